@@ -1,0 +1,69 @@
+"""Outputs that exist whole or not at all."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from bertwire_client.errors import UserError
+
+
+def require_absent(path: Path, *, overwrite: bool = False) -> None:
+    """Raises `UserError` where `path` exists and may not be replaced, or where its parent folder cannot take it."""
+    if path.exists() and not overwrite:
+        raise UserError(f"{path} exists already; choose another output or pass --overwrite")
+    if path.parent.exists() and not path.parent.is_dir():
+        raise UserError(f"{path.parent} is not a folder; choose another output")
+
+
+def partial_path(path: Path) -> Path:
+    """The name under which `path` is written until it is complete."""
+    return path.with_name(path.name + ".partial")
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Gives a file to write; it becomes `path` when the block ends well and is removed when it does not."""
+    partial = partial_path(path)
+    partial.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield partial
+        _flush(partial)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Gives an empty folder to fill; it becomes `path`, replacing what is there, when the block ends well."""
+    partial = partial_path(path)
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        publish_folder(partial, path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def publish_folder(partial: Path, path: Path) -> None:
+    """Flushes every file of `partial` to disk and renames the folder to `path`, replacing an older folder."""
+    for file in partial.rglob("*"):
+        if file.is_file():
+            _flush(file)
+    if path.exists():
+        # A folder cannot replace a full one in one step: the old one steps aside first, so that no half of it is left.
+        old = path.with_name(path.name + ".old")
+        shutil.rmtree(old, ignore_errors=True)
+        path.rename(old)
+        partial.rename(path)
+        shutil.rmtree(old)
+    else:
+        partial.rename(path)
+
+
+def _flush(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())

@@ -1,0 +1,10 @@
+"""Tables of text, read and written in batches, so that a file of any size takes the memory of a few batches.
+
+CSV, TSV, JSONL and Parquet, told apart by their ending. CSV and TSV values stay the strings they are in the file; the
+other formats keep their types. A row that cannot be read is a row all the same, with the reason beside it.
+"""
+
+from bertwire_client.tables.formats import TableReader, TableWriter, create_table, open_table
+from bertwire_client.tables.rows import Batch
+
+__all__ = ["Batch", "TableReader", "TableWriter", "create_table", "open_table"]

@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# Pins what pyproject.toml allows: requirements/dev.txt for work on this repository, requirements/serve-*.txt for the
+# images. Needs uv on the PATH. Run it after changing a dependency, then `make install test`.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+# torch's own CUDA packages stay out: a CUDA build of torch pins and brings them itself, a CPU build needs none.
+cuda=(cuda-bindings cuda-pathfinder cuda-toolkit nvidia-{cublas,cuda-cupti,cuda-nvrtc,cuda-runtime,cufft,cufile,curand}
+  nvidia-{cusolver,cusparse,nvjitlink,nvtx,cudnn-cu13,cusparselt-cu13,nccl-cu13,nvshmem-cu13} triton)
+
+compile() {
+  local out=$1
+  shift
+  uv pip compile --quiet --universal --python-version 3.11 --no-annotate --upgrade --no-emit-package setuptools \
+    --custom-compile-command scripts/lock.sh --output-file "$out" pyproject.toml "$@"
+}
+
+compile requirements/dev.txt --extra train --extra export --extra serve --group dev \
+  --constraint <(echo 'torch==2.13.0') "${cuda[@]/#/--no-emit-package=}"
+compile requirements/serve-cpu.txt --extra serve --extra cpu
+compile requirements/serve-gpu.txt --extra serve --extra gpu
