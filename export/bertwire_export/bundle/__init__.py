@@ -1,0 +1,36 @@
+"""The bundle contract: what export writes and the server reads. Needs the standard library and pydantic, no more."""
+
+from bertwire_export.bundle.manifest import (
+    SCHEMA_VERSION,
+    FileEntry,
+    Identifier,
+    Limits,
+    Manifest,
+    Provenance,
+    Quality,
+    Scores,
+    Speed,
+    Split,
+    Variant,
+)
+from bertwire_export.bundle.reader import Bundle, BundleError, open_bundle
+from bertwire_export.bundle.writer import add_file, seal
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "Bundle",
+    "BundleError",
+    "FileEntry",
+    "Identifier",
+    "Limits",
+    "Manifest",
+    "Provenance",
+    "Quality",
+    "Scores",
+    "Speed",
+    "Split",
+    "Variant",
+    "add_file",
+    "open_bundle",
+    "seal",
+]

@@ -1,0 +1,105 @@
+"""Reads a checkpoint folder written by the trainer."""
+
+import hashlib
+import json
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from bertwire_client.errors import UserError
+from pydantic import BaseModel, ValidationError
+from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerFast, logging
+
+WEIGHTS, TOKENIZER, TRAINING = "model.safetensors", "tokenizer.json", "training.json"
+
+
+class Training(BaseModel):
+    """The part of `training.json` that export needs; other keys are the trainer's own."""
+
+    schema_version: Literal[1]
+    task: Literal["single_label"]
+    labels: list[str]
+    max_length: int
+    truncation_side: Literal["left", "right"]
+    base_model: str
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A fine-tuned model.
+
+    Attributes:
+        path: its folder.
+        training: what the trainer wrote of it.
+        model: the network in fp32, in evaluation mode.
+        tokenizer: its tokenizer, neither padding nor truncating.
+        weights_sha256: SHA-256 of the weights file.
+        training_sha256: SHA-256 of `training.json`.
+    """
+
+    path: Path
+    training: Training
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerFast
+    weights_sha256: str
+    training_sha256: str
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Loads a checkpoint; raises `UserError` where the folder is not a whole one written by the trainer.
+
+    Weights come from safetensors only and no code of the checkpoint's runs.
+    """
+    if not path.is_dir():
+        raise UserError(f"{path}: no such checkpoint; bertwire train writes one")
+    for name in (TRAINING, "config.json", WEIGHTS, TOKENIZER):
+        if not (path / name).is_file():
+            raise UserError(f"{path} has no {name}; it is not a checkpoint written by bertwire train")
+    training = _read_training(path)
+    model = _load_model(path)
+    if model.config.id2label != dict(enumerate(training.labels)):
+        raise UserError(f"{path}: config.json and {TRAINING} name different labels; train again")
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(path, local_files_only=True)
+    return Checkpoint(path, training, model, tokenizer, _sha256(path / WEIGHTS), _sha256(path / TRAINING))
+
+
+def _read_training(path: Path) -> Training:
+    try:
+        return Training.model_validate_json((path / TRAINING).read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UserError(f"{path / TRAINING} is wrong at {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+
+
+def _load_model(path: Path) -> PreTrainedModel:
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    _refuse_code(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            # Eager attention: the ONNX fusions know its pattern and not that of scaled_dot_product_attention.
+            model: PreTrainedModel = AutoModelForSequenceClassification.from_pretrained(
+                path, attn_implementation="eager", use_safetensors=True, trust_remote_code=False, local_files_only=True
+            )
+    except Exception as error:  # safetensors, transformers and torch each raise their own
+        raise UserError(f"{path} cannot be loaded: {str(error).splitlines()[0]}") from error
+    model.float()
+    model.eval()
+    return model
+
+
+def _refuse_code(path: Path) -> None:
+    """Keeps out config fields that make one or another transformers release fetch and run code."""
+    try:
+        config = json.loads((path / "config.json").read_bytes())
+    except ValueError as error:
+        raise UserError(f"{path / 'config.json'} is not JSON: {error}") from error
+    if found := sorted({"auto_map", "custom_pipelines", "_attn_implementation_internal"} & set(config)):
+        raise UserError(f"{path / 'config.json'} has the field {found[0]}, which can run code; remove it")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

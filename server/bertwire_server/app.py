@@ -1,0 +1,152 @@
+"""The life of a server: bind, load, warm up, serve, drain."""
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable
+from contextlib import suppress
+
+import grpc.aio
+from bertwire.v1 import classifier_pb2
+from bertwire.v1.classifier_pb2_grpc import add_ClassifierServicer_to_server
+from bertwire_client.errors import UserError
+from bertwire_export.bundle import Bundle, open_bundle
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from bertwire_server.classifier import Classifier, RequestLimits
+from bertwire_server.config import ServerConfig
+from bertwire_server.edge import Edge
+from bertwire_server.engine import choose_engine
+from bertwire_server.model import Model
+from bertwire_server.scheduler import BatchLimits
+
+_log = logging.getLogger(__name__)
+_SERVICE = classifier_pb2.DESCRIPTOR.services_by_name["Classifier"].full_name
+# Time for answers already given to leave, and the most that open health watches can delay the exit.
+_FLUSH_SECONDS = 1.0
+
+
+async def serve(config: ServerConfig, announce: Callable[[str], None]) -> None:
+    """Serves one bundle until SIGTERM or SIGINT, then answers what it has accepted and returns.
+
+    Args:
+        config: the settings.
+        announce: told once, in one line, when and where the server is ready.
+
+    Raises:
+        UserError: the bundle, the provider or the port cannot be used.
+    """
+    stop = _stop_signal()
+    bundle = open_bundle(config.bundle)
+    edge, classifier, watch = (
+        Edge(),
+        Classifier(RequestLimits(config.max_texts, config.max_text_chars)),
+        health.aio.HealthServicer(),
+    )
+    server = _server(config, edge, classifier, watch)
+    await _set_health(watch, health_pb2.HealthCheckResponse.NOT_SERVING)
+    port = _bind(server, config)
+    await server.start()
+    model = None
+    try:
+        model = await _load(config, bundle, stop)
+        if model is not None:
+            model.start()
+            classifier.use(model)
+            await _set_health(watch, health_pb2.HealthCheckResponse.SERVING)
+            announce(_ready_line(model, config.host, port))
+            await stop.wait()
+    finally:
+        await _drain(server, edge, watch, config.drain_seconds)
+        if model is not None:
+            await model.stop()
+
+
+def _stop_signal() -> asyncio.Event:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for each in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(each, stop.set)
+    return stop
+
+
+def _server(
+    config: ServerConfig, edge: Edge, classifier: Classifier, watch: health.aio.HealthServicer
+) -> grpc.aio.Server:
+    bytes_limit = config.max_message_mb << 20
+    server = grpc.aio.server(
+        interceptors=[edge],
+        options=[
+            # Otherwise a second server on the same port would start too, and take half of the calls.
+            ("grpc.so_reuseport", 0),
+            ("grpc.max_receive_message_length", bytes_limit),
+            ("grpc.max_send_message_length", bytes_limit),
+        ],
+    )
+    add_ClassifierServicer_to_server(classifier, server)
+    health_pb2_grpc.add_HealthServicer_to_server(watch, server)
+    reflection.enable_server_reflection((_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+    return server
+
+
+def _bind(server: grpc.aio.Server, config: ServerConfig) -> int:
+    address = f"[{config.host}]:{config.port}" if ":" in config.host else f"{config.host}:{config.port}"
+    try:
+        return server.add_insecure_port(address)
+    except RuntimeError as error:
+        raise UserError(
+            f"cannot listen on {address}: the port is in use or the address is not this machine's; "
+            "choose another --port or --host"
+        ) from error
+
+
+async def _load(config: ServerConfig, bundle: Bundle, stop: asyncio.Event) -> Model | None:
+    """Loads and warms the model in a thread; None where the server was told to stop meanwhile."""
+    limits = BatchLimits(
+        tokens=config.max_batch_tokens,
+        texts=config.max_batch_texts,
+        delay=config.max_delay_ms / 1e3,
+        waiting=config.max_queue_texts,
+    )
+
+    def load() -> Model:
+        engine = choose_engine(bundle, config.variant, config.provider, config.threads)
+        model = Model(bundle, engine, limits)
+        model.warm_up()
+        return model
+
+    loading = asyncio.create_task(asyncio.to_thread(load))
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait([loading, stopping], return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    model = await loading
+    return None if stop.is_set() else model
+
+
+async def _drain(server: grpc.aio.Server, edge: Edge, watch: health.aio.HealthServicer, seconds: float) -> None:
+    """Says NOT_SERVING, takes no new calls, and lets those accepted end within `seconds`."""
+    await watch.enter_graceful_shutdown()
+    _log.info("draining: %d calls in flight", edge.in_flight)
+    ending = asyncio.create_task(server.stop(seconds))
+    # Health watches stay open for ever, so the end of all calls would never come by itself.
+    with suppress(TimeoutError):
+        await asyncio.wait_for(edge.idle.wait(), seconds)
+    if edge.in_flight:
+        _log.warning("giving up on %d calls after %.0f s", edge.in_flight, seconds)
+    await server.stop(_FLUSH_SECONDS)
+    await ending
+
+
+async def _set_health(watch: health.aio.HealthServicer, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
+    for service in ("", _SERVICE):
+        await watch.set(service, status)
+
+
+def _ready_line(model: Model, host: str, port: int) -> str:
+    manifest, engine = model.manifest, model.engine
+    where = f"[{host}]" if ":" in host else host
+    return (
+        f"serving {manifest.name} version {manifest.version}, variant {engine.variant.name} on {engine.provider}, "
+        f"at {where}:{port}"
+    )

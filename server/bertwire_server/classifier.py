@@ -1,0 +1,94 @@
+"""The `bertwire.v1.Classifier` service: converts, calls the model, converts."""
+
+from dataclasses import dataclass
+
+import grpc.aio
+from bertwire.v1.classifier_pb2 import ClassifyRequest, ClassifyResponse, LabelScore, Result, Timing
+from bertwire.v1.classifier_pb2_grpc import ClassifierServicer
+
+from bertwire_server.decision import best
+from bertwire_server.errors import InvalidRequest, ModelNotFound, NotReady
+from bertwire_server.model import Model, Prediction
+
+
+@dataclass(frozen=True, slots=True)
+class RequestLimits:
+    """What a call may hold.
+
+    Attributes:
+        texts: most texts of a call.
+        text_chars: most characters of a text.
+    """
+
+    texts: int
+    text_chars: int
+
+
+class Classifier(ClassifierServicer):
+    """Answers with the model it is given once that is warm."""
+
+    def __init__(self, limits: RequestLimits) -> None:
+        self._limits = limits
+        self._model: Model | None = None
+
+    def use(self, model: Model) -> None:
+        """Answers with `model` from now on."""
+        self._model = model
+
+    async def Classify(  # noqa: N802 - the protocol's name
+        self,
+        request: ClassifyRequest,
+        context: grpc.aio.ServicerContext[ClassifyRequest, ClassifyResponse],  # noqa: ARG002 - gRPC passes it
+    ) -> ClassifyResponse:
+        """Classifies the texts of one call; see `classifier.proto`."""
+        if self._model is None:
+            raise NotReady("the model is warming up; try again in a moment")
+        manifest = self._model.manifest
+        if request.model not in ("", manifest.name):
+            raise ModelNotFound(f"no model {request.model[:64]!r} here; this server has {manifest.name!r}")
+        top_k = _top_k(request)
+        texts = list(request.texts)
+        self._check(texts)
+        predictions = await self._model.classify(texts)
+        results = [_result(each, manifest.labels, top_k, request.logits) for each in predictions]
+        return ClassifyResponse(model=manifest.name, model_version=manifest.version, results=results)
+
+    def _check(self, texts: list[str]) -> None:
+        if not texts:
+            raise InvalidRequest("texts is empty; send at least one text")
+        if len(texts) > self._limits.texts:
+            raise InvalidRequest(f"{len(texts)} texts in one call; send at most {self._limits.texts}")
+        for index, text in enumerate(texts):
+            if len(text) > self._limits.text_chars:
+                raise InvalidRequest(
+                    f"texts[{index}] has {len(text)} characters; send at most {self._limits.text_chars}"
+                )
+            if not text or text.isspace():
+                raise InvalidRequest(f"texts[{index}] is blank; send text with at least one visible character")
+
+
+def _top_k(request: ClassifyRequest) -> int | None:
+    if not request.HasField("top_k"):
+        return None
+    if request.top_k < 1:
+        raise InvalidRequest(f"top_k is {request.top_k}; it must be at least 1, or unset for every label")
+    return request.top_k
+
+
+def _result(prediction: Prediction, labels: tuple[str, ...], top_k: int | None, logits: bool) -> Result:
+    scores = prediction.scores.tolist()
+    return Result(
+        labels=[LabelScore(label=labels[index], score=scores[index]) for index in best(prediction.scores, top_k)],
+        logits=prediction.logits.tolist() if logits else (),
+        token_count=prediction.token_count,
+        truncated=prediction.truncated,
+        timing=Timing(
+            queue_us=_us(prediction.queue_seconds),
+            tokenize_us=_us(prediction.tokenize_seconds),
+            run_us=_us(prediction.run_seconds),
+        ),
+    )
+
+
+def _us(seconds: float) -> int:
+    return round(seconds * 1e6)

@@ -1,0 +1,23 @@
+"""The command `bertwire serve`."""
+
+from bertwire_client.options import command
+
+from bertwire_server.config import ServerConfig
+
+
+def run_serve(config: ServerConfig) -> None:
+    """Serve a bundle over gRPC.
+
+    Health turns SERVING after the warm-up. SIGTERM or Ctrl-C drains: health says NOT_SERVING, calls already accepted
+    are answered, and the exit status is 0.
+    """
+    import asyncio
+    import logging
+
+    from bertwire_server.app import serve as run
+
+    logging.basicConfig(level=config.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    asyncio.run(run(config, lambda line: print(line, flush=True)))
+
+
+serve = command(ServerConfig, run_serve)

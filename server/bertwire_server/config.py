@@ -1,0 +1,33 @@
+"""What `bertwire serve` can be told."""
+
+from pathlib import Path
+from typing import Literal
+
+from bertwire_client.options import Config, argument
+from pydantic import Field
+
+
+class ServerConfig(Config):
+    """Settings of one server; each becomes an option of the command."""
+
+    bundle: Path = argument("Folder of the bundle to serve, written by bertwire export.")
+    host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 for every interface.")
+    port: int = Field(8500, ge=0, le=65535, description="Port to listen on; 0 takes a free one and prints it.")
+    variant: str | None = Field(None, description="Variant to serve; default: the bundle's fastest for the provider.")
+    provider: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="ONNX Runtime provider; auto takes CUDA where it works and the CPU elsewhere."
+    )
+    threads: int = Field(0, ge=0, description="Threads of one run on the CPU; 0 takes one for each core.")
+    max_batch_tokens: int = Field(
+        4096, ge=1, description="Most tokens of one batch, padding included; a longer single text runs alone."
+    )
+    max_batch_texts: int = Field(32, ge=1, description="Most texts of one batch.")
+    max_delay_ms: float = Field(
+        2.0, ge=0, le=1000, description="Longest that an idle model waits for more texts before it runs a batch."
+    )
+    max_queue_texts: int = Field(8192, ge=1, description="Most texts that wait; more are refused, not delayed.")
+    max_texts: int = Field(1024, ge=1, description="Most texts of one call.")
+    max_text_chars: int = Field(100_000, ge=1, description="Most characters of one text.")
+    max_message_mb: int = Field(16, ge=1, le=1024, description="Largest message in or out, in MiB.")
+    drain_seconds: float = Field(30.0, ge=0, description="Longest wait for accepted work at shutdown, in seconds.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe message logged.")

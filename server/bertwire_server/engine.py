@@ -1,0 +1,81 @@
+"""One ONNX Runtime session: arrays in, arrays out. Knows no text and no protocol."""
+
+import logging
+from typing import Literal
+
+import numpy as np
+import onnxruntime
+from bertwire_client.errors import UserError
+from bertwire_export.bundle import Bundle, Variant
+from numpy.typing import NDArray
+
+_PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+_log = logging.getLogger(__name__)
+
+Arrays = dict[str, NDArray[np.int64]]
+
+
+class Engine:
+    """Runs one variant of a bundle on one provider.
+
+    Attributes:
+        variant: the variant it runs.
+        provider: cpu or cuda, where it really runs.
+    """
+
+    def __init__(self, bundle: Bundle, variant: Variant, provider: Literal["cpu", "cuda"], threads: int) -> None:
+        """Loads the graph from verified bytes.
+
+        Raises:
+            BundleError: the graph is not the one that was sealed.
+            UserError: the session does not start, or not on the provider that was asked for.
+        """
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 3
+        graph = bundle.read(variant.file)
+        try:
+            self._session = onnxruntime.InferenceSession(graph, options, providers=[_PROVIDERS[provider]])
+        except Exception as error:  # onnxruntime's exceptions share no public base
+            raise UserError(f"variant {variant.name} does not load on {provider}: {_first_line(error)}") from error
+        if self._session.get_providers()[0] != _PROVIDERS[provider]:
+            raise UserError(
+                f"ONNX Runtime cannot use {provider} here: check the driver, and that bertwire[gpu] is installed"
+            )
+        self.variant, self.provider = variant, provider
+
+    def run(self, arrays: Arrays) -> NDArray[np.float32]:
+        """Runs one batch: int64 [texts, tokens] inputs to float32 [texts, labels] logits."""
+        logits: NDArray[np.float32] = self._session.run(["logits"], {n: arrays[n] for n in self.variant.inputs})[0]
+        return logits
+
+
+def choose_engine(
+    bundle: Bundle, variant: str | None, provider: Literal["auto", "cpu", "cuda"], threads: int
+) -> Engine:
+    """Loads the variant that was asked for, or the bundle's fastest for the provider.
+
+    Raises:
+        UserError: the bundle has no such variant, or none for the provider, or the provider is not there.
+    """
+    if provider != "auto":
+        return Engine(bundle, _choose_variant(bundle, variant, provider), provider, threads)
+    if _PROVIDERS["cuda"] in onnxruntime.get_available_providers():
+        try:
+            return Engine(bundle, _choose_variant(bundle, variant, "cuda"), "cuda", threads)
+        except UserError as error:
+            _log.warning("not on CUDA: %s", error)
+    return Engine(bundle, _choose_variant(bundle, variant, "cpu"), "cpu", threads)
+
+
+def _choose_variant(bundle: Bundle, name: str | None, provider: Literal["cpu", "cuda"]) -> Variant:
+    variants = bundle.manifest.variants
+    fitting = [each for each in variants if provider in each.providers and name in (None, each.name)]
+    if not fitting:
+        known = ", ".join(f"{each.name} ({'/'.join(each.providers)})" for each in variants)
+        raise UserError(f"the bundle has no variant {name or ''} for {provider}; it has {known}".replace("  ", " "))
+    return fitting[0]
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

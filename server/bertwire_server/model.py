@@ -1,0 +1,109 @@
+"""A loaded model: texts in, predictions out."""
+
+import asyncio
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from time import perf_counter
+
+import numpy as np
+from bertwire_export.bundle import Bundle, BundleError, Manifest
+from numpy.typing import NDArray
+
+from bertwire_server.batch import pad
+from bertwire_server.decision import softmax
+from bertwire_server.engine import Engine
+from bertwire_server.scheduler import BatchLimits, Scheduler
+from bertwire_server.tokenizer import Encoded, TextTokenizer
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """The answer to one text.
+
+    Attributes:
+        scores: float32 [labels], the probability of each label in the model's order.
+        logits: float32 [labels].
+        token_count: tokens read, special tokens included.
+        truncated: whether the text was cut.
+        queue_seconds: wait for a batch.
+        tokenize_seconds: tokenizing of the whole call.
+        run_seconds: run of the text's batch.
+    """
+
+    scores: NDArray[np.float32]
+    logits: NDArray[np.float32]
+    token_count: int
+    truncated: bool
+    queue_seconds: float
+    tokenize_seconds: float
+    run_seconds: float
+
+
+class Model:
+    """Tokenizer, scheduler and engine of one bundle."""
+
+    def __init__(self, bundle: Bundle, engine: Engine, limits: BatchLimits) -> None:
+        """Loads the tokenizer; raises `BundleError` where it cannot be read.
+
+        Args:
+            bundle: the verified bundle.
+            engine: the engine of one of its variants.
+            limits: what a batch may hold.
+        """
+        self.manifest: Manifest = bundle.manifest
+        self.engine = engine
+        self._limits = limits
+        content = bundle.read(self.manifest.tokenizer)
+        try:
+            self._tokenizer = TextTokenizer(content, self.manifest.max_length, self.manifest.truncation_side)
+        except ValueError as error:
+            raise BundleError(f"{bundle.path}: {self.manifest.tokenizer.name} is {error}") from error
+        self._threads = ThreadPoolExecutor(1, "tokenizer")
+        self._scheduler = Scheduler(self._run, limits)
+
+    def warm_up(self) -> None:
+        """Runs the smallest and the largest batch, so that no request pays for first-time allocations."""
+        longest = self.manifest.max_length
+        self._run([_blank(3)])
+        self._run([_blank(longest)] * max(1, min(self._limits.texts, self._limits.tokens // longest)))
+
+    def start(self) -> None:
+        """Begins to answer; call it on the event loop that will."""
+        self._scheduler.start()
+
+    async def stop(self) -> None:
+        """Ends after the batch under way."""
+        await self._scheduler.stop()
+        self._threads.shutdown()
+
+    async def classify(self, texts: list[str]) -> list[Prediction]:
+        """Answers texts in order.
+
+        Raises:
+            QueueFull, ModelFailed, NotReady: as `Scheduler.submit`.
+        """
+        start = perf_counter()
+        loop = asyncio.get_running_loop()
+        encoded = await loop.run_in_executor(self._threads, self._tokenizer.encode, texts)
+        seconds = perf_counter() - start
+        answers = await self._scheduler.submit(encoded)
+        return [
+            Prediction(
+                scores=softmax(answer.logits),
+                logits=answer.logits,
+                token_count=len(text.ids),
+                truncated=text.truncated,
+                queue_seconds=answer.queue_seconds,
+                tokenize_seconds=seconds,
+                run_seconds=answer.run_seconds,
+            )
+            for text, answer in zip(encoded, answers, strict=True)
+        ]
+
+    def _run(self, texts: Sequence[Encoded]) -> NDArray[np.float32]:
+        return self.engine.run(pad(texts, self.manifest.pad_token_id))
+
+
+def _blank(tokens: int) -> Encoded:
+    return Encoded([0] * tokens, [0] * tokens, truncated=False)

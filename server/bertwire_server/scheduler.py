@@ -1,0 +1,202 @@
+"""Forms batches across calls. Knows nothing of gRPC, text or arrays.
+
+Texts wait in one bounded queue in order of arrival. As soon as the model is free, the front of the queue becomes a
+batch, up to a number of texts and a budget of tokens; a batch that is not full waits a short while for more texts.
+Each waiting text holds its own future, so whatever becomes of a batch, every caller is answered.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from time import perf_counter
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bertwire_server.batch import cost
+from bertwire_server.errors import ModelFailed, NotReady, QueueFull
+from bertwire_server.tokenizer import Encoded
+
+_log = logging.getLogger(__name__)
+
+# Texts in, float32 [texts, labels] logits out; blocking, called in a thread of the scheduler's own.
+Run = Callable[[Sequence[Encoded]], NDArray[np.float32]]
+
+
+@dataclass(frozen=True, slots=True)
+class BatchLimits:
+    """What a batch and the queue may hold.
+
+    Attributes:
+        tokens: most tokens of a batch, padding included; one text may exceed it alone.
+        texts: most texts of a batch.
+        delay: longest wait for a fuller batch, in seconds from the arrival of its oldest text.
+        waiting: most texts in the queue.
+    """
+
+    tokens: int
+    texts: int
+    delay: float
+    waiting: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What became of one text.
+
+    Attributes:
+        logits: float32 [labels].
+        queue_seconds: wait from arrival to the start of the run.
+        run_seconds: the run of its batch.
+    """
+
+    logits: NDArray[np.float32]
+    queue_seconds: float
+    run_seconds: float
+
+
+@dataclass(slots=True)
+class _Item:
+    text: Encoded
+    future: asyncio.Future[Answer]
+    arrived: float = field(default_factory=perf_counter)
+    taken: bool = False
+
+
+class Scheduler:
+    """The queue in front of one model. All methods belong to one event loop."""
+
+    def __init__(self, run: Run, limits: BatchLimits) -> None:
+        """Starts nothing yet; see `start`."""
+        self._run, self._limits = run, limits
+        self._queue: deque[_Item] = deque()
+        self._waiting = 0
+        self._changed = asyncio.Event()
+        self._thread = ThreadPoolExecutor(1, "model")
+        self._worker: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begins to run batches."""
+        self._worker = asyncio.create_task(self._work(), name="scheduler")
+
+    async def stop(self) -> None:
+        """Ends after the batch under way; texts still waiting fail with `NotReady`."""
+        if self._worker is not None:
+            self._worker.cancel()
+            await asyncio.wait([self._worker])
+        self._thread.shutdown()
+
+    async def submit(self, texts: Sequence[Encoded]) -> list[Answer]:
+        """Queues the texts of a call and waits for all of their answers, in order.
+
+        A cancelled call leaves the queue; its texts are not run unless their batch is under way.
+
+        Raises:
+            QueueFull: the queue has no room for them.
+            ModelFailed: the run of a batch raised.
+            NotReady: the scheduler stopped, or was never started.
+        """
+        if self._worker is None or self._worker.done():
+            raise NotReady("the server is shutting down; send the request to another one")
+        if self._waiting + len(texts) > self._limits.waiting:
+            raise QueueFull(f"{self._waiting} texts are waiting already; slow down and try again")
+        loop = asyncio.get_running_loop()
+        items = [_Item(text, loop.create_future()) for text in texts]
+        self._queue.extend(items)
+        self._waiting += len(items)
+        self._changed.set()
+        try:
+            return await asyncio.gather(*(item.future for item in items))
+        finally:
+            self._forget(items)
+
+    def _forget(self, items: list[_Item]) -> None:
+        """Takes a finished call's texts out of the count; those left in the queue are skipped when they come up."""
+        for item in items:
+            item.future.cancel()
+            if not item.taken:
+                item.taken = True
+                self._waiting -= 1
+
+    async def _work(self) -> None:
+        try:
+            while True:
+                await self._wait_for_batch()
+                if batch := self._take():
+                    await self._run_batch(batch)
+        finally:
+            for item in self._queue:
+                _fail(item, NotReady("the server is shutting down; send the request to another one"))
+
+    async def _wait_for_batch(self) -> None:
+        """Returns when a full batch is waiting, or one whose oldest text has waited long enough."""
+        while not self._queue:
+            await self._next_change(None)
+        while not self._is_full():
+            left = self._queue[0].arrived + self._limits.delay - perf_counter()
+            if left <= 0:
+                return
+            await self._next_change(left)
+
+    async def _next_change(self, seconds: float | None) -> None:
+        self._changed.clear()
+        try:
+            await asyncio.wait_for(self._changed.wait(), seconds)
+        except TimeoutError:
+            return
+
+    def _is_full(self) -> bool:
+        return self._waiting >= self._limits.texts or self._front() < self._waiting
+
+    def _front(self) -> int:
+        """How many live texts at the front of the queue fit one batch."""
+        count = longest = 0
+        for item in self._queue:
+            if item.taken:
+                continue
+            longest = max(longest, len(item.text.ids))
+            if (count and cost(count + 1, longest) > self._limits.tokens) or count == self._limits.texts:
+                break
+            count += 1
+        return count
+
+    def _take(self) -> list[_Item]:
+        """Removes the next batch from the queue, together with the texts whose callers have gone."""
+        wanted = self._front()
+        batch: list[_Item] = []
+        while self._queue and len(batch) < wanted:
+            item = self._queue.popleft()
+            if not item.taken:
+                item.taken = True
+                batch.append(item)
+        if not wanted:
+            self._queue.clear()
+        self._waiting -= len(batch)
+        return batch
+
+    async def _run_batch(self, batch: list[_Item]) -> None:
+        loop = asyncio.get_running_loop()
+        start = perf_counter()
+        try:
+            logits = await loop.run_in_executor(self._thread, self._run, [item.text for item in batch])
+        except asyncio.CancelledError:
+            for item in batch:
+                _fail(item, NotReady("the server was stopped; send the request to another one"))
+            raise
+        except Exception:
+            _log.exception("a batch of %d texts failed", len(batch))
+            for item in batch:
+                _fail(item, ModelFailed("the model failed on this batch; the server's log has the cause"))
+            return
+        seconds = perf_counter() - start
+        for item, row in zip(batch, logits, strict=True):
+            if not item.future.done():
+                item.future.set_result(Answer(row, start - item.arrived, seconds))
+
+
+def _fail(item: _Item, error: Exception) -> None:
+    if not item.future.done():
+        item.future.set_exception(error)

@@ -1,0 +1,118 @@
+"""What several parts' tests need: a tiny random checkpoint, its bundle, a real server process."""
+
+import json
+import os
+import random
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+import pytest
+
+LABELS = ["negative", "neutral", "positive"]
+WORDS = [f"w{number}" for number in range(60)]
+_SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+
+
+def random_texts(count: int, seed: int = 0, longest: int = 30) -> list[str]:
+    """Texts of 1 to `longest` words that the tiny checkpoint's tokenizer knows, one token a word."""
+    generator = random.Random(seed)  # noqa: S311 - test data
+    return [" ".join(generator.choices(WORDS, k=generator.randint(1, longest))) for _ in range(count)]
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint folder as the trainer writes it: random BERT of 2 layers, hidden 32, at most 32 tokens, 3 labels."""
+    import torch
+    from transformers import BertConfig, BertForSequenceClassification, BertTokenizer
+
+    folder = tmp_path_factory.mktemp("checkpoints") / "tiny"
+    torch.manual_seed(1)
+    config = BertConfig(
+        vocab_size=len(_SPECIAL + WORDS),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=64,
+        max_position_embeddings=64,
+        id2label=dict(enumerate(LABELS)),
+        label2id={label: index for index, label in enumerate(LABELS)},
+        initializer_range=0.3,
+    )
+    BertForSequenceClassification(config).save_pretrained(folder)
+    BertTokenizer({word: index for index, word in enumerate(_SPECIAL + WORDS)}).save_pretrained(folder)
+    training = {
+        "schema_version": 1,
+        "task": "single_label",
+        "labels": LABELS,
+        "max_length": 32,
+        "truncation_side": "right",
+        "base_model": "tiny",
+    }
+    (folder / "training.json").write_text(json.dumps(training))
+    rows = [{"text": text, "label": LABELS[index % 3]} for index, text in enumerate(random_texts(100))]
+    (folder / "predictions").mkdir()
+    (folder / "predictions" / "dev.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def bundle(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny checkpoint's bundle, fp32 and int8; the int8 of random weights may be as wrong as it likes."""
+    from bertwire_export.config import ExportConfig
+    from bertwire_export.pipeline import run
+
+    output = tmp_path_factory.mktemp("bundles") / "tiny"
+    run(ExportConfig(checkpoint=checkpoint, output=output, int8_min_agreement=0, int8_max_drop=1))
+    return output
+
+
+class Server:
+    """A running `bertwire serve` process.
+
+    Attributes:
+        process: the process.
+        address: where it listens.
+    """
+
+    def __init__(self, process: "subprocess.Popen[str]", address: str) -> None:
+        self.process, self.address = process, address
+
+
+Serve = Callable[..., AbstractContextManager[Server]]
+
+
+def bertwire(*arguments: object) -> list[str]:
+    """The command line of the `bertwire` command in this environment."""
+    return [sys.executable, "-m", "bertwire_client", *map(str, arguments)]
+
+
+@pytest.fixture(scope="session")
+def serve() -> Serve:
+    """Starts `bertwire serve BUNDLE --port 0 OPTIONS` and gives the ready server; it is killed if still there."""
+
+    @contextmanager
+    def start(bundle: Path, *options: object) -> Iterator[Server]:
+        command = bertwire("serve", bundle, "--port", 0, *options)
+        environment = os.environ | {"OMP_NUM_THREADS": "1"}
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+            try:
+                assert process.stdout is not None
+                line = process.stdout.readline()
+                match = re.search(r" at (\S+)$", line)
+                assert match, f"the server did not start: {line!r}"
+                yield Server(process, match[1])
+            finally:
+                process.kill()
+
+    return start
+
+
+@pytest.fixture(scope="module")
+def server(serve: Serve, bundle: Path) -> Iterator[Server]:
+    """A server of the tiny bundle's fp32 variant, shared by the tests of a file."""
+    with serve(bundle, "--variant", "fp32") as running:
+        yield running
