@@ -2,25 +2,14 @@
 
 import json
 import os
-import random
 import re
 import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-
-LABELS = ["negative", "neutral", "positive"]
-WORDS = [f"w{number}" for number in range(60)]
-_SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-
-
-def random_texts(count: int, seed: int = 0, longest: int = 30) -> list[str]:
-    """Texts of 1 to `longest` words that the tiny checkpoint's tokenizer knows, one token a word."""
-    generator = random.Random(seed)  # noqa: S311 - test data
-    return [" ".join(generator.choices(WORDS, k=generator.randint(1, longest))) for _ in range(count)]
+from support import LABELS, SPECIAL, WORDS, Serve, Server, bertwire, random_texts
 
 
 @pytest.fixture(scope="session")
@@ -32,7 +21,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("checkpoints") / "tiny"
     torch.manual_seed(1)
     config = BertConfig(
-        vocab_size=len(_SPECIAL + WORDS),
+        vocab_size=len(SPECIAL + WORDS),
         hidden_size=32,
         num_hidden_layers=2,
         num_attention_heads=4,
@@ -43,7 +32,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
         initializer_range=0.3,
     )
     BertForSequenceClassification(config).save_pretrained(folder)
-    BertTokenizer({word: index for index, word in enumerate(_SPECIAL + WORDS)}).save_pretrained(folder)
+    BertTokenizer({word: index for index, word in enumerate(SPECIAL + WORDS)}).save_pretrained(folder)
     training = {
         "schema_version": 1,
         "task": "single_label",
@@ -68,26 +57,6 @@ def bundle(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("bundles") / "tiny"
     run(ExportConfig(checkpoint=checkpoint, output=output, int8_min_agreement=0, int8_max_drop=1))
     return output
-
-
-class Server:
-    """A running `bertwire serve` process.
-
-    Attributes:
-        process: the process.
-        address: where it listens.
-    """
-
-    def __init__(self, process: "subprocess.Popen[str]", address: str) -> None:
-        self.process, self.address = process, address
-
-
-Serve = Callable[..., AbstractContextManager[Server]]
-
-
-def bertwire(*arguments: object) -> list[str]:
-    """The command line of the `bertwire` command in this environment."""
-    return [sys.executable, "-m", "bertwire_client", *map(str, arguments)]
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,13 @@ from typing import Literal
 
 from bertwire_client.errors import UserError
 from pydantic import BaseModel, ValidationError
-from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerFast, logging
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    logging,
+)
 
 WEIGHTS, TOKENIZER, TRAINING = "model.safetensors", "tokenizer.json", "training.json"
 
@@ -33,7 +39,7 @@ class Checkpoint:
         path: its folder.
         training: what the trainer wrote of it.
         model: the network in fp32, in evaluation mode.
-        tokenizer: its tokenizer, neither padding nor truncating.
+        tokenizer: the tokenizer that training used.
         weights_sha256: SHA-256 of the weights file.
         training_sha256: SHA-256 of `training.json`.
     """
@@ -41,7 +47,7 @@ class Checkpoint:
     path: Path
     training: Training
     model: PreTrainedModel
-    tokenizer: PreTrainedTokenizerFast
+    tokenizer: PreTrainedTokenizerBase
     weights_sha256: str
     training_sha256: str
 
@@ -60,8 +66,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     model = _load_model(path)
     if model.config.id2label != dict(enumerate(training.labels)):
         raise UserError(f"{path}: config.json and {TRAINING} name different labels; train again")
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(path, local_files_only=True)
-    return Checkpoint(path, training, model, tokenizer, _sha256(path / WEIGHTS), _sha256(path / TRAINING))
+    return Checkpoint(path, training, model, _load_tokenizer(path), _sha256(path / WEIGHTS), _sha256(path / TRAINING))
 
 
 def _read_training(path: Path) -> Training:
@@ -88,6 +93,18 @@ def _load_model(path: Path) -> PreTrainedModel:
     model.float()
     model.eval()
     return model
+
+
+def _load_tokenizer(path: Path) -> PreTrainedTokenizerBase:
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            path, trust_remote_code=False, local_files_only=True
+        )
+    except Exception as error:  # tokenizers raises bare Exception
+        raise UserError(f"{path / TOKENIZER} cannot be loaded: {str(error).splitlines()[0]}") from error
+    if tokenizer.pad_token_id is None:
+        raise UserError(f"{path}: the tokenizer has no padding token; bertwire serves BERT-family encoders")
+    return tokenizer
 
 
 def _refuse_code(path: Path) -> None:

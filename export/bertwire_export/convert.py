@@ -8,17 +8,16 @@ import onnx
 import torch
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.transformers.optimizer import optimize_model
-from transformers import PreTrainedModel, PreTrainedTokenizerFast
+from transformers import PreTrainedModel
 
 # The newest opset whose operators both ONNX Runtime providers and its fusions know in full.
 _OPSET = 17
 
 
-def input_names(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> list[str]:
-    """The inputs that the model reads, in the order in which its tokenizer names them."""
+def input_names(model: PreTrainedModel) -> list[str]:
+    """The inputs that the model reads: token types only where it tells them apart."""
     names = ["input_ids", "attention_mask"]
-    has_types = getattr(model.config, "type_vocab_size", 0) > 1 and "token_type_ids" in tokenizer.model_input_names
-    return [*names, "token_type_ids"] if has_types else names
+    return [*names, "token_type_ids"] if getattr(model.config, "type_vocab_size", 0) > 1 else names
 
 
 def convert(model: PreTrainedModel, inputs: list[str], path: Path) -> None:

@@ -10,7 +10,7 @@ import onnxruntime
 import torch
 from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score, f1_score
-from transformers import PreTrainedModel, PreTrainedTokenizerFast
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from bertwire_export.bundle import Quality, Scores, Speed
 
@@ -22,7 +22,7 @@ Track = Callable[[Iterable[Any], str, int], Iterable[Any]]
 
 
 def make_batches(
-    texts: list[str], tokenizer: PreTrainedTokenizerFast, inputs: list[str], max_length: int, side: str
+    texts: list[str], tokenizer: PreTrainedTokenizerBase, inputs: list[str], max_length: int, side: str
 ) -> list[Arrays]:
     """Tokenizes `texts` in file order into batches of `BATCH_SIZE`, each padded on the right to its longest text.
 
@@ -33,7 +33,9 @@ def make_batches(
     batches = []
     for start in range(0, len(texts), BATCH_SIZE):
         batch = texts[start : start + BATCH_SIZE]
-        encoded = tokenizer(batch, truncation=True, max_length=max_length, padding=True, return_tensors="np")
+        encoded = tokenizer(
+            batch, truncation=True, max_length=max_length, padding=True, return_token_type_ids=True, return_tensors="np"
+        )
         batches.append({name: encoded[name].astype(np.int64) for name in inputs})
     return batches
 

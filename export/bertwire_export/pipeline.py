@@ -18,6 +18,7 @@ from bertwire_export.config import ExportConfig, Precision
 from bertwire_export.convert import convert, fuse, input_names, quantize
 from bertwire_export.gate import faults
 from bertwire_export.measure import Arrays, Logits, cpu_cost, make_batches, onnx_logits, quality, scores, torch_logits
+from bertwire_export.serving_tokenizer import require_same_tokens, serving_tokenizer
 from bertwire_export.texts import LabelledTexts, read_texts
 
 
@@ -64,9 +65,11 @@ def run(config: ExportConfig) -> Outcome:
     require_absent(config.output, overwrite=config.overwrite)
     checkpoint = load_checkpoint(config.checkpoint)
     dev = _dev_texts(config, checkpoint)
-    inputs = input_names(checkpoint.model, checkpoint.tokenizer)
+    inputs = input_names(checkpoint.model)
     training = checkpoint.training
     batches = make_batches(dev.texts, checkpoint.tokenizer, inputs, training.max_length, training.truncation_side)
+    tokenizer = serving_tokenizer(checkpoint)
+    require_same_tokens(tokenizer, dev.texts, batches)
     reference = torch_logits(checkpoint.model, batches, tracked)
     with tempfile.TemporaryDirectory(prefix="bertwire-export-") as name:
         work = Path(name)
@@ -78,7 +81,7 @@ def run(config: ExportConfig) -> Outcome:
         outcome = Outcome(scores(reference, dev.labels), candidates, len(dev.texts))
         published = [candidate for candidate in candidates if not candidate.faults]
         if published:
-            _publish(config, checkpoint, dev, inputs, outcome.reference, published, work)
+            _publish(config, checkpoint, tokenizer, dev, inputs, outcome.reference, published, work)
     return outcome
 
 
@@ -131,6 +134,7 @@ def _measure(
 def _publish(
     config: ExportConfig,
     checkpoint: Checkpoint,
+    tokenizer: Tokenizer,
     dev: LabelledTexts,
     inputs: list[str],
     reference: Scores,
@@ -139,7 +143,7 @@ def _publish(
 ) -> None:
     training = checkpoint.training
     with whole_folder(config.output) as folder:
-        _write_tokenizer(checkpoint, folder / TOKENIZER)
+        tokenizer.save(str(folder / TOKENIZER))
         for candidate in published:
             shutil.move(work / f"{candidate.precision}.onnx", folder)
         manifest = Manifest(
@@ -182,14 +186,6 @@ def _variant(candidate: Candidate, inputs: list[str], folder: Path) -> Variant:
         limits=candidate.limits,
         speed=candidate.speed,
     )
-
-
-def _write_tokenizer(checkpoint: Checkpoint, path: Path) -> None:
-    """Writes the tokenizer without padding and truncation: those are the server's, from the manifest."""
-    tokenizer = Tokenizer.from_file(str(checkpoint.path / TOKENIZER))
-    tokenizer.no_padding()
-    tokenizer.no_truncation()
-    tokenizer.save(str(path))
 
 
 def _versions() -> dict[str, str]:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import signal
+import socket
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -57,6 +58,7 @@ async def serve(config: ServerConfig, announce: Callable[[str], None]) -> None:
             await _set_health(watch, health_pb2.HealthCheckResponse.SERVING)
             announce(_ready_line(model, config.host, port))
             await stop.wait()
+            _log.info("told to stop: draining %d calls in flight", edge.in_flight)
     finally:
         await _drain(server, edge, watch, config.drain_seconds)
         if model is not None:
@@ -93,12 +95,13 @@ def _server(
 def _bind(server: grpc.aio.Server, config: ServerConfig) -> int:
     address = f"[{config.host}]:{config.port}" if ":" in config.host else f"{config.host}:{config.port}"
     try:
+        # Tried with a socket of our own first: it knows the reason, where gRPC knows only that it failed.
+        family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
+        socket.create_server((config.host, config.port), family=family).close()
         return server.add_insecure_port(address)
-    except RuntimeError as error:
-        raise UserError(
-            f"cannot listen on {address}: the port is in use or the address is not this machine's; "
-            "choose another --port or --host"
-        ) from error
+    except (OSError, RuntimeError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise UserError(f"cannot listen on {address}: {reason}; choose another --port or --host") from error
 
 
 async def _load(config: ServerConfig, bundle: Bundle, stop: asyncio.Event) -> Model | None:
@@ -127,7 +130,6 @@ async def _load(config: ServerConfig, bundle: Bundle, stop: asyncio.Event) -> Mo
 async def _drain(server: grpc.aio.Server, edge: Edge, watch: health.aio.HealthServicer, seconds: float) -> None:
     """Says NOT_SERVING, takes no new calls, and lets those accepted end within `seconds`."""
     await watch.enter_graceful_shutdown()
-    _log.info("draining: %d calls in flight", edge.in_flight)
     ending = asyncio.create_task(server.stop(seconds))
     # Health watches stay open for ever, so the end of all calls would never come by itself.
     with suppress(TimeoutError):

@@ -10,6 +10,7 @@ from bertwire_export.bundle import Bundle, Variant
 from numpy.typing import NDArray
 
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+_UNAVAILABLE = "ONNX Runtime cannot use {} here: check the driver, and that bertwire[gpu] is installed"
 _log = logging.getLogger(__name__)
 
 Arrays = dict[str, NDArray[np.int64]]
@@ -30,6 +31,8 @@ class Engine:
             BundleError: the graph is not the one that was sealed.
             UserError: the session does not start, or not on the provider that was asked for.
         """
+        if _PROVIDERS[provider] not in onnxruntime.get_available_providers():
+            raise UserError(_UNAVAILABLE.format(provider))
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
@@ -39,9 +42,7 @@ class Engine:
         except Exception as error:  # onnxruntime's exceptions share no public base
             raise UserError(f"variant {variant.name} does not load on {provider}: {_first_line(error)}") from error
         if self._session.get_providers()[0] != _PROVIDERS[provider]:
-            raise UserError(
-                f"ONNX Runtime cannot use {provider} here: check the driver, and that bertwire[gpu] is installed"
-            )
+            raise UserError(_UNAVAILABLE.format(provider))
         self.variant, self.provider = variant, provider
 
     def run(self, arrays: Arrays) -> NDArray[np.float32]:

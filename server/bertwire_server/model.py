@@ -75,7 +75,7 @@ class Model:
     async def stop(self) -> None:
         """Ends after the batch under way."""
         await self._scheduler.stop()
-        self._threads.shutdown()
+        await asyncio.to_thread(self._threads.shutdown)
 
     async def classify(self, texts: list[str]) -> list[Prediction]:
         """Answers texts in order.

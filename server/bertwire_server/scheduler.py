@@ -87,7 +87,7 @@ class Scheduler:
         if self._worker is not None:
             self._worker.cancel()
             await asyncio.wait([self._worker])
-        self._thread.shutdown()
+        await asyncio.to_thread(self._thread.shutdown)
 
     async def submit(self, texts: Sequence[Encoded]) -> list[Answer]:
         """Queues the texts of a call and waits for all of their answers, in order.

@@ -1,0 +1,219 @@
+"""A real server process, asked over gRPC as a client in any language would."""
+
+import asyncio
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import numpy as np
+import onnxruntime
+import pytest
+from bertwire.v1.classifier_pb2 import ClassifyRequest, ClassifyResponse
+from bertwire.v1.classifier_pb2_grpc import ClassifierStub
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from support import LABELS, Serve, Server, bertwire, random_texts
+
+METHOD = "/bertwire.v1.Classifier/Classify"
+SERVICE = "bertwire.v1.Classifier"
+SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+@pytest.fixture
+def channel(server: Server) -> Iterator[grpc.Channel]:
+    """A channel to the shared server."""
+    with grpc.insecure_channel(server.address) as channel:
+        yield channel
+
+
+def classify(channel: grpc.Channel, request: ClassifyRequest) -> ClassifyResponse:
+    """One call with a deadline."""
+    response: ClassifyResponse = ClassifierStub(channel).Classify(request, timeout=20)
+    return response
+
+
+def offline_logits(bundle: Path, variant: str, texts: list[str]) -> "np.ndarray[tuple[int, ...], np.dtype[np.float32]]":
+    """The logits of one batch of texts by ONNX Runtime alone."""
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(bundle / "tokenizer.json"))
+    tokenizer.enable_truncation(32)
+    tokenizer.enable_padding()
+    encodings = tokenizer.encode_batch(texts)
+    session = onnxruntime.InferenceSession(bundle / f"{variant}.onnx", providers=["CPUExecutionProvider"])
+    arrays = {
+        "input_ids": np.array([each.ids for each in encodings]),
+        "attention_mask": np.array([each.attention_mask for each in encodings]),
+        "token_type_ids": np.array([each.type_ids for each in encodings]),
+    }
+    logits: np.ndarray[tuple[int, ...], np.dtype[np.float32]] = session.run(["logits"], arrays)[0]
+    return logits
+
+
+@pytest.mark.parametrize("variant", ["fp32", "int8"])
+def test_answers_equal_offline(serve: Serve, bundle: Path, variant: str) -> None:
+    """Over gRPC come the very logits that ONNX Runtime gives offline for the same batch, and their softmax."""
+    texts = random_texts(24, seed=3)
+    expected = offline_logits(bundle, variant, texts)
+    with serve(bundle, "--variant", variant) as server, grpc.insecure_channel(server.address) as channel:
+        response = classify(channel, ClassifyRequest(texts=texts, logits=True))
+    found = np.array([result.logits for result in response.results], dtype=np.float32)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    powers = np.exp(expected - expected.max(axis=1, keepdims=True))
+    for result, scores in zip(response.results, powers / powers.sum(axis=1, keepdims=True), strict=True):
+        assert [each.label for each in result.labels] == [LABELS[index] for index in np.argsort(-scores)]
+        np.testing.assert_allclose([each.score for each in result.labels], np.sort(scores)[::-1], atol=1e-6)
+
+
+def test_answer_carries_what_it_should(channel: grpc.Channel) -> None:
+    """Model, version, token count, truncation and timing come with each text; top_k cuts, logits stay home."""
+    response = classify(channel, ClassifyRequest(texts=["w1 w2", "w3 " * 50], top_k=1))
+    assert (response.model, response.model_version) == ("tiny", "1")
+    short, long = response.results
+    assert (short.token_count, short.truncated) == (4, False)
+    assert (long.token_count, long.truncated) == (32, True)
+    assert [len(short.labels), len(short.logits)] == [1, 0]
+    assert min(short.timing.tokenize_us, short.timing.run_us) > 0
+    assert short.timing.queue_us >= 0
+
+
+def test_calls_share_batches(channel: grpc.Channel) -> None:
+    """Many calls at once come back each with its own answer."""
+    texts = random_texts(200, seed=5)
+    together = [result.labels[0].score for result in classify(channel, ClassifyRequest(texts=texts)).results]
+    stub = ClassifierStub(channel)
+    calls = [stub.Classify.future(ClassifyRequest(texts=[text]), timeout=20) for text in texts]
+    np.testing.assert_allclose([call.result().results[0].labels[0].score for call in calls], together, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("request_", "code", "words"),
+    [
+        (ClassifyRequest(), "INVALID_ARGUMENT", "send at least one text"),
+        (ClassifyRequest(texts=["w1", ""]), "INVALID_ARGUMENT", r"texts\[1\] is blank"),
+        (ClassifyRequest(texts=[" \t\n\u00a0\u3000"]), "INVALID_ARGUMENT", r"texts\[0\] is blank"),
+        (ClassifyRequest(texts=["w" * 100_001]), "INVALID_ARGUMENT", "100001 characters; send at most 100000"),
+        (ClassifyRequest(texts=["w1"] * 1025), "INVALID_ARGUMENT", "1025 texts in one call; send at most 1024"),
+        (ClassifyRequest(texts=["w1"], top_k=0), "INVALID_ARGUMENT", "top_k is 0"),
+        (ClassifyRequest(texts=["w1"], top_k=-7), "INVALID_ARGUMENT", "top_k is -7"),
+        (ClassifyRequest(texts=["w1"], model="other"), "NOT_FOUND", "no model 'other' here; this server has 'tiny'"),
+    ],
+)
+def test_refuses_bad_request(channel: grpc.Channel, request_: ClassifyRequest, code: str, words: str) -> None:
+    """Each fault of a request has its status code and a message that says what to do."""
+    with pytest.raises(grpc.RpcError, match=words) as caught:
+        classify(channel, request_)
+    assert caught.value.code().name == code
+
+
+@pytest.mark.parametrize("content", [b"\x12\x02\xff\xfe", b"\x12\x05w1", b"\xff" * 40, b"\x08\x96\x01\x07"])
+def test_refuses_malformed_message(channel: grpc.Channel, content: bytes) -> None:
+    """Text that is not UTF-8, a cut message and random bytes are the caller's fault, not INTERNAL."""
+    call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(METHOD)
+    with pytest.raises(grpc.RpcError, match="cannot be decoded") as caught:
+        call(content, timeout=20)
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_health_by_service(channel: grpc.Channel) -> None:
+    """The server and its service are SERVING; a service it has not got is NOT_FOUND."""
+    stub = health_pb2_grpc.HealthStub(channel)
+    for name in ("", SERVICE):
+        assert stub.Check(health_pb2.HealthCheckRequest(service=name), timeout=20).status == SERVING
+    with pytest.raises(grpc.RpcError) as caught:
+        stub.Check(health_pb2.HealthCheckRequest(service="other"), timeout=20)
+    assert caught.value.code() is grpc.StatusCode.NOT_FOUND
+
+
+def test_reflection_lists_services(channel: grpc.Channel) -> None:
+    """Tools that know no proto find the services."""
+    request = reflection_pb2.ServerReflectionRequest(list_services="")
+    stub = reflection_pb2_grpc.ServerReflectionStub(channel)
+    response = next(iter(stub.ServerReflectionInfo(iter([request]), timeout=20)))
+    names = {each.name for each in response.list_services_response.service}
+    assert {SERVICE, "grpc.health.v1.Health"} <= names
+
+
+def test_queue_full_is_resource_exhausted(serve: Serve, bundle: Path) -> None:
+    """A call that can never fit the queue is refused with the code for overload."""
+    with (
+        serve(bundle, "--max-queue-texts", 4, "--max-texts", 4, "--max-batch-texts", 1) as server,
+        grpc.insecure_channel(server.address) as channel,
+    ):
+        stub = ClassifierStub(channel)
+        calls = [stub.Classify.future(ClassifyRequest(texts=["w1"] * 4), timeout=20) for _ in range(100)]
+        codes = {call.code() for call in calls}
+    assert codes == {grpc.StatusCode.OK, grpc.StatusCode.RESOURCE_EXHAUSTED}
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_drains_under_load(serve: Serve, bundle: Path, number: signal.Signals) -> None:
+    """A stop signal turns health NOT_SERVING, answers every call accepted, and the process exits with 0."""
+    with serve(bundle, "--max-batch-texts", 1) as server:
+        async with grpc.aio.insecure_channel(server.address) as channel:
+            watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(service=SERVICE))
+            assert (await watch.read()).status == SERVING
+            request = ClassifyRequest(texts=random_texts(800, longest=4))
+            calls = [ClassifierStub(channel).Classify(request, timeout=60) for _ in range(4)]
+            # What is sent after them on the same connection is answered after they have arrived.
+            await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=60)
+            assert not calls[-1].done()
+            server.process.send_signal(number)
+            assert (await watch.read()).status == NOT_SERVING
+            responses = await asyncio.gather(*calls)
+            assert [len(each.results) for each in responses] == [800] * 4
+        assert await asyncio.to_thread(server.process.wait, 30) == 0
+
+
+def test_open_watch_does_not_hold_the_exit(serve: Serve, bundle: Path) -> None:
+    """A health watch that nobody ends does not keep the server from exiting in time."""
+    with serve(bundle, "--drain-seconds", 300) as server, grpc.insecure_channel(server.address) as channel:
+        watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
+        assert next(watch).status == SERVING
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(30) == 0
+
+
+def refusal(*arguments: object) -> str:
+    """Runs `bertwire serve`, which must exit with 1 and one line on standard error."""
+    done = subprocess.run(bertwire("serve", *arguments), capture_output=True, text=True, timeout=60, check=False)
+    lines = done.stderr.strip().splitlines()
+    assert (done.returncode, done.stdout, len(lines)) == (1, "", 1), done.stderr
+    return lines[0]
+
+
+def test_refuses_port_in_use(bundle: Path) -> None:
+    """A port that another process listens on is named, instead of being shared silently."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert f"cannot listen on 127.0.0.1:{port}" in refusal(bundle, "--port", port)
+
+
+def test_refuses_second_server_on_its_port(server: Server, bundle: Path) -> None:
+    """Two servers never share a port."""
+    port = server.address.rpartition(":")[2]
+    assert "cannot listen on" in refusal(bundle, "--port", port)
+
+
+def test_refuses_bad_bundle(bundle: Path, tmp_path: Path) -> None:
+    """A bundle that is none, a variant it has not got and a provider that is not there each get one line."""
+    assert "no such bundle" in refusal(tmp_path / "none")
+    assert "no variant fp64 for cpu; it has" in refusal(bundle, "--variant", "fp64", "--port", 0)
+    assert "ONNX Runtime cannot use cuda here" in refusal(bundle, "--provider", "cuda", "--port", 0)
+
+
+def test_imports_no_training_library(bundle: Path) -> None:
+    """A server that has loaded its model has imported neither torch nor transformers, nor anything of the trainer."""
+    script = (
+        "import sys, pathlib; from bertwire_export.bundle import open_bundle;"
+        "import bertwire_server.app, bertwire_server.cli; from bertwire_server.engine import choose_engine;"
+        f"choose_engine(open_bundle(pathlib.Path({str(bundle)!r})), None, 'cpu', 1);"
+        "print([name for name in ('torch', 'transformers', 'sklearn', 'bertwire_trainer') if name in sys.modules])"
+    )
+    done = subprocess.run([bertwire()[0], "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

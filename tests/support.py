@@ -1,0 +1,37 @@
+"""What tests of several parts share and is no fixture."""
+
+import random
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+LABELS = ["negative", "neutral", "positive"]
+WORDS = [f"w{number}" for number in range(60)]
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+
+
+def random_texts(count: int, seed: int = 0, longest: int = 30) -> list[str]:
+    """Texts of 1 to `longest` words that the tiny checkpoint's tokenizer knows, one token a word."""
+    generator = random.Random(seed)  # noqa: S311 - test data
+    return [" ".join(generator.choices(WORDS, k=generator.randint(1, longest))) for _ in range(count)]
+
+
+class Server:
+    """A running `bertwire serve` process.
+
+    Attributes:
+        process: the process.
+        address: where it listens.
+    """
+
+    def __init__(self, process: "subprocess.Popen[str]", address: str) -> None:
+        self.process, self.address = process, address
+
+
+Serve = Callable[..., AbstractContextManager[Server]]
+
+
+def bertwire(*arguments: object) -> list[str]:
+    """The command line of the `bertwire` command in this environment."""
+    return [sys.executable, "-m", "bertwire_client", *map(str, arguments)]
