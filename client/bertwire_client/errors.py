@@ -1,5 +1,57 @@
-"""The base of every error that a person is meant to read."""
+"""Errors that a person is meant to read."""
+
+import grpc
 
 
 class UserError(Exception):
     """One line that says what is wrong and what to do; a command prints it without a stack trace and exits 1."""
+
+
+class RequestError(UserError):
+    """A call that failed, with the status code of gRPC.
+
+    Attributes:
+        code: gRPC's status code; `classifier.proto` says what each means.
+        message: the server's reason, or gRPC's own where no server answered.
+    """
+
+    def __init__(self, code: grpc.StatusCode, message: str) -> None:
+        super().__init__(f"{code.name}: {message}")
+        self.code, self.message = code, message
+
+    def __reduce__(self) -> tuple[type["RequestError"], tuple[grpc.StatusCode, str]]:
+        return type(self), (self.code, self.message)
+
+
+class InvalidArgumentError(RequestError):
+    """The request is wrong and would be wrong again."""
+
+
+class NotFoundError(RequestError):
+    """The server has no model of that name."""
+
+
+class ResourceExhaustedError(RequestError):
+    """The server's queue is full: slow down, then try again."""
+
+
+class DeadlineExceededError(RequestError):
+    """The deadline passed before the answer came."""
+
+
+class UnavailableError(RequestError):
+    """No server answers, or it is warming up or shutting down; the client's own retries are used up."""
+
+
+_KINDS: dict[grpc.StatusCode, type[RequestError]] = {
+    grpc.StatusCode.INVALID_ARGUMENT: InvalidArgumentError,
+    grpc.StatusCode.NOT_FOUND: NotFoundError,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: ResourceExhaustedError,
+    grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineExceededError,
+    grpc.StatusCode.UNAVAILABLE: UnavailableError,
+}
+
+
+def request_error(code: grpc.StatusCode, message: str | None) -> RequestError:
+    """The error for a status code: the class of that code where there is one, else `RequestError` itself."""
+    return _KINDS.get(code, RequestError)(code, message or "no reason given")

@@ -24,20 +24,33 @@ def partial_path(path: Path) -> Path:
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Gives a file to write; it becomes `path` when the block ends well and is removed when it does not."""
+    """Gives a file to write; it becomes `path` when the block ends well and is removed when it does not.
+
+    Raises:
+        UserError: `path` is a folder.
+    """
+    if path.is_dir():
+        raise UserError(f"{path} is a folder; choose another output")
     partial = partial_path(path)
     partial.parent.mkdir(parents=True, exist_ok=True)
     try:
         yield partial
         _flush(partial)
         partial.replace(path)
+        _flush(path.parent)
     finally:
         partial.unlink(missing_ok=True)
 
 
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
-    """Gives an empty folder to fill; it becomes `path`, replacing what is there, when the block ends well."""
+    """Gives an empty folder to fill; it becomes `path`, replacing what is there, when the block ends well.
+
+    Raises:
+        UserError: `path` is a file.
+    """
+    if path.exists() and not path.is_dir():
+        raise UserError(f"{path} is not a folder; choose another output")
     partial = partial_path(path)
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -49,21 +62,33 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
 
 def publish_folder(partial: Path, path: Path) -> None:
-    """Flushes every file of `partial` to disk and renames the folder to `path`, replacing an older folder."""
-    for file in partial.rglob("*"):
-        if file.is_file():
-            _flush(file)
+    """Flushes all of `partial` to disk and renames it to `path`, replacing an older folder."""
+    for inner in (*partial.rglob("*"), partial):
+        if not inner.is_symlink():
+            _flush(inner)
     if path.exists():
-        # A folder cannot replace a full one in one step: the old one steps aside first, so that no half of it is left.
-        old = path.with_name(path.name + ".old")
-        shutil.rmtree(old, ignore_errors=True)
-        path.rename(old)
-        partial.rename(path)
-        shutil.rmtree(old)
+        _swap(partial, path)
     else:
         partial.rename(path)
+    _flush(path.parent)
+
+
+def _swap(partial: Path, path: Path) -> None:
+    # A folder cannot replace a full one in one step: the old one steps aside first, so that no half of it is left.
+    old = path.with_name(path.name + ".old")
+    shutil.rmtree(old, ignore_errors=True)
+    path.rename(old)
+    try:
+        partial.rename(path)
+    except OSError:
+        old.rename(path)
+        raise
+    shutil.rmtree(old)
 
 
 def _flush(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -7,7 +7,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
-from pydantic_core import ErrorDetails, PydanticUndefined
+from pydantic_core import ErrorDetails
 
 from bertwire_client.errors import UserError
 
@@ -29,8 +29,9 @@ def argument(description: str) -> Any:  # noqa: ANN401 - stands where a field's 
 def command(config: type[ConfigT], run: Callable[[ConfigT], None]) -> Callable[..., None]:
     """Makes a function for typer whose parameters are the fields of `config`.
 
-    Its docstring is that of `run`. It calls `run` with the validated configuration, and raises `UserError` with all
-    faults in one line where validation fails.
+    A field becomes the option of its name, or of `json_schema_extra={"flag": "--name"}`; a switch that is off by
+    default has no `--no-` form. The function's docstring is that of `run`. It calls `run` with the validated
+    configuration, and raises `UserError` with all faults in one line where validation fails.
     """
 
     def call(**values: Any) -> None:  # noqa: ANN401 - typer's values, validated below
@@ -38,7 +39,8 @@ def command(config: type[ConfigT], run: Callable[[ConfigT], None]) -> Callable[.
 
     parameters = [_parameter(name, field) for name, field in config.model_fields.items()]
     call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    call.__doc__ = run.__doc__
+    call.__annotations__ = {each.name: each.annotation for each in parameters}
+    call.__doc__ = _unwrapped(run.__doc__ or "")
     call.__name__ = run.__name__
     return call
 
@@ -51,11 +53,17 @@ def validated(config: type[ConfigT], values: dict[str, Any]) -> ConfigT:
         raise UserError("; ".join(_fault(detail, config) for detail in error.errors())) from None
 
 
+def _unwrapped(text: str) -> str:
+    # Typer keeps the line breaks of later paragraphs, which fit the source and not the terminal.
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
+
+
 def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
-    extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
-    make = typer.Argument if extra.get("argument") else typer.Option
-    annotation = Annotated[field.annotation, make(help=field.description, show_default=True)]  # type: ignore[name-defined]
-    default = inspect.Parameter.empty if field.default is PydanticUndefined else field.default
+    default = inspect.Parameter.empty if field.is_required() else field.get_default(call_default_factory=True)
+    make = typer.Argument if _extra(field).get("argument") else typer.Option
+    names = [_option(name, field)] if default is False or "flag" in _extra(field) else []
+    info = make(*names, help=field.description, show_default=default not in (None, False, ""))
+    annotation = Annotated[field.annotation, info]  # type: ignore[name-defined]
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
@@ -65,5 +73,14 @@ def _fault(detail: ErrorDetails, config: type[Config]) -> str:
         return message
     name = str(detail["loc"][0])
     field = config.model_fields.get(name)
-    extra = field.json_schema_extra if field and isinstance(field.json_schema_extra, dict) else {}
-    return f"{name.upper() if extra.get('argument') else '--' + name.replace('_', '-')}: {message}"
+    return f"{_option(name, field) if field else name}: {message}"
+
+
+def _option(name: str, field: FieldInfo) -> str:
+    if _extra(field).get("argument"):
+        return name.upper()
+    return str(_extra(field).get("flag") or "--" + name.replace("_", "-"))
+
+
+def _extra(field: FieldInfo) -> dict[str, Any]:
+    return field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}

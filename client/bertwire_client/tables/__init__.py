@@ -4,7 +4,7 @@ CSV, TSV, JSONL and Parquet, told apart by their ending. CSV and TSV values stay
 other formats keep their types. A row that cannot be read is a row all the same, with the reason beside it.
 """
 
-from bertwire_client.tables.formats import TableReader, TableWriter, create_table, open_table
-from bertwire_client.tables.rows import Batch
+from bertwire_client.tables.formats import create_table, open_table, table_format
+from bertwire_client.tables.rows import Batch, TableReader, TableWriter
 
-__all__ = ["Batch", "TableReader", "TableWriter", "create_table", "open_table"]
+__all__ = ["Batch", "TableReader", "TableWriter", "create_table", "open_table", "table_format"]

@@ -3,7 +3,9 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, TypeVar
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, Self, TypeVar
 
 T = TypeVar("T")
 
@@ -23,6 +25,54 @@ class Batch:
     rows: list[dict[str, Any]]
     errors: list[str | None]
     raw: Any
+
+
+class Closable(Protocol):
+    """What holds a file open; leaving its `with` block closes it."""
+
+    def close(self) -> None:
+        """Closes the file."""
+        ...
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class TableWriter(Closable, Protocol):
+    """A table being written: the rows of another table of the same format with columns added."""
+
+    def write(self, batch: Batch, added: list[dict[str, Any]]) -> None:
+        """Writes the rows of `batch`, each with its added values; an added column that a row lacks is empty."""
+        ...
+
+
+class TableReader(Closable, Protocol):
+    """An open table.
+
+    Attributes:
+        columns: the columns in file order; None where rows may each have their own (JSONL).
+        size: the file's size in the unit of `position`.
+    """
+
+    columns: list[str] | None
+    size: int
+
+    def batches(self, rows: int) -> Iterator[Batch]:
+        """Yields the table's rows, `rows` at a time."""
+        ...
+
+    def position(self) -> int:
+        """How much has been read, between 0 and `size`."""
+        ...
+
+    def writer(self, path: Path, added: dict[str, type]) -> TableWriter:
+        """Creates a table of the same format at `path`; see `create_table`."""
+        ...
 
 
 def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:

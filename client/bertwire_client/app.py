@@ -1,0 +1,57 @@
+"""The typer application, with the one command loaded that is asked for."""
+
+import functools
+import importlib
+import importlib.metadata
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+from bertwire_client.cli import COMMANDS, readable
+
+
+def build_app(name: str) -> typer.Typer:
+    """Makes the application; of the commands other than `name` it knows only name and summary."""
+    app = typer.Typer(
+        callback=_options,
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    for each, command in COMMANDS.items():
+        function = _load(each) if each == name else _unloaded
+        help_text = None if each == name else command.summary
+        app.command(each, help=help_text, short_help=command.summary)(function)
+    return app
+
+
+def _load(name: str) -> Callable[..., None]:
+    function: Callable[..., None] = getattr(importlib.import_module(COMMANDS[name].module), name)
+
+    @functools.wraps(function)
+    def call(**values: object) -> None:
+        # Within typer, which would take Ctrl-C and a broken pipe for itself.
+        with readable(name):
+            function(**values)
+
+    return call
+
+
+def _unloaded() -> None:
+    raise AssertionError("main loads the command that is asked for")
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"bertwire {importlib.metadata.version('bertwire')}")
+        raise typer.Exit
+
+
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Fine-tune BERT, export it to ONNX with proof of its quality, serve it over gRPC, score files with it."""

@@ -1,0 +1,34 @@
+"""What `bertwire score` can be told."""
+
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from bertwire_client.options import Config, argument
+from bertwire_client.tables import table_format
+
+
+class ScoreConfig(Config):
+    """Settings of one scoring job; each becomes an option of the command."""
+
+    input: Path = argument("File with a text in each row: CSV, TSV, JSONL or Parquet.")
+    output: Path = Field(description="File to write, in the input's format; it appears whole or not at all.")
+    text_column: str = Field("text", description="Column with the text.")
+    prefix: str = Field("predicted_", description="What the names of the added columns begin with.")
+    all_scores: bool = Field(False, description="Add the column scores: every label's score, as a JSON object.")
+    overwrite: bool = Field(False, description="Replace the output, and the summary, if they exist.")
+    summary: Path | None = Field(None, description="JSON file for the summary, for programs.")
+
+    address: str = Field("localhost:8500", description="The server's host:port.")
+    model: str = Field("", description="Model to ask; default: the one that the server has.")
+    batch_size: int = Field(32, ge=1, description="Texts in one call.")
+    concurrency: int = Field(8, ge=1, description="Calls in flight at once.")
+    timeout: float = Field(10, gt=0, description="Seconds that one call may take.")
+    max_outage: float = Field(60, ge=0, description="Seconds to wait for a server that goes away in the middle.")
+
+    @model_validator(mode="after")
+    def _same_format(self) -> Self:
+        if (kind := table_format(self.input)) != table_format(self.output):
+            raise ValueError(f"the output is written in the input's format, {kind}; give {self.output} that ending")
+        return self

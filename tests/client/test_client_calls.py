@@ -1,0 +1,167 @@
+"""The sync and the async client against a real server."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import pytest
+from bertwire_client import (
+    AsyncClient,
+    Client,
+    DeadlineExceededError,
+    InvalidArgumentError,
+    LabelScore,
+    NotFoundError,
+    Reply,
+    RequestError,
+    ResourceExhaustedError,
+    Timing,
+    UnavailableError,
+    UserError,
+)
+
+if TYPE_CHECKING:
+    from bertwire.v1.classifier_pb2 import ClassifyRequest
+    from client.conftest import FakeServer
+
+
+async def classify(kind: str, address: str, texts: Any, attempts: int = 4, **options: Any) -> Reply:  # noqa: ANN401 - wrong types too
+    """One call by the client of that kind."""
+    if kind == "sync":
+        with Client(address, attempts=attempts) as client:
+            return client.classify(texts, **options)
+    async with AsyncClient(address, attempts=attempts) as client:
+        return await client.classify(texts, **options)
+
+
+both = pytest.mark.parametrize("kind", ["sync", "async"])
+
+
+@both
+async def test_reply_holds_everything_the_server_said(kind: str, fake: FakeServer) -> None:
+    """Every field of the response arrives typed and in order."""
+    reply = await classify(kind, fake.address, ["short", "x" * 50], logits=True, model="named")
+    assert (reply.model, reply.model_version) == ("named", "7")
+    first, second = reply.results
+    assert (first.label, round(first.score, 6)) == ("short", 0.9)
+    assert second.labels == (LabelScore("long", 0.75), LabelScore("short", 0.25))
+    assert (second.logits, second.token_count, second.truncated, first.truncated) == ((1.5, -0.5), 50, True, False)
+    assert second.timing == Timing(1, 2, 3)
+
+
+@both
+async def test_options_reach_the_server(kind: str, fake: FakeServer) -> None:
+    """Unset options stay unset on the wire, set ones are sent."""
+    await classify(kind, fake.address, ["a"])
+    assert not fake.requests[0].HasField("top_k")
+    reply = await classify(kind, fake.address, ["a"], top_k=1)
+    assert fake.requests[1].top_k == 1
+    assert len(reply.results[0].labels) == 1
+
+
+@both
+@pytest.mark.parametrize(("texts", "message"), [("one text", "single string"), (["a", 5], r"texts\[1\] .* int")])
+async def test_wrong_texts_are_a_type_error(kind: str, texts: list[str], message: str, fake: FakeServer) -> None:
+    """A bare string and a number among the texts are caught before anything is sent."""
+    with pytest.raises(TypeError, match=message):
+        await classify(kind, fake.address, texts)
+    assert not fake.requests
+
+
+@both
+async def test_lone_surrogate_is_a_value_error(kind: str, fake: FakeServer) -> None:
+    """A text that has no UTF-8 form is named as such."""
+    with pytest.raises(ValueError, match="UTF-8"):
+        await classify(kind, fake.address, ["\ud800"])
+
+
+@both
+@pytest.mark.parametrize(
+    ("code", "kind_of_error"),
+    [
+        (grpc.StatusCode.INVALID_ARGUMENT, InvalidArgumentError),
+        (grpc.StatusCode.NOT_FOUND, NotFoundError),
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, ResourceExhaustedError),
+        (grpc.StatusCode.DEADLINE_EXCEEDED, DeadlineExceededError),
+        (grpc.StatusCode.INTERNAL, RequestError),
+    ],
+)
+async def test_status_codes_become_errors(
+    kind: str, code: grpc.StatusCode, kind_of_error: type[RequestError], fake: FakeServer
+) -> None:
+    """Each status has its error, which carries code and message, and is not tried again."""
+    fake.fail = lambda _: (code, "because")
+    with pytest.raises(RequestError) as caught:
+        await classify(kind, fake.address, ["a"])
+    assert type(caught.value) is kind_of_error
+    assert isinstance(caught.value, UserError)
+    assert (caught.value.code, caught.value.message) == (code, "because")
+    assert str(pickle.loads(pickle.dumps(caught.value))) == f"{code.name}: because"  # noqa: S301
+    assert len(fake.requests) == 1
+
+
+@both
+async def test_unavailable_is_tried_again(kind: str, fake: FakeServer) -> None:
+    """Two failures by UNAVAILABLE are not seen by the caller, even with a call above gRPC's own retry buffer."""
+    failures = iter([(grpc.StatusCode.UNAVAILABLE, "warming up")] * 2)
+    fake.fail = lambda _: next(failures, None)
+    reply = await classify(kind, fake.address, ["x" * 400_000])
+    assert reply.results[0].label == "long"
+    assert len(fake.requests) == 3
+
+
+@both
+@pytest.mark.parametrize("attempts", [1, 2])
+async def test_attempts_are_bounded(kind: str, attempts: int, fake: FakeServer) -> None:
+    """The last of `attempts` failures is raised."""
+    fake.fail = lambda _: (grpc.StatusCode.UNAVAILABLE, "warming up")
+    with pytest.raises(UnavailableError, match="warming up"):
+        await classify(kind, fake.address, ["a"], attempts=attempts)
+    assert len(fake.requests) == attempts
+
+
+@both
+async def test_nobody_there_is_unavailable(kind: str, nowhere: str) -> None:
+    """A refused connection is an UnavailableError."""
+    with pytest.raises(UnavailableError):
+        await classify(kind, nowhere, ["a"])
+
+
+@both
+async def test_deadline_holds(kind: str, fake: FakeServer) -> None:
+    """A call's own timeout ends the wait for a server that does not answer."""
+    release = threading.Event()
+
+    def hang(_: ClassifyRequest) -> None:
+        release.wait(30)
+
+    fake.fail = hang
+    try:
+        with pytest.raises(DeadlineExceededError):
+            await classify(kind, fake.address, ["a"], timeout=0.05)
+    finally:
+        release.set()
+
+
+def test_attempts_out_of_range_are_refused() -> None:
+    """More tries than gRPC makes are refused, not silently cut."""
+    with pytest.raises(ValueError, match="1 to 5"):
+        Client("localhost:1", attempts=6)
+
+
+def test_result_without_labels_is_an_internal_error(fake: FakeServer) -> None:
+    """A response that breaks the API is an error of the server, not an IndexError later."""
+    with Client(fake.address) as client, pytest.raises(RequestError, match="INTERNAL"):
+        client.classify(["a"], top_k=0)
+
+
+def test_base_install_is_enough() -> None:
+    """The client loads nothing that only the extras bring."""
+    heavy = "{'typer', 'rich', 'pydantic', 'pyarrow', 'numpy', 'torch'}"
+    code = f"import bertwire_client, sys; sys.exit(str({heavy} & set(sys.modules) or ''))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stderr.strip() == ""

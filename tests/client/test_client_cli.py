@@ -1,0 +1,200 @@
+"""The `bertwire` command as a process: exit status and one line for every failure."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from bertwire_client.cli import COMMANDS, main
+from bertwire_client.errors import UserError
+from bertwire_client.faults import report
+
+if TYPE_CHECKING:
+    from client.conftest import FakeServer
+
+COMMAND = [sys.executable, "-m", "bertwire_client"]
+
+
+def bertwire(*arguments: object, before: str = "") -> subprocess.CompletedProcess[str]:
+    """Runs the command; `before` is Python run ahead of it in the same process."""
+    command = COMMAND
+    if before:
+        command = [sys.executable, "-c", f"import sys\n{before}\nfrom bertwire_client.cli import main\nmain()"]
+    environment = os.environ | {"COLUMNS": "80"}
+    return subprocess.run([*command, *map(str, arguments)], capture_output=True, text=True, env=environment, timeout=60)
+
+
+def one_line(result: subprocess.CompletedProcess[str]) -> str:
+    """Standard error, which must be one line of bertwire's own at its end and no trace."""
+    lines = result.stderr.splitlines()
+    assert "Traceback" not in result.stderr
+    assert [line.startswith("bertwire: ") for line in lines].count(True) == 1
+    return lines[-1]
+
+
+def test_help_lists_all_commands_and_loads_none() -> None:
+    """Each command has its line, and no part is imported for it."""
+    check = "import atexit; atexit.register(lambda: print([m for m in sys.modules if m.startswith('bertwire_')]))"
+    result = bertwire("--help", before=check)
+    assert result.returncode == 0
+    assert all(command.summary in result.stdout for command in COMMANDS.values())
+    assert not any(part in result.stdout.splitlines()[-1] for part in ["trainer", "export", "server", "score"])
+
+
+def test_score_loads_no_other_part() -> None:
+    """Help of one command works without the modules of the others."""
+    blocked = "for name in ('bertwire_trainer', 'bertwire_export', 'bertwire_server'): sys.modules[name] = None"
+    result = bertwire("score", "--help", before=blocked)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "--text-column" in result.stdout
+
+
+def test_version() -> None:
+    """It needs no command."""
+    assert bertwire("--version").stdout.split()[0] == "bertwire"
+
+
+@pytest.mark.parametrize("arguments", [("nope",), ("score",), ("score", "a.csv", "--nope")])
+def test_wrong_usage(arguments: tuple[str, ...]) -> None:
+    """Usage errors exit 2."""
+    assert bertwire(*arguments).returncode == 2
+
+
+def test_score_succeeds_and_fails(tmp_path: Path, fake: FakeServer) -> None:
+    """Exit 0 where every row has a prediction; exit 1 with the count and the output where one has none."""
+    for texts, status in {"a\nb\n": 0, "a\nbad\n": 1}.items():
+        (tmp_path / "in.csv").write_text("text\n" + texts)
+        output = tmp_path / f"out{status}.csv"
+        result = bertwire("score", tmp_path / "in.csv", "--output", output, "--address", fake.address)
+        assert (result.returncode, result.stdout) == (status, "")
+        assert len(output.read_text().splitlines()) == 3
+        assert "2 rows" in result.stderr
+    assert one_line(result) == ("bertwire: error: 1 of 2 rows have no prediction; column 'predicted_error' says why")
+
+
+def test_user_errors_are_one_line(tmp_path: Path, nowhere: str) -> None:
+    """A missing file, options out of range, a server that is not there."""
+    (tmp_path / "in.csv").write_text("text\na\n")
+    output = ("--output", tmp_path / "out.csv")
+    missing = bertwire("score", tmp_path / "no.csv", *output)
+    assert (missing.returncode, one_line(missing)) == (1, f"bertwire: error: {tmp_path / 'no.csv'}: no such file")
+    wrong = bertwire("score", tmp_path / "in.csv", *output, "--batch-size", "0")
+    assert "--batch-size: Input should be greater" in one_line(wrong)
+    away = bertwire("score", tmp_path / "in.csv", *output, "--address", nowhere)
+    assert (away.returncode, f"no server answers at {nowhere}" in one_line(away)) == (1, True)
+    assert not (tmp_path / "out.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("number", "ignored"), [(signal.SIGINT, False), (signal.SIGTERM, False), (signal.SIGTERM, True)]
+)
+def test_interruption_leaves_nothing(number: signal.Signals, ignored: bool, tmp_path: Path, fake: FakeServer) -> None:
+    """Ctrl-C and SIGTERM exit 130 with one line and no output, SIGTERM also where Ctrl-C is ignored."""
+    reached, release = threading.Event(), threading.Event()
+
+    def fail(_: object) -> None:
+        reached.set()
+        release.wait(60)
+
+    fake.fail = fail
+    (tmp_path / "in.csv").write_text("text\na\n")
+    arguments = ["score", tmp_path / "in.csv", "--output", tmp_path / "out.csv", "--address", fake.address]
+    code = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n" if ignored else ""
+    command = [sys.executable, "-c", f"{code}from bertwire_client.cli import main; main()", *map(str, arguments)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert reached.wait(30)
+            process.send_signal(number)
+            error = process.communicate(timeout=30)[1]
+        finally:
+            process.kill()
+            release.set()
+    assert process.returncode == 130
+    assert error.splitlines()[-1] == "bertwire: interrupted"
+    assert "Traceback" not in error
+    assert [path.name for path in tmp_path.iterdir()] == ["in.csv"]
+
+
+@pytest.mark.parametrize(
+    ("command", "missing", "install"),
+    [
+        ("score", "pydantic", "'bertwire[cli]'"),
+        ("score", "typer", "'bertwire[cli]'"),
+        ("train", "pydantic", "'bertwire[train]'"),
+        ("export", "pydantic", "'bertwire[export]'"),
+        ("inspect", "rich", "'bertwire[cli]'"),
+        ("serve", "pydantic", "'bertwire[serve,cpu]' or 'bertwire[serve,gpu]'"),
+    ],
+)
+def test_missing_packages_are_named(command: str, missing: str, install: str) -> None:
+    """A part whose packages are absent says in one line what to install."""
+    result = bertwire(command, "x", before=f"sys.modules[{missing!r}] = None")
+    assert result.returncode == 1
+    assert one_line(result) == f"bertwire: bertwire {command} needs {missing}: pip install {install}"
+
+
+def test_missing_pyarrow_is_named(tmp_path: Path) -> None:
+    """Parquet has an extra of its own."""
+    (tmp_path / "in.parquet").write_bytes(b"PAR1")
+    arguments = ("score", tmp_path / "in.parquet", "--output", tmp_path / "out.parquet")
+    result = bertwire(*arguments, before="sys.modules['pyarrow'] = None")
+    assert one_line(result) == "bertwire: bertwire score needs pyarrow: pip install 'bertwire[parquet]'"
+
+
+@pytest.mark.parametrize(
+    ("error", "line", "status"),
+    [
+        (UserError("two\nlines"), "bertwire: error: two lines", 1),
+        (OSError(28, "No space left on device", "out"), "bertwire: error: no space left on device: out", 1),
+        (OSError(28, "No space left on device"), "bertwire: error: no space left on device", 1),
+        (PermissionError(13, "Permission denied", "in"), "bertwire: error: permission denied: in", 1),
+        (
+            ZeroDivisionError("by zero"),
+            "bertwire: internal error: ZeroDivisionError: by zero; run with BERTWIRE_DEBUG=1 for the traceback",
+            70,
+        ),
+        (
+            ModuleNotFoundError("No module named 'bertwire_x'", name="bertwire_x"),
+            "bertwire: internal error: ModuleNotFoundError: No module named 'bertwire_x'; "
+            "run with BERTWIRE_DEBUG=1 for the traceback",
+            70,
+        ),
+    ],
+)
+def test_errors_become_lines(error: Exception, line: str, status: int, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every kind of error is one line with its exit status."""
+    assert report(error, "score", "'bertwire[cli]'") == status
+    assert capsys.readouterr().err == line + "\n"
+
+
+def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """BERTWIRE_DEBUG=1 brings it back."""
+    monkeypatch.setenv("BERTWIRE_DEBUG", "1")
+    try:
+        raise ZeroDivisionError
+    except ZeroDivisionError as error:
+        report(error, "score", "'bertwire[cli]'")
+    assert "Traceback (most recent call last)" in capsys.readouterr().err
+
+
+def test_broken_pipe_is_quiet() -> None:
+    """A reader that went away gets no complaint, not even from the flush at exit."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    result = subprocess.run([*COMMAND, "--help"], stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert (result.returncode, result.stderr) == (1, "")
+
+
+def test_main_is_the_entry_point() -> None:
+    """The installed command is this function."""
+    from importlib.metadata import entry_points
+
+    (found,) = entry_points(group="console_scripts", name="bertwire")
+    assert found.load() is main

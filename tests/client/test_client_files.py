@@ -1,0 +1,173 @@
+"""Outputs are whole or absent; options come from a configuration; progress stays off standard output."""
+
+from pathlib import Path
+
+import pytest
+import typer
+from bertwire_client.console import progress, tracked
+from bertwire_client.errors import UserError
+from bertwire_client.files import require_absent, whole_file, whole_folder
+from bertwire_client.options import Config, argument, command, validated
+from pydantic import Field
+from typer.testing import CliRunner
+
+
+def names(folder: Path) -> list[str]:
+    """What lies in a folder."""
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize("failure", [ValueError, KeyboardInterrupt])
+def test_failed_file_leaves_the_old_one(tmp_path: Path, failure: type[BaseException]) -> None:
+    """Whatever ends the block, the older file stays and nothing else does."""
+    (tmp_path / "out").write_text("old")
+
+    def fail() -> None:
+        with whole_file(tmp_path / "out") as partial:
+            partial.write_text("half")
+            raise failure
+
+    with pytest.raises(failure):
+        fail()
+    assert (names(tmp_path), (tmp_path / "out").read_text()) == (["out"], "old")
+
+
+def test_file_is_replaced_whole(tmp_path: Path) -> None:
+    """Until the block ends the old file is there; afterwards the new one."""
+    out = tmp_path / "deep" / "out"
+    for text in ["old", "new"]:
+        with whole_file(out) as partial:
+            partial.write_text(text)
+            assert text == "old" or out.read_text() == "old"
+    assert (names(out.parent), out.read_text()) == (["out"], "new")
+
+
+def test_failed_folder_leaves_the_old_one(tmp_path: Path) -> None:
+    """The older folder stays as it was."""
+    with whole_folder(tmp_path / "out") as partial:
+        (partial / "a").write_text("old")
+
+    def fail() -> None:
+        with whole_folder(tmp_path / "out") as partial:
+            (partial / "b").write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert (names(tmp_path), names(tmp_path / "out")) == (["out"], ["a"])
+
+
+def test_folder_is_replaced_whole(tmp_path: Path) -> None:
+    """Nothing of the older folder, nor of a crashed run's, is in the new one."""
+    (tmp_path / "out.partial").mkdir()
+    (tmp_path / "out.partial" / "crashed").touch()
+    for name in ["old", "new"]:
+        with whole_folder(tmp_path / "out") as partial:
+            (partial / "sub").mkdir()
+            (partial / "sub" / name).touch()
+    assert (names(tmp_path), names(tmp_path / "out" / "sub")) == (["out"], ["new"])
+
+
+def test_failed_swap_puts_the_old_folder_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the new folder cannot take its place, the old one is back in it."""
+    with whole_folder(tmp_path / "out") as partial:
+        (partial / "old").touch()
+    rename = Path.rename
+
+    def refuse(self: Path, target: Path) -> Path:
+        if self.suffix == ".partial":
+            raise PermissionError(13, "Permission denied")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises(PermissionError), whole_folder(tmp_path / "out"):
+        pass
+    assert (names(tmp_path), names(tmp_path / "out")) == (["out"], ["old"])
+
+
+def test_kind_of_output_must_fit(tmp_path: Path) -> None:
+    """A file does not replace a folder, nor a folder a file; both are told before the work starts."""
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="is a folder"), whole_file(tmp_path / "folder"):
+        pytest.fail("the block must not run")
+    with pytest.raises(UserError, match="is not a folder"), whole_folder(tmp_path / "file"):
+        pytest.fail("the block must not run")
+
+
+def test_require_absent(tmp_path: Path) -> None:
+    """An existing output needs --overwrite; a file cannot be a parent."""
+    (tmp_path / "file").touch()
+    require_absent(tmp_path / "new" / "file")
+    require_absent(tmp_path / "file", overwrite=True)
+    with pytest.raises(UserError, match="--overwrite"):
+        require_absent(tmp_path / "file")
+    with pytest.raises(UserError, match="is not a folder"):
+        require_absent(tmp_path / "file" / "inner")
+
+
+class Settings(Config):
+    """Settings of a test command."""
+
+    source: Path = argument("Where from.")
+    count: int = Field(3, ge=1, description="How many.")
+    quick: bool = Field(False, description="Whether to hurry.")
+    careful: bool = Field(True, description="Whether to look twice.")
+    as_json: bool = Field(False, description="JSON.", json_schema_extra={"flag": "--json"})
+    names: list[str] = Field(default_factory=lambda: ["a"], description="Names.")
+
+
+def invoke(*arguments: str) -> tuple[Settings | None, str]:
+    """Runs a command made of `Settings`; gives what it was called with, and its output."""
+    seen: list[Settings] = []
+
+    def run(settings: Settings) -> None:
+        """Does nothing.
+
+        A second paragraph
+        of two lines.
+        """
+        seen.append(settings)
+
+    app = typer.Typer()
+    app.command()(command(Settings, run))
+    result = CliRunner().invoke(app, arguments, catch_exceptions=True)
+    if isinstance(result.exception, UserError):
+        raise result.exception
+    return (seen[0] if seen else None), result.output
+
+
+def test_command_passes_what_was_given() -> None:
+    """Arguments, options, switches and defaults arrive as a validated configuration."""
+    assert invoke("x")[0] == Settings(source=Path("x"))
+    given = invoke("x", "--count", "5", "--quick", "--no-careful", "--json", "--names", "b", "--names", "c")[0]
+    assert given == Settings(source=Path("x"), count=5, quick=True, careful=False, as_json=True, names=["b", "c"])
+
+
+def test_command_help() -> None:
+    """Help has each description, defaults that say something, and no --no- form of a switch that is off."""
+    text = invoke("--help")[1]
+    assert all(part in text for part in ["Where from.", "How many.", "[default: 3]", "--quick", "--no-careful"])
+    assert "--no-quick" not in text
+    assert "A second paragraph of two lines." in text
+
+
+def test_faults_are_named_as_they_are_typed() -> None:
+    """All faults come in one line, by option; a key that is unknown is refused."""
+    with pytest.raises(UserError, match=r"^--count: Input should be greater than or equal to 1$"):
+        invoke("x", "--count", "0")
+    with pytest.raises(UserError, match=r"SOURCE: .*; --json: .*; unknown: Extra inputs"):
+        validated(Settings, {"source": 1, "as_json": "perhaps", "unknown": 1})
+
+
+def test_progress_leaves_standard_output_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    """Where standard error is no terminal, the bar is one line at the end."""
+    with progress("reading", 10) as bar:
+        bar(5, "half")
+        bar(10, "done")
+    assert list(tracked("ab", "letters", 2)) == ["a", "b"]
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "reading" in shown.err
+    assert "done" in shown.err
+    assert "half" not in shown.err

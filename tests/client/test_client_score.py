@@ -1,0 +1,361 @@
+"""Scoring files against a server that fails in every way."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import gc
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from bertwire_client.errors import UserError
+from bertwire_client.options import validated
+from bertwire_client.score import ScoreConfig, Summary, score_file
+from bertwire_client.score.caller import BUSY_TRIES, pause
+from bertwire_client.score.cli import run_score
+from bertwire_client.score.columns import Outcome
+from bertwire_client.score.job import in_order
+from bertwire_client.score.tally import Latencies
+from bertwire_client.tables import Batch
+
+if TYPE_CHECKING:
+    from bertwire.v1.classifier_pb2 import ClassifyRequest
+    from client.conftest import FakeServer
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Makes every pause between tries none at all; collects for which try each was."""
+    seen: list[int] = []
+
+    def none(tries: int) -> float:
+        seen.append(tries)
+        return 0.0
+
+    monkeypatch.setattr("bertwire_client.score.caller.pause", none)
+    return seen
+
+
+def score(path: Path, address: str, **options: Any) -> Summary:  # noqa: ANN401 - each its own type
+    """Scores a file to `out` beside it."""
+    config = ScoreConfig(input=path, output=path.with_name("out" + path.suffix), address=address, **options)
+    return score_file(config)
+
+
+def jsonl(folder: Path, *texts: str | int | None) -> Path:
+    """Writes a JSONL file with a row for each text."""
+    path = folder / "in.jsonl"
+    path.write_text("".join(json.dumps({"id": index, "text": text}) + "\n" for index, text in enumerate(texts)))
+    return path
+
+
+def scored(path: Path) -> list[dict[str, Any]]:
+    """The rows of the JSONL output beside an input."""
+    return [json.loads(line) for line in path.with_name("out.jsonl").read_text().splitlines()]
+
+
+def leaves_nothing(path: Path) -> bool:
+    """Whether nothing lies beside the input."""
+    return list(path.parent.iterdir()) == [path]
+
+
+def test_rows_come_out_in_order(tmp_path: Path, fake: FakeServer) -> None:
+    """Rows keep their order although the first call is answered last."""
+    later = threading.Event()
+
+    def fail(request: ClassifyRequest) -> None:
+        if request.texts[0] == "0":
+            assert later.wait(30)
+        elif request.texts[0] == "6":
+            later.set()
+
+    fake.fail = fail
+    path = jsonl(tmp_path, *map(str, range(20)))
+    summary = score(path, fake.address, batch_size=2, concurrency=4)
+    assert [row["id"] for row in scored(path)] == list(range(20))
+    assert scored(path)[0] == {
+        "id": 0,
+        "text": "0",
+        "predicted_label": "short",
+        "predicted_score": 0.9,
+        "predicted_truncated": False,
+        "predicted_error": None,
+    }
+    assert (summary.rows, summary.failed, summary.calls) == (20, 0, 10)
+    assert (summary.model, summary.model_version) == ("fake", "7")
+    assert summary.latency_p50_ms is not None
+    assert summary.latency_p99_ms is not None
+    assert 0 < summary.latency_p50_ms <= summary.latency_p99_ms
+
+
+def test_csv_and_parquet_gain_the_columns(tmp_path: Path, fake: FakeServer) -> None:
+    """Other formats get the same columns, all scores as JSON text, under the prefix asked for."""
+    (tmp_path / "in.csv").write_text('id,t\n1,"a, b"\n')
+    pq.write_table(pa.table({"t": ["x" * 50], "n": [1]}), tmp_path / "in.parquet")
+    for name in ["in.csv", "in.parquet"]:
+        score(tmp_path / name, fake.address, text_column="t", prefix="p_", all_scores=True, model="named")
+    with (tmp_path / "out.csv").open() as file:
+        row = next(csv.DictReader(file))
+    assert row == {
+        "id": "1",
+        "t": "a, b",
+        "p_label": "short",
+        "p_score": "0.9",
+        "p_truncated": "false",
+        "p_error": "",
+        "p_scores": '{"short": 0.9, "long": 0.1}',
+    }
+    assert pq.read_table(tmp_path / "out.parquet").to_pylist() == [
+        {
+            "t": "x" * 50,
+            "n": 1,
+            "p_label": "long",
+            "p_score": 0.75,
+            "p_truncated": True,
+            "p_error": None,
+            "p_scores": '{"long": 0.75, "short": 0.25}',
+        }
+    ]
+    assert {request.model for request in fake.requests} == {"named"}
+
+
+def test_faulty_rows_are_written_with_their_error(tmp_path: Path, fake: FakeServer) -> None:
+    """Rows without a usable text are never sent; of those sent only the guilty one fails."""
+    path = jsonl(tmp_path, "a", None, 5, " ", "\ud800", "so bad", "b")
+    path.write_text(path.read_text() + '{"id": 7}\nnot json\n')
+    summary = score(path, fake.address)
+    errors = [row["predicted_error"] for row in scored(path)]
+    assert errors[:5] == [
+        None,
+        "the row has no 'text'",
+        "'text' is not a string but int",
+        "'text' is blank",
+        "'text' is not UTF-8",
+    ]
+    assert errors[5:8] == ["INVALID_ARGUMENT: text 0 is bad", None, "the row has no 'text'"]
+    assert errors[8].startswith("the line is not JSON")
+    assert [row["predicted_label"] for row in scored(path)] == ["short", *[None] * 5, "short", None, None]
+    assert (summary.rows, summary.failed) == (9, 7)
+
+
+def test_calls_above_the_servers_size_limit_are_split(tmp_path: Path, fake: FakeServer, pauses: list[int]) -> None:
+    """What gRPC turns away for its size is sent in parts, without slowing down; a row too large alone fails."""
+    path = jsonl(tmp_path, "x" * 700_000, "y" * 700_000, "z" * 2_000_000)
+    score(path, fake.address)
+    first, second, third = (row["predicted_error"] for row in scored(path))
+    assert (first, second) == (None, None)
+    assert third.startswith("RESOURCE_EXHAUSTED")
+    assert pauses == []
+
+
+def test_full_queue_slows_down_and_succeeds(tmp_path: Path, fake: FakeServer, pauses: list[int]) -> None:
+    """RESOURCE_EXHAUSTED is tried again after growing pauses."""
+    failures = iter([(grpc.StatusCode.RESOURCE_EXHAUSTED, "queue is full")] * 3)
+    fake.fail = lambda _: next(failures, None)
+    assert score(jsonl(tmp_path, "a"), fake.address).failed == 0
+    assert pauses == [1, 2, 3]
+
+
+def test_full_queue_gives_up(tmp_path: Path, fake: FakeServer, pauses: list[int]) -> None:
+    """After the documented number of tries the rows of the call carry the error."""
+    fake.fail = lambda _: (grpc.StatusCode.RESOURCE_EXHAUSTED, "queue is full")
+    path = jsonl(tmp_path, "a", "b")
+    assert score(path, fake.address).failed == 2
+    assert [row["predicted_error"] for row in scored(path)] == ["RESOURCE_EXHAUSTED: queue is full"] * 2
+    assert len(fake.requests) == BUSY_TRIES
+    assert len(pauses) == BUSY_TRIES - 1
+
+
+def test_pauses_grow_and_are_bounded() -> None:
+    """Eight tries take some ten seconds; no pause exceeds 7.5 s."""
+    assert 0.05 <= pause(1) <= 0.15
+    assert 2.5 <= pause(50) <= 7.5
+
+
+@pytest.mark.parametrize("code", [grpc.StatusCode.INTERNAL, grpc.StatusCode.DEADLINE_EXCEEDED])
+def test_other_failures_are_the_rows_errors(tmp_path: Path, code: grpc.StatusCode, fake: FakeServer) -> None:
+    """A call that fails otherwise fails its own rows only, and is not sent again."""
+    fake.fail = lambda request: (code, "oh") if "a" in request.texts else None
+    path = jsonl(tmp_path, "a", "b", "c", "d")
+    assert score(path, fake.address, batch_size=2).failed == 2
+    assert [row["predicted_error"] for row in scored(path)] == [f"{code.name}: oh"] * 2 + [None] * 2
+    assert len(fake.requests) == 2
+
+
+def test_no_server_at_all(tmp_path: Path, nowhere: str) -> None:
+    """Where no server was ever reached, the job ends at once and leaves nothing."""
+    path = jsonl(tmp_path, *"abc")
+    with pytest.raises(UserError, match=f"no server answers at {nowhere}"):
+        score(path, nowhere)
+    assert leaves_nothing(path)
+
+
+def test_address_that_takes_connections_and_says_nothing(tmp_path: Path) -> None:
+    """A deadline that passes before there is a connection means that no server was reached."""
+    path = jsonl(tmp_path, *"abc")
+    with socket.create_server(("localhost", 0)) as silent:
+        address = f"localhost:{silent.getsockname()[1]}"
+        with pytest.raises(UserError, match=f"no server answers at {address}"):
+            score(path, address, timeout=0.2)
+    assert leaves_nothing(path)
+
+
+def test_server_that_comes_back(tmp_path: Path, fake: FakeServer, pauses: list[int]) -> None:
+    """An outage beyond the client's own retries is waited out."""
+    failures = iter([None, *[(grpc.StatusCode.UNAVAILABLE, "restarting")] * 6])
+    fake.fail = lambda _: next(failures, None)
+    assert score(jsonl(tmp_path, *"abcd"), fake.address, batch_size=1, concurrency=1).failed == 0
+    assert pauses
+
+
+def test_server_that_stays_away(tmp_path: Path, fake: FakeServer, pauses: list[int]) -> None:
+    """An outage beyond the limit ends the job, says how far it came and leaves nothing."""
+    fake.fail = lambda request: (grpc.StatusCode.UNAVAILABLE, "going down") if "d" in request.texts else None
+    path = jsonl(tmp_path, *"abcd")
+    with pytest.raises(UserError, match=r"did not come back within 0\.1 s; \d rows were done.*going down"):
+        score(path, fake.address, batch_size=1, concurrency=1, max_outage=0.1)
+    assert leaves_nothing(path)
+    assert pauses
+
+
+@pytest.mark.parametrize("code", [grpc.StatusCode.NOT_FOUND, grpc.StatusCode.UNIMPLEMENTED])
+def test_what_would_fail_every_row_ends_the_job(tmp_path: Path, code: grpc.StatusCode, fake: FakeServer) -> None:
+    """A model that the server does not have ends the job and leaves nothing."""
+    fake.fail = lambda _: (code, "no model 'x'")
+    path = jsonl(tmp_path, *"abc")
+    with pytest.raises(UserError, match="no model 'x'"):
+        score(path, fake.address, model="x")
+    assert leaves_nothing(path)
+
+
+def test_taken_key_ends_the_job(tmp_path: Path, fake: FakeServer) -> None:
+    """A JSONL row with a key of an added name ends the job, not the key."""
+    path = tmp_path / "in.jsonl"
+    path.write_text('{"text": "a"}\n{"text": "b", "predicted_label": "mine"}\n')
+    with pytest.raises(UserError, match="row 2 has a key 'predicted_label' already"):
+        score(path, fake.address)
+    assert leaves_nothing(path)
+
+
+def test_inputs_that_cannot_be_scored(tmp_path: Path) -> None:
+    """A missing column, another format and an existing output are told before any call."""
+    (tmp_path / "in.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(UserError, match=r"no column 'text' but a, b"):
+        score(tmp_path / "in.csv", "localhost:1")
+    (tmp_path / "out.csv").touch()
+    with pytest.raises(UserError, match="--overwrite"):
+        score(tmp_path / "in.csv", "localhost:1", text_column="a")
+    with pytest.raises(UserError, match="input's format, CSV"):
+        validated(ScoreConfig, {"input": Path("a.csv"), "output": Path("b.jsonl")})
+
+
+def test_file_without_rows(tmp_path: Path) -> None:
+    """It needs no server, and the summary has no latencies."""
+    (tmp_path / "in.csv").write_text("text\n")
+    summary = score(tmp_path / "in.csv", "localhost:1")
+    assert (summary.rows, summary.calls, summary.latency_p50_ms, summary.model) == (0, 0, None, "")
+    assert (tmp_path / "out.csv").read_text().startswith("text,predicted_label")
+
+
+def test_new_version_in_the_middle_is_told(tmp_path: Path, fake: FakeServer) -> None:
+    """A summary names every version that answered."""
+
+    def fail(_: ClassifyRequest) -> None:
+        fake.version = str(len(fake.requests))
+
+    fake.fail = fail
+    assert score(jsonl(tmp_path, "a", "b"), fake.address, batch_size=1, concurrency=1).model_version == "1, 2"
+
+
+def test_summary_and_count_of_failures(tmp_path: Path, fake: FakeServer, capsys: pytest.CaptureFixture[str]) -> None:
+    """The command prints and writes the summary, publishes the output and fails with the count."""
+    path = jsonl(tmp_path, "a", "so bad")
+    config = ScoreConfig(input=path, output=tmp_path / "o.jsonl", summary=tmp_path / "s.json", address=fake.address)
+    with pytest.raises(UserError, match=r"1 of 2 rows have no prediction; column 'predicted_error' says why"):
+        run_score(config)
+    written = json.loads((tmp_path / "s.json").read_text())
+    assert written.keys() == asdict(score(path, fake.address)).keys()
+    assert (written["rows"], written["failed"]) == (2, 1)
+    assert "2 rows, 1 failed" in capsys.readouterr().err
+    assert (tmp_path / "o.jsonl").exists()
+
+
+def test_memory_is_bounded(tmp_path: Path, fake: FakeServer) -> None:
+    """However many rows, no more batches live than the window holds."""
+    alive: list[int] = []
+
+    def count(_: ClassifyRequest) -> None:
+        if len(fake.requests) % 50 == 0:
+            alive.append(sum(type(each) is Batch for each in gc.get_objects()))
+
+    fake.fail = count
+    summary = score(jsonl(tmp_path, *["text"] * 20_000), fake.address, batch_size=10, concurrency=4)
+    assert summary.calls == 2000
+    # The window, and the one being read or written.
+    assert 4 <= max(alive) <= 2 * 4 + 2
+
+
+async def test_window_bounds_reading_ahead() -> None:
+    """Behind a slow first batch no more is read than the window takes."""
+    read: list[int] = []
+    written: list[int] = []
+    first, last_of_window = asyncio.Event(), asyncio.Event()
+
+    def reader() -> Iterator[Batch]:
+        for number in range(100):
+            read.append(number)
+            assert len(read) - len(written) <= 6
+            yield Batch(number, [], [], None)
+
+    async def answer(batch: Batch) -> list[Outcome]:
+        if batch.start == 5:
+            last_of_window.set()
+        if batch.start == 0:
+            await first.wait()
+        return []
+
+    job = asyncio.create_task(in_order(reader(), answer, lambda batch, _: written.append(batch.start), window=6))
+    await last_of_window.wait()
+    assert (len(read), written) == (6, [])
+    first.set()
+    await job
+    assert written == list(range(100))
+
+
+async def test_failure_cancels_the_calls_in_flight() -> None:
+    """No call outlives a job that failed."""
+    cancelled = 0
+
+    async def answer(batch: Batch) -> list[Outcome]:
+        nonlocal cancelled
+        if batch.start == 0:
+            raise UserError("no")
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            cancelled += 1
+            raise
+        return []
+
+    with pytest.raises(UserError, match="no"):
+        await in_order((Batch(number, [], [], None) for number in range(9)), answer, lambda *_: None, window=5)
+    assert cancelled == 4
+
+
+def test_percentiles_are_within_a_percent() -> None:
+    """A histogram's percentiles lie near those of the list."""
+    latencies = Latencies()
+    assert latencies.percentile_ms(50) is None
+    for milliseconds in range(1, 1001):
+        latencies.add(milliseconds / 1000)
+    for percent in [50, 95, 99]:
+        assert latencies.percentile_ms(percent) == pytest.approx(percent * 10, rel=0.011)
