@@ -4,6 +4,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -64,8 +65,8 @@ def serve() -> Serve:
     """Starts `bertwire serve BUNDLE --port 0 OPTIONS` and gives the ready server; it is killed if still there."""
 
     @contextmanager
-    def start(bundle: Path, *options: object) -> Iterator[Server]:
-        command = bertwire("serve", bundle, "--port", 0, *options)
+    def start(bundle: Path, *options: object, python: str = sys.executable) -> Iterator[Server]:
+        command = bertwire("serve", bundle, "--port", 0, *options, python=python)
         environment = os.environ | {"OMP_NUM_THREADS": "1"}
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
             try:

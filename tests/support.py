@@ -32,6 +32,6 @@ class Server:
 Serve = Callable[..., AbstractContextManager[Server]]
 
 
-def bertwire(*arguments: object) -> list[str]:
-    """The command line of the `bertwire` command in this environment."""
-    return [sys.executable, "-m", "bertwire_client", *map(str, arguments)]
+def bertwire(*arguments: object, python: str = sys.executable) -> list[str]:
+    """The command line of the `bertwire` command in an environment, this one unless told otherwise."""
+    return [python, "-m", "bertwire_client", *map(str, arguments)]

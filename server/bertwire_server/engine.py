@@ -33,6 +33,8 @@ class Engine:
         """
         if _PROVIDERS[provider] not in onnxruntime.get_available_providers():
             raise UserError(_UNAVAILABLE.format(provider))
+        if provider == "cuda":
+            onnxruntime.preload_dlls()  # finds the CUDA libraries that come as wheels
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3

@@ -1,6 +1,7 @@
 """A loaded model: texts in, predictions out."""
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from bertwire_server.decision import softmax
 from bertwire_server.engine import Engine
 from bertwire_server.scheduler import BatchLimits, Scheduler
 from bertwire_server.tokenizer import Encoded, TextTokenizer
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,10 @@ class Model:
     async def stop(self) -> None:
         """Ends after the batch under way."""
         await self._scheduler.stop()
+        totals = self._scheduler.totals
+        if totals.texts:
+            padding = 1 - totals.tokens / totals.computed
+            _log.info("ran %d texts in %d batches, padding share %.4f", totals.texts, totals.batches, padding)
         await asyncio.to_thread(self._threads.shutdown)
 
     async def classify(self, texts: list[str]) -> list[Prediction]:

@@ -59,6 +59,31 @@ class Answer:
 
 
 @dataclass(slots=True)
+class Totals:
+    """What has been run so far.
+
+    Attributes:
+        batches: batches.
+        texts: texts in them.
+        tokens: the texts' own tokens.
+        computed: tokens computed, padding included.
+    """
+
+    batches: int = 0
+    texts: int = 0
+    tokens: int = 0
+    computed: int = 0
+
+    def add(self, texts: Sequence[Encoded]) -> None:
+        """Counts a batch."""
+        lengths = [len(text.ids) for text in texts]
+        self.batches += 1
+        self.texts += len(texts)
+        self.tokens += sum(lengths)
+        self.computed += cost(len(texts), max(lengths))
+
+
+@dataclass(slots=True)
 class _Item:
     text: Encoded
     future: asyncio.Future[Answer]
@@ -67,10 +92,15 @@ class _Item:
 
 
 class Scheduler:
-    """The queue in front of one model. All methods belong to one event loop."""
+    """The queue in front of one model. All methods belong to one event loop.
+
+    Attributes:
+        totals: what has been run so far.
+    """
 
     def __init__(self, run: Run, limits: BatchLimits) -> None:
         """Starts nothing yet; see `start`."""
+        self.totals = Totals()
         self._run, self._limits = run, limits
         self._queue: deque[_Item] = deque()
         self._waiting = 0
@@ -179,9 +209,11 @@ class Scheduler:
 
     async def _run_batch(self, batch: list[_Item]) -> None:
         loop = asyncio.get_running_loop()
+        texts = [item.text for item in batch]
+        self.totals.add(texts)
         start = perf_counter()
         try:
-            logits = await loop.run_in_executor(self._thread, self._run, [item.text for item in batch])
+            logits = await loop.run_in_executor(self._thread, self._run, texts)
         except asyncio.CancelledError:
             for item in batch:
                 _fail(item, NotReady("the server was stopped; send the request to another one"))

@@ -1,0 +1,29 @@
+# The server's image, without torch: `docker build -t bertwire .` for CPU, `--build-arg RUNTIME=gpu` for CUDA.
+# CUDA's libraries come as wheels with onnxruntime-gpu; the host brings the driver (`docker run --gpus all`).
+#   docker run --read-only -p 8500:8500 -v "$PWD/bundle:/bundle:ro" bertwire
+ARG PYTHON=3.12
+
+FROM python:${PYTHON}-slim-bookworm AS build
+ARG RUNTIME=cpu
+WORKDIR /build
+COPY requirements/serve-${RUNTIME}.txt requirements.txt
+RUN python -m venv /opt/bertwire \
+    && /opt/bertwire/bin/pip install --no-cache-dir --requirement requirements.txt
+COPY pyproject.toml README.md LICENSE ./
+COPY protos protos
+COPY client client
+COPY server server
+COPY trainer trainer
+COPY export export
+RUN /opt/bertwire/bin/pip install --no-cache-dir --no-deps .
+
+FROM python:${PYTHON}-slim-bookworm
+RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin bertwire
+COPY --from=build /opt/bertwire /opt/bertwire
+ENV PATH=/opt/bertwire/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+USER 10001
+EXPOSE 8500
+# Asks grpc.health.v1; healthy once the model is warm, unhealthy while the server drains.
+HEALTHCHECK --interval=10s --timeout=3s --start-period=60s CMD ["python", "-m", "bertwire_server.probe", "127.0.0.1:8500"]
+ENTRYPOINT ["bertwire", "serve"]
+CMD ["/bundle", "--host", "0.0.0.0"]

@@ -1,0 +1,42 @@
+# One verb a task, the same here and in CI.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: help install lock proto check test demo bench clean
+
+help:  ## show this help
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+# The stamp is written last: an environment whose making was interrupted is made again.
+.venv/.complete: pyproject.toml requirements/dev.txt
+	rm -rf .venv
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --disable-pip-version-check --no-warn-script-location --requirement requirements/dev.txt
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --editable .
+	touch $@
+
+install: .venv/.complete  ## make the environment in .venv from pinned versions
+
+lock:  ## pin again what pyproject.toml allows; needs uv
+	scripts/lock.sh
+
+proto: install  ## write the Python stubs of protos/
+	$(BIN)/python scripts/generate_stubs.py
+
+check: install  ## lint, format and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: check  ## lint, format, types and all tests
+	$(BIN)/pytest
+
+demo: install  ## labelled text becomes a service that answers: train, export, serve, score; SHORT=1 for a tenth of it
+	$(BIN)/python -m demo $(if $(SHORT),--short)
+
+bench: install  ## server against raw ONNX Runtime on the demo's model; writes bench/results/
+	test -d build/demo/vader || $(MAKE) demo
+	$(BIN)/python -m bench
+
+clean:  ## remove what make test, demo and install left
+	rm -rf build .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,1 @@
+"""Measures the server against what ONNX Runtime does alone."""

@@ -1,0 +1,28 @@
+"""Where and with what a measurement was made."""
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+from datetime import UTC, datetime
+
+from bertwire_export.measure import cpu_name
+
+
+def machine() -> dict[str, object]:
+    """Processor, cores, system, versions, commit and time."""
+    packages = ("bertwire", "onnxruntime", "tokenizers", "grpcio", "numpy")
+    return {
+        "cpu": cpu_name(),
+        "cores": os.cpu_count(),
+        "system": platform.platform(),
+        "versions": {"python": platform.python_version()}
+        | {name: importlib.metadata.version(name) for name in packages},
+        "commit": _git("rev-parse", "HEAD") + ("-changed" if _git("status", "--porcelain") else ""),
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)  # noqa: S607
+    return done.stdout.strip()

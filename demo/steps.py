@@ -1,0 +1,76 @@
+"""Steps whose result is kept, and used again only where it is whole and made from the same inputs."""
+
+import hashlib
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from bertwire_client.console import err
+from bertwire_client.errors import UserError
+from bertwire_client.files import whole_file
+
+# How long a process may take to end after it was asked to; then it is killed.
+_PATIENCE_SECONDS = 40
+
+
+def bertwire(*arguments: object) -> list[str]:
+    """The command line of a `bertwire` command."""
+    return [sys.executable, "-m", "bertwire_client", *map(str, arguments)]
+
+
+def run(*arguments: object) -> None:
+    """Shows and runs a `bertwire` command; raises `UserError` where it fails."""
+    err.rule(f"bertwire {' '.join(map(str, arguments))}", align="left")
+    with process(bertwire(*arguments)) as started:
+        code = started.wait()
+    if code:
+        raise UserError(f"bertwire {arguments[0]} failed with exit status {code}; see above")
+
+
+@contextmanager
+def process(command: list[str], **options: Any) -> Iterator["subprocess.Popen[str]"]:  # noqa: ANN401 - Popen's own
+    """Starts a process and, however the block ends, sees that it has gone."""
+    started = subprocess.Popen(command, text=True, **options)
+    try:
+        yield started
+    finally:
+        started.terminate()
+        try:
+            started.wait(_PATIENCE_SECONDS)
+        finally:
+            started.kill()
+            started.wait()
+
+
+def made_from(output: Path, inputs: dict[str, str]) -> bool:
+    """Whether `output` is the untouched result of a step with these inputs."""
+    try:
+        note = json.loads(_note(output).read_text())
+    except (OSError, ValueError):
+        return False
+    return output.exists() and bool(note == {"inputs": inputs, "sha256": content_hash(output)})
+
+
+def keep(output: Path, inputs: dict[str, str]) -> None:
+    """Notes what a whole `output` was made from."""
+    with whole_file(_note(output)) as partial:
+        partial.write_text(json.dumps({"inputs": inputs, "sha256": content_hash(output)}))
+
+
+def content_hash(path: Path) -> str:
+    """SHA-256 over a file, or over the names and contents of all files in a folder."""
+    digest = hashlib.sha256()
+    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+        if file.is_file():
+            with file.open("rb") as opened:
+                part = hashlib.file_digest(opened, "sha256").hexdigest()
+            digest.update(f"{file.relative_to(path.parent)} {part}\n".encode())
+    return digest.hexdigest()
+
+
+def _note(output: Path) -> Path:
+    return output.with_name(f"{output.name}.made-from.json")
