@@ -7,6 +7,7 @@ import venv
 from pathlib import Path
 
 import pytest
+
 from support import Serve
 
 ROOT = Path(__file__).resolve().parents[2]
