@@ -1,0 +1,108 @@
+"""A tiny random BERT checkpoint, separable rows, and a run of the trainer on them."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bertwire_trainer.config import TrainConfig
+from bertwire_trainer.quiet import quiet_libraries
+
+quiet_libraries()
+
+_SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+_WORDS = ["good", "bad", *(f"w{number}" for number in range(90))]
+
+Rows = list[tuple[str, str]]
+Separable = Callable[..., Rows]
+WriteRows = Callable[[str, Rows], Path]
+Run = Callable[..., Path]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Iterator[None]:
+    """One thread: at this size two are no faster, and many times slower where other work shares the cores."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random BERT encoder of 2 layers, hidden size 32, 97 tokens and 64 positions."""
+    import torch
+    from transformers import BertConfig, BertModel, BertTokenizer
+
+    folder = tmp_path_factory.mktemp("bases") / "tiny-bert"
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(_SPECIAL + _WORDS),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=64,
+        max_position_embeddings=64,
+        # Ten times BERT's own, so that a few steps learn something.
+        initializer_range=0.2,
+    )
+    BertModel(config).save_pretrained(folder)
+    BertTokenizer({word: index for index, word in enumerate(_SPECIAL + _WORDS)}).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def separable() -> Separable:
+    """Makes rows whose label shows in one word, two thirds positive and one third negative; no two texts are alike."""
+
+    def make(count: int, first: int = 0) -> Rows:
+        rows = []
+        for number in range(first, first + count):
+            word, label = ("good", "positive") if number % 3 else ("bad", "negative")
+            filler = " ".join(f"w{(number // 90**place) % 90}" for place in range(2))
+            rows.append((f"{filler} {word}" + " w1" * (number % 7), label))
+        return rows
+
+    return make
+
+
+@pytest.fixture
+def write_rows(tmp_path: Path) -> WriteRows:
+    """Writes rows as JSONL and gives the file."""
+
+    def write(name: str, rows: Rows) -> Path:
+        path = tmp_path / name
+        path.write_text("".join(json.dumps({"text": text, "label": label}) + "\n" for text, label in rows))
+        return path
+
+    return write
+
+
+@pytest.fixture
+def run(tiny: Path, tmp_path: Path, write_rows: WriteRows, separable: Separable) -> Run:
+    """Trains the tiny checkpoint on 48 separable rows, 16 of dev; options replace the defaults. Gives the output."""
+    from bertwire_trainer.train import train_classifier
+
+    train = write_rows("train.jsonl", separable(48))
+    dev = write_rows("dev.jsonl", separable(16, 100))
+
+    def start(**options: Any) -> Path:  # noqa: ANN401 - any option of the command
+        given = {
+            "train": train,
+            "dev": dev,
+            "output": tmp_path / "out",
+            "model": str(tiny),
+            "epochs": 2,
+            "batch_size": 8,
+            "learning_rate": 3e-3,
+            "max_length": 16,
+        }
+        config = TrainConfig(**(given | options))
+        train_classifier(config)
+        return config.output
+
+    return start

@@ -1,0 +1,153 @@
+"""Which checkpoints training may start from."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from transformers import (
+    AutoModel,
+    GPT2Config,
+    GPT2Model,
+    PreTrainedModel,
+    RobertaConfig,
+    RobertaForSequenceClassification,
+    ViTConfig,
+    ViTModel,
+)
+
+from bertwire_client.errors import UserError
+from bertwire_trainer.base import Base, find_base
+from bertwire_trainer.loading import load_model, load_tokenizer, position_limit, require_tables
+
+
+@pytest.fixture
+def copy(tiny: Path, tmp_path: Path) -> Path:
+    """A copy of the tiny checkpoint, to be damaged."""
+    return Path(shutil.copytree(tiny, tmp_path / "copy"))
+
+
+def load(folder: Path) -> None:
+    base = find_base(str(folder))
+    load_tokenizer(base, "right")
+    load_model(base, ["a", "b"])
+
+
+def refusal(folder: Path) -> str:
+    with pytest.raises(UserError) as caught:
+        load(folder)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_minilm_is_found_without_importing_its_package() -> None:
+    """The default model is a folder with safetensors weights."""
+    base = find_base("minilm")
+    assert (base.name, base.local) == ("minilm", True)
+    assert (Path(base.location) / "model.safetensors").is_file()
+
+
+def test_a_local_folder_is_recorded_by_its_name(tiny: Path) -> None:
+    """Only the last component of a folder goes into records."""
+    assert find_base(str(tiny)) == Base("tiny-bert", str(tiny.resolve()), local=True)
+
+
+def test_a_hub_id_is_no_folder() -> None:
+    """A name of the form org/name is a hub id."""
+    assert find_base("org/name") == Base("org/name", "org/name", local=False)
+
+
+@pytest.mark.parametrize("model", ["./nowhere", "/nowhere/at/all", "a/b/c"])
+def test_missing_folder(model: str) -> None:
+    """What can only be a path is not looked for on the hub."""
+    with pytest.raises(UserError, match="no such folder"):
+        find_base(model)
+
+
+def test_no_config(copy: Path) -> None:
+    """A folder without config.json is no checkpoint."""
+    (copy / "config.json").unlink()
+    assert "has no config.json" in refusal(copy)
+
+
+def test_no_safetensors(copy: Path) -> None:
+    """Pickled weights alone are refused, since loading them can run code."""
+    (copy / "model.safetensors").rename(copy / "pytorch_model.bin")
+    assert "has no *.safetensors weights" in refusal(copy)
+
+
+def test_no_tokenizer(copy: Path) -> None:
+    """A folder without a tokenizer is refused."""
+    (copy / "tokenizer.json").unlink()
+    assert "has no tokenizer" in refusal(copy)
+
+
+def test_cut_weights(copy: Path) -> None:
+    """A weight file that ends too early is one line."""
+    weights = copy / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    assert "cannot be loaded" in refusal(copy)
+
+
+def test_weights_of_another_model(copy: Path) -> None:
+    """Weights that lack tensors of the encoder are not filled up with random ones."""
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps(config | {"num_hidden_layers": 3}))
+    assert "lack 16 tensors of the encoder, the first bert.encoder.layer.2." in refusal(copy)
+
+
+def test_config_with_code_of_its_own(copy: Path) -> None:
+    """A checkpoint whose configuration is Python code is refused, and the code is not run."""
+    config = json.loads((copy / "config.json").read_text())
+    own = {"model_type": "own", "auto_map": {"AutoConfig": "code.Own"}}
+    (copy / "config.json").write_text(json.dumps(config | own))
+    (copy / "code.py").write_text("raise SystemExit('this code ran')")
+    assert "cannot be loaded" in refusal(copy)
+
+
+@pytest.mark.parametrize(
+    ("model", "kind"),
+    [
+        (lambda: GPT2Model(GPT2Config(n_layer=1, n_embd=8, n_head=1, vocab_size=97)), "gpt2"),
+        (lambda: ViTModel(ViTConfig(num_hidden_layers=1, hidden_size=8, num_attention_heads=1)), "vit"),
+    ],
+)
+def test_no_text_encoder(copy: Path, model: object, kind: str) -> None:
+    """Decoders and vision models are refused by what they are."""
+    model().save_pretrained(copy)  # type: ignore[operator]
+    assert f"is no text encoder but '{kind}'" in refusal(copy)
+
+
+def test_max_length_beyond_the_position_table(tiny: Path) -> None:
+    """The tiny checkpoint has 64 positions."""
+    base = find_base(str(tiny))
+    model = load_model(base, ["a", "b"])
+    require_tables(base, model, 97, 64)
+    with pytest.raises(UserError, match="--max-length 65 is more than the 64 positions of tiny-bert"):
+        require_tables(base, model, 97, 65)
+    with pytest.raises(UserError, match="more tokens than the model"):
+        require_tables(base, model, 98, 64)
+
+
+def test_roberta_positions_start_after_padding() -> None:
+    """Two of the 66 rows of a RoBERTa table are never used by tokens."""
+    config = RobertaConfig(
+        num_hidden_layers=1, hidden_size=8, num_attention_heads=1, max_position_embeddings=66, pad_token_id=1
+    )
+    assert position_limit(RobertaForSequenceClassification(config)) == 64
+
+
+def test_head_and_labels(tiny: Path) -> None:
+    """The loaded model has a head for the labels, their names, and float32 weights."""
+    model: PreTrainedModel = load_model(find_base(str(tiny)), ["no", "yes", "maybe"])
+    assert model.config.id2label == {0: "no", 1: "yes", 2: "maybe"}
+    assert model.config.problem_type == "single_label_classification"
+    assert {str(parameter.dtype) for parameter in model.parameters()} == {"torch.float32"}
+    assert model.classifier.out_features == 3  # type: ignore[union-attr]
+
+
+def test_encoder_weights_are_kept(tiny: Path) -> None:
+    """The encoder's tensors are those of the checkpoint."""
+    before, after = AutoModel.from_pretrained(tiny), load_model(find_base(str(tiny)), ["a", "b"])
+    name = "encoder.layer.1.output.dense.weight"
+    assert after.base_model.state_dict()[name].equal(before.state_dict()[name])

@@ -1,0 +1,77 @@
+"""The command `bertwire train`."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from bertwire_client.errors import UserError
+from bertwire_trainer.cli import train
+from bertwire_trainer.config import TrainConfig
+
+WriteRows = Callable[[str, list[tuple[str, str]]], Path]
+Separable = Callable[..., list[tuple[str, str]]]
+
+
+app = typer.Typer()
+app.command()(train)
+
+
+def invoke(*arguments: object) -> None:
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    if result.exception:
+        raise result.exception
+
+
+def test_import_is_light() -> None:
+    """The module that --help needs imports neither torch nor transformers nor datasets."""
+    heavy = "{'torch', 'transformers', 'datasets', 'sklearn', 'numpy'}"
+    code = f"import sys, bertwire_trainer.cli; print(sorted({heavy} & set(sys.modules)))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
+
+
+def test_every_setting_is_an_option_with_help() -> None:
+    """--help lists each field of the configuration."""
+    shown = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "200", "TERMINAL_WIDTH": "200"}).output
+    for name, field in TrainConfig.model_fields.items():
+        assert "--" + name.replace("_", "-") in shown
+        assert (field.description or "")[:20] in shown
+
+
+def test_command(tiny: Path, tmp_path: Path, write_rows: WriteRows, separable: Separable) -> None:
+    """A command line of strings trains to the end."""
+    files = ["--train", write_rows("train.jsonl", separable(24)), "--output", tmp_path / "out"]
+    invoke(*files, "--model", tiny, "--epochs", 1, "--max-length", 16, "--class-weights", "balanced")
+    assert (tmp_path / "out" / "model.safetensors").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "pass either --train or --dataset"),
+        (["--train", "a.csv", "--dataset", "org/x"], "pass either --train or --dataset"),
+        (["--dataset", "org/x", "--dev", "a.csv"], "choose --dev-split and --test-split"),
+        (["--train", "a.csv", "--test-split", "test"], "need --dataset"),
+        (["--train", "a.csv", "--epochs", "0", "--dev-fraction", "1"], "--dev-fraction: .*; --epochs: "),
+        (["--train", "missing.csv"], "missing.csv: no such file"),
+    ],
+)
+def test_faulty_options(tmp_path: Path, arguments: list[str], message: str) -> None:
+    """Options that contradict each other or are out of range are one line."""
+    with pytest.raises(UserError, match=message):
+        invoke(*arguments, "--output", tmp_path / "out")
+
+
+def test_fp16_on_a_cpu(
+    tiny: Path, tmp_path: Path, write_rows: WriteRows, monkeypatch: pytest.MonkeyPatch, separable: Separable
+) -> None:
+    """fp16 without a CUDA device is refused with what to choose."""
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    train = write_rows("train.jsonl", separable(24))
+    with pytest.raises(UserError, match="choose fp32 or bf16"):
+        invoke("--train", train, "--output", tmp_path / "out", "--model", tiny, "--precision", "fp16")

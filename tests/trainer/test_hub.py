@@ -1,0 +1,60 @@
+"""Hub datasets and local dataset folders."""
+
+from pathlib import Path
+from typing import Any
+
+import datasets  # type: ignore[import-untyped]
+import pytest
+
+from bertwire_client.errors import UserError
+from bertwire_trainer.hub import read_dataset
+
+
+@pytest.fixture
+def reviews(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
+    """Stands for a hub dataset with ClassLabel numbers; gives the calls made for it."""
+    features = datasets.Features({"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["neg", "pos"])})
+    dataset = datasets.Dataset.from_dict({"text": ["a", "b"], "label": [1, 0]}, features=features)
+    calls = []
+
+    def load_dataset(*args: Any, **options: Any) -> datasets.Dataset:  # noqa: ANN401
+        calls.append((*args, options))
+        return dataset
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    return calls
+
+
+def test_class_labels_become_names(reviews: list[tuple[Any, ...]]) -> None:
+    """ClassLabel numbers become label names, and configuration and split reach `datasets`."""
+    split = read_dataset("org/reviews", "small", "train", "text", "label")
+    assert (split.source, split.texts, split.labels) == ("org/reviews:train", ["a", "b"], ["pos", "neg"])
+    assert reviews == [("org/reviews", "small", {"split": "train"})]
+
+
+@pytest.mark.usefixtures("reviews")
+def test_missing_column() -> None:
+    """A column that the dataset lacks is named beside those it has."""
+    with pytest.raises(UserError, match="has no column 'body'; it has 'text', 'label'"):
+        read_dataset("org/reviews", None, "train", "body", "label")
+
+
+def test_local_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder of files is a dataset too; only its name is recorded, and an unknown split is one line."""
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "train.csv").write_text("text,label\nx,a\ny,b\n")
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    split = read_dataset(str(folder), None, "train", "text", "label")
+    assert (split.source, split.labels) == ("mine:train", ["a", "b"])
+    with pytest.raises(UserError, match="split nope, cannot be loaded"):
+        read_dataset(str(folder), None, "nope", "text", "label")
+
+
+def test_unlabelled_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The label -1, by which datasets mark unlabelled rows, is a missing value."""
+    features = datasets.Features({"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["a"])})
+    dataset = datasets.Dataset.from_dict({"text": ["x"], "label": [-1]}, features=features)
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: dataset)
+    with pytest.raises(UserError, match="dataset org/x, split test has faulty rows: 1 row"):
+        read_dataset("org/x", None, "test", "text", "label")

@@ -1,0 +1,196 @@
+"""Interrupted runs and how they go on. One epoch of the tiny run is 6 steps."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import TrainerState
+
+from bertwire_client.errors import UserError
+from bertwire_trainer import train as trainer
+from bertwire_trainer.progress import EpochReport
+
+WriteRows = Callable[[str, list[tuple[str, str]]], Path]
+Run = Callable[..., Path]
+Separable = Callable[..., list[tuple[str, str]]]
+
+
+Interrupt = Callable[..., None]
+
+
+@pytest.fixture
+def interrupt(run: Run, monkeypatch: pytest.MonkeyPatch) -> Interrupt:
+    """Runs with given options until Ctrl-C at a given step."""
+
+    def start(step: int, **options: Any) -> None:  # noqa: ANN401 - any option of the command
+        def press(_: EpochReport, __: object, state: TrainerState, *___: object, **____: object) -> None:
+            if state.global_step == step:
+                raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(EpochReport, "on_step_end", press)
+            with pytest.raises(KeyboardInterrupt):
+                run(**options)
+
+    return start
+
+
+def assert_same_result(one: Path, other: Path) -> None:
+    """Both have the same weights, to 1e-6, the same metrics and the same best epoch."""
+    first, second = load_file(one / "model.safetensors"), load_file(other / "model.safetensors")
+    for name, tensor in first.items():
+        torch.testing.assert_close(second[name], tensor, atol=1e-6, rtol=0)
+    records = [json.loads((output / "training.json").read_text()) for output in (one, other)]
+    for key in ("best_epoch", "data", "recipe"):
+        assert records[0][key] == records[1][key]
+    assert records[0]["metrics"]["dev"] == pytest.approx(records[1]["metrics"]["dev"], abs=1e-5)
+
+
+@pytest.mark.parametrize("step", [3, 9, 15])
+def test_resumed_is_as_uninterrupted(run: Run, interrupt: Interrupt, tmp_path: Path, step: int) -> None:
+    """Ctrl-C in the first, second or third epoch, then --resume, gives the result of an uninterrupted run."""
+    whole = run(output=tmp_path / "whole", epochs=3)
+    interrupt(step, epochs=3)
+    assert not (tmp_path / "out").exists()
+    assert_same_result(whole, run(resume=True, epochs=3))
+    assert not (tmp_path / "out.partial").exists()
+
+
+def test_hint(interrupt: Interrupt, capsys: pytest.CaptureFixture[str]) -> None:
+    """Ctrl-C leaves one line that names --resume."""
+    interrupt(3)
+    assert "repeat the command with --resume" in capsys.readouterr().err
+
+
+def test_interrupted_run_is_not_lost_by_accident(run: Run, interrupt: Interrupt, tmp_path: Path) -> None:
+    """With an interrupted run there, a new one is refused with both ways on; --overwrite starts anew."""
+    interrupt(3)
+    with pytest.raises(UserError, match="--resume or throw it away with --overwrite"):
+        run()
+    run(overwrite=True, learning_rate=1e-3)
+    assert not (tmp_path / "out.partial").exists()
+
+
+def test_resume_without_an_interrupted_run(run: Run) -> None:
+    """--resume with nothing to resume starts, so that one command line serves both."""
+    assert (run(resume=True, epochs=1) / "training.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"learning_rate": 1e-3}, "recipe.learning_rate 0.003, now 0.001"),
+        ({"epochs": 4}, "recipe.epochs 3, now 4"),
+        ({"max_length": 8}, "max_length 16, now 8"),
+        ({"seed": 1}, "seed 42, now 1"),
+    ],
+)
+def test_other_settings(run: Run, interrupt: Interrupt, change: dict[str, Any], named: str) -> None:
+    """--resume with another setting is refused and the setting named."""
+    interrupt(9, epochs=3)
+    with pytest.raises(UserError, match=f"was started with other settings .*{named}"):
+        run(**({"resume": True, "epochs": 3} | change))
+
+
+def test_other_data_and_other_model(
+    run: Run, interrupt: Interrupt, write_rows: WriteRows, tiny: Path, tmp_path: Path, separable: Separable
+) -> None:
+    """--resume with other rows, or with another folder of the same name, is refused."""
+    interrupt(9, epochs=3)
+    other = shutil.copytree(tiny, tmp_path / "elsewhere" / tiny.name)
+    with pytest.raises(UserError, match="other settings \\(location "):
+        run(resume=True, epochs=3, model=str(other))
+    write_rows("train.jsonl", separable(48)[::-1])
+    with pytest.raises(UserError, match=r"other settings \(data.train.sha256 "):
+        run(resume=True, epochs=3)
+
+
+def cut_optimizer(checkpoint: Path) -> None:
+    content = (checkpoint / "optimizer.pt").read_bytes()
+    (checkpoint / "optimizer.pt").write_bytes(content[: len(content) // 2])
+
+
+def flip_optimizer(checkpoint: Path) -> None:
+    content = bytearray((checkpoint / "optimizer.pt").read_bytes())
+    content[len(content) // 2] ^= 255
+    (checkpoint / "optimizer.pt").write_bytes(content)
+
+
+def cut_weights(checkpoint: Path) -> None:
+    content = (checkpoint / "model.safetensors").read_bytes()
+    (checkpoint / "model.safetensors").write_bytes(content[:-8])
+
+
+def drop_state(checkpoint: Path) -> None:
+    (checkpoint / "trainer_state.json").unlink()
+
+
+def cut_state(checkpoint: Path) -> None:
+    content = (checkpoint / "trainer_state.json").read_bytes()
+    (checkpoint / "trainer_state.json").write_bytes(content[:-20])
+
+
+@pytest.mark.parametrize("damage", [cut_optimizer, flip_optimizer, cut_weights, drop_state, cut_state])
+def test_half_written_checkpoint(
+    run: Run, interrupt: Interrupt, tmp_path: Path, damage: Callable[[Path], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A checkpoint that was not written to its end is thrown away; the run goes on from the one before."""
+    whole = run(output=tmp_path / "whole", epochs=3)
+    interrupt(15, epochs=3)
+    damage(tmp_path / "out.partial" / "epochs" / "checkpoint-12")
+    capsys.readouterr()
+    assert_same_result(whole, run(resume=True, epochs=3))
+    printed = capsys.readouterr()
+    assert "checkpoint-12 was not written to its end" in printed.err
+    assert "epoch 2:" in printed.out
+    assert "epoch 1:" not in printed.out
+
+
+def test_no_checkpoint_can_be_trusted(run: Run, interrupt: Interrupt, tmp_path: Path) -> None:
+    """With every checkpoint damaged the run starts from the base checkpoint again."""
+    whole = run(output=tmp_path / "whole", epochs=3)
+    interrupt(15, epochs=3)
+    for checkpoint in (tmp_path / "out.partial" / "epochs").iterdir():
+        cut_state(checkpoint)
+    assert_same_result(whole, run(resume=True, epochs=3))
+
+
+def test_partial_without_its_start(run: Run, interrupt: Interrupt, tmp_path: Path) -> None:
+    """A partial folder that does not say what it was started with cannot be resumed."""
+    interrupt(9)
+    (tmp_path / "out.partial" / "run.json").write_text("{")
+    with pytest.raises(UserError, match="does not say what it was started with; start over with --overwrite"):
+        run(resume=True)
+
+
+def test_killed_after_early_stopping(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A run that had stopped early when it was interrupted trains no further epoch."""
+    options = {"learning_rate": 1e-12, "epochs": 9, "patience": 1}
+    whole = run(output=tmp_path / "whole", **options)
+
+    def press(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer, "save", press)
+        with pytest.raises(KeyboardInterrupt):
+            run(**options)
+    capsys.readouterr()
+    assert_same_result(whole, run(resume=True, **options))
+    assert "epoch" not in capsys.readouterr().out
+
+
+def test_patience_is_counted_across_an_interruption(run: Run, interrupt: Interrupt, tmp_path: Path) -> None:
+    """Epochs without a better score before the interruption count towards patience after it."""
+    options = {"learning_rate": 1e-12, "epochs": 9, "patience": 3}
+    interrupt(15, **options)
+    out = run(resume=True, **options)
+    assert json.loads((out / "training.json").read_text())["best_epoch"] == 1
+    assert not (tmp_path / "out.partial").exists()

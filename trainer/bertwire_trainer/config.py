@@ -1,0 +1,63 @@
+"""The settings of `bertwire train`."""
+
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from bertwire_client.options import Config
+
+ClassWeights = Literal["none", "balanced"]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+TruncationSide = Literal["left", "right"]
+
+
+class TrainConfig(Config):
+    """What to train on, from which checkpoint, by which recipe, and where the result goes."""
+
+    train: Path | None = Field(None, description="Labelled rows to train on: CSV, TSV, JSONL or Parquet.")
+    dev: Path | None = Field(None, description="Labelled rows that choose the best epoch. Unset: cut from train.")
+    test: Path | None = Field(None, description="Labelled rows that the finished checkpoint is scored on.")
+    dataset: str | None = Field(None, description="Hub dataset id or local dataset folder, in place of --train.")
+    dataset_config: str | None = Field(None, description="Configuration of --dataset, where it has several.")
+    train_split: str = Field("train", description="Split of --dataset to train on.")
+    dev_split: str | None = Field(None, description="Split of --dataset for dev. Unset: cut from the train split.")
+    test_split: str | None = Field(None, description="Split of --dataset for test.")
+    text_column: str = Field("text", description="Column with the text.")
+    label_column: str = Field("label", description="Column with the label: a string, an integer or a boolean.")
+    dev_fraction: float = Field(0.1, gt=0, lt=1, description="Share of train cut off as dev where no dev is given.")
+
+    output: Path = Field(description="Checkpoint folder to write; it appears whole or not at all.")
+    overwrite: bool = Field(False, description="Replace OUTPUT, and throw away an interrupted run of it.")
+    resume: bool = Field(False, description="Continue an interrupted run of OUTPUT from its last whole epoch.")
+
+    model: str = Field(
+        "minilm",
+        min_length=1,
+        description="Encoder to start from: minilm (installed with bertwire), a local folder or a hub id.",
+    )
+    epochs: int = Field(3, ge=1, description="Passes over train at most.")
+    patience: int = Field(2, ge=1, description="Stop after this many epochs in a row without a better dev macro-F1.")
+    batch_size: int = Field(32, ge=1, description="Texts of one forward and backward pass.")
+    gradient_accumulation: int = Field(1, ge=1, description="Batches whose gradients make one optimizer step.")
+    learning_rate: float = Field(1e-4, gt=0, description="Peak learning rate of AdamW; it decays linearly to 0.")
+    warmup_ratio: float = Field(0.1, ge=0, lt=1, description="Share of the steps over which the rate rises from 0.")
+    weight_decay: float = Field(0.01, ge=0, description="Weight decay of AdamW, off for biases and layer norms.")
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description="Probability mass spread over all labels.")
+    class_weights: ClassWeights = Field("none", description="balanced: weigh labels by inverse frequency in train.")
+    max_length: int = Field(128, ge=3, description="Tokens a text is cut to, special tokens included.")
+    truncation_side: TruncationSide = Field("right", description="Side on which a long text is cut.")
+    precision: Precision = Field("auto", description="Arithmetic. auto: bf16 on a CUDA device that has it, else fp32.")
+    tf32: bool = Field(True, description="Allow TF32 in fp32 matrix products, on CUDA devices that have it.")
+    compile: bool = Field(False, description="Compile the model with torch.compile before training.")
+    seed: int = Field(42, ge=0, lt=2**32, description="Seed of the new head, the order of rows, dropout, the dev cut.")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.train is None) == (self.dataset is None):
+            raise ValueError("pass either --train or --dataset")
+        if self.dataset is not None and (self.dev or self.test):
+            raise ValueError("with --dataset, choose --dev-split and --test-split in place of --dev and --test")
+        if self.dataset is None and (self.dataset_config or self.dev_split or self.test_split):
+            raise ValueError("--dataset-config, --dev-split and --test-split need --dataset")
+        return self

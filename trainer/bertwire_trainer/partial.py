@@ -1,0 +1,129 @@
+"""The folder of a run that is not finished: what it was started with, its epochs, the result in the making."""
+
+import json
+import shutil
+import zipfile
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from bertwire_client.errors import UserError
+from bertwire_client.files import publish_folder, whole_file
+from bertwire_trainer.progress import note
+from bertwire_trainer.record import Setup
+
+_STATE = "trainer_state.json"
+
+
+class Started(Setup):
+    """The content of `run.json`; `location` tells two base folders of one name apart and is never published."""
+
+    location: str
+
+
+class Partial:
+    """`OUTPUT.partial`.
+
+    Attributes:
+        epochs: folder of Trainer's own checkpoints, one an epoch.
+        result: folder that becomes OUTPUT.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.epochs, self.result = path / "epochs", path / "result"
+        self._run = path / "run.json"
+
+    def require_consent(self, *, resume: bool, overwrite: bool) -> None:
+        """Raises `UserError` where an interrupted run is there and the user has not said what becomes of it."""
+        if self.path.exists() and not (resume or overwrite):
+            raise UserError(
+                f"{self.path} holds an interrupted run; continue it with --resume or throw it away with --overwrite"
+            )
+
+    def start(self, setup: Started, *, resume: bool) -> Path | None:
+        """Opens the folder: anew, or to resume.
+
+        Returns:
+            The Trainer checkpoint to resume from; None to begin with the base checkpoint.
+
+        Raises:
+            UserError: the interrupted run was started with another setup.
+        """
+        if resume and self.path.exists():
+            self._require_same(setup)
+            return self._last_whole()
+        shutil.rmtree(self.path, ignore_errors=True)
+        self.result.mkdir(parents=True)
+        with whole_file(self._run) as file:
+            file.write_text(setup.model_dump_json(indent=2))
+        return None
+
+    def _require_same(self, setup: Started) -> None:
+        try:
+            before = Started.model_validate_json(self._run.read_bytes()).model_dump()
+        except (OSError, ValidationError) as error:
+            raise UserError(
+                f"{self.path} does not say what it was started with; start over with --overwrite"
+            ) from error
+        now = json.loads(setup.model_dump_json())
+        if changed := _changes(before, now):
+            raise UserError(
+                f"{self.path} was started with other settings ({'; '.join(changed)}); "
+                "repeat that command with --resume or start over with --overwrite"
+            )
+
+    def _last_whole(self) -> Path | None:
+        found = sorted(
+            self.epochs.glob("checkpoint-*"), key=lambda path: int(path.name.partition("-")[2]), reverse=True
+        )
+        for checkpoint in found:
+            if is_whole(checkpoint):
+                return checkpoint
+            note(f"{checkpoint.name} was not written to its end; going back one epoch")
+            shutil.rmtree(checkpoint)
+        return None
+
+    def publish(self, output: Path) -> None:
+        """Makes the result OUTPUT, then removes what is left of the run."""
+        publish_folder(self.result, output)
+        shutil.rmtree(self.path)
+
+
+def _changes(before: dict[str, object], now: dict[str, object]) -> list[str]:
+    flat_before, flat_now = _flat(before), _flat(now)
+    keys = [key for key in flat_before | flat_now if flat_before.get(key) != flat_now.get(key)]
+    return [f"{key} {flat_before.get(key)!r}, now {flat_now.get(key)!r}" for key in keys[:3]]
+
+
+def _flat(values: dict[str, object], prefix: str = "") -> dict[str, object]:
+    flat: dict[str, object] = {}
+    for key, value in values.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat
+
+
+def is_whole(checkpoint: Path) -> bool:
+    """Whether Trainer wrote `checkpoint` to its end and the best epoch that it names is there as well."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        state = json.loads((checkpoint / _STATE).read_bytes())
+        for folder in {checkpoint, Path(state["best_model_checkpoint"])}:
+            with safe_open(folder / "model.safetensors", framework="pt"):  # checks the length against the header
+                pass
+        return all(_is_sound(checkpoint / name) for name in ("optimizer.pt", "scheduler.pt", "rng_state.pth"))
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError, zipfile.BadZipFile):
+        return False
+
+
+def _is_sound(file: Path) -> bool:
+    with zipfile.ZipFile(file) as archive:
+        return archive.testzip() is None
+
+
+def epochs_run(checkpoint: Path, patience: int) -> int | None:
+    """Epochs after which training had stopped early by the time of `checkpoint`; None where it had not."""
+    state = json.loads((checkpoint / _STATE).read_bytes())
+    stopping = state["stateful_callbacks"]["EarlyStoppingCallback"]["attributes"]
+    return round(state["epoch"]) if stopping["early_stopping_patience_counter"] >= patience else None

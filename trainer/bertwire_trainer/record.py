@@ -1,0 +1,48 @@
+"""The schema of `training.json`: how a checkpoint came to be and how good it is."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SplitRecord(_Record):
+    """One split of the labelled data."""
+
+    source: str = Field(description="File name, or dataset and split, that the rows came from.")
+    rows: int = Field(description="Number of rows.")
+    sha256: str = Field(description="Hash over the rows in order, each the JSON array [text, label] and a line feed.")
+
+
+class Scores(_Record):
+    """Quality on one split, of the saved weights, computed in float32."""
+
+    accuracy: float = Field(description="Share of texts whose best label is the right one.")
+    macro_f1: float = Field(description="Mean F1 of the labels that occur, as label or as prediction.")
+    loss: float = Field(description="Mean cross-entropy in nats, without label smoothing or class weights.")
+
+
+class Setup(_Record):
+    """Everything that decides the result; a resumed run must have the same."""
+
+    labels: list[str] = Field(description="Label names in id order.")
+    max_length: int = Field(description="Tokens a text was cut to, special tokens included.")
+    truncation_side: Literal["left", "right"] = Field(description="Side on which a long text was cut.")
+    base_model: str = Field(description="Checkpoint that training started from: minilm, a folder's name or a hub id.")
+    recipe: dict[str, Any] = Field(description="Options of the training loop; precision is the one that was used.")
+    seed: int = Field(description="Seed of the new head, the order of rows, dropout and the dev cut.")
+    data: dict[str, SplitRecord] = Field(description="The splits by name: train, dev and, if there was one, test.")
+
+
+class TrainingRecord(Setup):
+    """The whole of `training.json`."""
+
+    schema_version: Literal[1] = Field(1, description="Version of this schema.")
+    task: Literal["single_label"] = Field("single_label", description="What the model does: one label a text.")
+    metrics: dict[str, Scores] = Field(description="Quality on dev and, if there was one, test.")
+    best_epoch: int = Field(description="Epoch, counted from 1, whose weights were kept.")
+    versions: dict[str, str] = Field(description="Versions of bertwire, torch, transformers and python.")
+    seconds: float = Field(description="Wall-clock seconds of the command; of the last one, if it was resumed.")
