@@ -16,12 +16,12 @@ from pathlib import Path
 from statistics import fmean
 
 import psutil
-from bertwire_client.cli import readable
-from bertwire_client.console import out, tracked
-from bertwire_client.errors import UserError
 from rich.table import Table
 
 from bench.machine import machine
+from bertwire_client.cli import readable
+from bertwire_client.console import out, tracked
+from bertwire_client.errors import UserError
 
 IN_FLIGHT = 64
 # The server and raw ONNX Runtime take turns on the first core; the client has the second.

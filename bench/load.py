@@ -10,9 +10,9 @@ import time
 from pathlib import Path
 
 import numpy as np
-from bertwire_client import AsyncClient
 
 from bench.texts import read_texts
+from bertwire_client import AsyncClient
 
 
 async def load(address: str, texts: list[str], in_flight: int) -> dict[str, float]:

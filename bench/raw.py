@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
-from bertwire_export.bundle import open_bundle
 from tokenizers import Tokenizer
 
 from bench.texts import read_texts
+from bertwire_export.bundle import open_bundle
 
 BATCH = 32
 

@@ -18,7 +18,6 @@ from bertwire_client.cli import readable
 from bertwire_client.console import err, out
 from bertwire_client.errors import UserError
 from bertwire_client.files import partial_path
-
 from demo import vader
 from demo.steps import bertwire, content_hash, keep, made_from, process, run
 

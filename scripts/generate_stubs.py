@@ -1,4 +1,4 @@
-"""Writes the Python stubs of every proto under protos/ beside their sources, or into another folder given as argument."""
+"""Writes the Python stubs of every proto under protos/ beside their sources, or into a folder given as argument."""
 
 import sys
 from importlib.resources import files
@@ -13,8 +13,14 @@ def generate(out: Path) -> None:
     """Writes `*_pb2.py`, `*_pb2.pyi` and `*_pb2_grpc.py` under `out`; raises SystemExit where protoc refuses."""
     sources = sorted(str(path.relative_to(PROTOS)) for path in PROTOS.rglob("*.proto"))
     well_known = files("grpc_tools") / "_proto"
-    arguments = [f"-I{PROTOS}", f"-I{well_known}", f"--python_out={out}", f"--pyi_out={out}", f"--grpc_python_out={out}"]
-    if code := protoc.main(["protoc", *arguments, *sources]):
+    arguments = [
+        f"-I{PROTOS}",
+        f"-I{well_known}",
+        f"--python_out={out}",
+        f"--pyi_out={out}",
+        f"--grpc_python_out={out}",
+    ]
+    if code := protoc.main(["protoc", f"-I{PROTOS}", f"-I{well_known}", *outputs, *sources]):
         raise SystemExit(code)
 
 

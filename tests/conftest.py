@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
 from support import LABELS, SPECIAL, WORDS, Serve, Server, bertwire, random_texts
 
 

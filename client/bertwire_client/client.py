@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Self
 
 import grpc
-from bertwire.v1.classifier_pb2_grpc import ClassifierStub
 
+from bertwire.v1.classifier_pb2_grpc import ClassifierStub
 from bertwire_client.replies import Reply
 from bertwire_client.wire import (
     DEFAULT_ATTEMPTS,

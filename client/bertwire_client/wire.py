@@ -4,9 +4,9 @@ import json
 from collections.abc import Sequence
 
 import grpc
+
 from bertwire.v1.classifier_pb2 import ClassifyRequest, ClassifyResponse
 from bertwire.v1.classifier_pb2 import Result as ResultMessage
-
 from bertwire_client.errors import RequestError, request_error
 from bertwire_client.replies import LabelScore, Reply, Result, Timing
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from bertwire_client.errors import UserError
 from pydantic import BaseModel, ValidationError
 from transformers import (
     AutoModelForSequenceClassification,
@@ -16,6 +15,8 @@ from transformers import (
     PreTrainedTokenizerBase,
     logging,
 )
+
+from bertwire_client.errors import UserError
 
 WEIGHTS, TOKENIZER, TRAINING = "model.safetensors", "tokenizer.json", "training.json"
 

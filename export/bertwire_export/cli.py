@@ -4,11 +4,11 @@ import json
 import sys
 from pathlib import Path
 
+from pydantic import Field
+
 from bertwire_client.console import out
 from bertwire_client.errors import UserError
 from bertwire_client.options import Config, argument, command
-from pydantic import Field
-
 from bertwire_export.bundle import open_bundle
 from bertwire_export.config import ExportConfig
 from bertwire_export.tables import manifest_table, outcome_table

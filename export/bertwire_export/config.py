@@ -4,9 +4,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Self
 
-from bertwire_client.options import Config, argument
 from pydantic import Field, TypeAdapter, ValidationError, field_validator, model_validator
 
+from bertwire_client.options import Config, argument
 from bertwire_export.bundle import Identifier
 
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+from tokenizers import Tokenizer
+
 from bertwire_client.console import progress, tracked
 from bertwire_client.errors import UserError
 from bertwire_client.files import require_absent, whole_folder
-from tokenizers import Tokenizer
-
 from bertwire_export.bundle import Limits, Manifest, Provenance, Quality, Scores, Speed, Variant, add_file, seal
 from bertwire_export.checkpoint import TOKENIZER, Checkpoint, load_checkpoint
 from bertwire_export.config import ExportConfig, Precision

@@ -1,8 +1,8 @@
 """The tokenizer as the server will use it, proven to be the one that training used."""
 
-from bertwire_client.errors import UserError
 from tokenizers import Tokenizer
 
+from bertwire_client.errors import UserError
 from bertwire_export.checkpoint import TOKENIZER, Checkpoint
 from bertwire_export.measure import Arrays
 

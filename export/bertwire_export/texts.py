@@ -9,7 +9,6 @@ from typing import Any
 
 from bertwire_client.errors import UserError
 from bertwire_client.tables import open_table
-
 from bertwire_export.bundle import Split
 
 

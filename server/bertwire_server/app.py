@@ -8,13 +8,13 @@ from collections.abc import Callable
 from contextlib import suppress
 
 import grpc.aio
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
 from bertwire.v1 import classifier_pb2
 from bertwire.v1.classifier_pb2_grpc import add_ClassifierServicer_to_server
 from bertwire_client.errors import UserError
 from bertwire_export.bundle import Bundle, open_bundle
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
-
 from bertwire_server.classifier import Classifier, RequestLimits
 from bertwire_server.config import ServerConfig
 from bertwire_server.edge import Edge

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 import grpc.aio
+
 from bertwire.v1.classifier_pb2 import ClassifyRequest, ClassifyResponse, LabelScore, Result, Timing
 from bertwire.v1.classifier_pb2_grpc import ClassifierServicer
-
 from bertwire_server.decision import best
 from bertwire_server.errors import InvalidRequest, ModelNotFound, NotReady
 from bertwire_server.model import Model, Prediction

@@ -1,7 +1,6 @@
 """The command `bertwire serve`."""
 
 from bertwire_client.options import command
-
 from bertwire_server.config import ServerConfig
 
 

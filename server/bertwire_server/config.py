@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Literal
 
-from bertwire_client.options import Config, argument
 from pydantic import Field
+
+from bertwire_client.options import Config, argument
 
 
 class ServerConfig(Config):

@@ -5,9 +5,10 @@ from typing import Literal
 
 import numpy as np
 import onnxruntime
+from numpy.typing import NDArray
+
 from bertwire_client.errors import UserError
 from bertwire_export.bundle import Bundle, Variant
-from numpy.typing import NDArray
 
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 _UNAVAILABLE = "ONNX Runtime cannot use {} here: check the driver, and that bertwire[gpu] is installed"

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from time import perf_counter
 
 import numpy as np
-from bertwire_export.bundle import Bundle, BundleError, Manifest
 from numpy.typing import NDArray
 
+from bertwire_export.bundle import Bundle, BundleError, Manifest
 from bertwire_server.batch import pad
 from bertwire_server.decision import softmax
 from bertwire_server.engine import Engine

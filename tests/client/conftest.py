@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 import pytest
+
 from bertwire.v1.classifier_pb2 import ClassifyRequest, ClassifyResponse, LabelScore, Result, Timing
 from bertwire.v1.classifier_pb2_grpc import ClassifierServicer, add_ClassifierServicer_to_server
 

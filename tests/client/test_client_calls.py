@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
+
 from bertwire_client import (
     AsyncClient,
     Client,

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
 from bertwire_client.cli import COMMANDS, main
 from bertwire_client.errors import UserError
 from bertwire_client.faults import report

@@ -4,12 +4,13 @@ from pathlib import Path
 
 import pytest
 import typer
+from pydantic import Field
+from typer.testing import CliRunner
+
 from bertwire_client.console import progress, tracked
 from bertwire_client.errors import UserError
 from bertwire_client.files import require_absent, whole_file, whole_folder
 from bertwire_client.options import Config, argument, command, validated
-from pydantic import Field
-from typer.testing import CliRunner
 
 
 def names(folder: Path) -> list[str]:

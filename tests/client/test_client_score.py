@@ -17,6 +17,7 @@ import grpc
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+
 from bertwire_client.errors import UserError
 from bertwire_client.options import validated
 from bertwire_client.score import ScoreConfig, Summary, score_file

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from bertwire_export.bundle import BundleError, open_bundle
 
 Edit = Callable[[dict[str, Any]], None]

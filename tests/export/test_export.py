@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+
 from bertwire_client.errors import UserError
 from bertwire_export.bundle import open_bundle
 from bertwire_export.config import ExportConfig

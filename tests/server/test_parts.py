@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from bertwire_server.batch import pad
 from bertwire_server.decision import best, softmax
 from bertwire_server.tokenizer import Encoded, TextTokenizer

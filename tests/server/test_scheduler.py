@@ -7,10 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+
 from bertwire_server.errors import ModelFailed, NotReady, QueueFull
 from bertwire_server.scheduler import BatchLimits, Scheduler
 from bertwire_server.tokenizer import Encoded
-from numpy.typing import NDArray
 
 LIMITS = BatchLimits(tokens=1000, texts=4, delay=0, waiting=100)
 

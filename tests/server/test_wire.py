@@ -11,10 +11,11 @@ import grpc
 import numpy as np
 import onnxruntime
 import pytest
-from bertwire.v1.classifier_pb2 import ClassifyRequest, ClassifyResponse
-from bertwire.v1.classifier_pb2_grpc import ClassifierStub
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+
+from bertwire.v1.classifier_pb2 import ClassifyRequest, ClassifyResponse
+from bertwire.v1.classifier_pb2_grpc import ClassifierStub
 from support import LABELS, Serve, Server, bertwire, random_texts
 
 METHOD = "/bertwire.v1.Classifier/Classify"

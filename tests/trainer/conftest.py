@@ -100,6 +100,7 @@ def run(tiny: Path, tmp_path: Path, write_rows: WriteRows, separable: Separable)
             "batch_size": 8,
             "learning_rate": 3e-3,
             "max_length": 16,
+            "precision": "fp32",
         }
         config = TrainConfig(**(given | options))
         train_classifier(config)

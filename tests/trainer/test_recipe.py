@@ -14,7 +14,7 @@ LABELS = torch.tensor([0, 2, 1])
 
 
 @pytest.mark.parametrize(
-    ("asked", "cuda", "cuda_bf16", "used"),
+    ("asked", "cuda", "fast_bf16", "used"),
     [
         ("auto", False, False, "fp32"),
         ("auto", True, True, "bf16"),
@@ -24,16 +24,16 @@ LABELS = torch.tensor([0, 2, 1])
         ("fp32", True, True, "fp32"),
     ],
 )
-def test_precision(asked: Precision, cuda: bool, cuda_bf16: bool, used: str) -> None:
-    """Auto takes bf16 where a CUDA device has it; what is asked for is used."""
-    assert choose_precision(asked, cuda=cuda, cuda_bf16=cuda_bf16) == used
+def test_precision(asked: Precision, cuda: bool, fast_bf16: bool, used: str) -> None:
+    """Auto takes bf16 where the device is fast at it; what is asked for is used."""
+    assert choose_precision(asked, cuda=cuda, fast_bf16=fast_bf16) == used
 
 
 @pytest.mark.parametrize(("asked", "cuda"), [("fp16", False), ("bf16", True)])
 def test_precision_that_the_device_lacks(asked: Precision, cuda: bool) -> None:
     """fp16 on a CPU, and bf16 on a CUDA device without it, are refused."""
     with pytest.raises(UserError, match=f"--precision {asked} needs a CUDA device"):
-        choose_precision(asked, cuda=cuda, cuda_bf16=False)
+        choose_precision(asked, cuda=cuda, fast_bf16=False)
 
 
 def test_loss_is_mean_cross_entropy() -> None:

@@ -47,7 +47,9 @@ class TrainConfig(Config):
     class_weights: ClassWeights = Field("none", description="balanced: weigh labels by inverse frequency in train.")
     max_length: int = Field(128, ge=3, description="Tokens a text is cut to, special tokens included.")
     truncation_side: TruncationSide = Field("right", description="Side on which a long text is cut.")
-    precision: Precision = Field("auto", description="Arithmetic. auto: bf16 on a CUDA device that has it, else fp32.")
+    precision: Precision = Field(
+        "auto", description="Arithmetic. auto: bf16 where the device has units for it, else fp32."
+    )
     tf32: bool = Field(True, description="Allow TF32 in fp32 matrix products, on CUDA devices that have it.")
     compile: bool = Field(False, description="Compile the model with torch.compile before training.")
     seed: int = Field(42, ge=0, lt=2**32, description="Seed of the new head, the order of rows, dropout, the dev cut.")

@@ -36,13 +36,19 @@ def recipe(config: TrainConfig, precision: str) -> dict[str, Any]:
     return config.model_dump(include=_RECIPE) | {"precision": precision} | fixed
 
 
-def choose_precision(asked: Precision, *, cuda: bool, cuda_bf16: bool) -> Literal["fp32", "bf16", "fp16"]:
-    """The arithmetic to use; raises `UserError` for one that the device lacks."""
+def choose_precision(asked: Precision, *, cuda: bool, fast_bf16: bool) -> Literal["fp32", "bf16", "fp16"]:
+    """The arithmetic to use; raises `UserError` for one that the device lacks.
+
+    Args:
+        asked: the setting.
+        cuda: whether training runs on a CUDA device, else on the CPU.
+        fast_bf16: whether that device multiplies bf16 matrices in hardware.
+    """
     if asked == "auto":
-        return "bf16" if cuda and cuda_bf16 else "fp32"
+        return "bf16" if fast_bf16 else "fp32"
     if asked == "fp16" and not cuda:
         raise UserError("--precision fp16 needs a CUDA device; on a CPU choose fp32 or bf16")
-    if asked == "bf16" and cuda and not cuda_bf16:
+    if asked == "bf16" and cuda and not fast_bf16:
         raise UserError("--precision bf16 needs a CUDA device of compute capability 8.0 or later; choose fp16 or fp32")
     return asked
 

@@ -42,7 +42,7 @@ def train_classifier(config: TrainConfig) -> None:
         note(f"warning: {warning}")
 
     base = find_base(config.model)
-    precision = choose_precision(config.precision, cuda=torch.cuda.is_available(), cuda_bf16=_has_cuda_bf16())
+    precision = choose_precision(config.precision, cuda=torch.cuda.is_available(), fast_bf16=_has_fast_bf16())
     tokenizer = load_tokenizer(base, config.truncation_side)
     set_seed(config.seed)
     model = load_model(base, data.labels)
@@ -87,8 +87,12 @@ def _require_output(output: Path, partial: Partial, config: TrainConfig) -> None
     partial.require_consent(resume=config.resume, overwrite=config.overwrite)
 
 
-def _has_cuda_bf16() -> bool:
-    return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
+def _has_fast_bf16() -> bool:
+    if torch.cuda.is_available():
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    # With AMX, bf16 trains 1.4 to 1.9 times as fast as fp32; without it torch's bf16 products can be slower.
+    cpu = Path("/proc/cpuinfo")
+    return cpu.is_file() and "amx_bf16" in cpu.read_text()
 
 
 def _setup(config: TrainConfig, data: Data, base_model: str, options: dict[str, object]) -> Setup:

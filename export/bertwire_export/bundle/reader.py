@@ -5,9 +5,9 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from bertwire_client.errors import UserError
 from pydantic import ValidationError
 
+from bertwire_client.errors import UserError
 from bertwire_export.bundle.manifest import MANIFEST, SCHEMA_VERSION, SEAL, FileEntry, Manifest
 
 _CHUNK = 1 << 20
