@@ -12,15 +12,9 @@ PROTOS = Path(__file__).resolve().parent.parent / "protos"
 def generate(out: Path) -> None:
     """Writes `*_pb2.py`, `*_pb2.pyi` and `*_pb2_grpc.py` under `out`; raises SystemExit where protoc refuses."""
     sources = sorted(str(path.relative_to(PROTOS)) for path in PROTOS.rglob("*.proto"))
-    well_known = files("grpc_tools") / "_proto"
-    arguments = [
-        f"-I{PROTOS}",
-        f"-I{well_known}",
-        f"--python_out={out}",
-        f"--pyi_out={out}",
-        f"--grpc_python_out={out}",
-    ]
-    if code := protoc.main(["protoc", f"-I{PROTOS}", f"-I{well_known}", *outputs, *sources]):
+    includes = [f"-I{PROTOS}", f"-I{files('grpc_tools') / '_proto'}"]
+    outputs = [f"--{kind}_out={out}" for kind in ("python", "pyi", "grpc_python")]
+    if code := protoc.main(["protoc", *includes, *outputs, *sources]):
         raise SystemExit(code)
 
 

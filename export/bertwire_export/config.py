@@ -34,7 +34,7 @@ class ExportConfig(Config):
     label_column: str = Field("label", description="Column of --dev that holds the label.")
     fp32_min_agreement: float = Field(0.999, ge=0, le=1, description="Least share of texts with PyTorch's label, fp32.")
     fp32_max_logit_difference: float = Field(0.001, ge=0, description="Largest difference of a logit, fp32.")
-    int8_min_agreement: float = Field(0.97, ge=0, le=1, description="Least share of texts with PyTorch's label, int8.")
+    int8_min_agreement: float = Field(0.95, ge=0, le=1, description="Least share of texts with PyTorch's label, int8.")
     int8_max_drop: float = Field(
         0.01, ge=0, le=1, description="Most that int8 accuracy or macro-F1 may lie below PyTorch's."
     )
