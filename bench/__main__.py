@@ -44,7 +44,8 @@ def main() -> None:
         results = {name: _measure(name, arguments) for name in ("int8", "fp32")}
         document = {"texts": str(arguments.texts), "in_flight": IN_FLIGHT, "machine": machine(), "variants": results}
         arguments.output.write_text(json.dumps(document, indent=2) + "\n")
-        out.print(_table(results))
+        for name, rows in results.items():
+            out.print(_table(name, rows))
         out.print(f"written to {arguments.output}")
 
 
@@ -110,21 +111,21 @@ def _cpu_ms(process: psutil.Process) -> float:
     return float(1e3 * (times.user + times.system))
 
 
-def _table(results: dict[str, dict[str, Figures]]) -> Table:
+def _table(variant: str, rows: dict[str, Figures]) -> Table:
     columns = {
-        "cpu_ms_per_text": ("CPU-ms a text", "{:.2f}"),
-        "raw_over_served": ("raw / served", "{:.2f}"),
+        "cpu_ms_per_text": ("CPU-ms", "{:.2f}"),
+        "raw_over_served": ("ratio", "{:.2f}"),
         "padding": ("padding", "{:.0%}"),
         "texts_per_second": ("texts/s", "{:.0f}"),
-        "p50_ms": ("p50 ms", "{:.0f}"),
-        "p95_ms": ("p95 ms", "{:.0f}"),
-        "p99_ms": ("p99 ms", "{:.0f}"),
+        "p50_ms": ("p50", "{:.0f}"),
+        "p95_ms": ("p95", "{:.0f}"),
+        "p99_ms": ("p99", "{:.0f}"),
     }
-    table = Table("", *(title for title, _ in columns.values()))
-    for variant, rows in results.items():
-        for name, figures in rows.items():
-            cells = (form.format(figures[key]) if key in figures else "" for key, (_, form) in columns.items())
-            table.add_row(f"{variant} {name}", *cells)
+    title = f"{variant}: CPU-milliseconds a text; ratio, raw in arrival order over served; latency in ms"
+    table = Table("", *(name for name, _ in columns.values()), title=title)
+    for name, figures in rows.items():
+        cells = (form.format(figures[key]) if key in figures else "" for key, (_, form) in columns.items())
+        table.add_row(name, *cells)
     return table
 
 
