@@ -7,7 +7,6 @@ from pathlib import Path
 from bertwire_client.console import progress, tracked
 from bertwire_client.errors import UserError
 from bertwire_client.files import require_absent
-
 from bertwire_export.bundle import Limits, Scores
 from bertwire_export.checkpoint import Checkpoint, load_checkpoint
 from bertwire_export.config import ExportConfig, Precision

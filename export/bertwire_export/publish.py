@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from importlib.metadata import version as installed_version
 from pathlib import Path
 
-from bertwire_client.files import whole_folder
 from tokenizers import Tokenizer
 
+from bertwire_client.files import whole_folder
 from bertwire_export.bundle import Limits, Manifest, Provenance, Quality, Scores, Speed, Variant, add_file, seal
 from bertwire_export.checkpoint import TOKENIZER, Checkpoint
 from bertwire_export.config import Precision
