@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from bertwire_client.console import out
+from bertwire_client.console import err, out
 from bertwire_client.errors import UserError
 from bertwire_client.options import Config, argument, command
 from bertwire_export.bundle import open_bundle
@@ -29,7 +29,8 @@ def run_export(config: ExportConfig) -> None:
     A variant that breaks a limit is left out, the reason is printed and the exit status is 1. Where no variant keeps
     its limits, no bundle is written.
     """
-    from bertwire_export.pipeline import run
+    with err.status("Loading PyTorch"):
+        from bertwire_export.pipeline import run
 
     outcome = run(config)
     out.print(outcome_table(outcome))

@@ -57,17 +57,18 @@ def onnx_logits(path: Path, batches: list[Arrays], track: Track) -> Logits:
     return np.concatenate(logits)
 
 
-def cpu_cost(path: Path, batches: list[Arrays]) -> Speed:
+def cpu_cost(path: Path, batches: list[Arrays], track: Track) -> Speed:
     """CPU time a text with one thread, over at most the first 16 batches, after one that warms up."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     chosen = batches[:16]
     session.run(["logits"], chosen[0])
-    start = time.thread_time()
-    for batch in chosen:
+    seconds = 0.0
+    for batch in track(chosen, f"{path.stem}, one thread", len(chosen)):
+        start = time.thread_time()
         session.run(["logits"], batch)
-    seconds = time.thread_time() - start
+        seconds += time.thread_time() - start
     texts = sum(len(batch["input_ids"]) for batch in chosen)
     return Speed(cpu_ms_per_text=max(1e3 * seconds / texts, 1e-6), batch_size=BATCH_SIZE, cpu=cpu_name())
 

@@ -104,4 +104,4 @@ def _measure(
     graph = graphs / f"{precision}.onnx"
     measured = quality(onnx_logits(graph, batches, tracked), reference, dev.labels)
     found = faults(measured, scores(reference, dev.labels), limits)
-    return Candidate(precision, measured, limits, cpu_cost(graph, batches), found)
+    return Candidate(precision, measured, limits, cpu_cost(graph, batches, tracked), found)

@@ -1,5 +1,6 @@
 """The command `bertwire train`; heavy imports wait until it runs."""
 
+from bertwire_client.console import err
 from bertwire_client.options import command
 from bertwire_trainer.config import TrainConfig
 
@@ -9,7 +10,8 @@ def run_train(config: TrainConfig) -> None:
     from bertwire_trainer.quiet import quiet_libraries
 
     quiet_libraries()
-    from bertwire_trainer.train import train_classifier
+    with err.status("Loading PyTorch"):
+        from bertwire_trainer.train import train_classifier
 
     train_classifier(config)
 
