@@ -1,13 +1,18 @@
 """What tests of several parts share and is no fixture."""
 
+import hashlib
+import json
 import random
 import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
 
 LABELS = ["negative", "neutral", "positive"]
 WORDS = [f"w{number}" for number in range(60)]
+Edit = Callable[[dict[str, Any]], object]
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 
@@ -35,3 +40,12 @@ Serve = Callable[..., AbstractContextManager[Server]]
 def bertwire(*arguments: object, python: str = sys.executable) -> list[str]:
     """The command line of the `bertwire` command in an environment, this one unless told otherwise."""
     return [python, "-m", "bertwire_client", *map(str, arguments)]
+
+
+def reseal(folder: Path, edit: Edit) -> None:
+    """Edits the manifest and seals it again, as someone who knows the format would."""
+    manifest = json.loads((folder / "manifest.json").read_bytes())
+    edit(manifest)
+    content = json.dumps(manifest).encode()
+    (folder / "manifest.json").write_bytes(content)
+    (folder / "manifest.sha256").write_text(f"{hashlib.sha256(content).hexdigest()}  manifest.json\n")

@@ -1,9 +1,9 @@
 """What `bertwire serve` can be told."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from bertwire_client.options import Config, argument
 
@@ -32,3 +32,11 @@ class ServerConfig(Config):
     max_message_mb: int = Field(16, ge=1, le=1024, description="Largest message in or out, in MiB.")
     drain_seconds: float = Field(30.0, ge=0, description="Longest wait for accepted work at shutdown, in seconds.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe message logged.")
+
+    @model_validator(mode="after")
+    def _queue_takes_a_call(self) -> Self:
+        if self.max_texts > self.max_queue_texts:
+            raise ValueError(
+                f"--max-queue-texts {self.max_queue_texts} could never take a call of --max-texts {self.max_texts}"
+            )
+        return self

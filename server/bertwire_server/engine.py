@@ -38,7 +38,9 @@ class Engine:
             onnxruntime.preload_dlls()  # finds the CUDA libraries that come as wheels
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # what it would log it also raises
+        # A graph loaded from bytes would look for external weights in the working folder; a sealed one has none.
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(bundle.path))
         graph = bundle.read(variant.file)
         try:
             self._session = onnxruntime.InferenceSession(graph, options, providers=[_PROVIDERS[provider]])

@@ -66,10 +66,24 @@ class Model:
         self._scheduler = Scheduler(self._run, limits)
 
     def warm_up(self) -> None:
-        """Runs the smallest and the largest batch, so that no request pays for first-time allocations."""
+        """Runs the smallest and the largest batch, so that no request pays for first-time allocations.
+
+        Raises:
+            BundleError: the graph does not fit the manifest or the tokenizer; it would fail on requests too.
+        """
         longest = self.manifest.max_length
-        self._run([_blank(3)])
-        self._run([_blank(longest)] * max(1, min(self._limits.texts, self._limits.tokens // longest)))
+        largest = max(1, min(self._limits.texts, self._limits.tokens // longest))
+        for count, tokens in ((1, 3), (largest, longest)):
+            try:
+                logits = self._run([_filled(tokens, self._tokenizer.last_id)] * count)
+            except Exception as error:  # onnxruntime's exceptions share no public base
+                reason = str(error).splitlines()[0]
+                raise BundleError(f"the bundle's graph fails on {count} texts of {tokens} tokens: {reason}") from error
+            if logits.shape != (count, len(self.manifest.labels)) or not np.isfinite(logits).all():
+                raise BundleError(
+                    f"the bundle's graph gives logits of shape {logits.shape}, not all of them finite numbers for "
+                    f"{count} texts and {len(self.manifest.labels)} labels; export it again"
+                )
 
     def start(self) -> None:
         """Begins to answer; call it on the event loop that will."""
@@ -112,5 +126,5 @@ class Model:
         return self.engine.run(pad(texts, self.manifest.pad_token_id))
 
 
-def _blank(tokens: int) -> Encoded:
-    return Encoded([0] * tokens, [0] * tokens, truncated=False)
+def _filled(tokens: int, token_id: int) -> Encoded:
+    return Encoded([token_id] * tokens, [0] * tokens, truncated=False)

@@ -41,6 +41,11 @@ class TextTokenizer:
             raise ValueError(f"not a tokenizer: {error}") from error
         self._tokenizer.enable_truncation(max_length, direction=truncation_side)
 
+    @property
+    def last_id(self) -> int:
+        """The highest token id."""
+        return self._tokenizer.get_vocab_size() - 1
+
     def encode(self, texts: list[str]) -> list[Encoded]:
         """Tokenizes texts in order."""
         encodings = self._tokenizer.encode_batch(texts)

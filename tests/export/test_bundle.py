@@ -1,32 +1,19 @@
 """A bundle opens only as it was sealed."""
 
 import hashlib
-import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from bertwire_export.bundle import BundleError, open_bundle
-
-Edit = Callable[[dict[str, Any]], None]
+from support import Edit, reseal
 
 
 @pytest.fixture
 def copy(bundle: Path, tmp_path: Path) -> Path:
     """A copy of the bundle, to be damaged."""
     return Path(shutil.copytree(bundle, tmp_path / "copy"))
-
-
-def reseal(folder: Path, edit: Edit) -> None:
-    """Edits the manifest and seals it again, as someone who knows the format would."""
-    manifest = json.loads((folder / "manifest.json").read_bytes())
-    edit(manifest)
-    content = json.dumps(manifest).encode()
-    (folder / "manifest.json").write_bytes(content)
-    (folder / "manifest.sha256").write_text(f"{hashlib.sha256(content).hexdigest()}  manifest.json\n")
 
 
 def refusal(folder: Path) -> str:

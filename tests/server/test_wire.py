@@ -1,6 +1,7 @@
 """A real server process, asked over gRPC as a client in any language would."""
 
 import asyncio
+import shutil
 import signal
 import socket
 import subprocess
@@ -16,7 +17,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from bertwire.v1.classifier_pb2 import ClassifyRequest, ClassifyResponse
 from bertwire.v1.classifier_pb2_grpc import ClassifierStub
-from support import LABELS, Serve, Server, bertwire, random_texts
+from support import LABELS, Edit, Serve, Server, bertwire, random_texts, reseal
 
 METHOD = "/bertwire.v1.Classifier/Classify"
 SERVICE = "bertwire.v1.Classifier"
@@ -206,6 +207,29 @@ def test_refuses_bad_bundle(bundle: Path, tmp_path: Path) -> None:
     assert "no such bundle" in refusal(tmp_path / "none")
     assert "no variant fp64 for cpu; it has" in refusal(bundle, "--variant", "fp64", "--port", 0)
     assert "ONNX Runtime cannot use cuda here" in refusal(bundle, "--provider", "cuda", "--port", 0)
+
+
+@pytest.mark.parametrize(
+    ("edit", "reason"),
+    [
+        (lambda manifest: manifest["labels"].append("fourth"), "gives logits of shape"),
+        (lambda manifest: manifest.update(max_length=1000), "fails on 4 texts of 1000 tokens"),
+        (
+            lambda manifest: [each.update(inputs=["input_ids", "mask"]) for each in manifest["variants"]],
+            "fails on 1 texts",
+        ),
+    ],
+)
+def test_refuses_bundle_that_could_not_answer(bundle: Path, tmp_path: Path, edit: Edit, reason: str) -> None:
+    """A resealed bundle whose graph does not fit its manifest is refused before the server says SERVING."""
+    copy = Path(shutil.copytree(bundle, tmp_path / "copy"))
+    reseal(copy, edit)
+    assert reason in refusal(copy, "--port", 0)
+
+
+def test_refuses_queue_smaller_than_a_call(bundle: Path) -> None:
+    """Limits under which a call could never be accepted are refused at the start."""
+    assert "could never take a call of --max-texts 1024" in refusal(bundle, "--max-queue-texts", 10)
 
 
 def test_imports_no_training_library(bundle: Path) -> None:
