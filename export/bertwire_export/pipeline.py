@@ -4,6 +4,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from bertwire_client.console import progress, tracked
 from bertwire_client.errors import UserError
 from bertwire_client.files import require_absent
@@ -48,6 +50,8 @@ def run(config: ExportConfig) -> Outcome:
     tokenizer = serving_tokenizer(checkpoint)
     require_same_tokens(tokenizer, dev.texts, batches)
     reference = torch_logits(checkpoint.model, batches, tracked)
+    if not np.isfinite(reference).all():
+        raise UserError(f"{config.checkpoint}: the model's logits are not all finite numbers; train again")
     with tempfile.TemporaryDirectory(prefix="bertwire-export-") as name:
         graphs = Path(name)
         _build(checkpoint, inputs, config.variants, graphs)

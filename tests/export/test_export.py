@@ -181,6 +181,17 @@ def test_refuses_damaged_checkpoint(copy: Path, tmp_path: Path, name: str, conte
     assert "\n" not in str(caught.value)
 
 
+def test_refuses_weights_that_are_no_numbers(copy: Path, tmp_path: Path) -> None:
+    """A checkpoint whose training diverged is named as such, not passed on to the quantizer."""
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(copy / "model.safetensors")
+    weights["classifier.bias"][0] = float("nan")
+    save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(UserError, match="not all finite numbers"):
+        export(copy, tmp_path / "out")
+
+
 def test_refuses_labels_that_differ(copy: Path, tmp_path: Path) -> None:
     """Labels of the config and of the training must be the same, in the same order."""
     training = json.loads((copy / "training.json").read_text())
