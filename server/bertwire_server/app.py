@@ -26,6 +26,10 @@ _log = logging.getLogger(__name__)
 _SERVICE = classifier_pb2.DESCRIPTOR.services_by_name["Classifier"].full_name
 # Time for answers already given to leave, and the most that open health watches can delay the exit.
 _FLUSH_SECONDS = 1.0
+# Time for calls that were sent before their client could know to arrive and be accepted.
+_ON_THE_WAY_SECONDS = 0.25
+# How long no call arrives before gRPC is stopped, and how many arrivals are waited out for it.
+_QUIET_SECONDS, _QUIET_TRIES = 0.1, 1000
 
 
 async def serve(config: ServerConfig, announce: Callable[[str], None]) -> None:
@@ -59,8 +63,9 @@ async def serve(config: ServerConfig, announce: Callable[[str], None]) -> None:
             announce(_ready_line(model, config.host, port))
             await stop.wait()
             _log.info("told to stop: draining %d calls in flight", edge.in_flight)
+            await _drain(server, edge, watch, config.drain_seconds)
     finally:
-        await _drain(server, edge, watch, config.drain_seconds)
+        await server.stop(0)
         if model is not None:
             await model.stop()
 
@@ -128,16 +133,30 @@ async def _load(config: ServerConfig, bundle: Bundle, stop: asyncio.Event) -> Mo
 
 
 async def _drain(server: grpc.aio.Server, edge: Edge, watch: health.aio.HealthServicer, seconds: float) -> None:
-    """Says NOT_SERVING, takes no new calls, and lets those accepted end within `seconds`."""
+    """Says NOT_SERVING, answers what has been sent until then within `seconds`, and refuses what comes later.
+
+    gRPC's own stop comes last: it would cancel the calls that have arrived and wait for their handler to begin, and a
+    client does not try again after CANCELLED as it does after UNAVAILABLE.
+    """
     await watch.enter_graceful_shutdown()
-    ending = asyncio.create_task(server.stop(seconds))
-    # Health watches stay open for ever, so the end of all calls would never come by itself.
+    await asyncio.sleep(_ON_THE_WAY_SECONDS)
+    edge.closing = True
     with suppress(TimeoutError):
         await asyncio.wait_for(edge.idle.wait(), seconds)
     if edge.in_flight:
         _log.warning("giving up on %d calls after %.0f s", edge.in_flight, seconds)
+    await _quiet(edge)
     await server.stop(_FLUSH_SECONDS)
-    await ending
+
+
+async def _quiet(edge: Edge) -> None:
+    """Returns when no call has arrived for a moment, so that none is just arriving; in the end, whatever arrives."""
+    for _ in range(_QUIET_TRIES):
+        edge.arrived.clear()
+        try:
+            await asyncio.wait_for(edge.arrived.wait(), _QUIET_SECONDS)
+        except TimeoutError:
+            return
 
 
 async def _set_health(watch: health.aio.HealthServicer, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:

@@ -10,7 +10,7 @@ import grpc
 import grpc.aio
 from google.protobuf.message import DecodeError
 
-from bertwire_server.errors import InvalidRequest, RequestError
+from bertwire_server.errors import InvalidRequest, NotReady, RequestError
 
 _log = logging.getLogger(__name__)
 _OURS = "/bertwire."
@@ -34,12 +34,16 @@ class Edge(grpc.aio.ServerInterceptor):
     Attributes:
         in_flight: calls that have begun and not ended.
         idle: set while there is none.
+        arrived: set whenever a call begins.
+        closing: whether new calls are refused with UNAVAILABLE.
     """
 
     def __init__(self) -> None:
         self.in_flight = 0
         self.idle = asyncio.Event()
         self.idle.set()
+        self.arrived = asyncio.Event()
+        self.closing = False
 
     async def intercept_service(
         self,
@@ -60,7 +64,10 @@ class Edge(grpc.aio.ServerInterceptor):
         async def call(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:  # noqa: ANN401 - any message
             self.in_flight += 1
             self.idle.clear()
+            self.arrived.set()
             try:
+                if self.closing:
+                    raise NotReady("the server is shutting down; send the request to another one")
                 if isinstance(request, _Malformed):
                     raise InvalidRequest(_MALFORMED)
                 return await method(request, context)
