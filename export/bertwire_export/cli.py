@@ -36,7 +36,7 @@ def run_export(config: ExportConfig) -> None:
     out.print(outcome_table(outcome))
     failed = [candidate for candidate in outcome.candidates if candidate.faults]
     if len(failed) < len(outcome.candidates):
-        out.print(f"bundle: {config.output}")
+        out.print(f"bundle: {config.output}", markup=False, highlight=False)
     if failed:
         reasons = "; ".join(f"{each.precision} is not published: {', '.join(each.faults)}" for each in failed)
         raise UserError(f"{reasons}; train better, or set the limits that you can accept")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
 from rich.table import Table
+from rich.text import Text
 
 from bertwire_export.bundle import Bundle, Manifest, Quality, Scores, Speed
 
@@ -37,17 +38,25 @@ def _summary(bundle: Bundle) -> Table:
     table = Table(show_header=False, title=title, title_justify="left")
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    table.add_row("task", manifest.task)
-    table.add_row("labels", f"{len(manifest.labels)}: {', '.join(manifest.labels)}")
-    table.add_row("reads", f"{manifest.max_length} tokens, longer text is cut on the {manifest.truncation_side}")
-    table.add_row("base model", provenance.base_model)
-    table.add_row("proven on", f"{provenance.dev.texts} texts of {provenance.dev.source}")
     reference = provenance.reference
-    table.add_row("PyTorch there", f"accuracy {reference.accuracy:.4f}, macro-F1 {reference.macro_f1:.4f}")
-    table.add_row("built with", ", ".join(f"{name} {version}" for name, version in provenance.versions.items()))
-    table.add_row("seal", bundle.sha256)
-    table.add_row("weights", provenance.checkpoint_sha256)
+    for name, value in (
+        ("task", manifest.task),
+        ("labels", f"{len(manifest.labels)}: {', '.join(manifest.labels)}"),
+        ("reads", f"{manifest.max_length} tokens, longer text is cut on the {manifest.truncation_side}"),
+        ("base model", provenance.base_model),
+        ("proven on", f"{provenance.dev.texts} texts of {provenance.dev.source}"),
+        ("PyTorch there", f"accuracy {reference.accuracy:.4f}, macro-F1 {reference.macro_f1:.4f}"),
+        ("built with", ", ".join(f"{name} {version}" for name, version in provenance.versions.items())),
+        ("seal", bundle.sha256),
+        ("weights", provenance.checkpoint_sha256),
+    ):
+        table.add_row(name, _literal(value))
     return table
+
+
+def _literal(value: str) -> Text:
+    """Text from outside, shown as it is: neither rich's markup nor a terminal's control codes act."""
+    return Text("".join(each if each.isprintable() else repr(each)[1:-1] for each in value))
 
 
 def _variants(manifest: Manifest) -> Table:

@@ -12,13 +12,13 @@ class ServerConfig(Config):
     """Settings of one server; each becomes an option of the command."""
 
     bundle: Path = argument("Folder of the bundle to serve, written by bertwire export.")
-    host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 for every interface.")
+    host: str = Field("127.0.0.1", min_length=1, description="Address to listen on; 0.0.0.0 for every interface.")
     port: int = Field(8500, ge=0, le=65535, description="Port to listen on; 0 takes a free one and prints it.")
     variant: str | None = Field(None, description="Variant to serve; default: the bundle's fastest for the provider.")
     provider: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="ONNX Runtime provider; auto takes CUDA where it works and the CPU elsewhere."
     )
-    threads: int = Field(0, ge=0, description="Threads of one run on the CPU; 0 takes one for each core.")
+    threads: int = Field(0, ge=0, le=1024, description="Threads of one run on the CPU; 0 takes one for each core.")
     max_batch_tokens: int = Field(
         4096, ge=1, description="Most tokens of one batch, padding included; a longer single text runs alone."
     )

@@ -73,17 +73,17 @@ class Model:
         """
         longest = self.manifest.max_length
         largest = max(1, min(self._limits.texts, self._limits.tokens // longest))
-        for count, tokens in ((1, 3), (largest, longest)):
+        for lengths in ([3], [3, longest], [longest] * largest):
             try:
-                logits = self._run([_filled(tokens, self._tokenizer.last_id)] * count)
+                logits = self._run([_filled(tokens, self._tokenizer.last_id) for tokens in lengths])
             except Exception as error:  # onnxruntime's exceptions share no public base
                 reason = str(error).splitlines()[0]
-                raise BundleError(f"the bundle's graph fails on {count} texts of {tokens} tokens: {reason}") from error
-            if logits.shape != (count, len(self.manifest.labels)) or not np.isfinite(logits).all():
-                raise BundleError(
-                    f"the bundle's graph gives logits of shape {logits.shape}, not all of them finite numbers for "
-                    f"{count} texts and {len(self.manifest.labels)} labels; export it again"
-                )
+                raise BundleError(f"the bundle's graph fails on texts of {lengths[-1]} tokens: {reason}") from error
+            expected = (len(lengths), len(self.manifest.labels))
+            if logits.shape != expected:
+                raise BundleError(f"the bundle's graph gives logits {logits.shape}, not {expected}; export it again")
+            if not np.isfinite(logits).all():
+                raise BundleError("the bundle's graph gives logits that are no finite numbers; export it again")
 
     def start(self) -> None:
         """Begins to answer; call it on the event loop that will."""

@@ -39,6 +39,7 @@ class TextTokenizer:
             self._tokenizer = Tokenizer.from_buffer(content)
         except Exception as error:  # the library raises bare Exception
             raise ValueError(f"not a tokenizer: {error}") from error
+        self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(max_length, direction=truncation_side)
 
     @property

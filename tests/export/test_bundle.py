@@ -2,12 +2,13 @@
 
 import hashlib
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from bertwire_export.bundle import BundleError, open_bundle
-from support import Edit, reseal
+from support import Edit, bertwire, reseal
 
 
 @pytest.fixture
@@ -62,7 +63,7 @@ def test_refuses_swapped_variants(copy: Path) -> None:
     (copy / "fp32.onnx").rename(copy / "other")
     (copy / "int8.onnx").rename(copy / "fp32.onnx")
     (copy / "other").rename(copy / "int8.onnx")
-    assert "onnx is not what was sealed" in refusal(copy)
+    assert "were sealed; copy the bundle again" in refusal(copy)
 
 
 def test_refuses_added_file(copy: Path) -> None:
@@ -107,6 +108,8 @@ def _set_file_name(name: str) -> Edit:
         (lambda manifest: manifest.update(extra=1), "extra"),
         (lambda manifest: manifest.pop("labels"), "labels"),
         (lambda manifest: manifest.update(labels=["one"]), "labels"),
+        (lambda manifest: manifest.update(max_length=10**9), "max_length"),
+        (lambda manifest: manifest["tokenizer"].update(bytes=5), "5 were sealed"),
         (lambda manifest: manifest.update(labels=["one", "one"]), "two labels have the same name"),
         (lambda manifest: manifest.update(variants=[]), "variants"),
         (lambda manifest: manifest["variants"][0]["quality"].update(accuracy=1.5), "accuracy"),
@@ -135,8 +138,13 @@ def test_reads_only_sealed_bytes(copy: Path) -> None:
         opened.read(opened.manifest.tokenizer)
 
 
+def test_labels_are_shown_as_they_are(copy: Path) -> None:
+    """Labels with the marks of a terminal's colours and of rich are printed as text."""
+    reseal(copy, lambda manifest: manifest.update(labels=["[/x]", "[red]b", "c\n\x1b[31m"]))
+    done = subprocess.run(bertwire("inspect", copy), capture_output=True, text=True, check=True)
+    assert "3: [/x], [red]b, c\\n\\x1b[31m" in done.stdout
+
+
 def test_seal_is_checked_by_sha256sum(bundle: Path) -> None:
     """The seal is a line that coreutils understand."""
-    import subprocess
-
     subprocess.run(["sha256sum", "--check", "--strict", "manifest.sha256"], cwd=bundle, check=True)  # noqa: S607

@@ -235,11 +235,12 @@ def test_refuses_bad_bundle(bundle: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("edit", "reason"),
     [
-        (lambda manifest: manifest["labels"].append("fourth"), "gives logits of shape"),
-        (lambda manifest: manifest.update(max_length=1000), "fails on 4 texts of 1000 tokens"),
+        (lambda manifest: manifest["labels"].append("fourth"), "gives logits (1, 3), not (1, 4)"),
+        (lambda manifest: manifest.update(pad_token_id=10_000), "fails on texts of 32 tokens"),
+        (lambda manifest: manifest.update(max_length=1000), "fails on texts of 1000 tokens"),
         (
             lambda manifest: [each.update(inputs=["input_ids", "mask"]) for each in manifest["variants"]],
-            "fails on 1 texts",
+            "fails on texts of 3 tokens",
         ),
     ],
 )

@@ -171,9 +171,9 @@ class Manifest(_Part):
     version: Identifier
     task: Literal["single_label"]
     labels: tuple[str, ...] = Field(min_length=2)
-    max_length: int = Field(ge=3)
+    max_length: int = Field(ge=3, le=8192)
     truncation_side: Literal["left", "right"]
-    pad_token_id: int = Field(ge=0)
+    pad_token_id: int = Field(ge=0, lt=2**31)
     tokenizer: FileEntry
     variants: tuple[Variant, ...] = Field(min_length=1)
     provenance: Provenance

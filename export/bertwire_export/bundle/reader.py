@@ -120,6 +120,8 @@ def _hash_file(path: Path, entry: FileEntry) -> str:
     file = path / entry.name
     if file.is_symlink() or not file.is_file():
         raise BundleError(f"{path}: {entry.name} is no plain file; copy the whole bundle again")
+    if (size := file.stat().st_size) != entry.bytes:
+        raise BundleError(f"{path}: {entry.name} has {size} bytes, {entry.bytes} were sealed; copy the bundle again")
     digest = hashlib.sha256()
     try:
         with file.open("rb") as opened:
