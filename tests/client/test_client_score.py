@@ -360,3 +360,18 @@ def test_percentiles_are_within_a_percent() -> None:
         latencies.add(milliseconds / 1000)
     for percent in [50, 95, 99]:
         assert latencies.percentile_ms(percent) == pytest.approx(percent * 10, rel=0.011)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"summary": Path("in.csv")}, "would overwrite the input or the output"),
+        ({"summary": Path("out.csv")}, "would overwrite the input or the output"),
+        ({"address": ""}, "--address"),
+        ({"timeout": 1e300}, "--timeout"),
+    ],
+)
+def test_settings_that_cannot_work(options: dict[str, Any], reason: str) -> None:
+    """Settings that would lose a file or could not mean anything are refused before the job starts."""
+    with pytest.raises(UserError, match=reason):
+        validated(ScoreConfig, {"input": Path("in.csv"), "output": Path("out.csv")} | options)

@@ -20,15 +20,21 @@ class ScoreConfig(Config):
     overwrite: bool = Field(False, description="Replace the output, and the summary, if they exist.")
     summary: Path | None = Field(None, description="JSON file for the summary, for programs.")
 
-    address: str = Field("localhost:8500", description="The server's host:port.")
+    address: str = Field("localhost:8500", min_length=1, description="The server's host:port.")
     model: str = Field("", description="Model to ask; default: the one that the server has.")
     batch_size: int = Field(32, ge=1, description="Texts in one call.")
     concurrency: int = Field(8, ge=1, description="Calls in flight at once.")
-    timeout: float = Field(10, gt=0, description="Seconds that one call may take.")
+    timeout: float = Field(10, gt=0, le=86_400, description="Seconds that one call may take.")
     max_outage: float = Field(60, ge=0, description="Seconds to wait for a server that goes away in the middle.")
 
     @model_validator(mode="after")
     def _same_format(self) -> Self:
         if (kind := table_format(self.input)) != table_format(self.output):
             raise ValueError(f"the output is written in the input's format, {kind}; give {self.output} that ending")
+        return self
+
+    @model_validator(mode="after")
+    def _summary_apart(self) -> Self:
+        if self.summary and self.summary.absolute() in (self.input.absolute(), self.output.absolute()):
+            raise ValueError(f"--summary {self.summary} would overwrite the input or the output; choose another file")
         return self

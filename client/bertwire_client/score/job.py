@@ -30,7 +30,7 @@ def score_file(config: ScoreConfig) -> Summary:
         reader = stack.enter_context(open_table(config.input))
         if reader.columns is not None and config.text_column not in reader.columns:
             raise UserError(
-                f"{config.input} has no column {config.text_column!r} but {', '.join(reader.columns)}; "
+                f"{config.input} has no column {config.text_column!r} but {', '.join(map(repr, reader.columns))}; "
                 "choose one with --text-column"
             )
         output = stack.enter_context(whole_file(config.output))
