@@ -250,7 +250,7 @@ def test_taken_key_ends_the_job(tmp_path: Path, fake: FakeServer) -> None:
 def test_inputs_that_cannot_be_scored(tmp_path: Path) -> None:
     """A missing column, another format and an existing output are told before any call."""
     (tmp_path / "in.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(UserError, match=r"no column 'text' but a, b"):
+    with pytest.raises(UserError, match=r"no column 'text' but 'a', 'b'"):
         score(tmp_path / "in.csv", "localhost:1")
     (tmp_path / "out.csv").touch()
     with pytest.raises(UserError, match="--overwrite"):
