@@ -24,7 +24,7 @@ def bertwire(*arguments: object) -> list[str]:
 
 def run(*arguments: object) -> None:
     """Shows and runs a `bertwire` command; raises `UserError` where it fails."""
-    err.rule(f"bertwire {' '.join(map(str, arguments))}", align="left")
+    err.print(f"\n$ bertwire {' '.join(map(str, arguments))}", soft_wrap=True, markup=False, style="bold")
     with process(bertwire(*arguments)) as started:
         code = started.wait()
     if code:

@@ -43,6 +43,8 @@ def main() -> None:
         signal.signal(signal.SIGTERM, _interrupt)
     # gRPC tells of every server that goes away, in its own words and between ours.
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+    # ONNX Runtime would write a device id into the home folder and report how it is used.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     with readable(name):
         from bertwire_client.app import build_app
 

@@ -39,7 +39,10 @@ def run_export(config: ExportConfig) -> None:
         out.print(f"bundle: {config.output}", markup=False, highlight=False)
     if failed:
         reasons = "; ".join(f"{each.precision} is not published: {', '.join(each.faults)}" for each in failed)
-        raise UserError(f"{reasons}; train better, or set the limits that you can accept")
+        raise UserError(
+            f"{reasons}; proven on {outcome.texts} texts: try more with --dev, train better, or set the limits "
+            "that you can accept (--fp32-..., --int8-...)"
+        )
 
 
 def run_inspect(config: InspectConfig) -> None:

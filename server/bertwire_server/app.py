@@ -105,7 +105,8 @@ def _bind(server: grpc.aio.Server, config: ServerConfig) -> int:
         socket.create_server((config.host, config.port), family=family).close()
         return server.add_insecure_port(address)
     except (OSError, RuntimeError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        # asyncio and socket put the address into the reason a second time.
+        reason = str(getattr(error, "strerror", None) or error).partition(" (while")[0]
         raise UserError(f"cannot listen on {address}: {reason}; choose another --port or --host") from error
 
 

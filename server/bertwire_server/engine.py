@@ -11,7 +11,7 @@ from bertwire_client.errors import UserError
 from bertwire_export.bundle import Bundle, Variant
 
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
-_UNAVAILABLE = "ONNX Runtime cannot use {} here: check the driver, and that bertwire[gpu] is installed"
+_UNAVAILABLE = "ONNX Runtime cannot use {} here: check the driver, and that bertwire[serve,gpu] is installed"
 _log = logging.getLogger(__name__)
 
 Arrays = dict[str, NDArray[np.int64]]

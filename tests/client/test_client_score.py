@@ -367,6 +367,7 @@ def test_percentiles_are_within_a_percent() -> None:
     [
         ({"summary": Path("in.csv")}, "would overwrite the input or the output"),
         ({"summary": Path("out.csv")}, "would overwrite the input or the output"),
+        ({"output": Path("in.csv")}, "is the input"),
         ({"address": ""}, "--address"),
         ({"timeout": 1e300}, "--timeout"),
     ],

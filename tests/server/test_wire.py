@@ -256,6 +256,14 @@ def test_refuses_queue_smaller_than_a_call(bundle: Path) -> None:
     assert "could never take a call of --max-texts 1024" in refusal(bundle, "--max-queue-texts", 10)
 
 
+def test_leaves_nothing_at_home(serve: Serve, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No library writes an identifier or a database of its use into the home folder."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with serve(bundle) as server, grpc.insecure_channel(server.address) as channel:
+        classify(channel, ClassifyRequest(texts=["w1"]))
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_imports_no_training_library(bundle: Path) -> None:
     """A server that has loaded its model has imported neither torch nor transformers, nor anything of the trainer."""
     script = (

@@ -14,7 +14,7 @@ from transformers import (
 from transformers.integrations.integration_utils import TensorBoardCallback
 
 from bertwire_trainer.partial import epochs_run
-from bertwire_trainer.progress import EpochReport
+from bertwire_trainer.progress import EpochReport, note
 from bertwire_trainer.recipe import Loss
 from bertwire_trainer.tokens import TokenDataset
 
@@ -74,7 +74,11 @@ def finetune(
         )
         trainer.remove_callback(PrinterCallback)
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    return _best_epoch(trainer)
+    best, last = _best_epoch(trainer), round(trainer.state.epoch or 0)
+    if last < epochs:
+        note(f"stopped after epoch {last}: dev macro-F1 was no better for {patience} epochs in a row")
+    note(f"kept epoch {best}")
+    return best
 
 
 def _best_epoch(trainer: Trainer) -> int:

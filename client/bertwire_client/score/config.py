@@ -24,7 +24,7 @@ class ScoreConfig(Config):
     model: str = Field("", description="Model to ask; default: the one that the server has.")
     batch_size: int = Field(32, ge=1, description="Texts in one call.")
     concurrency: int = Field(8, ge=1, description="Calls in flight at once.")
-    timeout: float = Field(10, gt=0, le=86_400, description="Seconds that one call may take.")
+    timeout: float = Field(60, gt=0, le=86_400, description="Seconds that one call may take.")
     max_outage: float = Field(60, ge=0, description="Seconds to wait for a server that goes away in the middle.")
 
     @model_validator(mode="after")
@@ -34,7 +34,9 @@ class ScoreConfig(Config):
         return self
 
     @model_validator(mode="after")
-    def _summary_apart(self) -> Self:
+    def _files_apart(self) -> Self:
+        if self.input.absolute() == self.output.absolute():
+            raise ValueError(f"the output {self.output} is the input; choose another file")
         if self.summary and self.summary.absolute() in (self.input.absolute(), self.output.absolute()):
             raise ValueError(f"--summary {self.summary} would overwrite the input or the output; choose another file")
         return self
