@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
@@ -27,7 +27,7 @@ class Training(BaseModel):
     schema_version: Literal[1]
     task: Literal["single_label"]
     labels: list[str]
-    max_length: int
+    max_length: int = Field(ge=3, le=8192)
     truncation_side: Literal["left", "right"]
     base_model: str
 
@@ -86,14 +86,26 @@ def _load_model(path: Path) -> PreTrainedModel:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             # Eager attention: the ONNX fusions know its pattern and not that of scaled_dot_product_attention.
-            model: PreTrainedModel = AutoModelForSequenceClassification.from_pretrained(
-                path, attn_implementation="eager", use_safetensors=True, trust_remote_code=False, local_files_only=True
+            model, loading = AutoModelForSequenceClassification.from_pretrained(
+                path,
+                attn_implementation="eager",
+                use_safetensors=True,
+                trust_remote_code=False,
+                local_files_only=True,
+                output_loading_info=True,
             )
     except Exception as error:  # safetensors, transformers and torch each raise their own
         raise UserError(f"{path} cannot be loaded: {str(error).splitlines()[0]}") from error
-    model.float()
-    model.eval()
-    return model
+    # What the file does not hold would be random, and the gate would compare random weights with themselves.
+    for kind, keys in loading.items():
+        if keys:
+            raise UserError(
+                f"{path / WEIGHTS} does not fit config.json: {kind.replace('_', ' ')} {min(map(str, keys))}"
+            )
+    checked: PreTrainedModel = model
+    checked.float()
+    checked.eval()
+    return checked
 
 
 def _load_tokenizer(path: Path) -> PreTrainedTokenizerBase:

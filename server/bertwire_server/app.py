@@ -28,8 +28,9 @@ _SERVICE = classifier_pb2.DESCRIPTOR.services_by_name["Classifier"].full_name
 _FLUSH_SECONDS = 1.0
 # Time for calls that were sent before their client could know to arrive and be accepted.
 _ON_THE_WAY_SECONDS = 0.25
-# How long no call arrives before gRPC is stopped, and how many arrivals are waited out for it.
-_QUIET_SECONDS, _QUIET_TRIES = 0.1, 1000
+# How long no call arrives before gRPC is stopped, and how long that is waited for.
+_QUIET_SECONDS, _MAX_QUIET_SECONDS = 0.1, 2.0
+_MAX_PENDING = 1 << 20
 
 
 async def serve(config: ServerConfig, announce: Callable[[str], None]) -> None:
@@ -46,7 +47,7 @@ async def serve(config: ServerConfig, announce: Callable[[str], None]) -> None:
     bundle = open_bundle(config.bundle)
     edge, classifier, watch = (
         Edge(),
-        Classifier(RequestLimits(config.max_texts, config.max_text_chars)),
+        Classifier(RequestLimits(config.max_texts, config.max_text_chars, config.max_call_chars)),
         health.aio.HealthServicer(),
     )
     server = _server(config, edge, classifier, watch)
@@ -87,6 +88,9 @@ def _server(
         options=[
             # Otherwise a second server on the same port would start too, and take half of the calls.
             ("grpc.so_reuseport", 0),
+            # Above 1000 calls that have not begun gRPC cancels some at random; our own queue refuses, and says why.
+            ("grpc.server.max_pending_requests", _MAX_PENDING),
+            ("grpc.server.max_pending_requests_hard_limit", _MAX_PENDING),
             ("grpc.max_receive_message_length", bytes_limit),
             ("grpc.max_send_message_length", bytes_limit),
         ],
@@ -151,8 +155,10 @@ async def _drain(server: grpc.aio.Server, edge: Edge, watch: health.aio.HealthSe
 
 
 async def _quiet(edge: Edge) -> None:
-    """Returns when no call has arrived for a moment, so that none is just arriving; in the end, whatever arrives."""
-    for _ in range(_QUIET_TRIES):
+    """Returns when no call has arrived for a moment, so that none is just arriving; or after a while all the same."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + _MAX_QUIET_SECONDS
+    while loop.time() < end:
         edge.arrived.clear()
         try:
             await asyncio.wait_for(edge.arrived.wait(), _QUIET_SECONDS)

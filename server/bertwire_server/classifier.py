@@ -18,10 +18,12 @@ class RequestLimits:
     Attributes:
         texts: most texts of a call.
         text_chars: most characters of a text.
+        call_chars: most characters of a call's texts together; tokenizing takes time in proportion to them.
     """
 
     texts: int
     text_chars: int
+    call_chars: int
 
 
 class Classifier(ClassifierServicer):
@@ -47,17 +49,22 @@ class Classifier(ClassifierServicer):
         if request.model not in ("", manifest.name):
             raise ModelNotFound(f"no model {request.model[:64]!r} here; this server has {manifest.name!r}")
         top_k = _top_k(request)
+        self._check_count(len(request.texts))
         texts = list(request.texts)
         self._check(texts)
         predictions = await self._model.classify(texts)
         results = [_result(each, manifest.labels, top_k, request.logits) for each in predictions]
         return ClassifyResponse(model=manifest.name, model_version=manifest.version, results=results)
 
-    def _check(self, texts: list[str]) -> None:
+    def _check_count(self, texts: int) -> None:
         if not texts:
             raise InvalidRequest("texts is empty; send at least one text")
-        if len(texts) > self._limits.texts:
-            raise InvalidRequest(f"{len(texts)} texts in one call; send at most {self._limits.texts}")
+        if texts > self._limits.texts:
+            raise InvalidRequest(f"{texts} texts in one call; send at most {self._limits.texts}")
+
+    def _check(self, texts: list[str]) -> None:
+        if (chars := sum(map(len, texts))) > self._limits.call_chars and len(texts) > 1:
+            raise InvalidRequest(f"{chars} characters in one call; send at most {self._limits.call_chars}")
         for index, text in enumerate(texts):
             if len(text) > self._limits.text_chars:
                 raise InvalidRequest(

@@ -29,6 +29,7 @@ class ServerConfig(Config):
     max_queue_texts: int = Field(8192, ge=1, description="Most texts that wait; more are refused, not delayed.")
     max_texts: int = Field(1024, ge=1, description="Most texts of one call.")
     max_text_chars: int = Field(100_000, ge=1, description="Most characters of one text.")
+    max_call_chars: int = Field(1_000_000, ge=1, description="Most characters of one call's texts together.")
     max_message_mb: int = Field(16, ge=1, le=1024, description="Largest message in or out, in MiB.")
     drain_seconds: float = Field(30.0, ge=0, description="Longest wait for accepted work at shutdown, in seconds.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe message logged.")

@@ -63,6 +63,7 @@ class Model:
         except ValueError as error:
             raise BundleError(f"{bundle.path}: {self.manifest.tokenizer.name} is {error}") from error
         self._threads = ThreadPoolExecutor(1, "tokenizer")
+        self._tokenizing = 0
         self._scheduler = Scheduler(self._run, limits)
 
     def warm_up(self) -> None:
@@ -104,9 +105,15 @@ class Model:
         Raises:
             QueueFull, ModelFailed, NotReady: as `Scheduler.submit`.
         """
+        # Texts that wait for the tokenizer take room in the queue too, or its bound would be none.
+        self._scheduler.require_room(self._tokenizing + len(texts))
         start = perf_counter()
-        loop = asyncio.get_running_loop()
-        encoded = await loop.run_in_executor(self._threads, self._tokenizer.encode, texts)
+        self._tokenizing += len(texts)
+        try:
+            loop = asyncio.get_running_loop()
+            encoded = await loop.run_in_executor(self._threads, self._tokenizer.encode, texts)
+        finally:
+            self._tokenizing -= len(texts)
         seconds = perf_counter() - start
         answers = await self._scheduler.submit(encoded)
         return [

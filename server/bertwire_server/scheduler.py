@@ -131,8 +131,7 @@ class Scheduler:
         """
         if self._worker is None or self._worker.done():
             raise NotReady("the server is shutting down; send the request to another one")
-        if self._waiting + len(texts) > self._limits.waiting:
-            raise QueueFull(f"{self._waiting} texts are waiting already; slow down and try again")
+        self.require_room(len(texts))
         loop = asyncio.get_running_loop()
         items = [_Item(text, loop.create_future()) for text in texts]
         self._queue.extend(items)
@@ -142,6 +141,11 @@ class Scheduler:
             return await asyncio.gather(*(item.future for item in items))
         finally:
             self._forget(items)
+
+    def require_room(self, texts: int) -> None:
+        """Raises `QueueFull` where the queue has no room for so many texts."""
+        if self._waiting + texts > self._limits.waiting:
+            raise QueueFull(f"{self._waiting} texts are waiting already; slow down and try again")
 
     def _forget(self, items: list[_Item]) -> None:
         """Takes a finished call's texts out of the count; those left in the queue are skipped when they come up."""

@@ -192,6 +192,16 @@ def test_refuses_weights_that_are_no_numbers(copy: Path, tmp_path: Path) -> None
         export(copy, tmp_path / "out")
 
 
+def test_refuses_missing_weights(copy: Path, tmp_path: Path) -> None:
+    """Weights that the file lacks are not made up: random ones would agree with themselves perfectly."""
+    from safetensors.torch import load_file, save_file
+
+    weights = {key: value for key, value in load_file(copy / "model.safetensors").items() if "layer.1" not in key}
+    save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(UserError, match=r"does not fit config\.json: missing keys bert\.encoder\.layer\.1"):
+        export(copy, tmp_path / "out")
+
+
 def test_refuses_labels_that_differ(copy: Path, tmp_path: Path) -> None:
     """Labels of the config and of the training must be the same, in the same order."""
     training = json.loads((copy / "training.json").read_text())

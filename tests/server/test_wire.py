@@ -100,6 +100,7 @@ def test_calls_share_batches(channel: grpc.Channel) -> None:
         (ClassifyRequest(texts=[" \t\n\u00a0\u3000"]), "INVALID_ARGUMENT", r"texts\[0\] is blank"),
         (ClassifyRequest(texts=["w" * 100_001]), "INVALID_ARGUMENT", "100001 characters; send at most 100000"),
         (ClassifyRequest(texts=["w1"] * 1025), "INVALID_ARGUMENT", "1025 texts in one call; send at most 1024"),
+        (ClassifyRequest(texts=["w" * 60_000] * 20), "INVALID_ARGUMENT", "1200000 characters in one call"),
         (ClassifyRequest(texts=["w1"], top_k=0), "INVALID_ARGUMENT", "top_k is 0"),
         (ClassifyRequest(texts=["w1"], top_k=-7), "INVALID_ARGUMENT", "top_k is -7"),
         (ClassifyRequest(texts=["w1"], model="other"), "NOT_FOUND", "no model 'other' here; this server has 'tiny'"),
@@ -150,6 +151,15 @@ def test_queue_full_is_resource_exhausted(serve: Serve, bundle: Path) -> None:
         calls = [stub.Classify.future(ClassifyRequest(texts=["w1"] * 4), timeout=20) for _ in range(100)]
         codes = {call.code() for call in calls}
     assert codes == {grpc.StatusCode.OK, grpc.StatusCode.RESOURCE_EXHAUSTED}
+
+
+async def test_burst_is_answered_or_refused_by_the_queue(server: Server) -> None:
+    """Of thousands of calls at once each is answered, or refused with the code for overload; none is cancelled."""
+    async with grpc.aio.insecure_channel(server.address) as channel:
+        stub = ClassifierStub(channel)
+        calls = [stub.Classify(ClassifyRequest(texts=["w1"]), timeout=60) for _ in range(3000)]
+        codes = {await call.code() for call in calls}
+    assert codes <= {grpc.StatusCode.OK, grpc.StatusCode.RESOURCE_EXHAUSTED}
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
