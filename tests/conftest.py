@@ -18,7 +18,13 @@ from support import LABELS, SPECIAL, WORDS, Serve, Server, bertwire, random_text
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint folder as the trainer writes it: random BERT of 2 layers, hidden 32, at most 32 tokens, 3 labels."""
     import torch
-    from transformers import BertConfig, BertForSequenceClassification, BertTokenizer
+    from transformers import (
+        AutoModelForSequenceClassification,
+        AutoTokenizer,
+        BertConfig,
+        BertForSequenceClassification,
+        BertTokenizer,
+    )
 
     folder = tmp_path_factory.mktemp("checkpoints") / "tiny"
     torch.manual_seed(1)
@@ -44,7 +50,13 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "base_model": "tiny",
     }
     (folder / "training.json").write_text(json.dumps(training))
-    rows = [{"text": text, "label": LABELS[index % 3]} for index, text in enumerate(random_texts(100))]
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    rows = []
+    for index, text in enumerate(random_texts(100)):
+        with torch.no_grad():
+            best = model(**tokenizer(text, truncation=True, max_length=32, return_tensors="pt")).logits.argmax().item()
+        rows.append({"text": text, "label": LABELS[index % 3], "predicted": LABELS[int(best)]})
     (folder / "predictions").mkdir()
     (folder / "predictions" / "dev.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return folder

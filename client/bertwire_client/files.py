@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -51,9 +52,10 @@ def whole_folder(path: Path) -> Iterator[Path]:
     """
     if path.exists() and not path.is_dir():
         raise UserError(f"{path} is not a folder; choose another output")
-    partial = partial_path(path)
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # A name of its own, so that nothing that anyone else left beside `path` is touched.
+    partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
+    partial.chmod(0o755)  # a temporary folder is made for its owner alone
     try:
         yield partial
         publish_folder(partial, path)
@@ -75,8 +77,7 @@ def publish_folder(partial: Path, path: Path) -> None:
 
 def _swap(partial: Path, path: Path) -> None:
     # A folder cannot replace a full one in one step: the old one steps aside first, so that no half of it is left.
-    old = path.with_name(path.name + ".old")
-    shutil.rmtree(old, ignore_errors=True)
+    old = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".old", dir=path.parent))
     path.rename(old)
     try:
         partial.rename(path)

@@ -1,5 +1,6 @@
 """From checkpoint to bundle: convert, fuse, quantize, prove, publish."""
 
+import json
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,10 @@ from bertwire_export.measure import Arrays, Logits, cpu_cost, make_batches, onnx
 from bertwire_export.publish import Candidate, Source, publish
 from bertwire_export.serving_tokenizer import require_same_tokens, serving_tokenizer
 from bertwire_export.texts import LabelledTexts, read_texts
+
+HELD_OUT = "predictions/dev.jsonl"
+# The same weights in fp32 on another machine may turn a label that stood on the edge; no more than that.
+_MIN_SAME_AS_TRAINED = 0.99
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +52,18 @@ def run(config: ExportConfig) -> Outcome:
     inputs = input_names(checkpoint.model)
     training = checkpoint.training
     batches = make_batches(dev.texts, checkpoint.tokenizer, inputs, training.max_length, training.truncation_side)
+    positions = getattr(checkpoint.model.config, "max_position_embeddings", training.max_length)
+    if training.max_length > positions:
+        raise UserError(
+            f"{config.checkpoint}: max_length {training.max_length} is above the model's {positions} positions"
+        )
     tokenizer = serving_tokenizer(checkpoint)
     require_same_tokens(tokenizer, dev.texts, batches)
     reference = torch_logits(checkpoint.model, batches, tracked)
     if not np.isfinite(reference).all():
         raise UserError(f"{config.checkpoint}: the model's logits are not all finite numbers; train again")
+    if config.dev is None:
+        _require_trained(checkpoint, reference)
     with tempfile.TemporaryDirectory(prefix="bertwire-export-") as name:
         graphs = Path(name)
         _build(checkpoint, inputs, config.variants, graphs)
@@ -69,10 +81,26 @@ def _dev_texts(config: ExportConfig, checkpoint: Checkpoint) -> LabelledTexts:
     labels = checkpoint.training.labels
     if config.dev is not None:
         return read_texts(config.dev, config.text_column, config.label_column, labels)
-    held_out = checkpoint.path / "predictions" / "dev.jsonl"
+    held_out = checkpoint.path / HELD_OUT
     if not held_out.is_file():
         raise UserError(f"{held_out} is missing; pass labelled texts with --dev")
     return read_texts(held_out, "text", "label", labels)
+
+
+def _require_trained(checkpoint: Checkpoint, reference: Logits) -> None:
+    """Raises `UserError` where the model does not give the labels that it gave at the end of training.
+
+    A changed configuration or label order would otherwise be proven against itself.
+    """
+    held_out = (checkpoint.path / HELD_OUT).read_text(encoding="utf-8").splitlines()
+    expected = [json.loads(line).get("predicted") for line in held_out]
+    found = [checkpoint.training.labels[index] for index in reference.argmax(axis=1)]
+    agreed = sum(label == other for label, other in zip(expected, found, strict=True))
+    if agreed < _MIN_SAME_AS_TRAINED * len(found):
+        raise UserError(
+            f"{checkpoint.path} gives {agreed} of {len(found)} dev texts the label it gave after training; "
+            "its files were changed since, train again"
+        )
 
 
 def _build(checkpoint: Checkpoint, inputs: list[str], variants: list[Precision], graphs: Path) -> None:

@@ -218,6 +218,7 @@ class Scheduler:
         start = perf_counter()
         try:
             logits = await loop.run_in_executor(self._thread, self._run, texts)
+            rows = list(zip(batch, logits, strict=True))
         except asyncio.CancelledError:
             for item in batch:
                 _fail(item, NotReady("the server was stopped; send the request to another one"))
@@ -228,7 +229,7 @@ class Scheduler:
                 _fail(item, ModelFailed("the model failed on this batch; the server's log has the cause"))
             return
         seconds = perf_counter() - start
-        for item, row in zip(batch, logits, strict=True):
+        for item, row in rows:
             if not item.future.done():
                 item.future.set_result(Answer(row, start - item.arrived, seconds))
 

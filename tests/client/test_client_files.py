@@ -59,14 +59,17 @@ def test_failed_folder_leaves_the_old_one(tmp_path: Path) -> None:
 
 
 def test_folder_is_replaced_whole(tmp_path: Path) -> None:
-    """Nothing of the older folder, nor of a crashed run's, is in the new one."""
-    (tmp_path / "out.partial").mkdir()
-    (tmp_path / "out.partial" / "crashed").touch()
+    """Nothing of the older folder is in the new one, and what else lies beside them is not touched."""
+    for name in ["out.partial", "out.old"]:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "precious").touch()
     for name in ["old", "new"]:
         with whole_folder(tmp_path / "out") as partial:
             (partial / "sub").mkdir()
             (partial / "sub" / name).touch()
-    assert (names(tmp_path), names(tmp_path / "out" / "sub")) == (["out"], ["new"])
+    assert names(tmp_path / "out" / "sub") == ["new"]
+    assert names(tmp_path) == ["out", "out.old", "out.partial"]
+    assert names(tmp_path / "out.old") + names(tmp_path / "out.partial") == ["precious"] * 2
 
 
 def test_failed_swap_puts_the_old_folder_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

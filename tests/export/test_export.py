@@ -202,6 +202,14 @@ def test_refuses_missing_weights(copy: Path, tmp_path: Path) -> None:
         export(copy, tmp_path / "out")
 
 
+def test_refuses_changed_model(copy: Path, tmp_path: Path) -> None:
+    """A model that answers otherwise than after training, here by its number of heads, is not proven against itself."""
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps(config | {"num_attention_heads": 1}))
+    with pytest.raises(UserError, match="of 100 dev texts the label it gave after training"):
+        export(copy, tmp_path / "out")
+
+
 def test_refuses_labels_that_differ(copy: Path, tmp_path: Path) -> None:
     """Labels of the config and of the training must be the same, in the same order."""
     training = json.loads((copy / "training.json").read_text())
