@@ -175,7 +175,7 @@ def test_results_and_progress_part_ways(
     assert "accuracy" not in printed.err
     assert "warning: 3 distinct texts are in both train and test" in printed.err
     shown = [line.split(" ")[0] for line in printed.err.splitlines() if line.strip()]
-    assert set(shown) == {"warning:", "epoch", "dev", "score"}
+    assert set(shown) == {"warning:", "epoch", "dev", "kept", "score"}
 
 
 def test_output_exists(run: Run, tmp_path: Path) -> None:
