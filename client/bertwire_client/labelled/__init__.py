@@ -1,0 +1,25 @@
+"""Labelled rows: read from tables the same way, and scored by the same figures, in training and in export.
+
+Needs the standard library to read; numpy to encode targets; scikit-learn, scipy and seqeval to score.
+"""
+
+from bertwire_client.labelled.kinds import Columns, Labelled, Task
+from bertwire_client.labelled.names import OUTSIDE, label_name, label_order
+from bertwire_client.labelled.reading import collect, read_labelled
+from bertwire_client.labelled.scoring import decisions, outside_row, score
+from bertwire_client.labelled.targets import encode_targets
+
+__all__ = [
+    "OUTSIDE",
+    "Columns",
+    "Labelled",
+    "Task",
+    "collect",
+    "decisions",
+    "encode_targets",
+    "label_name",
+    "label_order",
+    "outside_row",
+    "read_labelled",
+    "score",
+]
