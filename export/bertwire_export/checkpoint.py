@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import BaseModel, Field, ValidationError
 from transformers import (
     AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
     AutoTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -17,15 +18,19 @@ from transformers import (
 )
 
 from bertwire_client.errors import UserError
+from bertwire_client.labelled import Task
 
 WEIGHTS, TOKENIZER, TRAINING = "model.safetensors", "tokenizer.json", "training.json"
+# Fields that make one or another transformers release fetch and run code.
+CODE_FIELDS = frozenset({"auto_map", "custom_pipelines", "_attn_implementation_internal"})
 
 
 class Training(BaseModel):
     """The part of `training.json` that export needs; other keys are the trainer's own."""
 
-    schema_version: Literal[1]
-    task: Literal["single_label"]
+    schema_version: Literal[2]
+    task: Task
+    text_pairs: bool
     labels: list[str]
     max_length: int = Field(ge=3, le=8192)
     truncation_side: Literal["left", "right"]
@@ -52,6 +57,16 @@ class Checkpoint:
     weights_sha256: str
     training_sha256: str
 
+    @property
+    def reads_types(self) -> bool:
+        """Whether the model tells segments apart."""
+        return getattr(self.model.config, "type_vocab_size", 0) > 1
+
+    @property
+    def pad_token_id(self) -> int:
+        """The token that fills a padded batch."""
+        return int(self.tokenizer.pad_token_id)  # type: ignore[arg-type]  # one token, as loading has seen
+
 
 def load_checkpoint(path: Path) -> Checkpoint:
     """Loads a checkpoint; raises `UserError` where the folder is not a whole one written by the trainer.
@@ -64,10 +79,21 @@ def load_checkpoint(path: Path) -> Checkpoint:
         if not (path / name).is_file():
             raise UserError(f"{path} has no {name}; it is not a checkpoint written by bertwire train")
     training = _read_training(path)
-    model = _load_model(path)
+    model = _load_model(path, training.task)
     if model.config.id2label != dict(enumerate(training.labels)):
         raise UserError(f"{path}: config.json and {TRAINING} name different labels; train again")
-    return Checkpoint(path, training, model, _load_tokenizer(path), _sha256(path / WEIGHTS), _sha256(path / TRAINING))
+    checkpoint = Checkpoint(
+        path, training, model, _load_tokenizer(path), _sha256(path / WEIGHTS), _sha256(path / TRAINING)
+    )
+    positions = _positions(model)
+    if training.max_length > positions:
+        raise UserError(f"{path}: max_length {training.max_length} is above the model's {positions} positions")
+    return checkpoint
+
+
+def first_line(error: Exception) -> str:
+    """What a library's exception says, in one line."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 def _read_training(path: Path) -> Training:
@@ -78,15 +104,16 @@ def _read_training(path: Path) -> Training:
         raise UserError(f"{path / TRAINING} is wrong at {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
 
 
-def _load_model(path: Path) -> PreTrainedModel:
+def _load_model(path: Path, task: Task) -> PreTrainedModel:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     _refuse_code(path)
+    loader = AutoModelForTokenClassification if task == "token_classification" else AutoModelForSequenceClassification
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             # Eager attention: the ONNX fusions know its pattern and not that of scaled_dot_product_attention.
-            model, loading = AutoModelForSequenceClassification.from_pretrained(
+            model, loading = loader.from_pretrained(
                 path,
                 attn_implementation="eager",
                 use_safetensors=True,
@@ -95,7 +122,7 @@ def _load_model(path: Path) -> PreTrainedModel:
                 output_loading_info=True,
             )
     except Exception as error:  # safetensors, transformers and torch each raise their own
-        raise UserError(f"{path} cannot be loaded: {str(error).splitlines()[0]}") from error
+        raise UserError(f"{path} cannot be loaded: {first_line(error)}") from error
     # What the file does not hold would be random, and the gate would compare random weights with themselves.
     for kind, keys in loading.items():
         if keys:
@@ -114,20 +141,29 @@ def _load_tokenizer(path: Path) -> PreTrainedTokenizerBase:
             path, trust_remote_code=False, local_files_only=True
         )
     except Exception as error:  # tokenizers raises bare Exception
-        raise UserError(f"{path / TOKENIZER} cannot be loaded: {str(error).splitlines()[0]}") from error
+        raise UserError(f"{path / TOKENIZER} cannot be loaded: {first_line(error)}") from error
     if tokenizer.pad_token_id is None:
         raise UserError(f"{path}: the tokenizer has no padding token; bertwire serves BERT-family encoders")
     return tokenizer
 
 
 def _refuse_code(path: Path) -> None:
-    """Keeps out config fields that make one or another transformers release fetch and run code."""
     try:
         config = json.loads((path / "config.json").read_bytes())
     except ValueError as error:
         raise UserError(f"{path / 'config.json'} is not JSON: {error}") from error
-    if found := sorted({"auto_map", "custom_pipelines", "_attn_implementation_internal"} & set(config)):
+    if not isinstance(config, dict):
+        raise UserError(f"{path / 'config.json'} holds no JSON object; it is no configuration of a model")
+    if found := sorted(CODE_FIELDS & set(config)):
         raise UserError(f"{path / 'config.json'} has the field {found[0]}, which can run code; remove it")
+
+
+def _positions(model: PreTrainedModel) -> int:
+    table = getattr(getattr(model.base_model, "embeddings", None), "position_embeddings", None)
+    if table is None:
+        return getattr(model.config, "max_position_embeddings", None) or 1 << 30
+    # RoBERTa's kind counts positions from the row after the padding row.
+    return int(table.num_embeddings) - (0 if table.padding_idx is None else int(table.padding_idx) + 1)
 
 
 def _sha256(path: Path) -> str:

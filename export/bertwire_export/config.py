@@ -2,55 +2,101 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, TypeAdapter, ValidationError, field_validator, model_validator
 
 from bertwire_client.options import Config, argument
-from bertwire_export.bundle import Identifier
+from bertwire_export.bundle import Identifier, Limits, Provider
+
+_AGREEMENT = "Least share of decisions (labels, tags) that are PyTorch's, "
+_DROP = "Most that a score may lie below PyTorch's, "
+_LOGIT = "Largest difference of a logit from PyTorch's, "
+_VARIANCE = "Largest difference of a logit by the text's company in the batch, "
 
 
 class Precision(StrEnum):
     """The number format of a variant's linear layers."""
 
     FP32 = "fp32"
+    FP16 = "fp16"
     INT8 = "int8"
+
+    @property
+    def providers(self) -> tuple[Provider, ...]:
+        """The ONNX Runtime providers where the format is worth running.
+
+        CUDA has no int8 kernels worth using: it would run them node by node on the CPU. CPUs compute fp16 in fp32.
+        """
+        choices: dict[Precision, tuple[Provider, ...]] = {
+            Precision.FP32: ("cpu", "cuda"),
+            Precision.FP16: ("cuda",),
+            Precision.INT8: ("cpu",),
+        }
+        return choices[self]
 
 
 class ExportConfig(Config):
     """Settings of one export; each becomes an option of the command."""
 
     checkpoint: Path = argument("Folder written by bertwire train.")
-    output: Path = Field(description="Folder of the bundle to write; must not exist.")
+    output: Path = Field(description="Folder of the bundle to write; must not exist. OUTPUT.report.html comes with it.")
     name: str | None = Field(None, description="The model's name for its clients; default: the output folder's name.")
     version: Identifier = Field("1", description="The model's version.")
     variants: list[Precision] = Field(
-        [Precision.FP32, Precision.INT8], description="Which variants to build; repeat for several."
+        [], description="Which precisions to build; repeat for several. Default: all that this machine can run."
+    )
+    quick: bool = Field(False, description="Build one graph a precision, without searching for the fastest.")
+    force: bool = Field(False, description="Publish variants that break a limit too; the bundle records it.")
+    converter: Literal["torch", "optimum"] = Field(
+        "torch", description="What writes the padded ONNX graph; optimum runs in an environment of its own."
     )
     dev: Path | None = Field(
-        None, description="Labelled texts to prove the variants on; default: the dev texts of the training."
+        None, description="Labelled rows to prove the variants on; default: the dev rows of the training."
     )
-    text_column: str = Field("text", description="Column of --dev that holds the text.")
-    label_column: str = Field("label", description="Column of --dev that holds the label.")
-    fp32_min_agreement: float = Field(0.999, ge=0, le=1, description="Least share of texts with PyTorch's label, fp32.")
-    fp32_max_logit_difference: float = Field(0.001, ge=0, description="Largest difference of a logit, fp32.")
-    int8_min_agreement: float = Field(0.95, ge=0, le=1, description="Least share of texts with PyTorch's label, int8.")
-    int8_max_drop: float = Field(
-        0.01, ge=0, le=1, description="Most that int8 accuracy or macro-F1 may lie below PyTorch's."
+    test: Path | None = Field(
+        None, description="Labelled rows for a second proof, without limits; default: the training's test rows, if any."
     )
+    text_column: str = Field("text", description="Column of --dev and --test that holds the text.")
+    text_pair_column: str | None = Field(None, description="Column with the second text, for models of text pairs.")
+    label_column: str | None = Field(None, description="Column with the label; default: as bertwire train has it.")
+    fp32_min_agreement: float = Field(0.999, ge=0, le=1, description=_AGREEMENT + "fp32.")
+    fp32_max_drop: float = Field(0.001, ge=0, description=_DROP + "fp32.")
+    fp32_max_logit_difference: float = Field(0.001, ge=0, description=_LOGIT + "fp32.")
+    fp32_max_batch_variance: float = Field(0.0001, ge=0, description=_VARIANCE + "fp32.")
+    fp16_min_agreement: float = Field(0.99, ge=0, le=1, description=_AGREEMENT + "fp16.")
+    fp16_max_drop: float = Field(0.005, ge=0, description=_DROP + "fp16.")
+    fp16_max_batch_variance: float = Field(0.001, ge=0, description=_VARIANCE + "fp16.")
+    int8_min_agreement: float = Field(0.95, ge=0, le=1, description=_AGREEMENT + "int8.")
+    int8_max_drop: float = Field(0.005, ge=0, description=_DROP + "int8.")
+    int8_max_batch_variance: float = Field(0.001, ge=0, description=_VARIANCE + "int8.")
     overwrite: bool = Field(False, description="Replace the output folder if it exists.")
 
     @field_validator("variants")
     @classmethod
-    def _some_once(cls, value: list[Precision]) -> list[Precision]:
-        if not value:
-            raise ValueError("name at least one variant")
+    def _once(cls, value: list[Precision]) -> list[Precision]:
         return list(dict.fromkeys(value))
 
     @property
     def model_name(self) -> str:
         """The name that the bundle will carry."""
         return self.name or self.output.absolute().name
+
+    @property
+    def report(self) -> Path:
+        """Where the report goes: beside the bundle, whose folder holds only what is sealed."""
+        output = self.output.absolute()
+        return output.with_name(f"{output.name}.report.html")
+
+    def limits(self, precision: Precision) -> Limits:
+        """What a variant of this precision has to keep."""
+        values = {name: getattr(self, f"{precision}_{name}") for name in ("min_agreement", "max_drop")}
+        return Limits(
+            min_label_agreement=values["min_agreement"],
+            max_quality_drop=values["max_drop"],
+            max_logit_difference=self.fp32_max_logit_difference if precision is Precision.FP32 else None,
+            max_batch_variance=getattr(self, f"{precision}_max_batch_variance"),
+        )
 
     @model_validator(mode="after")
     def _name_is_plain(self) -> Self:

@@ -1,12 +1,11 @@
-"""PyTorch to ONNX, fused and quantized."""
+"""PyTorch to ONNX in the padded layout, fused."""
 
 import logging
 import warnings
 from pathlib import Path
 
-import onnx
 import torch
-from onnxruntime.quantization import QuantType, quantize_dynamic
+from onnxruntime.transformers.fusion_options import FusionOptions
 from onnxruntime.transformers.optimizer import optimize_model
 from transformers import PreTrainedModel
 
@@ -20,10 +19,16 @@ def input_names(model: PreTrainedModel) -> list[str]:
     return [*names, "token_type_ids"] if getattr(model.config, "type_vocab_size", 0) > 1 else names
 
 
-def convert(model: PreTrainedModel, inputs: list[str], path: Path) -> None:
-    """Writes `model` as fp32 ONNX to `path`: `inputs` int64 [batch, tokens] to `logits` float32 [batch, labels]."""
+def convert(model: PreTrainedModel, path: Path) -> None:
+    """Writes `model` as fp32 ONNX to `path`: int64 [batch, tokens] inputs to `logits` float32 [batch, labels].
+
+    A token classifier's logits are float32 [batch, tokens, labels].
+    """
+    inputs = input_names(model)
     example = torch.ones(2, 8, dtype=torch.long)
     axes = {name: {0: "batch", 1: "tokens"} for name in inputs} | {"logits": {0: "batch"}}
+    if model.__class__.__name__.endswith("ForTokenClassification"):
+        axes["logits"][1] = "tokens"
     with warnings.catch_warnings(), torch.no_grad():
         # The tracer warns of its own deprecation and of every constant. It stays: the newer exporter's graphs leave
         # attention and the embeddings unfused. The gate compares what comes out on real texts.
@@ -40,37 +45,28 @@ def convert(model: PreTrainedModel, inputs: list[str], path: Path) -> None:
         )
 
 
-def fuse(source: Path, model: PreTrainedModel, path: Path) -> None:
-    """Writes the graph at `source` to `path` with attention, embeddings, GELU and layer norms as one operator each."""
+def fuse(source: Path, model: PreTrainedModel, path: Path, *, attention: bool) -> None:
+    """Writes the graph at `source` to `path` with what ONNX Runtime has single operators for fused.
+
+    Args:
+        source: the graph as converted.
+        model: gives heads and hidden size.
+        path: where it goes.
+        attention: whether attention is fused together with its linear layers, or these stay apart to be quantized.
+    """
     logging.getLogger("onnxruntime.transformers").setLevel(logging.ERROR)
+    options = FusionOptions("bert")
+    options.enable_attention = attention
+    # On the CPU the fusion of Add and LayerNormalization takes four times as long as the two.
+    options.enable_skip_layer_norm = attention
+    options.enable_bias_skip_layer_norm = attention
     config = model.config
     fused = optimize_model(
         str(source),
         model_type="bert",
         num_heads=config.num_attention_heads,
         hidden_size=config.hidden_size,
+        optimization_options=options,
         opt_level=0,
     )
     fused.save_model_to_file(str(path))
-
-
-def quantize(source: Path, path: Path) -> None:
-    """Writes the fused graph at `source` to `path` with int8 linear layers.
-
-    Weights are signed, with a scale for each output channel; activations get their scale at run time. Signed weights
-    are what the VNNI instructions multiply fastest.
-    """
-    root = logging.getLogger()
-    level = root.level
-    root.setLevel(logging.ERROR)  # the quantizer advises a pre-processing step through the root logger
-    try:
-        quantize_dynamic(
-            source,
-            path,
-            per_channel=True,
-            weight_type=QuantType.QInt8,
-            # Without it the quantizer stops at fused operators, whose outputs' types it cannot infer.
-            extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
-        )
-    finally:
-        root.setLevel(level)

@@ -1,93 +1,192 @@
-"""Runs PyTorch and ONNX Runtime over the same batches of real texts."""
+"""Runs PyTorch and ONNX Runtime over the same texts."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from statistics import median
+from typing import Any, Literal
 
 import numpy as np
 import onnxruntime
 import torch
-from numpy.typing import NDArray
-from sklearn.metrics import accuracy_score, f1_score
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from tokenizers import Encoding
+from transformers import PreTrainedModel
 
-from bertwire_export.bundle import Quality, Scores, Speed
+from bertwire_export.bundle import Provider, Quality, Speed
+from bertwire_export.bundle.layouts import Arrays, Layout, arrange
+from bertwire_export.examples import Examples, Logits
 
 BATCH_SIZE = 32
+PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+# Company that a text's answer must not depend on: the text alone, and among 1, 15 and 63 others.
+_COMPANY = (2, 16, 64)
+_PROBES = 32
+_SPEED_ROUNDS, _SPEED_BATCHES = 5, 8
 
-Arrays = dict[str, NDArray[np.int64]]
-Logits = NDArray[np.float32]
 Track = Callable[[Iterable[Any], str, int], Iterable[Any]]
 
 
-def make_batches(
-    texts: list[str], tokenizer: PreTrainedTokenizerBase, inputs: list[str], max_length: int, side: str
-) -> list[Arrays]:
-    """Tokenizes `texts` in file order into batches of `BATCH_SIZE`, each padded on the right to its longest text.
+class Runner:
+    """A graph in a session, run on tokenized texts."""
 
-    Returns:
-        For each batch its inputs, int64 [texts, tokens].
-    """
-    tokenizer.truncation_side, tokenizer.padding_side = side, "right"
-    batches = []
-    for start in range(0, len(texts), BATCH_SIZE):
-        batch = texts[start : start + BATCH_SIZE]
-        encoded = tokenizer(
-            batch, truncation=True, max_length=max_length, padding=True, return_token_type_ids=True, return_tensors="np"
-        )
-        batches.append({name: encoded[name].astype(np.int64) for name in inputs})
-    return batches
+    def __init__(self, graph: Path, layout: Layout, provider: Provider, threads: int) -> None:
+        """Opens the session.
+
+        Args:
+            graph: the file.
+            layout: how texts become its inputs.
+            provider: where it runs.
+            threads: threads of one run; 0 takes one for each core.
+        """
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+        options.log_severity_level = 3
+        self._session = onnxruntime.InferenceSession(graph, options, providers=[PROVIDERS[provider]])
+        if self._session.get_providers()[0] != PROVIDERS[provider]:
+            raise RuntimeError(f"ONNX Runtime does not run on {provider} here")
+        self._layout = layout
+        self._names = [each.name for each in self._session.get_inputs()]
+
+    def arrange(self, texts: Sequence[Encoding]) -> Arrays:
+        """The graph's inputs for one batch."""
+        arrays = arrange(texts, self._layout)
+        return {name: arrays[name] for name in self._names}
+
+    def run(self, arrays: Arrays) -> Logits:
+        """The graph's output for one batch."""
+        logits: Logits = self._session.run(["logits"], arrays)[0]
+        return logits
+
+    def by_text(self, texts: Sequence[Encoding]) -> list[Logits]:
+        """The logits of each text of one batch: float32 [labels], or [tokens, labels]."""
+        return self._layout.by_text(self.run(self.arrange(texts)), [len(text.ids) for text in texts])
 
 
-def torch_logits(model: PreTrainedModel, batches: list[Arrays], track: Track) -> Logits:
-    """PyTorch's logits, float32 [texts, labels]."""
-    logits = []
+def torch_logits(
+    model: PreTrainedModel, examples: Examples, pad_token_id: int, *, types: bool, track: Track
+) -> Logits:
+    """PyTorch's logits that decide, in the order of the examples; batches of one length waste no work on padding."""
+    layout = Layout("padded", 0, pad_token_id, by_token=examples.first_pieces is not None)
+    order = sorted(range(len(examples.encodings)), key=examples.lengths.__getitem__)
+    found: dict[int, Logits] = {}
+    batches = _batches(order)
     with torch.inference_mode():
         for batch in track(batches, "PyTorch", len(batches)):
-            tensors = {name: torch.from_numpy(values) for name, values in batch.items()}
-            logits.append(model(**tensors).logits.float().numpy())
-    return np.concatenate(logits)
+            arrays = arrange([examples.encodings[index] for index in batch], layout)
+            if not types:
+                del arrays["token_type_ids"]
+            tensors = {name: torch.from_numpy(values) for name, values in arrays.items()}
+            logits = model(**tensors).logits.float().numpy()
+            found.update(zip(batch, layout.by_text(logits, [examples.lengths[i] for i in batch]), strict=True))
+    return examples.decided([found[index] for index in range(len(order))])
 
 
-def onnx_logits(path: Path, batches: list[Arrays], track: Track) -> Logits:
-    """A graph's logits on the CPU, float32 [texts, labels]."""
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    logits = [session.run(["logits"], batch)[0] for batch in track(batches, path.stem, len(batches))]
-    return np.concatenate(logits)
+def onnx_logits(runner: Runner, examples: Examples, title: str, track: Track) -> Logits:
+    """A graph's logits that decide, with the texts in file order."""
+    batches = _batches(range(len(examples.encodings)))
+    by_text: list[Logits] = []
+    for batch in track(batches, title, len(batches)):
+        by_text += runner.by_text([examples.encodings[index] for index in batch])
+    return examples.decided(by_text)
 
 
-def cpu_cost(path: Path, batches: list[Arrays], track: Track) -> Speed:
-    """CPU time a text with one thread, over at most the first 16 batches, after one that warms up."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    chosen = batches[:16]
-    session.run(["logits"], chosen[0])
-    seconds = 0.0
-    for batch in track(chosen, f"{path.stem}, one thread", len(chosen)):
-        start = time.thread_time()
-        session.run(["logits"], batch)
-        seconds += time.thread_time() - start
-    texts = sum(len(batch["input_ids"]) for batch in chosen)
-    return Speed(cpu_ms_per_text=max(1e3 * seconds / texts, 1e-6), batch_size=BATCH_SIZE, cpu=cpu_name())
+def quality(examples: Examples, logits: Logits, reference: Logits, thresholds: Sequence[float] | None) -> Quality:
+    """Scores of a graph and its distance from PyTorch's logits; both are what `Examples.decided` returns."""
+    difference = np.abs(logits - reference)
+    return Quality(
+        scores=examples.score(logits, thresholds),
+        label_agreement=_agreement(examples, logits, reference, thresholds),
+        max_logit_difference=float(difference.max()),
+        p99_logit_difference=float(np.percentile(difference, 99)),
+    )
 
 
-def scores(logits: Logits, labels: list[int]) -> Scores:
-    """Accuracy and macro-F1 of the best label against the true ones."""
-    best = logits.argmax(axis=1)
-    macro_f1 = f1_score(labels, best, average="macro", zero_division=0)
-    return Scores(accuracy=float(accuracy_score(labels, best)), macro_f1=float(macro_f1))
+def _agreement(
+    examples: Examples, logits: Logits, reference: Logits, thresholds: Sequence[float] | None
+) -> float | None:
+    task = examples.labelled.task
+    if task == "regression":
+        return None
+    if task == "multi_label":
+        # A sigmoid is above a threshold where the logit is above the threshold's logit.
+        limits = np.full(logits.shape[1], 0.5) if thresholds is None else np.array(thresholds)
+        with np.errstate(divide="ignore"):
+            limits = np.log(limits) - np.log1p(-limits)
+        return float(((logits >= limits) == (reference >= limits)).mean())
+    return float((logits.argmax(axis=1) == reference.argmax(axis=1)).mean())
 
 
-def quality(logits: Logits, reference: Logits, labels: list[int]) -> Quality:
-    """Scores of a variant and its distance from the reference's logits; all [texts, labels]."""
-    agreement = float((logits.argmax(axis=1) == reference.argmax(axis=1)).mean())
-    difference = float(np.abs(logits - reference).max())
-    return Quality(**scores(logits, labels).model_dump(), label_agreement=agreement, max_logit_difference=difference)
+def batch_variance(runner: Runner, texts: Sequence[Encoding]) -> float:
+    """Largest difference of any logit of a text alone and in company, short and long.
+
+    Up to 32 texts spread over all lengths are run alone and in batches of 2, 16 and 64, each filled up with texts
+    from both ends and the middle of the lengths.
+    """
+    by_length = sorted(range(len(texts)), key=lambda index: len(texts[index].ids))
+    spread = [by_length[place] for place in np.linspace(0, len(by_length) - 1, _PROBES).astype(int)]
+    alone = {index: runner.by_text([texts[index]])[0] for index in spread}
+    generator = np.random.default_rng(0)
+    worst = 0.0
+    for size in _COMPANY:
+        mixed = [int(index) for index in generator.permutation(spread)]
+        for start in range(0, _PROBES, size):
+            batch = mixed[start : start + size]
+            batch += [int(index) for index in generator.choice(by_length, size - len(batch))]
+            for index, logits in zip(batch, runner.by_text([texts[index] for index in batch]), strict=True):
+                if index in alone:
+                    worst = max(worst, float(np.abs(logits - alone[index]).max()))
+    return worst
+
+
+def speeds(
+    runners: dict[str, Runner], texts: Sequence[Encoding], provider: Provider, device: str, track: Track
+) -> dict[str, Speed]:
+    """What a text costs each runner: the runners take turns, and the median round counts.
+
+    Args:
+        runners: by name; on the CPU each with one thread.
+        texts: in file order; the first 8 batches are run.
+        provider: where they run.
+        device: its name.
+        track: shows the progress.
+    """
+    chosen = [texts[start : start + BATCH_SIZE] for start in range(0, len(texts), BATCH_SIZE)][:_SPEED_BATCHES]
+    arranged = {name: [runner.arrange(batch) for batch in chosen] for name, runner in runners.items()}
+    for name, runner in runners.items():
+        runner.run(arranged[name][0])
+    rounds: dict[str, list[tuple[float, float]]] = {name: [] for name in runners}
+    turns = [name for _ in range(_SPEED_ROUNDS) for name in runners]
+    for name in track(turns, f"Speed on {provider}", len(turns)):
+        cpu, wall = time.thread_time(), time.perf_counter()
+        for arrays in arranged[name]:
+            runners[name].run(arrays)
+        rounds[name].append((time.thread_time() - cpu, time.perf_counter() - wall))
+    count = sum(map(len, chosen))
+
+    def per_text(name: str, kind: Literal[0, 1]) -> float:
+        return max(1e3 * median(each[kind] for each in rounds[name]) / count, 1e-6)
+
+    return {
+        name: Speed(
+            cpu_ms_per_text=per_text(name, 0) if provider == "cpu" else None,
+            ms_per_text=per_text(name, 1),
+            batch_size=BATCH_SIZE,
+            device=device,
+        )
+        for name in runners
+    }
 
 
 def cpu_name() -> str:
     """The processor's name as Linux gives it."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "unknown")
+
+
+def cuda_name() -> str:
+    """The first CUDA device's name as torch gives it."""
+    return torch.cuda.get_device_name(0) if torch.cuda.is_available() else "unknown CUDA device"
+
+
+def _batches(order: Sequence[int]) -> list[Sequence[int]]:
+    return [order[start : start + BATCH_SIZE] for start in range(0, len(order), BATCH_SIZE)]

@@ -1,139 +1,156 @@
-"""From checkpoint to bundle: convert, fuse, quantize, prove, publish."""
+"""From checkpoint to bundle: convert, build candidates, prove them, publish the best."""
 
-import json
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
+import onnxruntime
+from tokenizers import Tokenizer
 
-from bertwire_client.console import progress, tracked
+from bertwire_client.console import progress
 from bertwire_client.errors import UserError
 from bertwire_client.files import require_absent
-from bertwire_export.bundle import Limits, Scores
+from bertwire_client.labelled import Columns, read_labelled
+from bertwire_export.bundle import Manifest, Provider, Reference
+from bertwire_export.candidates import Built, Workshop
 from bertwire_export.checkpoint import Checkpoint, load_checkpoint
 from bertwire_export.config import ExportConfig, Precision
-from bertwire_export.convert import convert, fuse, input_names, quantize
-from bertwire_export.gate import faults
-from bertwire_export.measure import Arrays, Logits, cpu_cost, make_batches, onnx_logits, quality, scores, torch_logits
-from bertwire_export.publish import Candidate, Source, publish
+from bertwire_export.convert import convert
+from bertwire_export.evidence import gather
+from bertwire_export.examples import Examples, encode
+from bertwire_export.measure import PROVIDERS
+from bertwire_export.packed.weights import Encoder, NotPackable, read_encoder
+from bertwire_export.prove import Proven, prove
+from bertwire_export.publish import Source, choose, publish
+from bertwire_export.report import write_report
 from bertwire_export.serving_tokenizer import require_same_tokens, serving_tokenizer
-from bertwire_export.texts import LabelledTexts, read_texts
-
-HELD_OUT = "predictions/dev.jsonl"
-# The same weights in fp32 on another machine may turn a label that stood on the edge; no more than that.
-_MIN_SAME_AS_TRAINED = 0.99
+from bertwire_export.trained import held_out, require_trained
+from bertwire_export.truth import Truth, find_truth, pytorch
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Outcome:
     """What an export came to.
 
     Attributes:
-        reference: PyTorch's scores on the dev texts.
-        candidates: every variant built, in the order asked for.
+        manifest: of the bundle; None where no variant kept its limits and nothing was written.
+        reference: PyTorch's scores.
+        proven: every candidate with what was measured of it.
         texts: how many dev texts there were.
+        unpacked: why no candidate is packed; None where some are.
     """
 
-    reference: Scores
-    candidates: list[Candidate]
+    manifest: Manifest | None
+    reference: Reference
+    proven: list[Proven]
     texts: int
+    unpacked: str | None
 
 
 def run(config: ExportConfig) -> Outcome:
-    """Builds the variants and writes a bundle of those that keep their limits; none if none does.
+    """Builds candidates, proves them, and writes a bundle of the best; none if none keeps its limits.
 
     Raises:
-        UserError: the output exists, the checkpoint or the dev texts cannot be used.
+        UserError: the output exists, the checkpoint or the dev rows cannot be used.
     """
     require_absent(config.output, overwrite=config.overwrite)
+    require_absent(config.report, overwrite=config.overwrite)
+    providers = available_providers()
+    precisions = _precisions(config.variants, providers)
     checkpoint = load_checkpoint(config.checkpoint)
-    dev = _dev_texts(config, checkpoint)
-    inputs = input_names(checkpoint.model)
-    training = checkpoint.training
-    batches = make_batches(dev.texts, checkpoint.tokenizer, inputs, training.max_length, training.truncation_side)
-    positions = getattr(checkpoint.model.config, "max_position_embeddings", training.max_length)
-    if training.max_length > positions:
-        raise UserError(
-            f"{config.checkpoint}: max_length {training.max_length} is above the model's {positions} positions"
-        )
     tokenizer = serving_tokenizer(checkpoint)
-    require_same_tokens(tokenizer, dev.texts, batches)
-    reference = torch_logits(checkpoint.model, batches, tracked)
-    if not np.isfinite(reference).all():
-        raise UserError(f"{config.checkpoint}: the model's logits are not all finite numbers; train again")
-    if config.dev is None:
-        _require_trained(checkpoint, reference)
+    truth = _truth(config, checkpoint, tokenizer)
+    encoder, unpacked = _encoder(config, checkpoint)
     with tempfile.TemporaryDirectory(prefix="bertwire-export-") as name:
-        graphs = Path(name)
-        _build(checkpoint, inputs, config.variants, graphs)
-        candidates = [
-            _measure(graphs, each, _limits(config, each), batches, reference, dev) for each in config.variants
-        ]
-        outcome = Outcome(scores(reference, dev.labels), candidates, len(dev.texts))
-        source = Source(checkpoint, tokenizer, inputs, dev, outcome.reference)
-        if kept := [candidate for candidate in candidates if not candidate.faults]:
-            publish(config.output, config.model_name, config.version, source, kept, graphs)
-    return outcome
+        built = _build(checkpoint, encoder, truth, precisions, Path(name), quick=config.quick)
+        proven = prove(built, truth, providers, config.limits)
+        chosen = choose(proven, force=config.force)
+        if not chosen:
+            return Outcome(None, truth.reference, proven, len(truth.dev.examples.labelled), unpacked)
+        source = Source(checkpoint, tokenizer, config.converter, truth)
+        manifest = publish(config.output, config.model_name, config.version, source, proven, chosen)
+        write_report(config.report, manifest, gather(manifest, tokenizer, truth, proven))
+    return Outcome(manifest, truth.reference, proven, len(truth.dev.examples.labelled), unpacked)
 
 
-def _dev_texts(config: ExportConfig, checkpoint: Checkpoint) -> LabelledTexts:
-    labels = checkpoint.training.labels
-    if config.dev is not None:
-        return read_texts(config.dev, config.text_column, config.label_column, labels)
-    held_out = checkpoint.path / HELD_OUT
-    if not held_out.is_file():
-        raise UserError(f"{held_out} is missing; pass labelled texts with --dev")
-    return read_texts(held_out, "text", "label", labels)
+def available_providers() -> list[Provider]:
+    """The providers that ONNX Runtime has on this machine."""
+    choices: tuple[Provider, ...] = ("cpu", "cuda")
+    found = onnxruntime.get_available_providers()
+    return [provider for provider in choices if PROVIDERS[provider] in found]
 
 
-def _require_trained(checkpoint: Checkpoint, reference: Logits) -> None:
-    """Raises `UserError` where the model does not give the labels that it gave at the end of training.
-
-    A changed configuration or label order would otherwise be proven against itself.
-    """
-    held_out = (checkpoint.path / HELD_OUT).read_text(encoding="utf-8").splitlines()
-    expected = [json.loads(line).get("predicted") for line in held_out]
-    found = [checkpoint.training.labels[index] for index in reference.argmax(axis=1)]
-    agreed = sum(label == other for label, other in zip(expected, found, strict=True))
-    if agreed < _MIN_SAME_AS_TRAINED * len(found):
+def _precisions(asked: list[Precision], providers: list[Provider]) -> list[Precision]:
+    able = [each for each in Precision if set(each.providers) & set(providers)]
+    if missing := [each for each in asked if each not in able]:
         raise UserError(
-            f"{checkpoint.path} gives {agreed} of {len(found)} dev texts the label it gave after training; "
-            "its files were changed since, train again"
+            f"--variants {missing[0]} needs ONNX Runtime's {missing[0].providers[0]} provider, which is not here; "
+            f"this machine can build {', '.join(able)}"
         )
+    return asked or able
 
 
-def _build(checkpoint: Checkpoint, inputs: list[str], variants: list[Precision], graphs: Path) -> None:
-    """Writes `fp32.onnx`, and `int8.onnx` if asked for, into `graphs`."""
-    with progress("Convert, fuse, quantize", 3) as bar:
-        convert(checkpoint.model, inputs, graphs / "unfused.onnx")
+def _truth(config: ExportConfig, checkpoint: Checkpoint, tokenizer: Tokenizer) -> Truth:
+    """Reads the rows, proves that the checkpoint is the one that was trained, and runs PyTorch over them."""
+    kept = {split: held_out(checkpoint.path, split) for split in ("dev", "test")}
+    if config.dev is None and not kept["dev"].is_file():
+        raise UserError(f"{kept['dev']} is missing; pass labelled rows with --dev")
+    columns = Columns(config.text_column, config.text_pair_column, config.label_column)
+
+    def read(given: Path | None, own: Path) -> Examples | None:
+        if given is None and not own.is_file():
+            return None
+        training = checkpoint.training
+        labelled = read_labelled(given or own, columns if given else Columns(), training.task)
+        if labelled.text_pairs != training.text_pairs:
+            wanted = "pairs of texts" if training.text_pairs else "single texts"
+            raise UserError(f"{given or own}: the model reads {wanted}; choose the columns with --text-pair-column")
+        examples = encode(tokenizer, labelled, training.labels)
+        require_same_tokens(checkpoint, labelled, examples.encodings)
+        return examples
+
+    trained = read(None, kept["dev"])
+    dev = trained if config.dev is None else read(config.dev, kept["dev"])
+    # A dev split of one's own says nothing of the test rows of the training: only its own test rows stand beside it.
+    test = read(config.test, kept["test"]) if config.test or config.dev is None else None
+    if trained is not None and trained is not dev:
+        require_trained(checkpoint, pytorch(checkpoint, trained))
+    if dev is None:
+        raise UserError(f"{config.dev} has no rows; the gate needs labelled rows")
+    truth = find_truth(checkpoint, dev, test)
+    if trained is dev:
+        require_trained(checkpoint, truth.dev)
+    return truth
+
+
+def _encoder(config: ExportConfig, checkpoint: Checkpoint) -> tuple[Encoder | None, str | None]:
+    if config.converter != "torch":
+        return None, f"{config.converter} converts to padded graphs"
+    try:
+        return read_encoder(checkpoint.model), None
+    except NotPackable as error:
+        return None, str(error)
+
+
+def _build(
+    checkpoint: Checkpoint,
+    encoder: Encoder | None,
+    truth: Truth,
+    precisions: Sequence[Precision],
+    folder: Path,
+    *,
+    quick: bool,
+) -> list[Built]:
+    # Every second text: the other half proves int8 on texts that its ranges have not seen.
+    workshop = Workshop(checkpoint, encoder, truth.dev.examples.encodings[::2], folder)
+    recipes = workshop.recipes(precisions, quick=quick)
+    built = []
+    with progress("Convert, fuse, quantize", len(recipes) + 1) as bar:
+        if any(recipe.layout.kind == "padded" for recipe in recipes):
+            convert(checkpoint.model, folder / "unfused.onnx")
         bar(1)
-        fuse(graphs / "unfused.onnx", checkpoint.model, graphs / "fp32.onnx")
-        bar(2)
-        if Precision.INT8 in variants:
-            quantize(graphs / "fp32.onnx", graphs / "int8.onnx")
-        bar(3)
-
-
-def _limits(config: ExportConfig, precision: Precision) -> Limits:
-    if precision is Precision.FP32:
-        # fp32 is the same arithmetic in another order: what it may lose is what its logits and labels may differ.
-        return Limits(
-            min_label_agreement=config.fp32_min_agreement,
-            max_quality_drop=1 - config.fp32_min_agreement,
-            max_logit_difference=config.fp32_max_logit_difference,
-        )
-    return Limits(
-        min_label_agreement=config.int8_min_agreement,
-        max_quality_drop=config.int8_max_drop,
-        max_logit_difference=None,
-    )
-
-
-def _measure(
-    graphs: Path, precision: Precision, limits: Limits, batches: list[Arrays], reference: Logits, dev: LabelledTexts
-) -> Candidate:
-    graph = graphs / f"{precision}.onnx"
-    measured = quality(onnx_logits(graph, batches, tracked), reference, dev.labels)
-    found = faults(measured, scores(reference, dev.labels), limits)
-    return Candidate(precision, measured, limits, cpu_cost(graph, batches, tracked), found)
+        for number, recipe in enumerate(recipes, 2):
+            built.append(workshop.build(recipe))
+            bar(number)
+    return built

@@ -1,105 +1,130 @@
-"""Writes a bundle: the graphs that passed, the tokenizer, and a manifest that says where they came from."""
+"""Chooses the best of the proven candidates, and writes the bundle."""
 
 import platform
 import shutil
 from dataclasses import dataclass
 from importlib.metadata import version as installed_version
 from pathlib import Path
+from typing import Literal
 
+import onnxruntime
 from tokenizers import Tokenizer
 
 from bertwire_client.files import whole_folder
-from bertwire_export.bundle import Limits, Manifest, Provenance, Quality, Scores, Speed, Variant, add_file, seal
+from bertwire_export.bundle import Candidate, Manifest, Proof, Provenance, Provider, Variant, add_file, seal
 from bertwire_export.checkpoint import TOKENIZER, Checkpoint
-from bertwire_export.config import Precision
-from bertwire_export.texts import LabelledTexts
+from bertwire_export.prove import Proven
+from bertwire_export.truth import Truth
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A built variant with what was measured of it.
-
-    Attributes:
-        precision: fp32 or int8; also its name.
-        quality: what it scored on the dev texts.
-        limits: what it had to score.
-        speed: what it cost.
-        faults: the limits it broke; empty where it may be published.
-    """
-
-    precision: Precision
-    quality: Quality
-    limits: Limits
-    speed: Speed
-    faults: list[str]
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Source:
-    """What the candidates were made from and measured on.
+    """What the candidates were made from and held against.
 
     Attributes:
         checkpoint: the fine-tuned model.
         tokenizer: as the server will use it.
-        inputs: names of the graphs' inputs.
-        dev: the labelled texts.
-        reference: PyTorch's scores on them.
+        converter: what wrote the padded graphs.
+        truth: rows and reference.
     """
 
     checkpoint: Checkpoint
     tokenizer: Tokenizer
-    inputs: list[str]
-    dev: LabelledTexts
-    reference: Scores
+    converter: Literal["torch", "optimum"]
+    truth: Truth
 
 
-def publish(output: Path, name: str, version: str, source: Source, candidates: list[Candidate], graphs: Path) -> None:
-    """Writes the bundle of `candidates`, whose files lie in `graphs`, to `output`, whole or not at all."""
+def choose(proven: list[Proven], *, force: bool) -> dict[str, tuple[Provider, ...]]:
+    """The fastest of each precision for each provider, among those without faults.
+
+    Args:
+        proven: all candidates.
+        force: where all of a precision have faults, take the fastest of these.
+
+    Returns:
+        By name the providers that a candidate was chosen for; those of no provider are left out.
+    """
+    chosen: dict[str, tuple[Provider, ...]] = {}
+    pairs = {(each.built.precision, proof.provider): None for each in proven for proof in each.proofs}
+    for precision, provider in pairs:
+        rivals = [
+            (bool(proof.faults), proof.speed.ms_per_text, each.built.name)
+            for each in proven
+            for proof in each.proofs
+            if (each.built.precision, proof.provider) == (precision, provider) and (force or not proof.faults)
+        ]
+        if rivals:
+            name = min(rivals)[2]
+            chosen[name] = (*chosen.get(name, ()), provider)
+    return chosen
+
+
+def publish(
+    output: Path, name: str, version: str, source: Source, proven: list[Proven], chosen: dict[str, tuple[Provider, ...]]
+) -> Manifest:
+    """Writes the bundle of the chosen candidates to `output`, whole or not at all."""
     training = source.checkpoint.training
-    fastest_first = sorted(candidates, key=lambda each: each.speed.cpu_ms_per_text)
+    by_name = {each.built.name: each for each in proven}
     with whole_folder(output) as folder:
         source.tokenizer.save(str(folder / TOKENIZER))
-        for candidate in candidates:
-            shutil.move(graphs / f"{candidate.precision}.onnx", folder)
+        variants = [_variant(by_name[each], providers, folder) for each, providers in chosen.items()]
         manifest = Manifest(
-            schema_version=1,
+            schema_version=2,
             name=name,
             version=version,
             task=training.task,
+            text_pairs=training.text_pairs,
             labels=tuple(training.labels),
             max_length=training.max_length,
             truncation_side=training.truncation_side,
-            pad_token_id=source.checkpoint.tokenizer.pad_token_id,
+            pad_token_id=source.checkpoint.pad_token_id,
             tokenizer=add_file(folder, TOKENIZER),
-            variants=tuple(_variant(candidate, source.inputs, folder) for candidate in fastest_first),
+            calibration=source.truth.calibration,
+            variants=tuple(sorted(variants, key=lambda each: min(proof.speed.ms_per_text for proof in each.proofs))),
+            candidates=tuple(_candidate(each) for each in proven if each.built.name not in chosen),
             provenance=_provenance(source),
         )
         seal(folder, manifest)
+    return manifest
 
 
-def _variant(candidate: Candidate, inputs: list[str], folder: Path) -> Variant:
-    precision = candidate.precision
+def _variant(proven: Proven, providers: tuple[Provider, ...], folder: Path) -> Variant:
+    built = proven.built
+    proofs = tuple(proof for proof in proven.proofs if proof.provider in providers)
+    shutil.copyfile(built.path, folder / f"{built.name}.onnx")
     return Variant(
-        name=precision.value,
-        file=add_file(folder, f"{precision}.onnx"),
-        # ONNX Runtime's CUDA provider has no int8 kernels worth using: it would run them node by node on the CPU.
-        providers=("cpu", "cuda") if precision is Precision.FP32 else ("cpu",),
-        precision=precision.value,
-        layout="padded",
-        inputs=tuple(inputs),
-        quality=candidate.quality,
-        limits=candidate.limits,
-        speed=candidate.speed,
+        name=built.name,
+        precision=built.precision.value,
+        layout=built.layout.kind,
+        proofs=proofs,
+        file=add_file(folder, f"{built.name}.onnx"),
+        providers=providers,
+        groups=built.layout.groups,
+        forced=_has_faults(proofs),
     )
 
 
+def _candidate(proven: Proven) -> Candidate:
+    built = proven.built
+    return Candidate(
+        name=built.name, precision=built.precision.value, layout=built.layout.kind, proofs=proven.proofs
+    )
+
+
+def _has_faults(proofs: tuple[Proof, ...]) -> bool:
+    return any(proof.faults for proof in proofs)
+
+
 def _provenance(source: Source) -> Provenance:
-    packages = ("bertwire", "torch", "transformers", "onnx", "onnxruntime", "tokenizers")
+    packages = ("bertwire", "torch", "transformers", "onnx", "tokenizers")
+    truth = source.truth
     return Provenance(
         base_model=source.checkpoint.training.base_model,
         checkpoint_sha256=source.checkpoint.weights_sha256,
         training_sha256=source.checkpoint.training_sha256,
-        dev=source.dev.split(),
-        reference=source.reference,
-        versions={"python": platform.python_version()} | {name: installed_version(name) for name in packages},
+        converter=source.converter,
+        dev=truth.dev.examples.split(),
+        test=None if truth.test is None else truth.test.examples.split(),
+        reference=truth.reference,
+        versions={"python": platform.python_version()} | {name: _version(name) for name in packages} | {"onnxruntime": onnxruntime.__version__},
     )

@@ -1,10 +1,10 @@
 """The tokenizer as the server will use it, proven to be the one that training used."""
 
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
 
 from bertwire_client.errors import UserError
+from bertwire_client.labelled import Labelled
 from bertwire_export.checkpoint import TOKENIZER, Checkpoint
-from bertwire_export.measure import Arrays
 
 
 def serving_tokenizer(checkpoint: Checkpoint) -> Tokenizer:
@@ -15,20 +15,28 @@ def serving_tokenizer(checkpoint: Checkpoint) -> Tokenizer:
     return tokenizer
 
 
-def require_same_tokens(tokenizer: Tokenizer, texts: list[str], batches: list[Arrays]) -> None:
-    """Raises `UserError` where the server would read other tokens than training did.
+def require_same_tokens(checkpoint: Checkpoint, labelled: Labelled, encodings: list[Encoding]) -> None:
+    """Raises `UserError` where the server would read other tokens or segments than training did.
 
     Args:
-        tokenizer: the server's.
-        texts: the dev texts.
-        batches: the same texts by the training's tokenizer, in order.
+        checkpoint: the model, with training's tokenizer.
+        labelled: the dev rows.
+        encodings: the same rows by the server's tokenizer.
     """
-    encodings = iter(tokenizer.encode_batch(texts))
-    for batch in batches:
-        for ids, mask in zip(batch["input_ids"], batch["attention_mask"], strict=True):
-            encoding = next(encodings)
-            if encoding.ids != ids[mask.astype(bool)].tolist():
-                raise UserError(
-                    f"{TOKENIZER} reads other tokens than training's tokenizer did, for example {encoding.tokens[:8]}; "
-                    "save the tokenizer with save_pretrained and train again"
-                )
+    tokenizer, training = checkpoint.tokenizer, checkpoint.training
+    tokenizer.truncation_side = training.truncation_side
+    columns = list(zip(*labelled.inputs, strict=True)) if labelled.text_pairs else [labelled.inputs]
+    expected = tokenizer(
+        *map(list, columns),
+        truncation=True,
+        max_length=training.max_length,
+        is_split_into_words=labelled.task == "token_classification",
+        return_token_type_ids=checkpoint.reads_types,
+    )
+    for index, encoding in enumerate(encodings):
+        same = encoding.ids == expected["input_ids"][index]
+        if not same or (checkpoint.reads_types and encoding.type_ids != expected["token_type_ids"][index]):
+            raise UserError(
+                f"{TOKENIZER} reads other tokens than training's tokenizer did, for example {encoding.tokens[:8]}; "
+                "save the tokenizer with save_pretrained and train again"
+            )

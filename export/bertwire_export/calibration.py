@@ -1,0 +1,87 @@
+"""Turns logits into honest scores: temperature, thresholds, and the calibration error that judges them."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+from scipy.special import expit, log_softmax, softmax
+
+from bertwire_client.labelled import Task
+from bertwire_export.bundle import Calibration
+from bertwire_export.examples import Examples, Logits
+
+Floats = NDArray[np.floating]
+_BINS = 15
+# A label with fewer positive texts than this keeps the threshold 0.5: the best cut of so few is chance.
+_MIN_POSITIVES = 5
+
+
+def calibrate(examples: Examples, logits: Logits) -> Calibration:
+    """Fits what the task needs on dev."""
+    task = examples.labelled.task
+    temperature, thresholds = 1.0, ()
+    if task == "single_label":
+        temperature = fit_temperature(logits, examples.targets)
+    elif task == "multi_label":
+        thresholds = tuple(fit_thresholds(expit(logits.astype(np.float64)), examples.targets))
+    if task == "regression":
+        return Calibration(temperature=1, thresholds=(), ece_before=None, ece_after=None)
+    before, after = (calibration_error(*confidence(task, examples, logits, each)) for each in (1.0, temperature))
+    return Calibration(temperature=temperature, thresholds=thresholds, ece_before=before, ece_after=after)
+
+
+def confidence(
+    task: Task, examples: Examples, logits: Logits, temperature: float
+) -> tuple[Floats, NDArray[np.bool_]]:
+    """How sure the model is of each decision, and whether it is right.
+
+    One label and tags: the best one's softmax. Several labels: each label's sigmoid, and whether the text has it.
+    """
+    scaled = logits.astype(np.float64) / temperature
+    if task == "multi_label":
+        return expit(scaled).reshape(-1), examples.targets.reshape(-1) > 0
+    return softmax(scaled, axis=1).max(axis=1), scaled.argmax(axis=1) == examples.targets
+
+
+def fit_temperature(logits: Logits, targets: NDArray[np.generic]) -> float:
+    """The temperature with the least negative log likelihood (Guo et al., 2017), between 1/20 and 20."""
+
+    def loss(exponent: float) -> float:
+        chances = log_softmax(logits.astype(np.float64) / np.exp(exponent), axis=1)
+        return -float(np.take_along_axis(chances, targets.astype(np.int64)[:, None], axis=1).mean())
+
+    found = minimize_scalar(loss, bounds=(-np.log(20), np.log(20)), method="bounded")
+    return float(np.exp(found.x))
+
+
+def fit_thresholds(scores: Floats, targets: NDArray[np.generic]) -> list[float]:
+    """For each label the threshold with the best F1, halfway between the scores on either side of the cut."""
+    return [_threshold(scores[:, label], targets[:, label] > 0) for label in range(scores.shape[1])]
+
+
+def _threshold(scores: Floats, present: NDArray[np.bool_]) -> float:
+    if present.sum() < _MIN_POSITIVES:
+        return 0.5
+    order = np.argsort(-scores, kind="stable")
+    ordered, right = scores[order], np.cumsum(present[order])
+    f1 = 2 * right / (np.arange(1, len(scores) + 1) + present.sum())
+    # A cut between equal scores cannot be made.
+    f1[:-1][ordered[:-1] == ordered[1:]] = -1
+    best = int(f1.argmax())
+    below = ordered[best + 1] if best + 1 < len(ordered) else 0.0
+    return float((ordered[best] + below) / 2)
+
+
+def calibration_error(confidences: Floats, right: NDArray[np.bool_]) -> float:
+    """Expected calibration error over 15 bins of equal width (Naeini et al., 2015), within [0, 1]."""
+    bins = np.minimum((confidences * _BINS).astype(int), _BINS - 1)
+    counts = np.bincount(bins, minlength=_BINS)
+    sure = np.bincount(bins, weights=confidences, minlength=_BINS)
+    hits = np.bincount(bins, weights=right.astype(np.float64), minlength=_BINS)
+    return float(np.abs(sure - hits).sum() / max(counts.sum(), 1))
+
+
+def thresholds_of(calibration: Calibration) -> Sequence[float] | None:
+    """The thresholds as scoring takes them."""
+    return calibration.thresholds or None

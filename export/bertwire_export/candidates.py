@@ -1,0 +1,133 @@
+"""Builds the graphs among which the fastest that stays right is chosen."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import onnx
+from tokenizers import Encoding
+
+from bertwire_export.bundle import Provider
+from bertwire_export.bundle.layouts import Layout, arrange
+from bertwire_export.checkpoint import Checkpoint
+from bertwire_export.config import Precision
+from bertwire_export.convert import fuse
+from bertwire_export.half import to_half
+from bertwire_export.int8 import Range
+from bertwire_export.measure import BATCH_SIZE
+from bertwire_export.packed.build import build_packed
+from bertwire_export.packed.calibrate import measure_ranges
+from bertwire_export.packed.linear import Fp32Linears, Int8Linears
+from bertwire_export.packed.weights import Encoder
+from bertwire_export.quantize import quantize_padded
+
+# More groups compute less filler in attention and start more operators; which wins depends on the texts' lengths.
+DEFAULT_GROUPS = 6
+_SEARCHED_GROUPS = (3, 6, 9)
+# Texts that the int8 ranges are measured on.
+_CALIBRATION_TEXTS = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A graph that has been built.
+
+    Attributes:
+        name: of precision, layout and groups.
+        precision: the number format of its linear layers.
+        layout: how texts become its inputs.
+        providers: where it is worth running.
+        path: the file.
+    """
+
+    name: str
+    precision: Precision
+    layout: Layout
+    providers: tuple[Provider, ...]
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """A graph to be built: its name, and how to write it to a path."""
+
+    name: str
+    precision: Precision
+    layout: Layout
+    write: Callable[[Path], None]
+
+
+class Workshop:
+    """Builds candidates of one checkpoint.
+
+    Attributes:
+        encoder: the weights for packed graphs; None where the model's structure is not known.
+    """
+
+    def __init__(
+        self, checkpoint: Checkpoint, encoder: Encoder | None, calibration: Sequence[Encoding], folder: Path
+    ) -> None:
+        """Builds nothing yet.
+
+        Args:
+            checkpoint: the model.
+            encoder: its weights for packed graphs, or None.
+            calibration: texts that int8 ranges are measured on.
+            folder: holds `unfused.onnx`, the model as converted, and takes what is built.
+        """
+        self.encoder = encoder
+        self._checkpoint, self._folder = checkpoint, folder
+        self._calibration = calibration[:_CALIBRATION_TEXTS]
+        self._by_token = checkpoint.training.task == "token_classification"
+
+    def recipes(self, precisions: Sequence[Precision], *, quick: bool) -> list[Recipe]:
+        """What is worth building: without the search one graph a precision."""
+        groups = (DEFAULT_GROUPS,) if quick else _SEARCHED_GROUPS
+        found = []
+        for precision in precisions:
+            if self.encoder is not None:
+                found += [self._packed(self.encoder, precision, number) for number in groups]
+            if self.encoder is None or (precision is not Precision.INT8 and not quick):
+                found += self._padded(precision)
+        return found
+
+    def build(self, recipe: Recipe) -> Built:
+        """Writes the graph of a recipe."""
+        path = self._folder / f"{recipe.name}.onnx"
+        recipe.write(path)
+        return Built(recipe.name, recipe.precision, recipe.layout, recipe.precision.providers, path)
+
+    @cached_property
+    def _ranges(self) -> dict[str, Range]:
+        assert self.encoder is not None  # noqa: S101 - only packed graphs ask
+        layout = Layout("packed", 1, self._checkpoint.pad_token_id, self._by_token)
+        starts = range(0, len(self._calibration), BATCH_SIZE)
+        batches = (arrange(self._calibration[start : start + BATCH_SIZE], layout) for start in starts)
+        return measure_ranges(self.encoder, layout.groups, batches)
+
+    def _packed(self, encoder: Encoder, precision: Precision, groups: int) -> Recipe:
+        layout = Layout("packed", groups, self._checkpoint.pad_token_id, self._by_token)
+
+        def write(path: Path) -> None:
+            if precision is Precision.INT8:
+                onnx.save(build_packed(encoder, Int8Linears(self._ranges), groups), path)
+            else:
+                model = build_packed(encoder, Fp32Linears(), groups)
+                onnx.save(to_half(model) if precision is Precision.FP16 else model, path)
+
+        return Recipe(f"{precision}-packed-{groups}", precision, layout, write)
+
+    def _padded(self, precision: Precision) -> list[Recipe]:
+        layout = Layout("padded", 0, self._checkpoint.pad_token_id, self._by_token)
+        model, unfused = self._checkpoint.model, self._folder / "unfused.onnx"
+
+        def write(path: Path) -> None:
+            fuse(unfused, model, path, attention=precision is not Precision.INT8)
+            if precision is Precision.INT8:
+                # One text at a time: filler's activations are no text's.
+                quantize_padded(path, (arrange([text], layout) for text in self._calibration), path)
+            elif precision is Precision.FP16:
+                onnx.save(to_half(onnx.load(path)), path)
+
+        return [Recipe(f"{precision}-padded", precision, layout, write)]

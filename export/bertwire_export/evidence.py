@@ -1,0 +1,53 @@
+"""Gathers what the report plots beside the manifest."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+from tokenizers import Tokenizer
+
+from bertwire_export.bundle import Manifest
+from bertwire_export.calibration import confidence
+from bertwire_export.examples import Examples, Logits
+from bertwire_export.prove import Proven
+from bertwire_export.report import Evidence
+from bertwire_export.truth import Truth
+
+
+def gather(manifest: Manifest, tokenizer: Tokenizer, truth: Truth, proven: Sequence[Proven]) -> Evidence:
+    """What the manifest's first variant decided on dev, and how long the texts are."""
+    examples, task = truth.dev.examples, manifest.task
+    logits = next(each.logits for each in proven if each.built.name == manifest.variants[0].name)
+    lengths = _whole_lengths(tokenizer, examples)
+    if task == "regression":
+        return Evidence(lengths, scatter=(np.asarray(examples.targets, np.float64), logits.reshape(-1)))
+    before, right = confidence(task, examples, logits, 1.0)
+    after, _ = confidence(task, examples, logits, manifest.calibration.temperature)
+    targets, decided = _decisions(manifest, examples, logits)
+    numbers = list(range(len(manifest.labels)))
+    figures = precision_recall_fscore_support(targets, decided, labels=numbers, zero_division=0)
+    return Evidence(
+        lengths,
+        confusion=None if task == "multi_label" else confusion_matrix(targets, decided, labels=numbers),
+        confidence=(before, after, right),
+        per_label=[
+            (label, float(precision), float(recall), float(f1), int(support))
+            for label, precision, recall, f1, support in zip(manifest.labels, *figures, strict=True)
+        ],
+    )
+
+
+def _decisions(manifest: Manifest, examples: Examples, logits: Logits) -> tuple[np.ndarray, np.ndarray]:
+    if manifest.task != "multi_label":
+        return np.asarray(examples.targets), logits.argmax(axis=1)
+    scores = 1 / (1 + np.exp(-logits.astype(np.float64)))
+    return np.asarray(examples.targets) > 0, scores >= np.asarray(manifest.calibration.thresholds)
+
+
+def _whole_lengths(tokenizer: Tokenizer, examples: Examples) -> list[int]:
+    """Tokens of each text before it is cut."""
+    whole = Tokenizer.from_str(tokenizer.to_str())
+    whole.no_truncation()
+    by_word = examples.first_pieces is not None
+    encodings = whole.encode_batch_fast(list(examples.labelled.inputs), is_pretokenized=by_word)
+    return [len(each.ids) for each in encodings]

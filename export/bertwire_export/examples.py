@@ -1,0 +1,84 @@
+"""The labelled rows that candidates are proven on, tokenized as the server will."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Encoding, Tokenizer
+
+from bertwire_client.labelled import Labelled, encode_targets, outside_row, score
+from bertwire_export.bundle import Scores, Split
+
+Logits = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Examples:
+    """One split.
+
+    Attributes:
+        labelled: the rows.
+        labels: the model's labels.
+        encodings: the tokens of each text.
+        targets: as `bertwire_client.labelled.encode_targets` gives them.
+        first_pieces: for token classification, the place of each word's first piece in its text; -1 where the word
+            was cut off.
+    """
+
+    labelled: Labelled
+    labels: list[str]
+    encodings: list[Encoding]
+    targets: NDArray[np.generic]
+    first_pieces: list[NDArray[np.int64]] | None
+
+    @property
+    def lengths(self) -> list[int]:
+        """Tokens of each text, special tokens included."""
+        return [len(encoding.ids) for encoding in self.encodings]
+
+    def split(self) -> Split:
+        """The manifest's entry for these rows."""
+        labelled = self.labelled
+        return Split(source=labelled.source, texts=len(labelled), sha256=labelled.sha256())
+
+    def decided(self, by_text: Sequence[Logits]) -> Logits:
+        """The logits that decide something, from those of each text.
+
+        Args:
+            by_text: for each text float32 [labels], or [tokens, labels] for token classification.
+
+        Returns:
+            float32 [texts, labels], or [words of all texts, labels].
+        """
+        if self.first_pieces is None:
+            return np.stack(by_text)
+        outside = outside_row(self.labels)
+        parts = [
+            np.where(pieces[:, None] >= 0, logits[np.maximum(pieces, 0)], outside)
+            for logits, pieces in zip(by_text, self.first_pieces, strict=True)
+        ]
+        return np.concatenate(parts)
+
+    def score(self, logits: Logits, thresholds: Sequence[float] | None = None) -> Scores:
+        """Every figure of the task for what `decided` returns."""
+        task, words = self.labelled.task, self.labelled.words()
+        return score(task, logits, self.targets, self.labels, words, thresholds)
+
+
+def encode(tokenizer: Tokenizer, labelled: Labelled, labels: list[str]) -> Examples:
+    """Tokenizes labelled rows; raises `UserError` for a label that is not one of `labels`."""
+    by_word = labelled.task == "token_classification"
+    encodings = tokenizer.encode_batch(list(labelled.inputs), is_pretokenized=by_word)
+    pieces = None
+    if by_word:
+        pieces = [_first_pieces(each, len(words)) for each, words in zip(encodings, labelled.inputs, strict=True)]
+    return Examples(labelled, labels, encodings, encode_targets(labelled, labels), pieces)
+
+
+def _first_pieces(encoding: Encoding, words: int) -> NDArray[np.int64]:
+    places = np.full(words, -1, np.int64)
+    for place, word in reversed(list(enumerate(encoding.word_ids))):
+        if word is not None:
+            places[word] = place
+    return places

@@ -1,0 +1,119 @@
+"""A BERT-family encoder as a graph that computes no padding; its inputs are the packed layout.
+
+Every linear layer and normalization works on [tokens, hidden], the texts laid end to end. Attention works on each
+length group by itself and its results are put back in place. Where the first token alone is classified, the last
+layer computes queries, output and feed-forward for the first tokens only.
+"""
+
+import numpy as np
+import onnx
+from onnx import TensorProto
+
+from bertwire_export.packed.graph import CONTRIB, Graph
+from bertwire_export.packed.linear import Fp32Linears, Linears
+from bertwire_export.packed.weights import Encoder, Layer, Norm
+
+_INT64, _INT32 = TensorProto.INT64, TensorProto.INT32
+
+
+def build_packed(encoder: Encoder, linears: Linears, groups: int) -> onnx.ModelProto:
+    """Writes the graph.
+
+    Args:
+        encoder: the weights.
+        linears: how the encoder's linear layers are computed; the classifier always is in fp32.
+        groups: length groups of the layout.
+
+    Returns:
+        A model with the inputs of `bertwire_export.bundle.layouts.packed` and the output `logits`, float32
+        [texts, labels], or [tokens, labels] where every token is classified.
+    """
+    return _Builder(encoder, linears, groups).build()
+
+
+class _Builder:
+    def __init__(self, encoder: Encoder, linears: Linears, groups: int) -> None:
+        self._graph = Graph()
+        self._encoder, self._linears, self._groups = encoder, linears, groups
+        hidden = len(encoder.layers[0].query.bias)
+        self._rows = self._graph.constant(np.array([-1, hidden]), "rows")
+        self._one = self._graph.constant(np.array([1]), "one")
+
+    def build(self) -> onnx.ModelProto:
+        graph, encoder = self._graph, self._encoder
+        tokens = self._embeddings()
+        *layers, last = enumerate(encoder.layers)
+        for index, layer in layers:
+            tokens = self._layer(tokens, tokens, layer, f"layer.{index}", first_only=False)
+        index, layer = last
+        queries = tokens if encoder.by_token else graph.add("Gather", tokens, self._input("first_tokens", "texts"))
+        value = self._layer(queries, tokens, layer, f"layer.{index}", first_only=not encoder.by_token)
+        logits = self._head(value)
+        return graph.model(logits, ["tokens" if encoder.by_token else "texts", len(encoder.classifier.bias)])
+
+    def _embeddings(self) -> str:
+        graph, encoder = self._graph, self._encoder
+        tables = [(encoder.words, "input_ids"), (encoder.positions, "position_ids"), (encoder.types, "token_type_ids")]
+        parts = [
+            graph.add("Gather", graph.constant(table, name), self._input(name, "tokens"))
+            for table, name in tables
+            if table is not None
+        ]
+        value = parts[0]
+        for part in parts[1:]:
+            value = graph.add("Add", value, part)
+        value = self._norm(value, encoder.embedding_norm)
+        if encoder.projection is not None:
+            value = self._linears(graph, value, encoder.projection, "projection")
+        return value
+
+    def _layer(self, queries: str, tokens: str, layer: Layer, name: str, *, first_only: bool) -> str:
+        """One layer for the rows of `queries`, which attend to `tokens`."""
+        graph, linears = self._graph, self._linears
+        attended = self._attention(
+            linears(graph, queries, layer.query, f"{name}.query"),
+            linears(graph, tokens, layer.key, f"{name}.key"),
+            linears(graph, tokens, layer.value, f"{name}.value"),
+            first_only=first_only,
+        )
+        output = linears(graph, attended, layer.attention_output, f"{name}.attention_output")
+        # Add and LayerNormalization: on the CPU their fusion, SkipLayerNormalization, takes four times as long.
+        middle = self._norm(graph.add("Add", output, queries), layer.attention_norm)
+        wide = linears(graph, middle, layer.up, f"{name}.up", bias=False)
+        wide = graph.add("BiasGelu", wide, graph.constant(layer.up.bias, f"{name}.up.bias"), domain=CONTRIB)
+        down = linears(graph, wide, layer.down, f"{name}.down")
+        return self._norm(graph.add("Add", down, middle), layer.output_norm)
+
+    def _attention(self, query: str, key: str, value: str, *, first_only: bool) -> str:
+        graph = self._graph
+        outputs = []
+        for number in range(self._groups):
+            shape = f"group_{number}_size", f"group_{number}_longest"
+            slots = self._input(f"group_{number}_tokens", *shape)
+            mask = graph.input(f"group_{number}_mask", _INT32, list(shape))
+            if first_only:
+                asked = graph.add("Gather", query, self._input(f"group_{number}_texts", shape[0]))
+                asked = graph.add("Unsqueeze", asked, self._one)
+            else:
+                asked = graph.add("Gather", query, slots)
+            inputs = asked, graph.add("Gather", key, slots), graph.add("Gather", value, slots), "", mask
+            heads = graph.add("MultiHeadAttention", *inputs, domain=CONTRIB, num_heads=self._encoder.heads)
+            outputs.append(graph.add("Reshape", heads, self._rows))
+        together = graph.add("Concat", *outputs, axis=0) if len(outputs) > 1 else outputs[0]
+        restore = self._input("restore_texts", "texts") if first_only else self._input("restore_tokens", "tokens")
+        return graph.add("Gather", together, restore)
+
+    def _norm(self, value: str, norm: Norm) -> str:
+        weights = self._graph.constant(norm.weight, "norm.weight"), self._graph.constant(norm.bias, "norm.bias")
+        return self._graph.add("LayerNormalization", value, *weights, axis=-1, epsilon=norm.epsilon)
+
+    def _head(self, value: str) -> str:
+        graph, encoder, exact = self._graph, self._encoder, Fp32Linears()
+        if encoder.dense is not None and encoder.activation is not None:
+            value = exact(graph, value, encoder.dense, "dense")
+            domain = CONTRIB if encoder.activation == "Gelu" else ""
+            value = graph.add(encoder.activation, value, domain=domain)
+        return exact(graph, value, encoder.classifier, "classifier")
+
+    def _input(self, name: str, *shape: str) -> str:
+        return self._graph.input(name, _INT64, list(shape))

@@ -1,0 +1,52 @@
+"""Writes ONNX graphs node by node."""
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+# LayerNormalization and Split with num_outputs came with 17 and 18; every ONNX Runtime that we allow has both.
+_OPSET = 18
+_IR_VERSION = 8
+CONTRIB = "com.microsoft"
+
+Shape = list[str | int]
+
+
+class Graph:
+    """A graph in the making. Values are known by their names, which hold a dot, so that no input's name clashes."""
+
+    def __init__(self) -> None:
+        self._nodes: list[onnx.NodeProto] = []
+        self._constants: list[onnx.TensorProto] = []
+        self._inputs: dict[str, onnx.ValueInfoProto] = {}
+        self._count = 0
+
+    def input(self, name: str, kind: int, shape: Shape) -> str:
+        """An input of the graph; asked for again, the same one."""
+        self._inputs.setdefault(name, helper.make_tensor_value_info(name, kind, shape))
+        return name
+
+    def constant(self, values: NDArray[np.generic] | np.generic, name: str = "constant") -> str:
+        """A constant tensor."""
+        name = self._name(name)
+        self._constants.append(numpy_helper.from_array(np.ascontiguousarray(values).reshape(np.shape(values)), name))
+        return name
+
+    def add(self, operator: str, *inputs: str, domain: str = "", **attributes: object) -> str:
+        """A node with one output; an empty input name leaves an optional input out."""
+        output = self._name(operator)
+        self._nodes.append(helper.make_node(operator, inputs, [output], name=output, domain=domain, **attributes))
+        return output
+
+    def model(self, output: str, shape: Shape) -> onnx.ModelProto:
+        """The finished model, whose output `logits` is the value `output`."""
+        self._nodes.append(helper.make_node("Identity", [output], ["logits"]))
+        outputs = [helper.make_tensor_value_info("logits", TensorProto.FLOAT, shape)]
+        graph = helper.make_graph(self._nodes, "packed", list(self._inputs.values()), outputs, self._constants)
+        opsets = [helper.make_opsetid("", _OPSET), helper.make_opsetid(CONTRIB, 1)]
+        return helper.make_model(graph, opset_imports=opsets, ir_version=_IR_VERSION, producer_name="bertwire")
+
+    def _name(self, base: str) -> str:
+        self._count += 1
+        return f"{base}.{self._count}"

@@ -1,0 +1,219 @@
+"""The weights of BERT-family encoders under common names, as far as their structure is the same.
+
+Sources of the structures: BERT (Devlin et al., 2018), RoBERTa (Liu et al., 2019), DistilBERT (Sanh et al., 2019),
+ELECTRA (Clark et al., 2020), each as transformers implements it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from transformers import PreTrainedModel
+
+Floats = NDArray[np.float32]
+Activation = Literal["Tanh", "Relu", "Gelu"]
+
+
+class NotPackable(Exception):
+    """The model is not of a structure that the packed graph knows; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Linear:
+    """A linear layer: weight float32 [out, in], bias float32 [out]."""
+
+    weight: Floats
+    bias: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Norm:
+    """A layer normalization: weight and bias float32 [size]."""
+
+    weight: Floats
+    bias: Floats
+    epsilon: float
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One transformer layer, normalized after each of its two halves."""
+
+    query: Linear
+    key: Linear
+    value: Linear
+    attention_output: Linear
+    attention_norm: Norm
+    up: Linear
+    down: Linear
+    output_norm: Norm
+
+
+@dataclass(frozen=True, slots=True)
+class Encoder:
+    """A BERT-family classifier.
+
+    Attributes:
+        words, positions, types: embedding tables, float32 [entries, size]; row 0 of `positions` is a text's first token;
+            `types` is None for models without segments.
+        embedding_norm: applied to their sum.
+        projection: from the embeddings' size to the hidden size, where they differ.
+        layers: the transformer layers.
+        heads: attention heads.
+        dense, activation: what comes before the classifier, if anything does.
+        classifier: to the logits.
+        by_token: whether every token is classified; else the first token of each text.
+    """
+
+    words: Floats
+    positions: Floats
+    types: Floats | None
+    embedding_norm: Norm
+    projection: Linear | None
+    layers: list[Layer]
+    heads: int
+    dense: Linear | None
+    activation: Activation | None
+    classifier: Linear
+    by_token: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Family:
+    """Where a family keeps what; layer names are relative to the layer."""
+
+    embeddings: str
+    layer: str
+    query: str
+    key: str
+    value: str
+    attention_output: str
+    attention_norm: str
+    up: str
+    down: str
+    output_norm: str
+    dense: str
+    activation: Activation
+    classifier: str
+
+
+def _bert(prefix: str, dense: str, activation: Activation, classifier: str) -> _Family:
+    return _Family(
+        embeddings=f"{prefix}.embeddings.",
+        layer=f"{prefix}.encoder.layer.{{}}.",
+        query="attention.self.query",
+        key="attention.self.key",
+        value="attention.self.value",
+        attention_output="attention.output.dense",
+        attention_norm="attention.output.LayerNorm",
+        up="intermediate.dense",
+        down="output.dense",
+        output_norm="output.LayerNorm",
+        dense=dense,
+        activation=activation,
+        classifier=classifier,
+    )
+
+
+_FAMILIES = {
+    "bert": _bert("bert", "bert.pooler.dense", "Tanh", "classifier"),
+    "roberta": _bert("roberta", "classifier.dense", "Tanh", "classifier.out_proj"),
+    "xlm-roberta": _bert("roberta", "classifier.dense", "Tanh", "classifier.out_proj"),
+    "electra": _bert("electra", "classifier.dense", "Gelu", "classifier.out_proj"),
+    "distilbert": _Family(
+        embeddings="distilbert.embeddings.",
+        layer="distilbert.transformer.layer.{}.",
+        query="attention.q_lin",
+        key="attention.k_lin",
+        value="attention.v_lin",
+        attention_output="attention.out_lin",
+        attention_norm="sa_layer_norm",
+        up="ffn.lin1",
+        down="ffn.lin2",
+        output_norm="output_layer_norm",
+        dense="pre_classifier",
+        activation="Relu",
+        classifier="classifier",
+    ),
+}
+
+
+def read_encoder(model: PreTrainedModel) -> Encoder:
+    """Reads a sequence or token classifier's weights.
+
+    Raises:
+        NotPackable: another family, another activation or attention, or weights that the graph would leave out.
+    """
+    config = model.config
+    family = _FAMILIES.get(config.model_type)
+    if family is None:
+        raise NotPackable(f"no packed graph for the model type {config.model_type}")
+    _require_plain(config)
+    tensors = {name: tensor.detach().float().cpu().numpy() for name, tensor in model.state_dict().items()}
+    encoder = _read(tensors, family, config, by_token=model.__class__.__name__.endswith("ForTokenClassification"))
+    if tensors:
+        raise NotPackable(f"no packed graph for models with the weight {min(tensors)}")
+    return encoder
+
+
+def _require_plain(config: Any) -> None:  # noqa: ANN401 - each family has its own class
+    activation = getattr(config, "hidden_act", None) or getattr(config, "activation", None)
+    if activation != "gelu":
+        raise NotPackable(f"no packed graph for the activation {activation}")
+    if getattr(config, "position_embedding_type", "absolute") not in ("absolute", None):
+        raise NotPackable(f"no packed graph for {config.position_embedding_type} positions")
+    if getattr(config, "is_decoder", False):
+        raise NotPackable("no packed graph for decoders")
+
+
+def _read(tensors: dict[str, Floats], family: _Family, config: Any, *, by_token: bool) -> Encoder:  # noqa: ANN401
+    """Takes what it reads out of `tensors`."""
+    take = tensors.pop
+
+    def linear(name: str) -> Linear:
+        return Linear(take(f"{name}.weight"), take(f"{name}.bias"))
+
+    def norm(name: str) -> Norm:
+        # DistilBERT's configuration has none: transformers fixes it in the code.
+        return Norm(take(f"{name}.weight"), take(f"{name}.bias"), getattr(config, "layer_norm_eps", 1e-12))
+
+    try:
+        by_head = "classifier" if by_token else family.classifier
+        dense = linear(family.dense) if not by_token else None
+        projection = f"{config.model_type}.embeddings_project"
+        return Encoder(
+            words=take(f"{family.embeddings}word_embeddings.weight"),
+            positions=take(f"{family.embeddings}position_embeddings.weight")[_first_position(config) :],
+            types=tensors.pop(f"{family.embeddings}token_type_embeddings.weight", None),
+            embedding_norm=norm(f"{family.embeddings}LayerNorm"),
+            projection=linear(projection) if f"{projection}.weight" in tensors else None,
+            layers=[_layer(family, index, linear, norm) for index in range(config.num_hidden_layers)],
+            heads=config.num_attention_heads,
+            dense=dense,
+            activation=family.activation if dense else None,
+            classifier=linear(by_head),
+            by_token=by_token,
+        )
+    except KeyError as error:
+        raise NotPackable(f"no packed graph for models without the weight {error.args[0]}") from None
+
+
+def _layer(family: _Family, index: int, linear: Callable[[str], Linear], norm: Callable[[str], Norm]) -> Layer:
+    prefix = family.layer.format(index)
+    return Layer(
+        query=linear(prefix + family.query),
+        key=linear(prefix + family.key),
+        value=linear(prefix + family.value),
+        attention_output=linear(prefix + family.attention_output),
+        attention_norm=norm(prefix + family.attention_norm),
+        up=linear(prefix + family.up),
+        down=linear(prefix + family.down),
+        output_norm=norm(prefix + family.output_norm),
+    )
+
+
+def _first_position(config: Any) -> int:  # noqa: ANN401
+    # RoBERTa counts positions from the row after that of the padding token.
+    return config.pad_token_id + 1 if config.model_type in ("roberta", "xlm-roberta") else 0

@@ -1,0 +1,96 @@
+"""Measures every candidate on every provider that it is meant for."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from bertwire_client.console import tracked
+from bertwire_client.errors import UserError
+from bertwire_export.bundle import Limits, Proof, Provider, Quality, Speed
+from bertwire_export.candidates import Built
+from bertwire_export.config import Precision
+from bertwire_export.examples import Logits
+from bertwire_export.gate import faults
+from bertwire_export.measure import (
+    Runner,
+    batch_variance,
+    cpu_name,
+    cuda_name,
+    onnx_logits,
+    quality,
+    speeds,
+)
+from bertwire_export.truth import Known, Truth
+
+
+@dataclass(frozen=True)
+class Proven:
+    """A candidate with what was measured of it.
+
+    Attributes:
+        built: the graph.
+        proofs: one for each provider that it ran on.
+        logits: on dev, on the first of these providers.
+    """
+
+    built: Built
+    proofs: tuple[Proof, ...]
+    logits: Logits
+
+
+def prove(
+    built: Sequence[Built], truth: Truth, providers: Sequence[Provider], limits: Callable[[Precision], Limits]
+) -> list[Proven]:
+    """Measures quality, batch variance and speed, and finds the limits that a candidate breaks.
+
+    Args:
+        built: the candidates.
+        truth: the rows, with PyTorch's logits.
+        providers: those of this machine.
+        limits: what a precision has to keep.
+    """
+    proofs: dict[str, list[Proof]] = {each.name: [] for each in built}
+    logits: dict[str, Logits] = {}
+    for provider in providers:
+        running = [each for each in built if provider in each.providers]
+        costs = _speeds(running, truth, provider)
+        for each in running:
+            found, proof = _proof(each, truth, provider, costs[each.name], limits(each.precision))
+            logits.setdefault(each.name, found)
+            proofs[each.name].append(proof)
+    return [Proven(each, tuple(proofs[each.name]), logits[each.name]) for each in built]
+
+
+def _speeds(running: Sequence[Built], truth: Truth, provider: Provider) -> dict[str, Speed]:
+    runners = {each.name: _open(each, provider, threads=1) for each in running}
+    device = cpu_name() if provider == "cpu" else cuda_name()
+    return speeds(runners, truth.dev.examples.encodings, provider, device, tracked)
+
+
+def _proof(
+    built: Built, truth: Truth, provider: Provider, speed: Speed, limits: Limits
+) -> tuple[Logits, Proof]:
+    runner = _open(built, provider, threads=0)
+    thresholds = truth.calibration.thresholds or None
+
+    def measured(known: Known, split: str) -> tuple[Logits, Quality]:
+        logits = onnx_logits(runner, known.examples, f"{built.name} on {split}", tracked)
+        return logits, quality(known.examples, logits, known.logits, thresholds)
+
+    logits, dev = measured(truth.dev, "dev")
+    test = None if truth.test is None else measured(truth.test, "test")[1]
+    variance = batch_variance(runner, truth.dev.examples.encodings)
+    found = faults(dev, variance, truth.reference.dev, limits)
+    proof = Proof(
+        provider=provider, dev=dev, test=test, batch_variance=variance, speed=speed, limits=limits, faults=found
+    )
+    return logits, proof
+
+
+def _open(built: Built, provider: Provider, threads: int) -> Runner:
+    try:
+        return Runner(built.path, built.layout, provider, threads)
+    except Exception as error:  # onnxruntime's exceptions share no public base
+        raise UserError(
+            f"ONNX Runtime cannot run {built.name} on {provider}: {str(error)[:200]!r}; leave its precision out "
+            "with --variants"
+        ) from error

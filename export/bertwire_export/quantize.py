@@ -1,0 +1,61 @@
+"""Int8 for graphs in the padded layout, whatever model they are of."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+
+from bertwire_export.bundle.layouts import Arrays
+from bertwire_export.int8 import Range, quantize_weight, value_ranges
+from bertwire_export.packed.graph import CONTRIB
+
+
+def quantize_padded(source: Path, batches: Iterable[Arrays], path: Path) -> None:
+    """Writes the padded fp32 graph at `source` to `path` with every product of a constant weight in int8.
+
+    Activations are uint8 on one scale measured on `batches`, weights int8 on one scale a column. ONNX Runtime's own
+    static quantization is not used: its sessions turn such products into MatMulNBits, which is slower than fp32.
+    """
+    model = onnx.load(source)
+    weights = {each.name: each for each in model.graph.initializer}
+    products = [node for node in model.graph.node if node.op_type == "MatMul" and node.input[1] in weights]
+    ranges = value_ranges(model, list(dict.fromkeys(node.input[0] for node in products)), batches)
+    quantized = {value: _quantize_input(model.graph, value, ranges[value]) for value in ranges}
+    for node in products:
+        _make_integer(model.graph, node, numpy_helper.to_array(weights[node.input[1]]), *quantized[node.input[0]])
+    used = {name for node in model.graph.node for name in node.input}
+    kept = [each for each in model.graph.initializer if each.name in used]
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(kept)
+    if not any(each.domain == CONTRIB for each in model.opset_import):
+        model.opset_import.append(helper.make_opsetid(CONTRIB, 1))
+    onnx.save(model, path)
+
+
+def _quantize_input(graph: onnx.GraphProto, value: str, values: Range) -> tuple[str, str, str]:
+    """Adds the quantization of a value before its first reader; returns the names of numbers, scale and zero point."""
+    names = f"{value}.numbers", f"{value}.scale", f"{value}.zero"
+    _add_constants(graph, dict(zip(names[1:], values.scale_and_zero(), strict=True)))
+    first = next(index for index, node in enumerate(graph.node) if value in node.input)
+    graph.node.insert(first, helper.make_node("QuantizeLinear", [value, *names[1:]], names[:1], f"{value}.quantize"))
+    return names
+
+
+def _make_integer(
+    graph: onnx.GraphProto, node: onnx.NodeProto, weight: NDArray[np.float32], numbers: str, scale: str, zero: str
+) -> None:
+    """Makes the product `node` of a value and `weight` an integer product."""
+    prefix = node.output[0]
+    integers, weight_scale = quantize_weight(weight)
+    names = f"{prefix}.weight", f"{prefix}.weight_scale", f"{prefix}.weight_zero"
+    arrays = integers, weight_scale, np.zeros_like(weight_scale, np.int8)
+    _add_constants(graph, dict(zip(names, arrays, strict=True)))
+    node.op_type, node.domain = "MatMulIntegerToFloat", CONTRIB
+    node.input[:] = [numbers, names[0], scale, names[1], zero, names[2]]
+
+
+def _add_constants(graph: onnx.GraphProto, arrays: Mapping[str, NDArray[np.generic] | np.generic]) -> None:
+    graph.initializer.extend(numpy_helper.from_array(np.asarray(array), name) for name, array in arrays.items())

@@ -1,0 +1,59 @@
+"""Holds a checkpoint to what the trainer recorded of it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bertwire_client.errors import UserError
+from bertwire_client.labelled import decisions
+from bertwire_client.tables import open_table
+from bertwire_export.checkpoint import Checkpoint
+from bertwire_export.truth import Known
+
+# The same weights in fp32 on another machine may turn a decision that stood on the edge; no more than that.
+_MIN_SAME = 0.99
+
+
+def held_out(checkpoint: Path, split: str) -> Path:
+    """The file of a split's rows and predictions."""
+    return checkpoint / "predictions" / f"{split}.jsonl"
+
+
+def require_trained(checkpoint: Checkpoint, dev: Known) -> None:
+    """Raises `UserError` where the model does not decide as it did at the end of training.
+
+    A changed configuration or label order would otherwise be proven against itself.
+
+    Args:
+        checkpoint: the model.
+        dev: the rows of `held_out(..., "dev")` with PyTorch's logits.
+    """
+    labelled, labels = dev.examples.labelled, checkpoint.training.labels
+    found = decisions(labelled.task, dev.logits, labels, labelled.words())
+    path = held_out(checkpoint.path, "dev")
+    expected = [row.get("predicted") for row in _rows(path)]
+    if len(expected) != len(found):
+        raise UserError(f"{path} has rows without predictions; it was changed since training, train again")
+    same = sum(_same(one, other) for one, other in zip(expected, found, strict=True))
+    if same < _MIN_SAME * len(found):
+        raise UserError(
+            f"{checkpoint.path} decides {same} of {len(found)} dev rows as it did after training; "
+            "its files were changed since, train again"
+        )
+
+
+def _same(expected: object, found: object) -> bool:
+    if isinstance(found, float):
+        return isinstance(expected, int | float) and bool(np.isclose(expected, found, rtol=0.01, atol=0.01))
+    return expected == found
+
+
+def _rows(path: Path) -> Iterator[dict[str, Any]]:
+    reader = open_table(path)
+    try:
+        for batch in reader.batches(1024):
+            yield from batch.rows
+    finally:
+        reader.close()
