@@ -24,8 +24,9 @@ WEIGHTS, TOKENIZER, TRAINING = "model.safetensors", "tokenizer.json", "training.
 class Training(BaseModel):
     """The part of `training.json` that export needs; other keys are the trainer's own."""
 
-    schema_version: Literal[1]
+    schema_version: Literal[2]
     task: Literal["single_label"]
+    text_pairs: bool
     labels: list[str]
     max_length: int = Field(ge=3, le=8192)
     truncation_side: Literal["left", "right"]
