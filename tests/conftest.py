@@ -42,8 +42,9 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     BertForSequenceClassification(config).save_pretrained(folder)
     BertTokenizer({word: index for index, word in enumerate(SPECIAL + WORDS)}).save_pretrained(folder)
     training = {
-        "schema_version": 1,
+        "schema_version": 2,
         "task": "single_label",
+        "text_pairs": False,
         "labels": LABELS,
         "max_length": 32,
         "truncation_side": "right",

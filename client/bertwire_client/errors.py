@@ -7,6 +7,11 @@ class UserError(Exception):
     """One line that says what is wrong and what to do; a command prints it without a stack trace and exits 1."""
 
 
+def first_line(error: BaseException) -> str:
+    """The first line with something on it of what an error says; the name of its kind where it says nothing."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
 class RequestError(UserError):
     """A call that failed, with the status code of gRPC.
 

@@ -85,7 +85,8 @@ def write_rows(tmp_path: Path) -> WriteRows:
 @pytest.fixture
 def run(tiny: Path, tmp_path: Path, write_rows: WriteRows, separable: Separable) -> Run:
     """Trains the tiny checkpoint on 48 separable rows, 16 of dev; options replace the defaults. Gives the output."""
-    from bertwire_trainer.train import train_classifier
+    from bertwire_trainer.prepare import prepare
+    from bertwire_trainer.train import train_model
 
     train = write_rows("train.jsonl", separable(48))
     dev = write_rows("dev.jsonl", separable(16, 100))
@@ -103,7 +104,7 @@ def run(tiny: Path, tmp_path: Path, write_rows: WriteRows, separable: Separable)
             "precision": "fp32",
         }
         config = TrainConfig(**(given | options))
-        train_classifier(config)
+        train_model(prepare(config))
         return config.output
 
     return start

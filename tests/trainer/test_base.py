@@ -29,8 +29,8 @@ def copy(tiny: Path, tmp_path: Path) -> Path:
 
 def load(folder: Path) -> None:
     base = find_base(str(folder))
-    load_tokenizer(base, "right")
-    load_model(base, ["a", "b"])
+    load_tokenizer(base, "single_label", "right")
+    load_model(base, "single_label", ["a", "b"])
 
 
 def refusal(folder: Path) -> str:
@@ -121,7 +121,7 @@ def test_no_text_encoder(copy: Path, model: object, kind: str) -> None:
 def test_max_length_beyond_the_position_table(tiny: Path) -> None:
     """The tiny checkpoint has 64 positions."""
     base = find_base(str(tiny))
-    model = load_model(base, ["a", "b"])
+    model = load_model(base, "single_label", ["a", "b"])
     require_tables(base, model, 97, 64)
     with pytest.raises(UserError, match="--max-length 65 is more than the 64 positions of tiny-bert"):
         require_tables(base, model, 97, 65)
@@ -139,7 +139,7 @@ def test_roberta_positions_start_after_padding() -> None:
 
 def test_head_and_labels(tiny: Path) -> None:
     """The loaded model has a head for the labels, their names, and float32 weights."""
-    model: PreTrainedModel = load_model(find_base(str(tiny)), ["no", "yes", "maybe"])
+    model: PreTrainedModel = load_model(find_base(str(tiny)), "single_label", ["no", "yes", "maybe"])
     assert model.config.id2label == {0: "no", 1: "yes", 2: "maybe"}
     assert model.config.problem_type == "single_label_classification"
     assert {str(parameter.dtype) for parameter in model.parameters()} == {"torch.float32"}
@@ -148,6 +148,6 @@ def test_head_and_labels(tiny: Path) -> None:
 
 def test_encoder_weights_are_kept(tiny: Path) -> None:
     """The encoder's tensors are those of the checkpoint."""
-    before, after = AutoModel.from_pretrained(tiny), load_model(find_base(str(tiny)), ["a", "b"])
+    before, after = AutoModel.from_pretrained(tiny), load_model(find_base(str(tiny)), "single_label", ["a", "b"])
     name = "encoder.layer.1.output.dense.weight"
     assert after.base_model.state_dict()[name].equal(before.state_dict()[name])

@@ -38,13 +38,13 @@ def test_precision_that_the_device_lacks(asked: Precision, cuda: bool) -> None:
 
 def test_loss_is_mean_cross_entropy() -> None:
     """Without weights and smoothing the loss is the mean over the texts."""
-    loss = make_loss(None, 0.0)(SequenceClassifierOutput(logits=LOGITS), LABELS)
+    loss = make_loss("single_label", None, 0.0)(SequenceClassifierOutput(logits=LOGITS), LABELS)
     torch.testing.assert_close(loss, torch.nn.functional.cross_entropy(LOGITS, LABELS))
 
 
 def test_accumulated_losses_add_up_to_the_mean() -> None:
     """Two batches of one optimizer step, of unequal size, weigh every text alike."""
-    loss, rows = make_loss(None, 0.1), torch.tensor(3)
+    loss, rows = make_loss("single_label", None, 0.1), torch.tensor(3)
     first = loss(SequenceClassifierOutput(logits=LOGITS[:2]), LABELS[:2], num_items_in_batch=rows)
     second = loss(SequenceClassifierOutput(logits=LOGITS[2:]), LABELS[2:], num_items_in_batch=rows)
     expected = torch.nn.functional.cross_entropy(LOGITS, LABELS, label_smoothing=0.1)
@@ -54,7 +54,7 @@ def test_accumulated_losses_add_up_to_the_mean() -> None:
 def test_class_weights_scale_the_loss() -> None:
     """A label's weight multiplies the loss of its texts."""
     weights = torch.tensor([2.0, 1.0, 0.0])
-    loss = make_loss(weights, 0.0)(SequenceClassifierOutput(logits=LOGITS), LABELS)
+    loss = make_loss("single_label", weights, 0.0)(SequenceClassifierOutput(logits=LOGITS), LABELS)
     single = torch.nn.functional.cross_entropy(LOGITS, LABELS, reduction="none")
     torch.testing.assert_close(loss, (single * torch.tensor([2.0, 0.0, 1.0])).sum() / 3)
 

@@ -13,7 +13,7 @@ from transformers import TrainerState
 
 from bertwire_client.errors import UserError
 from bertwire_trainer import train as trainer
-from bertwire_trainer.progress import EpochReport
+from bertwire_trainer.progress import EpochBars
 
 WriteRows = Callable[[str, list[tuple[str, str]]], Path]
 Run = Callable[..., Path]
@@ -28,12 +28,12 @@ def interrupt(run: Run, monkeypatch: pytest.MonkeyPatch) -> Interrupt:
     """Runs with given options until Ctrl-C at a given step."""
 
     def start(step: int, **options: Any) -> None:  # noqa: ANN401 - any option of the command
-        def press(_: EpochReport, __: object, state: TrainerState, *___: object, **____: object) -> None:
+        def press(_: EpochBars, __: object, state: TrainerState, *___: object, **____: object) -> None:
             if state.global_step == step:
                 raise KeyboardInterrupt
 
         with monkeypatch.context() as patch:
-            patch.setattr(EpochReport, "on_step_end", press)
+            patch.setattr(EpochBars, "on_step_end", press)
             with pytest.raises(KeyboardInterrupt):
                 run(**options)
 

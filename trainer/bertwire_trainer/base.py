@@ -1,10 +1,11 @@
 """Finds the encoder checkpoint that training starts from."""
 
 import importlib.util
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from bertwire_client.errors import UserError
+from bertwire_client.errors import UserError, first_line
 
 _TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "sentencepiece.bpe.model", "spiece.model", "spm.model")
 
@@ -28,7 +29,10 @@ def find_base(model: str) -> Base:
     """Resolves `--model`: the installed MiniLM, a local folder or a hub id; raises `UserError` for a missing folder."""
     if model == "minilm":
         return Base(model, str(_minilm()), local=True)
-    path = Path(model).expanduser()
+    try:
+        path = Path(model).expanduser()
+    except RuntimeError as error:  # ~name, where there is no such user
+        raise UserError(f"--model {model}: no such folder") from error
     if path.is_dir():
         _require_files(path)
         return Base(path.resolve().name, str(path.resolve()), local=True)
@@ -47,6 +51,12 @@ def _minilm() -> Path:
 def _require_files(folder: Path) -> None:
     if not (folder / "config.json").is_file():
         raise UserError(f"--model {folder} is no checkpoint: it has no config.json")
+    try:
+        config = json.loads((folder / "config.json").read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"--model {folder}: its config.json is not JSON: {first_line(error)}") from error
+    if not isinstance(config, dict):
+        raise UserError(f"--model {folder}: its config.json is not a JSON object")
     if not any(folder.glob("*.safetensors")):
         raise UserError(
             f"--model {folder} has no *.safetensors weights; other formats can run code, so convert it first"

@@ -6,14 +6,20 @@ from bertwire_trainer.config import TrainConfig
 
 
 def run_train(config: TrainConfig) -> None:
-    """Fine-tune a BERT-family encoder for one-label classification and write a checkpoint folder."""
-    from bertwire_trainer.quiet import quiet_libraries
+    """Fine-tune a BERT-family encoder on labelled rows and write a checkpoint folder.
 
-    quiet_libraries()
+    The rows have one label a text, several labels a text, tags of words (IOB2) or numbers.
+    """
+    from bertwire_trainer.prepare import prepare
+    from bertwire_trainer.quiet import quiet_environment, quiet_libraries
+
+    quiet_environment()
+    job = prepare(config)
     with err.status("Loading PyTorch"):
-        from bertwire_trainer.train import train_classifier
+        quiet_libraries()
+        from bertwire_trainer.train import train_model
 
-    train_classifier(config)
+    train_model(job)
 
 
 train = command(TrainConfig, run_train)

@@ -5,6 +5,8 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from bertwire_client.errors import UserError
+from bertwire_client.labelled import Columns, Task
 from bertwire_client.options import Config
 
 ClassWeights = Literal["none", "balanced"]
@@ -23,8 +25,16 @@ class TrainConfig(Config):
     train_split: str = Field("train", description="Split of --dataset to train on.")
     dev_split: str | None = Field(None, description="Split of --dataset for dev. Unset: cut from the train split.")
     test_split: str | None = Field(None, description="Split of --dataset for test.")
-    text_column: str = Field("text", description="Column with the text.")
-    label_column: str = Field("label", description="Column with the label: a string, an integer or a boolean.")
+    text_column: str = Field(
+        "text", description="Column with the text; for token classification the words, unless set in column tokens."
+    )
+    text_pair_column: str | None = Field(
+        None, description="Column with a second text. Unset: text_pair, if there is such a column."
+    )
+    label_column: str | None = Field(
+        None, description="Column with what to learn. Unset: label, labels (a list) or tags (IOB2), by the task."
+    )
+    task: Task | None = Field(None, description="What the rows are labelled for. Unset: what the columns look like.")
     dev_fraction: float = Field(0.1, gt=0, lt=1, description="Share of train cut off as dev where no dev is given.")
 
     output: Path = Field(description="Checkpoint folder to write; it appears whole or not at all.")
@@ -37,7 +47,7 @@ class TrainConfig(Config):
         description="Encoder to start from: minilm (installed with bertwire), a local folder or a hub id.",
     )
     epochs: int = Field(3, ge=1, description="Passes over train at most.")
-    patience: int = Field(2, ge=1, description="Stop after this many epochs in a row without a better dev macro-F1.")
+    patience: int = Field(2, ge=1, description="Stop after this many epochs in a row without a better dev score.")
     batch_size: int = Field(32, ge=1, description="Texts of one forward and backward pass.")
     gradient_accumulation: int = Field(1, ge=1, description="Batches whose gradients make one optimizer step.")
     learning_rate: float = Field(1e-4, gt=0, description="Peak learning rate of AdamW; it decays linearly to 0.")
@@ -63,3 +73,18 @@ class TrainConfig(Config):
         if self.dataset is None and (self.dataset_config or self.dev_split or self.test_split):
             raise ValueError("--dataset-config, --dev-split and --test-split need --dataset")
         return self
+
+    @property
+    def columns(self) -> Columns:
+        """The columns to read."""
+        return Columns(self.text_column, self.text_pair_column, self.label_column)
+
+
+def require_task_options(config: TrainConfig, task: Task) -> None:
+    """Raises `UserError` where an option has no meaning for the task."""
+    if config.class_weights != "none" and task != "single_label":
+        raise UserError(f"--class-weights {config.class_weights} is for single_label; this is {task}")
+    if config.label_smoothing and task not in ("single_label", "token_classification"):
+        raise UserError(f"--label-smoothing is for single_label and token_classification; this is {task}")
+    if config.text_pair_column is not None and task == "token_classification":
+        raise UserError("--text-pair-column is for whole texts; token_classification reads one list of words")

@@ -2,96 +2,132 @@
 
 from collections import Counter
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
 
 from bertwire_client.errors import UserError
+from bertwire_client.labelled import Labelled, Task, encode_targets, label_order, read_labelled
 from bertwire_trainer.config import TrainConfig
 from bertwire_trainer.hub import read_dataset
-from bertwire_trainer.labels import label_order
-from bertwire_trainer.rows import read_table
-from bertwire_trainer.split import Split
+from bertwire_trainer.messages import note
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """The labelled data of one run; `labels` are the names in id order."""
+    """The labelled data of one run.
+
+    Attributes:
+        labels: label names in id order; for regression the name of the label column.
+        train: rows to learn.
+        dev: rows that choose the best epoch.
+        test: rows that the finished checkpoint is scored on.
+        targets: each split's targets as `encode_targets` gives them.
+    """
 
     labels: list[str]
-    train: Split
-    dev: Split
-    test: Split | None
+    train: Labelled
+    dev: Labelled
+    test: Labelled | None
+    targets: "dict[str, NDArray[Any]]"
 
-    def splits(self) -> dict[str, Split]:
+    @property
+    def task(self) -> Task:
+        """What the rows are labelled for."""
+        return self.train.task
+
+    def splits(self) -> dict[str, Labelled]:
         """The splits there are, by name."""
         return {"train": self.train, **self.held_out()}
 
-    def held_out(self) -> dict[str, Split]:
+    def held_out(self) -> dict[str, Labelled]:
         """Dev and, if there is one, test, by name."""
         return {"dev": self.dev} if self.test is None else {"dev": self.dev, "test": self.test}
 
 
 def load_data(config: TrainConfig) -> Data:
-    """Reads every split, cuts dev from train where none is given, and checks the labels.
+    """Reads every split, cuts dev from train where none is given, and checks the labels; says which task it is.
 
     Raises:
-        UserError: a file is faulty, train has fewer than two labels, or dev or test has a label that train lacks.
+        UserError: a file is faulty, train has nothing to tell apart, dev or test has a label that train lacks, or the
+            splits differ in their kind.
     """
     train, dev, test = _read(config)
-    labels = label_order(train.labels)
-    if len(labels) < 2:
-        raise UserError(f"{train.source} has one label only, {labels[0]!r}; classification needs at least two")
+    if config.task is None and train.task != "single_label":
+        columns = f"{train.columns.text!r} and {train.columns.label!r}"
+        note(f"{train.source}: columns {columns} look like {train.task}; --task chooses another")
+    labels = _labels(train)
     for split in (dev, test):
         if split is not None:
-            _require_known(split, set(labels))
+            _require_same_kind(train, split)
+            encode_targets(split, labels)
     if dev is None:
         train, dev = cut(train, config.dev_fraction, config.seed)
-    return Data(labels, train, dev, test)
+    splits = {"train": train, "dev": dev} | ({} if test is None else {"test": test})
+    return Data(labels, train, dev, test, {name: encode_targets(split, labels) for name, split in splits.items()})
 
 
-def _read(config: TrainConfig) -> tuple[Split, Split | None, Split | None]:
-    columns = config.text_column, config.label_column
+def _read(config: TrainConfig) -> tuple[Labelled, Labelled | None, Labelled | None]:
+    columns = config.columns
     if config.dataset is None:
         assert config.train is not None  # noqa: S101 - the configuration has one of both
         files = (config.dev, config.test)
-        train = read_table(config.train, *columns)
-        dev, test = (read_table(path, *columns) if path else None for path in files)
+        train = read_labelled(config.train, columns, config.task)
+        dev, test = (read_labelled(path, columns, train.task) if path else None for path in files)
         return train, dev, test
-    name, names = config.dataset, (config.dev_split, config.test_split)
-    train = read_dataset(name, config.dataset_config, config.train_split, *columns)
-    dev, test = (read_dataset(name, config.dataset_config, split, *columns) if split else None for split in names)
+    name, names = (config.dataset, config.dataset_config), (config.dev_split, config.test_split)
+    train = read_dataset(*name, config.train_split, columns, config.task)
+    dev, test = (read_dataset(*name, split, columns, train.task) if split else None for split in names)
     return train, dev, test
 
 
-def cut(train: Split, fraction: float, seed: int) -> tuple[Split, Split]:
-    """Cuts `fraction` of the rows off as dev, with each label's share kept; both keep file order.
+def _labels(train: Labelled) -> list[str]:
+    if train.task == "regression":
+        if len(set(cast(list[float], train.targets))) < 2:
+            raise UserError(f"{train.source} has one number only, {train.targets[0]}; regression needs several")
+        assert train.columns.label is not None  # noqa: S101 - reading has resolved it
+        return [train.columns.label]
+    labels = label_order(train.names(), train.task)
+    if train.task == "single_label" and len(labels) < 2:
+        raise UserError(f"{train.source} has one label only, {labels[0]!r}; classification needs at least two")
+    if train.task == "token_classification" and len(labels) < 2:
+        raise UserError(f"{train.source} has the tag 'O' only; token classification needs an entity")
+    if not labels:
+        raise UserError(f"{train.source} has no text with a label; there is nothing to learn")
+    return labels
+
+
+def _require_same_kind(train: Labelled, split: Labelled) -> None:
+    if train.text_pairs != split.text_pairs:
+        one, other = ("pairs of texts", "single texts") if train.text_pairs else ("single texts", "pairs of texts")
+        raise UserError(f"{train.source} has {one} and {split.source} {other}; see --text-pair-column")
+
+
+def cut(train: Labelled, fraction: float, seed: int) -> tuple[Labelled, Labelled]:
+    """Cuts `fraction` of the rows off as dev, by `seed`; both keep file order.
+
+    With one label a text each label keeps its share, and there is a row of each on both sides.
 
     Raises:
-        UserError: a label has a single row, or either side would have fewer rows than there are labels.
+        UserError: a label has a single row, or either side would have too few rows.
     """
     from sklearn.model_selection import train_test_split
 
-    counts = Counter(train.labels)
+    counts: Counter[str] = Counter(train.names()) if train.task == "single_label" else Counter()
     if alone := [label for label, count in counts.items() if count < 2]:
         raise UserError(
             f"{train.source} has one row only of label {min(alone)!r}, too few to cut dev from; "
             "add rows of it or pass --dev"
         )
-    size = max(round(len(train) * fraction), len(counts))
-    if len(train) - size < len(counts):
+    # Two rows are the fewest that correlate.
+    least = len(counts) or 2
+    size = max(round(len(train) * fraction), least)
+    if len(train) - size < least:
+        what = f"a dev split with all {least} labels" if counts else "a dev split"
         raise UserError(
-            f"{train.source} has {len(train)} rows, too few to cut a dev split with all {len(counts)} labels; "
-            "add rows, pass --dev or lower --dev-fraction"
+            f"{train.source} has {len(train)} rows, too few to cut {what}; add rows, pass --dev or lower --dev-fraction"
         )
-    kept, held = train_test_split(range(len(train)), test_size=size, stratify=train.labels, random_state=seed)
+    stratify = train.targets if counts else None
+    kept, held = train_test_split(range(len(train)), test_size=size, stratify=stratify, random_state=seed)
     return train.take(sorted(kept)), train.take(sorted(held))
-
-
-def _require_known(split: Split, known: set[str]) -> None:
-    unknown = [(row, label) for row, label in zip(split.rows, split.labels, strict=True) if label not in known]
-    if unknown:
-        row, label = unknown[0]
-        others = len({label for _, label in unknown}) - 1
-        also = f" (and {others} more such label{'s' * (others > 1)})" if others else ""
-        raise UserError(
-            f"{split.source} has label {label!r}{also}, which train lacks, in {len(unknown)} "
-            f"row{'s' * (len(unknown) > 1)}, first in row {row}; add it to train or remove those rows"
-        )

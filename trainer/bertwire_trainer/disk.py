@@ -41,6 +41,8 @@ def one_line_faults(folder: Path) -> Iterator[None]:
     """Turns a failed write into one line: no space left, or what else the system says."""
     try:
         yield
+    except BrokenPipeError:  # the reader of our output is gone, which is no fault of the disk
+        raise
     except Exception as error:
         if is_full(error):
             raise UserError(f"no space left on the disk of {folder}; free some, then continue with --resume") from error

@@ -1,25 +1,59 @@
 """The training loop: transformers' Trainer with dev evaluated, and the state saved, after every epoch."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch.utils.tensorboard import SummaryWriter
-from transformers import (
-    DataCollatorWithPadding,
-    EarlyStoppingCallback,
-    PrinterCallback,
-    Trainer,
-    TrainingArguments,
-)
+from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, TrainingArguments
 from transformers.integrations.integration_utils import TensorBoardCallback
 
+from bertwire_client.labelled import MAIN_METRIC
+from bertwire_trainer.messages import figures, metric_name, note, say
 from bertwire_trainer.partial import epochs_run
-from bertwire_trainer.progress import EpochReport, note
+from bertwire_trainer.predict import collator, predict
+from bertwire_trainer.progress import EpochBars
 from bertwire_trainer.recipe import Loss
+from bertwire_trainer.scores import measure, report
 from bertwire_trainer.tokens import TokenDataset
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How to train.
+
+    Attributes:
+        arguments: Trainer's arguments.
+        loss: the loss, as Trainer's `compute_loss_func`.
+        patience: epochs without a better score on dev before training stops.
+        logs: folder for TensorBoard.
+        checkpoint: Trainer checkpoint to resume from; None to begin.
+    """
+
+    arguments: TrainingArguments
+    loss: Loss
+    patience: int
+    logs: Path
+    checkpoint: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class DevSet:
+    """What chooses the best epoch.
+
+    Attributes:
+        tokens: the texts.
+        labels: label names in id order.
+        words: for token classification the number of words of each text.
+    """
+
+    tokens: TokenDataset
+    labels: list[str]
+    words: list[int] | None
 
 
 class _Curves(TensorBoardCallback):
@@ -29,62 +63,67 @@ class _Curves(TensorBoardCallback):
         """Writes nothing."""
 
 
-def finetune(
-    model: "PreTrainedModel",
-    tokenizer: "PreTrainedTokenizerBase",
-    train: TokenDataset,
-    dev: TokenDataset,
-    labels: list[str],
-    arguments: TrainingArguments,
-    loss: Loss,
-    patience: int,
-    logs: Path,
-    checkpoint: Path | None,
-) -> int:
-    """Trains `model` in place, until `patience` epochs brought no better dev macro-F1 or all epochs are over.
+class _Trainer(Trainer):
+    """Trainer with our own evaluation: its own pads every answer to the longest text, and loses the texts' order."""
 
-    Args:
-        model: the model to train; it ends with the weights of the best epoch.
-        tokenizer: pads the batches.
-        train: texts to learn.
-        dev: texts that choose the best epoch.
-        labels: label names in id order, for the reports.
-        arguments: Trainer's arguments.
-        loss: the loss, as Trainer's `compute_loss_func`.
-        patience: epochs without a better dev macro-F1 before training stops.
-        logs: folder for TensorBoard.
-        checkpoint: Trainer checkpoint to resume from; None to begin.
+    measure_dev: Callable[[], dict[str, float]]
+
+    def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:  # noqa: ANN401 - Trainer's arguments, all for its own
+        """Measures dev and tells the callbacks; Trainer calls it at the end of each epoch."""
+        metrics = {f"eval_{name}": value for name, value in self.measure_dev().items()}
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+
+def finetune(
+    model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", train: TokenDataset, dev: DevSet, recipe: Recipe
+) -> int:
+    """Trains `model` in place, until `patience` epochs brought no better score on dev or all epochs are over.
+
+    Prints the report on dev after each epoch. The model ends with the weights of the best one.
 
     Returns:
         The best epoch, counted from 1.
     """
+    arguments, checkpoint, patience = recipe.arguments, recipe.checkpoint, recipe.patience
     epochs = int(arguments.num_train_epochs)
     if checkpoint and (stopped := epochs_run(checkpoint, patience)):
         arguments.num_train_epochs = stopped
-    with EpochReport(labels, epochs) as reporting, SummaryWriter(str(logs)) as writer:
-        trainer = Trainer(
+    with EpochBars(epochs) as bars, SummaryWriter(str(recipe.logs)) as writer:
+        trainer = _Trainer(
             model=model,
             args=arguments,
-            data_collator=DataCollatorWithPadding(tokenizer),
+            data_collator=collator(tokenizer, train),
             train_dataset=train,
-            eval_dataset=dev,
-            compute_loss_func=loss,
-            compute_metrics=reporting.measure,
-            callbacks=[reporting, EarlyStoppingCallback(patience), _Curves(writer)],  # type: ignore[no-untyped-call]
+            eval_dataset=dev.tokens,
+            compute_loss_func=recipe.loss,
+            callbacks=[bars, EarlyStoppingCallback(patience), _Curves(writer)],  # type: ignore[no-untyped-call]
         )
+        trainer.measure_dev = lambda: _measure_dev(trainer, tokenizer, dev)
         trainer.remove_callback(PrinterCallback)
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    best, last = _best_epoch(trainer), round(trainer.state.epoch or 0)
+    metric = MAIN_METRIC[train.task]
+    best, last = _best_epoch(trainer, metric), round(trainer.state.epoch or 0)
     if last < epochs:
-        note(f"stopped after epoch {last}: dev macro-F1 was no better for {patience} epochs in a row")
+        note(f"stopped after epoch {last}: dev {metric_name(metric)} was no better for {patience} epochs in a row")
     note(f"kept epoch {best}")
     return best
 
 
-def _best_epoch(trainer: Trainer) -> int:
+def _measure_dev(trainer: Trainer, tokenizer: "PreTrainedTokenizerBase", dev: DevSet) -> dict[str, float]:
+    model: PreTrainedModel = trainer.model  # type: ignore[assignment]  # the model that training was given
+    logits = predict(model, tokenizer, dev.tokens, dev.labels, "dev")
+    answers = (dev.tokens.task, logits, dev.tokens.targets, dev.labels, dev.words)
+    metrics = measure(*answers)
+    say(f"epoch {round(trainer.state.epoch or 0)}: dev {figures(metrics)}\n{report(*answers)}")
+    return metrics
+
+
+def _best_epoch(trainer: Trainer, metric: str) -> int:
     step = trainer.state.best_global_step
     return next(
         round(entry["epoch"])
         for entry in trainer.state.log_history
-        if entry["step"] == step and "eval_macro_f1" in entry
+        if entry["step"] == step and f"eval_{metric}" in entry
     )

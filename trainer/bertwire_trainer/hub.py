@@ -4,51 +4,54 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from bertwire_client.errors import UserError
+from bertwire_client.errors import UserError, first_line
+from bertwire_client.labelled import Columns, Labelled, Task, collect
 from bertwire_client.tables import Batch
-from bertwire_trainer.rows import collect
-from bertwire_trainer.split import Split
 
 _BATCH_ROWS = 4096
 
 
-def read_dataset(name: str, config: str | None, split: str, text_column: str, label_column: str) -> Split:
-    """Reads the texts and labels of one split; ClassLabel numbers become their label names.
+def read_dataset(name: str, config: str | None, split: str, columns: Columns, task: Task | None = None) -> Labelled:
+    """Reads the labelled rows of one split; ClassLabel numbers, alone or in lists, become their label names.
 
     Raises:
         UserError: the dataset, its configuration, its split or a column does not exist, or rows are faulty.
     """
     dataset = _load(name, config, split)
-    missing = [column for column in (text_column, label_column) if column not in dataset.column_names]
-    if missing:
-        raise UserError(
-            f"dataset {name} has no column {missing[0]!r}; it has {', '.join(map(repr, dataset.column_names))}: "
-            "choose with --text-column and --label-column"
-        )
     source = f"{Path(name).name if Path(name).is_dir() else name}:{split}"
-    return collect(source, f"dataset {name}, split {split}", _batches(dataset, label_column), text_column, label_column)
+    shown = f"dataset {name}, split {split},"
+    return collect(source, shown, lambda: _batches(dataset), columns, task, dataset.column_names)
 
 
 def _load(name: str, config: str | None, split: str) -> Any:  # noqa: ANN401 - datasets has no types
     import datasets  # type: ignore[import-untyped]
+    from datasets.exceptions import DatasetsError  # type: ignore[import-untyped]
 
+    datasets.disable_progress_bars()
     try:
         return datasets.load_dataset(name, config, split=split)
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(f"dataset {name}, split {split}, cannot be loaded: {reason}") from error
+    except (OSError, ValueError, DatasetsError) as error:
+        # While it converts files, `datasets` says only that it failed; the cause says why.
+        cause = error.__cause__ if isinstance(error, DatasetsError) and error.__cause__ else error
+        raise UserError(f"dataset {name}, split {split}, cannot be loaded: {first_line(cause)}") from error
 
 
-def _batches(dataset: Any, label_column: str) -> Iterator[Batch]:  # noqa: ANN401 - datasets has no types
-    names = getattr(dataset.features[label_column], "names", None)
+def _batches(dataset: Any) -> Iterator[Batch]:  # noqa: ANN401 - datasets has no types
+    names = {column: found for column, feature in dataset.features.items() if (found := _class_names(feature))}
     for start in range(0, len(dataset), _BATCH_ROWS):
         columns = dataset[start : start + _BATCH_ROWS]
+        for column, known in names.items():
+            columns[column] = [_named(known, value) for value in columns[column]]
         rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
-        if names:
-            rows = [row | {label_column: _class_name(names, row[label_column])} for row in rows]
         yield Batch(start + 1, rows, [None] * len(rows), None)
 
 
-def _class_name(names: list[str], value: int | None) -> str | None:
+def _class_names(feature: Any) -> list[str] | None:  # noqa: ANN401 - datasets has no types
+    return getattr(getattr(feature, "feature", feature), "names", None)
+
+
+def _named(names: list[str], value: Any) -> Any:  # noqa: ANN401 - a number, None or a list of them
+    if isinstance(value, list):
+        return [_named(names, each) for each in value]
     # Datasets mark the rows of an unlabelled test split with -1.
     return names[value] if value is not None and value >= 0 else None

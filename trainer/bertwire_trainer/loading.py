@@ -1,46 +1,85 @@
 """Loads the tokenizer and the model of a base checkpoint, safetensors only and without its code."""
 
+import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from bertwire_client.errors import UserError
+from bertwire_client.errors import UserError, first_line
+from bertwire_client.labelled import Task
 from bertwire_trainer.base import Base
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
-def load_tokenizer(base: Base, truncation_side: str) -> "PreTrainedTokenizerBase":
+# Each makes one or another release of transformers fetch and run code; none of it runs here.
+_CODE = ("auto_map", "custom_pipelines", "_attn_implementation_internal")
+
+_PROBLEMS: dict[Task, str | None] = {
+    "single_label": "single_label_classification",
+    "multi_label": "multi_label_classification",
+    "token_classification": None,
+    "regression": "regression",
+}
+
+
+def load_tokenizer(base: Base, task: Task, truncation_side: str) -> "PreTrainedTokenizerBase":
     """Loads the fast tokenizer; raises `UserError` where the checkpoint is no text encoder or has none."""
     from transformers import AutoConfig, AutoTokenizer
 
     options = {"local_files_only": base.local, "trust_remote_code": False}
     with _one_line(base):
-        _require_encoder(base, AutoConfig.from_pretrained(base.location, **options))
+        _require_encoder(base, task, AutoConfig.from_pretrained(base.location, **options))
         tokenizer = AutoTokenizer.from_pretrained(
             base.location, truncation_side=truncation_side, padding_side="right", **options
         )
     if not tokenizer.is_fast or tokenizer.pad_token is None or len(tokenizer) <= len(tokenizer.all_special_ids):
         raise UserError(f"--model {base.name} has no fast tokenizer with a padding token; it needs a tokenizer.json")
+    if task == "token_classification" and _prefix_spaces(tokenizer.backend_tokenizer):
+        tokenizer.init_kwargs["add_prefix_space"] = True
     return tokenizer
 
 
-def _require_encoder(base: Base, config: Any) -> None:  # noqa: ANN401 - a configuration class of any architecture
-    from transformers import MODEL_FOR_MASKED_LM_MAPPING, MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
+def _prefix_spaces(backend: Any) -> bool:  # noqa: ANN401 - the Rust tokenizer
+    """Makes a byte-level tokenizer read every word as after a space, as in running text; says whether it is one."""
+    from tokenizers.pre_tokenizers import ByteLevel, Sequence
 
-    # Encoders of text are the architectures that have both heads; decoders and vision models lack the masked one.
-    known = all(
-        type(config) in heads for heads in (MODEL_FOR_MASKED_LM_MAPPING, MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING)
+    outer: Any = backend.pre_tokenizer
+    steps = outer if isinstance(outer, Sequence) else [outer]
+    levels = [step for step in steps if isinstance(step, ByteLevel)]
+    for level in levels:
+        level.add_prefix_space = True
+    backend.pre_tokenizer = outer
+    return bool(levels)
+
+
+def _require_encoder(base: Base, task: Task, config: Any) -> None:  # noqa: ANN401 - of any architecture
+    from transformers import (
+        MODEL_FOR_MASKED_LM_MAPPING,
+        MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
+        MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING,
     )
+
+    by_word = task == "token_classification"
+    heads = MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING if by_word else MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
+    # Encoders of text are the architectures that have both heads; decoders and vision models lack the masked one.
+    known = type(config) in MODEL_FOR_MASKED_LM_MAPPING and type(config) in heads
     if not known or config.is_encoder_decoder or getattr(config, "is_decoder", False):
         raise UserError(
             f"--model {base.name} is no text encoder but {config.model_type!r}; choose a BERT-family checkpoint"
         )
 
 
-def load_model(base: Base, labels: list[str]) -> "PreTrainedModel":
-    """Loads the encoder in float32 with a new classification head for `labels`.
+def model_class(task: Task) -> Any:  # noqa: ANN401 - transformers' Auto classes have no common type
+    """The Auto class of models with the head for a task."""
+    from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification
+
+    return AutoModelForTokenClassification if task == "token_classification" else AutoModelForSequenceClassification
+
+
+def load_model(base: Base, task: Task, labels: list[str]) -> "PreTrainedModel":
+    """Loads the encoder in float32 with a new head for `labels`.
 
     A head of the same shape that the checkpoint brings is kept.
 
@@ -48,14 +87,13 @@ def load_model(base: Base, labels: list[str]) -> "PreTrainedModel":
         UserError: the weights are missing, unsafe, damaged or of another model.
     """
     import torch
-    from transformers import AutoModelForSequenceClassification
 
     with _one_line(base):
-        model, report = AutoModelForSequenceClassification.from_pretrained(
+        model, report = model_class(task).from_pretrained(
             base.location,
             id2label=dict(enumerate(labels)),
             label2id={label: index for index, label in enumerate(labels)},
-            problem_type="single_label_classification",
+            problem_type=_PROBLEMS[task],
             dtype=torch.float32,
             use_safetensors=True,
             trust_remote_code=False,
@@ -65,6 +103,8 @@ def load_model(base: Base, labels: list[str]) -> "PreTrainedModel":
         )
     _require_weights(base, model, report)
     model.config.name_or_path = base.name
+    for field in _CODE[:2]:
+        vars(model.config).pop(field, None)
     return model  # type: ignore[no-any-return]
 
 
@@ -87,8 +127,7 @@ def _one_line(base: Base) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
-        reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        raise UserError(f"--model {base.name} cannot be loaded: {reason.strip()}") from error
+        raise UserError(f"--model {base.name} cannot be loaded: {first_line(error)}") from error
 
 
 def require_tables(base: Base, model: "PreTrainedModel", vocabulary: int, max_length: int) -> None:
@@ -110,3 +149,9 @@ def position_limit(model: "PreTrainedModel") -> int | None:
     # RoBERTa's kind counts positions from the row after the padding row.
     unused = 0 if table.padding_idx is None else table.padding_idx + 1
     return int(table.num_embeddings) - unused
+
+
+def reads_type_ids(model: "PreTrainedModel") -> bool:
+    """Whether the model tells the second text of a pair by its token type ids."""
+    parameters = inspect.signature(model.forward).parameters
+    return "token_type_ids" in parameters and getattr(model.config, "type_vocab_size", 0) > 1

@@ -1,9 +1,10 @@
 """Finds texts that make measured quality look better, or training worse, than it is."""
 
+from collections.abc import Hashable
 from itertools import combinations
 
+from bertwire_client.labelled import Labelled
 from bertwire_trainer.data import Data
-from bertwire_trainer.split import Split
 
 
 def overlaps(data: Data) -> list[str]:
@@ -12,14 +13,24 @@ def overlaps(data: Data) -> list[str]:
         f"{shared} distinct text{'s are' if shared > 1 else ' is'} in both {first} and {second}; "
         f"quality on {second} is overstated"
         for (first, one), (second, other) in combinations(data.splits().items(), 2)
-        if (shared := len(set(one.texts) & set(other.texts)))
+        if (shared := len({_key(each) for each in one.inputs} & {_key(each) for each in other.inputs}))
     ]
     if torn := _contradictions(data.train):
-        found.append(f"{torn} distinct text{'s have' if torn > 1 else ' has'} more than one label in train")
+        found.append(f"{torn} distinct text{'s are' if torn > 1 else ' is'} labelled in more than one way in train")
     return found
 
 
-def _contradictions(train: Split) -> int:
-    first: dict[str, str] = {}
-    pairs = zip(train.texts, train.labels, strict=True)
-    return len({text for text, label in pairs if first.setdefault(text, label) != label})
+def _contradictions(train: Labelled) -> int:
+    first: dict[Hashable, Hashable] = {}
+    # The labels of a text have no order of their own; the tags of its words have.
+    freeze = _unordered if train.task == "multi_label" else _key
+    rows = [(_key(each), freeze(target)) for each, target in zip(train.inputs, train.targets, strict=True)]
+    return len({text for text, target in rows if first.setdefault(text, target) != target})
+
+
+def _unordered(value: object) -> Hashable:
+    return frozenset(value) if isinstance(value, list) else value
+
+
+def _key(value: object) -> Hashable:
+    return tuple(value) if isinstance(value, list) else value

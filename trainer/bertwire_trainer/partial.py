@@ -1,18 +1,22 @@
 """The folder of a run that is not finished: what it was started with, its epochs, the result in the making."""
 
 import json
+import re
 import shutil
 import zipfile
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
 from bertwire_client.errors import UserError
 from bertwire_client.files import publish_folder, whole_file
-from bertwire_trainer.progress import note
+from bertwire_trainer.messages import note
 from bertwire_trainer.record import Setup
 
 _STATE = "trainer_state.json"
+_WEIGHTS = "model.safetensors"
+_PARTS = ("optimizer.pt", "scheduler.pt", "rng_state.pth")
 
 
 class Started(Setup):
@@ -52,7 +56,9 @@ class Partial:
         """
         if resume and self.path.exists():
             self._require_same(setup)
-            return self._last_whole()
+            if checkpoint := self.last_whole():
+                _name_best_here(checkpoint)
+            return checkpoint
         shutil.rmtree(self.path, ignore_errors=True)
         self.result.mkdir(parents=True)
         with whole_file(self._run) as file:
@@ -73,15 +79,17 @@ class Partial:
                 "repeat that command with --resume or start over with --overwrite"
             )
 
-    def _last_whole(self) -> Path | None:
-        found = sorted(
-            self.epochs.glob("checkpoint-*"), key=lambda path: int(path.name.partition("-")[2]), reverse=True
-        )
-        for checkpoint in found:
+    def last_whole(self) -> Path | None:
+        """The newest checkpoint that was written to its end; None where there is none. Others are left as they are."""
+        numbered = {
+            int(match[1]): path
+            for path in self.epochs.glob("*")
+            if (match := re.fullmatch(r"checkpoint-(\d+)", path.name))
+        }
+        for _, checkpoint in sorted(numbered.items(), reverse=True):
             if is_whole(checkpoint):
                 return checkpoint
             note(f"{checkpoint.name} was not written to its end; going back one epoch")
-            shutil.rmtree(checkpoint)
         return None
 
     def publish(self, output: Path) -> None:
@@ -104,17 +112,35 @@ def _flat(values: dict[str, object], prefix: str = "") -> dict[str, object]:
 
 
 def is_whole(checkpoint: Path) -> bool:
-    """Whether Trainer wrote `checkpoint` to its end and the best epoch that it names is there as well."""
+    """Whether Trainer wrote `checkpoint` to its end and the best epoch that it names is beside it."""
     from safetensors import SafetensorError, safe_open
 
     try:
-        state = json.loads((checkpoint / _STATE).read_bytes())
-        for folder in {checkpoint, Path(state["best_model_checkpoint"])}:
-            with safe_open(folder / "model.safetensors", framework="pt"):  # checks the length against the header
+        for folder in {checkpoint, _best(checkpoint, _state(checkpoint))}:
+            with safe_open(folder / _WEIGHTS, framework="pt"):  # holds the file's length against its header
                 pass
-        return all(_is_sound(checkpoint / name) for name in ("optimizer.pt", "scheduler.pt", "rng_state.pth"))
+        parts = [*_PARTS, *(("scaler.pt",) if (checkpoint / "scaler.pt").exists() else ())]
+        return all(_is_sound(checkpoint / name) for name in parts)
     except (OSError, ValueError, KeyError, TypeError, SafetensorError, zipfile.BadZipFile):
         return False
+
+
+def _state(checkpoint: Path) -> dict[str, Any]:
+    state: dict[str, Any] = json.loads((checkpoint / _STATE).read_bytes())
+    return state
+
+
+def _best(checkpoint: Path, state: dict[str, Any]) -> Path:
+    # Trainer writes absolute paths, which are wrong once the folder has moved.
+    return checkpoint.parent / Path(state["best_model_checkpoint"]).name
+
+
+def _name_best_here(checkpoint: Path) -> None:
+    """Corrects the path of the best epoch in a folder that has moved: Trainer forgets one that it does not find."""
+    state = _state(checkpoint)
+    if (best := str(_best(checkpoint, state))) != state["best_model_checkpoint"]:
+        with whole_file(checkpoint / _STATE) as file:
+            file.write_text(json.dumps(state | {"best_model_checkpoint": best}, indent=2) + "\n")
 
 
 def _is_sound(file: Path) -> bool:
@@ -124,6 +150,6 @@ def _is_sound(file: Path) -> bool:
 
 def epochs_run(checkpoint: Path, patience: int) -> int | None:
     """Epochs after which training had stopped early by the time of `checkpoint`; None where it had not."""
-    state = json.loads((checkpoint / _STATE).read_bytes())
+    state = _state(checkpoint)
     stopping = state["stateful_callbacks"]["EarlyStoppingCallback"]["attributes"]
     return round(state["epoch"]) if stopping["early_stopping_patience_counter"] >= patience else None

@@ -1,15 +1,16 @@
-"""Scores texts with a model, outside of training."""
+"""Scores texts with a model, outside of training steps."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy
 import torch
+from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Subset
-from transformers import DataCollatorWithPadding
+from transformers import DataCollatorForTokenClassification, DataCollatorWithPadding
 
 from bertwire_client.console import tracked
-from bertwire_trainer.scores import Floats
-from bertwire_trainer.tokens import TokenDataset
+from bertwire_client.labelled import outside_row
+from bertwire_trainer.tokens import IGNORED, TokenDataset
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -17,20 +18,37 @@ if TYPE_CHECKING:
 _BATCH = 64
 
 
+def collator(tokenizer: "PreTrainedTokenizerBase", dataset: TokenDataset) -> Any:  # noqa: ANN401 - a callable
+    """What makes a padded batch of items of `dataset`."""
+    kind = DataCollatorForTokenClassification if dataset.task == "token_classification" else DataCollatorWithPadding
+    return kind(tokenizer)
+
+
 def predict(
-    model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", dataset: TokenDataset, title: str
-) -> Floats:
-    """The logits of every text, float32 [texts, labels], in the order of `dataset`, under a bar called `title`."""
+    model: "PreTrainedModel",
+    tokenizer: "PreTrainedTokenizerBase",
+    dataset: TokenDataset,
+    labels: list[str],
+    title: str,
+) -> NDArray[numpy.float32]:
+    """The logits, float32, for each row of `dataset.targets`, under a bar called `title`.
+
+    A word that was cut off has `outside_row(labels)`.
+    """
+    by_word = dataset.task == "token_classification"
     # Batches of one length waste no work on padding.
     order = sorted(range(len(dataset)), key=dataset.lengths.__getitem__)
-    loader = DataLoader(Subset(dataset, order), _BATCH, collate_fn=DataCollatorWithPadding(tokenizer))
-    parts = []
+    loader = DataLoader(Subset(dataset, order), _BATCH, collate_fn=collator(tokenizer, dataset))
+    blank = outside_row(labels) if by_word else numpy.zeros(len(labels), numpy.float32)
+    result = numpy.tile(blank, (len(dataset.targets), 1))
+    rows = numpy.concatenate([dataset.rows(index) for index in order])
     model.eval()
+    done = 0
     with torch.inference_mode():
         for batch in tracked(loader, title, len(loader)):
-            inputs = {key: batch[key].to(model.device) for key in ("input_ids", "attention_mask")}
-            parts.append(model(**inputs).logits.float().cpu().numpy())
-    by_length = numpy.concatenate(parts)
-    logits = numpy.empty_like(by_length)
-    logits[order] = by_length
-    return logits
+            answered = batch.pop("labels") != IGNORED
+            logits = model(**{key: value.to(model.device) for key, value in batch.items()}).logits.float().cpu()
+            found = (logits[answered] if by_word else logits).numpy()
+            result[rows[done : done + len(found)]] = found
+            done += len(found)
+    return result

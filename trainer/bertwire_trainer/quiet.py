@@ -3,15 +3,18 @@
 import os
 
 
-def quiet_libraries() -> None:
-    """Sets what transformers, datasets, huggingface_hub and tokenizers read; call it before they are imported."""
+def quiet_environment() -> None:
+    """Sets what datasets, huggingface_hub and tokenizers read; call it before they are imported."""
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     # Tokenizing is over before training starts, and no process is forked after it.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
-    import datasets  # type: ignore[import-untyped]
+
+
+def quiet_libraries() -> None:
+    """Silences transformers, which it imports."""
+    quiet_environment()
     import transformers
 
-    datasets.disable_progress_bars()
     transformers.logging.disable_progress_bar()
     # The loading report calls every new head a problem; `loading.load_model` checks for the faults that are real.
     transformers.logging.set_verbosity_error()

@@ -1,17 +1,18 @@
 """Turns the settings into transformers' training arguments and loss."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy
 import torch
+from numpy.typing import NDArray
 from transformers import TrainingArguments
-from transformers.modeling_outputs import SequenceClassifierOutput
 
 from bertwire_client.errors import UserError
+from bertwire_client.labelled import MAIN_METRIC, Task
 from bertwire_trainer.config import Precision, TrainConfig
-from bertwire_trainer.scores import Ints
+from bertwire_trainer.tokens import IGNORED
 
 _RECIPE = {
     "epochs",
@@ -53,7 +54,7 @@ def choose_precision(asked: Precision, *, cuda: bool, fast_bf16: bool) -> Litera
     return asked
 
 
-def training_arguments(config: TrainConfig, precision: str, folder: Path) -> TrainingArguments:
+def training_arguments(config: TrainConfig, task: Task, precision: str, folder: Path) -> TrainingArguments:
     """Arguments for a run whose own checkpoints go into `folder`."""
     cuda = torch.cuda.is_available()
     tf32 = config.tf32 if cuda and torch.cuda.get_device_capability()[0] >= 8 else None
@@ -84,7 +85,7 @@ def training_arguments(config: TrainConfig, precision: str, folder: Path) -> Tra
         # The last two, so that there is a whole one while the newest is being written; the best is always kept.
         save_total_limit=2,
         load_best_model_at_end=True,
-        metric_for_best_model="macro_f1",
+        metric_for_best_model=MAIN_METRIC[task],
         greater_is_better=True,
         restore_callback_states_from_checkpoint=True,
         logging_steps=10,
@@ -94,7 +95,7 @@ def training_arguments(config: TrainConfig, precision: str, folder: Path) -> Tra
     )
 
 
-def balanced_weights(label_ids: Ints, labels: int) -> torch.Tensor:
+def balanced_weights(label_ids: NDArray[Any], labels: int) -> torch.Tensor:
     """scikit-learn's balanced class weights, float32 [labels]: rows / (labels * rows of the label)."""
     from sklearn.utils.class_weight import compute_class_weight
 
@@ -102,17 +103,34 @@ def balanced_weights(label_ids: Ints, labels: int) -> torch.Tensor:
     return torch.tensor(weights, dtype=torch.float32)
 
 
-def make_loss(weights: torch.Tensor | None, smoothing: float) -> Loss:
-    """Cross-entropy with class weights and label smoothing, averaged over all texts of an optimizer step."""
+def make_loss(task: Task, weights: torch.Tensor | None, smoothing: float) -> Loss:
+    """The loss of a task, averaged over everything that an optimizer step learns.
+
+    Cross-entropy over texts, or over words, with class weights and label smoothing; binary cross-entropy over texts and
+    labels for multi_label; the squared error for regression.
+    """
+    functional = torch.nn.functional
+
+    def total(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        if task == "multi_label":
+            return functional.binary_cross_entropy_with_logits(logits, targets.float(), reduction="sum")
+        if task == "regression":
+            return functional.mse_loss(logits.view(-1), targets.float().view(-1), reduction="sum")
+        weight = None if weights is None else weights.to(logits.device)
+        return functional.cross_entropy(
+            logits.flatten(0, -2),
+            targets.flatten(),
+            weight=weight,
+            ignore_index=IGNORED,
+            label_smoothing=smoothing,
+            reduction="sum",
+        )
 
     def loss(
-        outputs: SequenceClassifierOutput, label_ids: torch.Tensor, num_items_in_batch: torch.Tensor | None = None
+        outputs: Mapping[str, torch.Tensor], targets: torch.Tensor, num_items_in_batch: torch.Tensor | None = None
     ) -> torch.Tensor:
-        logits = outputs["logits"].float()
-        weight = None if weights is None else weights.to(logits.device)
-        total = torch.nn.functional.cross_entropy(
-            logits, label_ids, weight=weight, label_smoothing=smoothing, reduction="sum"
-        )
-        return total / (len(label_ids) if num_items_in_batch is None else num_items_in_batch)
+        # Trainer counts what is not ignored over the batches of a step: texts, texts x labels, or words.
+        items = targets.ne(IGNORED).sum().clamp(min=1) if num_items_in_batch is None else num_items_in_batch
+        return total(outputs["logits"].float(), targets) / items
 
     return loss

@@ -4,6 +4,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from bertwire_client.labelled import Task
+
 
 class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -14,23 +16,20 @@ class SplitRecord(_Record):
 
     source: str = Field(description="File name, or dataset and split, that the rows came from.")
     rows: int = Field(description="Number of rows.")
-    sha256: str = Field(description="Hash over the rows in order, each the JSON array [text, label] and a line feed.")
-
-
-class Scores(_Record):
-    """Quality on one split, of the saved weights, computed in float32."""
-
-    accuracy: float = Field(description="Share of texts whose best label is the right one.")
-    macro_f1: float = Field(description="Mean F1 of the labels that occur, as label or as prediction.")
-    loss: float = Field(description="Mean cross-entropy in nats, without label smoothing or class weights.")
+    sha256: str = Field(description="Hash over the rows in order, each the JSON array [input, target] and a line feed.")
 
 
 class Setup(_Record):
     """Everything that decides the result; a resumed run must have the same."""
 
-    labels: list[str] = Field(description="Label names in id order.")
+    task: Task = Field(description="What the model does.")
+    text_pairs: bool = Field(description="Whether it reads two texts at a time.")
+    labels: list[str] = Field(description="Label names in id order; for regression the name of the label column.")
     max_length: int = Field(description="Tokens a text was cut to, special tokens included.")
     truncation_side: Literal["left", "right"] = Field(description="Side on which a long text was cut.")
+    truncation_strategy: Literal["longest_first"] = Field(
+        "longest_first", description="How a pair was cut: token by token, from whichever text was longer by then."
+    )
     base_model: str = Field(description="Checkpoint that training started from: minilm, a folder's name or a hub id.")
     recipe: dict[str, Any] = Field(description="Options of the training loop; precision is the one that was used.")
     seed: int = Field(description="Seed of the new head, the order of rows, dropout and the dev cut.")
@@ -40,9 +39,11 @@ class Setup(_Record):
 class TrainingRecord(Setup):
     """The whole of `training.json`."""
 
-    schema_version: Literal[1] = Field(1, description="Version of this schema.")
-    task: Literal["single_label"] = Field("single_label", description="What the model does: one label a text.")
-    metrics: dict[str, Scores] = Field(description="Quality on dev and, if there was one, test.")
+    schema_version: Literal[2] = Field(2, description="Version of this schema.")
+    metrics: dict[str, dict[str, float]] = Field(
+        description="Quality on dev and, if there was one, test, of the saved weights, computed in float32; the first "
+        "figure of a split chose the epoch, and loss is without label smoothing and class weights."
+    )
     best_epoch: int = Field(description="Epoch, counted from 1, whose weights were kept.")
     versions: dict[str, str] = Field(description="Versions of bertwire, torch, transformers and python.")
     seconds: float = Field(description="Wall-clock seconds of the command; of the last one, if it was resumed.")

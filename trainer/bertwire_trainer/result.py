@@ -2,23 +2,30 @@
 
 import json
 import platform
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy
+from numpy.typing import NDArray
+
+from bertwire_client.labelled import Labelled, decisions
 from bertwire_trainer.data import Data
+from bertwire_trainer.loading import model_class
+from bertwire_trainer.messages import say
 from bertwire_trainer.predict import predict
-from bertwire_trainer.progress import say
-from bertwire_trainer.record import Scores, Setup, TrainingRecord
-from bertwire_trainer.scores import Floats, report, score
-from bertwire_trainer.split import Split
+from bertwire_trainer.record import Setup, TrainingRecord
+from bertwire_trainer.scores import measure, report
 from bertwire_trainer.tokens import TokenDataset
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-# What loading left in the tokenizer's settings and no user of the checkpoint should inherit.
-_LEFT_BY_LOADING = ("is_local", "local_files_only", "name_or_path", "max_length", "stride", "truncation_strategy")
+# What loading left in the tokenizer's settings and no user of the checkpoint should inherit; `auto_map` names code.
+_LEFT_BY_LOADING = (
+    *("is_local", "local_files_only", "name_or_path", "max_length", "stride", "truncation_strategy", "auto_map"),
+)
 
 
 def save(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", folder: Path) -> None:
@@ -34,37 +41,53 @@ def save(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", folder:
 
 def evaluate(
     folder: Path, tokenizer: "PreTrainedTokenizerBase", data: Data, tokens: dict[str, TokenDataset]
-) -> dict[str, Scores]:
+) -> dict[str, dict[str, float]]:
     """Scores dev and test in float32 with the weights as saved, whatever precision trained them.
 
     Writes `predictions/` and prints the report of test.
     """
     import torch
-    from transformers import AutoModelForSequenceClassification
 
-    model = AutoModelForSequenceClassification.from_pretrained(folder, local_files_only=True)
+    model = model_class(data.task).from_pretrained(folder, local_files_only=True)
     model.to("cuda" if torch.cuda.is_available() else "cpu")
     metrics = {}
     for name, split in data.held_out().items():
-        logits = predict(model, tokenizer, tokens[name], f"score {name}")
+        logits = predict(model, tokenizer, tokens[name], data.labels, f"score {name}")
+        answers = (data.task, logits, tokens[name].targets, data.labels, split.words())
         write_predictions(folder / "predictions" / f"{name}.jsonl", split, data.labels, logits)
-        metrics[name] = score(logits, tokens[name].label_ids)
-        if name == "test":
-            say(f"test:\n{report(logits, tokens[name].label_ids, data.labels)}")
+        metrics[name] = measure(*answers)
+        if name == "test" and (text := report(*answers)):
+            say(f"test:\n{text}")
     return metrics
 
 
-def write_predictions(path: Path, split: Split, labels: list[str], logits: Floats) -> None:
-    """Writes one JSON object a text: `text`, `label`, `predicted` and `logits`, floats in label order."""
+def write_predictions(path: Path, split: Labelled, labels: list[str], logits: NDArray[numpy.float32]) -> None:
+    """Writes one JSON object a text, which `read_labelled` reads for the same task with the default columns.
+
+    `text` and, for pairs, `text_pair`, or `tokens`; the target as `label`, `labels` or `tags`; `predicted` in the same
+    form; `logits`, floats in label order, for token classification a list of them for each word.
+    """
     path.parent.mkdir(exist_ok=True)
+    predicted = decisions(split.task, logits, labels, split.words())
+    by_text = numpy.split(logits, numpy.cumsum(words)[:-1]) if (words := split.words()) else logits
     with path.open("w", encoding="utf-8") as file:
-        for text, label, row in zip(split.texts, split.labels, logits, strict=True):
-            predicted = labels[int(row.argmax())]
-            values = {"text": text, "label": label, "predicted": predicted, "logits": row.tolist()}
-            file.write(json.dumps(values, ensure_ascii=False) + "\n")
+        for given, decided, row in zip(_given(split), predicted, by_text, strict=True):
+            file.write(json.dumps(given | {"predicted": decided, "logits": row.tolist()}, ensure_ascii=False) + "\n")
 
 
-def write_record(folder: Path, setup: Setup, metrics: dict[str, Scores], best_epoch: int, seconds: float) -> None:
+def _given(split: Labelled) -> Iterator[dict[str, Any]]:
+    names = {"single_label": "label", "multi_label": "labels", "token_classification": "tags", "regression": "label"}
+    for each, target in zip(split.inputs, split.targets, strict=True):
+        if isinstance(each, tuple):
+            texts: dict[str, Any] = {"text": each[0], "text_pair": each[1]}
+        else:
+            texts = {"text" if isinstance(each, str) else "tokens": each}
+        yield texts | {names[split.task]: target}
+
+
+def write_record(
+    folder: Path, setup: Setup, metrics: dict[str, dict[str, float]], best_epoch: int, seconds: float
+) -> None:
     """Writes `training.json`."""
     versions = {name: version(name) for name in ("bertwire", "torch", "transformers")}
     record = TrainingRecord(

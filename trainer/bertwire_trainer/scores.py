@@ -1,42 +1,81 @@
-"""Measures predictions with scikit-learn."""
+"""Measures predictions, and words the report that people read."""
+
+from typing import Any
 
 import numpy
 from numpy.typing import NDArray
 
 from bertwire_client.errors import UserError
-from bertwire_trainer.record import Scores
+from bertwire_client.labelled import Task, decisions, outside_row, score
+from bertwire_trainer.recipe import make_loss
+from bertwire_trainer.tokens import IGNORED
 
 Floats = NDArray[numpy.floating]
-Ints = NDArray[numpy.integer]
 
 
-def score(logits: Floats, label_ids: Ints) -> Scores:
-    """Accuracy, macro-F1 and mean cross-entropy of `logits` [texts, labels] against `label_ids` [texts].
+def measure(
+    task: Task, logits: Floats, targets: NDArray[Any], labels: list[str], words: list[int] | None
+) -> dict[str, float]:
+    """The figures of `score`, and the mean `loss` without label smoothing or class weights; arguments as there.
 
     Raises:
         UserError: a logit is not finite.
     """
     import torch
-    from sklearn.metrics import accuracy_score, f1_score
 
     if not numpy.isfinite(logits).all():
         raise UserError("training diverged: the model's outputs are not finite; lower --learning-rate or use fp32")
-    predicted = logits.argmax(axis=-1)
-    loss = torch.nn.functional.cross_entropy(torch.from_numpy(logits).double(), torch.from_numpy(label_ids).long())
-    return Scores(
-        accuracy=float(accuracy_score(label_ids, predicted)),
-        macro_f1=float(f1_score(label_ids, predicted, average="macro", zero_division=0)),
-        loss=loss.item(),
-    )
+    learnt = targets
+    if task == "token_classification":
+        # The logits that stand for words that were cut off are none of the model's.
+        learnt = numpy.where((logits == outside_row(labels)).all(axis=-1), IGNORED, targets)
+    loss = make_loss(task, None, 0.0)({"logits": torch.from_numpy(logits)}, torch.from_numpy(learnt))
+    return score(task, logits, targets, labels, words) | {"loss": loss.item()}
 
 
-def report(logits: Floats, label_ids: Ints, labels: list[str]) -> str:
-    """scikit-learn's classification report: precision, recall, F1 and rows of each label that occurs."""
+def report(task: Task, logits: Floats, targets: NDArray[Any], labels: list[str], words: list[int] | None) -> str:
+    """Precision, recall, F1 and rows of each label, or type of entity, that occurs; nothing for regression."""
+    if task == "single_label":
+        return _single_label(logits.argmax(axis=-1), targets, labels)
+    if task == "multi_label":
+        return _multi_label(logits >= 0, targets > 0, labels)
+    return _entities(logits, targets, labels, words) if task == "token_classification" else ""
+
+
+def _single_label(predicted: NDArray[Any], targets: NDArray[Any], labels: list[str]) -> str:
     from sklearn.metrics import classification_report
 
-    predicted = logits.argmax(axis=-1)
-    present = sorted({*label_ids.tolist(), *predicted.tolist()})
+    present = sorted({*targets.tolist(), *predicted.tolist()})
+    names = [labels[index] for index in present]
+    return str(classification_report(targets, predicted, labels=present, target_names=names, digits=4, zero_division=0))
+
+
+def _multi_label(chosen: NDArray[Any], targets: NDArray[Any], labels: list[str]) -> str:
+    from sklearn.metrics import classification_report
+
+    present = numpy.flatnonzero((chosen | targets).any(axis=0))
+    if not present.size:
+        return "no text has a label, and none was given one"
     names = [labels[index] for index in present]
     return str(
-        classification_report(label_ids, predicted, labels=present, target_names=names, digits=4, zero_division=0)
+        classification_report(
+            targets[:, present],
+            chosen[:, present],
+            labels=range(len(names)),
+            target_names=names,
+            digits=4,
+            zero_division=0,
+        )
     )
+
+
+def _entities(logits: Floats, targets: NDArray[Any], labels: list[str], words: list[int] | None) -> str:
+    from seqeval.metrics import classification_report
+    from seqeval.scheme import IOB2
+
+    task: Task = "token_classification"
+    true = decisions(task, numpy.eye(len(labels))[targets], labels, words)
+    predicted = decisions(task, logits, labels, words)
+    if not any(tag != "O" for tags in (*true, *predicted) for tag in tags):
+        return "no text has an entity, and none was found"
+    return str(classification_report(true, predicted, mode="strict", scheme=IOB2, digits=4, zero_division=0))

@@ -1,42 +1,97 @@
 """Token ids of a split, as the data set that transformers' Trainer reads."""
 
+from collections import defaultdict
+from collections.abc import Iterator
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 import numpy
+from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
+from bertwire_client.labelled import Labelled
+
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from transformers import BatchEncoding, PreTrainedTokenizerBase
+
+# What the loss leaves out: special tokens, and the pieces of a word after its first.
+IGNORED = -100
 
 _CHUNK_TEXTS = 4096
 
 
 class TokenDataset(Dataset[dict[str, Any]]):
-    """Texts as token ids, cut to a maximum length and not padded.
+    """Texts, pairs of texts or words as token ids, cut to a maximum length and not padded.
 
-    Each item has `input_ids` (a list of integers) and `labels` (an integer). One int32 array holds the ids of all
-    texts, since Python lists would take ten times the memory.
+    Each item has `input_ids`, `token_type_ids` for models that read them, and `labels`: an integer, a list of 0 and 1,
+    a number, or for token classification a list with one integer a token. One array holds the ids of all texts, since
+    Python lists would take ten times the memory.
 
     Attributes:
+        task: what the labels are for.
+        targets: the labels as `encode_targets` gives them; the model's answers have as many rows, in this order.
         lengths: tokens of each text, special tokens included.
-        label_ids: the label of each text, int64 [texts].
     """
 
     def __init__(
-        self, tokenizer: "PreTrainedTokenizerBase", texts: list[str], label_ids: list[int], max_length: int
+        self,
+        tokenizer: "PreTrainedTokenizerBase",
+        labelled: Labelled,
+        targets: NDArray[Any],
+        max_length: int,
+        *,
+        type_ids: bool,
     ) -> None:
-        parts: list[numpy.ndarray] = []
-        for start in range(0, len(texts), _CHUNK_TEXTS):
-            encoded = tokenizer(texts[start : start + _CHUNK_TEXTS], truncation=True, max_length=max_length)
-            parts.extend(numpy.asarray(ids, numpy.int32) for ids in encoded["input_ids"])
-        self.lengths = [len(part) for part in parts]
-        self.label_ids = numpy.asarray(label_ids)
-        self._ids = numpy.concatenate(parts)
+        self.task, self.targets = labelled.task, targets
+        self.lengths: list[int] = []
+        self._rows: list[NDArray[numpy.integer]] = []
+        starts = [0, *accumulate(labelled.words() or ())]
+        parts: dict[str, list[NDArray[numpy.integer]]] = defaultdict(list)
+        for encoded in _encode(tokenizer, labelled, max_length, type_ids):
+            for index, pieces in enumerate(encoded["input_ids"]):
+                if labelled.task == "token_classification":
+                    places, words = _first_pieces(encoded.word_ids(index))
+                    self._rows.append(starts[len(self.lengths)] + words)
+                    parts["labels"].append(numpy.full(len(pieces), IGNORED, numpy.int32))
+                    parts["labels"][-1][places] = targets[self._rows[-1]]
+                if type_ids:
+                    parts["token_type_ids"].append(numpy.asarray(encoded["token_type_ids"][index], numpy.int8))
+                parts["input_ids"].append(numpy.asarray(pieces, numpy.int32))
+                self.lengths.append(len(pieces))
         self._ends = numpy.cumsum(self.lengths)
+        self._tokens = {name: numpy.concatenate(values) for name, values in parts.items()}
 
     def __len__(self) -> int:
         return len(self.lengths)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         end = self._ends[index]
-        return {"input_ids": self._ids[end - self.lengths[index] : end].tolist(), "labels": int(self.label_ids[index])}
+        item = {name: values[end - self.lengths[index] : end].tolist() for name, values in self._tokens.items()}
+        return item if "labels" in item else item | {"labels": self.targets[index].tolist()}
+
+    def rows(self, index: int) -> NDArray[numpy.integer]:
+        """The rows of `targets` that the model answers for a text: its own, or those of the words that it reads."""
+        return self._rows[index] if self._rows else numpy.array([index])
+
+
+def _encode(
+    tokenizer: "PreTrainedTokenizerBase", labelled: Labelled, max_length: int, type_ids: bool
+) -> Iterator["BatchEncoding"]:
+    for start in range(0, len(labelled), _CHUNK_TEXTS):
+        chunk = labelled.inputs[start : start + _CHUNK_TEXTS]
+        texts = [list(side) for side in zip(*chunk, strict=True)] if labelled.text_pairs else [chunk]
+        yield tokenizer(
+            *texts,
+            is_split_into_words=labelled.task == "token_classification",
+            truncation="longest_first",
+            max_length=max_length,
+            return_token_type_ids=type_ids,
+            return_attention_mask=False,
+        )
+
+
+def _first_pieces(word_ids: list[int | None]) -> tuple[list[int], NDArray[numpy.integer]]:
+    """The place of the first piece of each word that was read, and the number of that word in its text."""
+    before = [None, *word_ids]
+    firsts = [(place, word) for place, word in enumerate(word_ids) if word is not None and word != before[place]]
+    return [place for place, _ in firsts], numpy.asarray([word for _, word in firsts], numpy.int64)

@@ -1,5 +1,6 @@
-"""The training run from the settings to the published checkpoint folder."""
+"""The training run from the prepared job to the published checkpoint folder."""
 
+import json
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -7,18 +8,15 @@ from typing import TYPE_CHECKING
 import torch
 from transformers import set_seed
 
-from bertwire_client.errors import UserError
-from bertwire_client.files import partial_path, require_absent
-from bertwire_trainer.base import find_base
 from bertwire_trainer.config import TrainConfig
-from bertwire_trainer.data import Data, load_data
+from bertwire_trainer.data import Data
 from bertwire_trainer.disk import one_line_faults, require_space
-from bertwire_trainer.finetune import finetune
-from bertwire_trainer.loading import load_model, load_tokenizer, require_tables
-from bertwire_trainer.overlaps import overlaps
+from bertwire_trainer.finetune import DevSet, Recipe, finetune
+from bertwire_trainer.loading import load_model, load_tokenizer, reads_type_ids, require_tables
+from bertwire_trainer.messages import figures, note, say
 from bertwire_trainer.partial import Partial, Started
-from bertwire_trainer.progress import note, say
-from bertwire_trainer.recipe import balanced_weights, choose_precision, make_loss, recipe, training_arguments
+from bertwire_trainer.prepare import Job
+from bertwire_trainer.recipe import Loss, balanced_weights, choose_precision, make_loss, recipe, training_arguments
 from bertwire_trainer.record import Setup, SplitRecord
 from bertwire_trainer.result import evaluate, save, write_record
 from bertwire_trainer.tokens import TokenDataset
@@ -27,64 +25,45 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
-def train_classifier(config: TrainConfig) -> None:
-    """Trains as `config` says; writes the checkpoint folder whole, or leaves OUTPUT.partial to resume from.
+def train_model(job: Job) -> None:
+    """Trains as `job` says; writes the checkpoint folder whole, or leaves OUTPUT.partial to resume from.
 
     Raises:
-        UserError: the input, the base checkpoint, the output or the disk does not allow it.
+        UserError: the base checkpoint, the device or the disk does not allow it.
     """
-    begun = time.perf_counter()
-    output = config.output.expanduser().absolute()
-    partial = Partial(partial_path(output))
-    _require_output(output, partial, config)
-    data = load_data(config)
-    for warning in overlaps(data):
-        note(f"warning: {warning}")
-
-    base = find_base(config.model)
+    config, data, base, partial = job.config, job.data, job.base, job.partial
     precision = choose_precision(config.precision, cuda=torch.cuda.is_available(), fast_bf16=_has_fast_bf16())
-    tokenizer = load_tokenizer(base, config.truncation_side)
+    tokenizer = load_tokenizer(base, data.task, config.truncation_side)
     set_seed(config.seed)
-    model = load_model(base, data.labels)
+    model = load_model(base, data.task, data.labels)
     require_tables(base, model, len(tokenizer), config.max_length)
     tokenizer.model_max_length = config.max_length
     setup = _setup(config, data, base.name, recipe(config, precision))
 
     with one_line_faults(partial.path):
-        require_space(partial.path, _weight_bytes(model), _text_bytes(data))
+        require_space(partial.path, _weight_bytes(model), _prediction_bytes(data))
         checkpoint = partial.start(Started(**setup.model_dump(), location=base.location), resume=config.resume)
         try:
-            tokens = _tokens(tokenizer, data, config.max_length)
-            balanced = config.class_weights == "balanced"
-            weights = balanced_weights(tokens["train"].label_ids, len(data.labels)) if balanced else None
-            best_epoch = finetune(
-                model,
-                tokenizer,
-                tokens["train"],
-                tokens["dev"],
-                data.labels,
-                training_arguments(config, precision, partial.epochs),
-                make_loss(weights, config.label_smoothing),
-                config.patience,
-                partial.result / "logs",
-                checkpoint,
-            )
+            tokens = _tokens(model, tokenizer, data, config.max_length)
+            arguments = training_arguments(config, data.task, precision, partial.epochs)
+            plan = Recipe(arguments, _loss(config, data), config.patience, partial.result / "logs", checkpoint)
+            dev = DevSet(tokens["dev"], data.labels, data.dev.words())
+            best_epoch = finetune(model, tokenizer, tokens["train"], dev, plan)
             save(model, tokenizer, partial.result)
             metrics = evaluate(partial.result, tokenizer, data, tokens)
-            write_record(partial.result, setup, metrics, best_epoch, time.perf_counter() - begun)
-            partial.publish(output)
+            write_record(partial.result, setup, metrics, best_epoch, time.perf_counter() - job.begun)
+            partial.publish(job.output)
         except KeyboardInterrupt:
-            note(f"interrupted; repeat the command with --resume to go on from {partial.path}")
+            note(_interrupted(partial))
             raise
     for name, scores in metrics.items():
-        say(f"{config.output}: {name} accuracy {scores.accuracy:.4f}, macro-F1 {scores.macro_f1:.4f}")
+        say(f"{config.output}: {name} {figures(scores)}")
 
 
-def _require_output(output: Path, partial: Partial, config: TrainConfig) -> None:
-    require_absent(output, overwrite=config.overwrite)
-    if output.exists() and not output.is_dir():
-        raise UserError(f"{output} is a file; choose another --output")
-    partial.require_consent(resume=config.resume, overwrite=config.overwrite)
+def _interrupted(partial: Partial) -> str:
+    if partial.last_whole() is None:
+        return "interrupted before an epoch was saved: there is nothing to go on from; start over with --overwrite"
+    return f"interrupted; repeat the command with --resume to go on from the last whole epoch in {partial.path}"
 
 
 def _has_fast_bf16() -> bool:
@@ -101,6 +80,8 @@ def _setup(config: TrainConfig, data: Data, base_model: str, options: dict[str, 
         for name, split in data.splits().items()
     }
     return Setup(
+        task=data.task,
+        text_pairs=data.train.text_pairs,
         labels=data.labels,
         max_length=config.max_length,
         truncation_side=config.truncation_side,
@@ -115,13 +96,23 @@ def _weight_bytes(model: "PreTrainedModel") -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in model.parameters())
 
 
-def _text_bytes(data: Data) -> int:
-    return sum(len(text.encode()) for split in data.held_out().values() for text in split.texts)
+def _prediction_bytes(data: Data) -> int:
+    """Bytes of the rows of dev and test as JSON, with some 20 digits a logit."""
+    rows = sum(len(json.dumps(each).encode()) for split in data.held_out().values() for each in split.inputs)
+    return rows + 20 * len(data.labels) * sum(len(data.targets[name]) for name in data.held_out())
 
 
-def _tokens(tokenizer: "PreTrainedTokenizerBase", data: Data, max_length: int) -> dict[str, TokenDataset]:
-    ids = {label: index for index, label in enumerate(data.labels)}
+def _loss(config: TrainConfig, data: Data) -> Loss:
+    balanced = config.class_weights == "balanced"
+    weights = balanced_weights(data.targets["train"], len(data.labels)) if balanced else None
+    return make_loss(data.task, weights, config.label_smoothing)
+
+
+def _tokens(
+    model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", data: Data, max_length: int
+) -> dict[str, TokenDataset]:
+    type_ids = data.train.text_pairs and reads_type_ids(model)
     return {
-        name: TokenDataset(tokenizer, split.texts, [ids[label] for label in split.labels], max_length)
+        name: TokenDataset(tokenizer, split, data.targets[name], max_length, type_ids=type_ids)
         for name, split in data.splits().items()
     }

@@ -6,10 +6,11 @@ Needs the standard library to read; numpy to encode targets; scikit-learn, scipy
 from bertwire_client.labelled.kinds import Columns, Labelled, Task
 from bertwire_client.labelled.names import OUTSIDE, label_name, label_order
 from bertwire_client.labelled.reading import collect, read_labelled
-from bertwire_client.labelled.scoring import decisions, outside_row, score
+from bertwire_client.labelled.scoring import MAIN_METRIC, decisions, outside_row, score
 from bertwire_client.labelled.targets import encode_targets
 
 __all__ = [
+    "MAIN_METRIC",
     "OUTSIDE",
     "Columns",
     "Labelled",

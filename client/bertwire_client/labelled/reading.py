@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from bertwire_client.errors import UserError
+from bertwire_client.errors import UserError, first_line
 from bertwire_client.labelled.cells import Fault, read_input, read_target
 from bertwire_client.labelled.detect import Survey
 from bertwire_client.labelled.kinds import Columns, Labelled, Task
@@ -100,7 +100,7 @@ def _one_line(path: Path, reader: TableReader) -> Iterator[Batch]:
     try:
         yield from reader.batches(_BATCH_ROWS)
     except ValueError as error:  # pyarrow's errors on damaged data and bytes that are not UTF-8
-        raise UserError(f"{path} cannot be read: {str(error).strip() or type(error).__name__}") from error
+        raise UserError(f"{path} cannot be read: {first_line(error)}") from error
 
 
 def _require_columns(shown: str, present: list[str], columns: Columns) -> None:

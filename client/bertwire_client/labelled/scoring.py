@@ -12,6 +12,14 @@ if TYPE_CHECKING:
 # Entity F1 and the two of regression come from other libraries than the rest; all are imported where they are used.
 DEFAULT_THRESHOLD = 0.5
 
+# The first figure of each task, which chooses between models.
+MAIN_METRIC: dict[Task, str] = {
+    "single_label": "macro_f1",
+    "multi_label": "micro_f1",
+    "token_classification": "f1",
+    "regression": "pearson",
+}
+
 
 def outside_row(labels: list[str]) -> "NDArray[Any]":
     """Logits, float32 [labels], that decide `O`: they stand for a word that was cut off and has none of its own."""

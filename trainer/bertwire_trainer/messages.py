@@ -1,0 +1,38 @@
+"""What the command says beside its bars."""
+
+from bertwire_client.console import err, out
+
+# What people call the figures.
+_NAMES = {
+    "accuracy": "accuracy",
+    "macro_f1": "macro-F1",
+    "micro_f1": "micro-F1",
+    "subset_accuracy": "subset accuracy",
+    "f1": "entity F1",
+    "precision": "precision",
+    "recall": "recall",
+    "pearson": "Pearson",
+    "spearman": "Spearman",
+    "mae": "mean absolute error",
+    "loss": "loss",
+}
+
+
+def say(text: str) -> None:
+    """Prints a result as it is: not wrapped, and without taking brackets in label names for markup."""
+    out.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def note(text: str) -> None:
+    """Prints a remark on the way to the result, as it is."""
+    err.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def metric_name(metric: str) -> str:
+    """What people call a figure."""
+    return _NAMES[metric]
+
+
+def figures(metrics: dict[str, float]) -> str:
+    """Figures in one line."""
+    return ", ".join(f"{metric_name(metric)} {value:.4f}" for metric, value in metrics.items())

@@ -1,0 +1,68 @@
+"""Everything that can be checked before PyTorch is loaded, which takes seconds."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from bertwire_client.errors import UserError
+from bertwire_client.files import partial_path, require_absent
+from bertwire_trainer.base import Base, find_base
+from bertwire_trainer.config import TrainConfig, require_task_options
+from bertwire_trainer.data import Data, load_data
+from bertwire_trainer.messages import note
+from bertwire_trainer.overlaps import overlaps
+from bertwire_trainer.partial import Partial
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A run that may begin.
+
+    Attributes:
+        config: the settings.
+        output: the checkpoint folder to write, absolute.
+        partial: the folder of the run until then.
+        base: the checkpoint to start from.
+        data: the labelled rows.
+        begun: when the command began, by `time.perf_counter`.
+    """
+
+    config: TrainConfig
+    output: Path
+    partial: Partial
+    base: Base
+    data: Data
+    begun: float
+
+
+def prepare(config: TrainConfig) -> Job:
+    """Checks the settings against the disk and reads the rows; says what they look like and what is odd about them.
+
+    Raises:
+        UserError: the input, the base checkpoint or the output does not allow the run.
+    """
+    begun = time.perf_counter()
+    if config.task is not None:
+        require_task_options(config, config.task)
+    output = _output(config)
+    partial = Partial(partial_path(output))
+    partial.require_consent(resume=config.resume, overwrite=config.overwrite)
+    base = find_base(config.model)
+    data = load_data(config)
+    require_task_options(config, data.task)
+    for warning in overlaps(data):
+        note(f"warning: {warning}")
+    return Job(config, output, partial, base, data, begun)
+
+
+def _output(config: TrainConfig) -> Path:
+    try:
+        output = config.output.expanduser().absolute()
+    except RuntimeError as error:  # ~name, where there is no such user
+        raise UserError(f"--output {config.output}: there is no such home folder") from error
+    if (here := Path.cwd()) == output.resolve() or output.resolve() in here.parents:
+        raise UserError(f"--output {config.output} holds the folder you are in; choose a folder of its own")
+    require_absent(output, overwrite=config.overwrite)
+    if output.exists() and not output.is_dir():
+        raise UserError(f"{output} is a file; choose another --output")
+    return output
