@@ -3,6 +3,7 @@
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
@@ -12,6 +13,9 @@ from bertwire_client.options import Config, argument, command
 from bertwire_export.bundle import open_bundle
 from bertwire_export.config import ExportConfig
 from bertwire_export.tables import manifest_table, outcome_table
+
+if TYPE_CHECKING:
+    from bertwire_export.pipeline import Outcome
 
 
 class InspectConfig(Config):
@@ -24,25 +28,37 @@ class InspectConfig(Config):
 
 
 def run_export(config: ExportConfig) -> None:
-    """Convert a checkpoint to ONNX, prove every variant on labelled texts, and seal a bundle.
+    """Convert a checkpoint to ONNX, prove every candidate on labelled rows, and seal a bundle of the best.
 
-    A variant that breaks a limit is left out, the reason is printed and the exit status is 1. Where no variant keeps
-    its limits, no bundle is written.
+    Of each precision the fastest graph that keeps its limits is published, for each provider of this machine. Where
+    none of a precision keeps them, the reasons are printed and the exit status is 1; where none of any does, no bundle
+    is written.
     """
     with err.status("Loading PyTorch"):
         from bertwire_export.pipeline import run
 
     outcome = run(config)
     out.print(outcome_table(outcome))
-    failed = [candidate for candidate in outcome.candidates if candidate.faults]
-    if len(failed) < len(outcome.candidates):
-        out.print(f"bundle: {config.output}", markup=False, highlight=False)
-    if failed:
-        reasons = "; ".join(f"{each.precision} is not published: {', '.join(each.faults)}" for each in failed)
+    if outcome.unpacked is not None:
+        err.print(f"every graph computes padding: {outcome.unpacked}", markup=False, highlight=False, soft_wrap=True)
+    if outcome.manifest is not None:
+        out.print(f"bundle: {config.output}\nreport: {config.report}", markup=False, highlight=False, soft_wrap=True)
+    if reasons := _unpublished(outcome):
         raise UserError(
-            f"{reasons}; proven on {outcome.texts} texts: try more with --dev, train better, or set the limits "
-            "that you can accept (--fp32-..., --int8-...)"
+            f"{'; '.join(reasons)}; proven on {outcome.texts} texts: try more with --dev, train better, set the limits "
+            "that you can accept (--fp32-..., --int8-...), or publish all the same with --force"
         )
+
+
+def _unpublished(outcome: "Outcome") -> list[str]:
+    """Why a precision was not published, by its fastest candidate; nothing where every one was."""
+    published = {each.precision for each in outcome.manifest.variants} if outcome.manifest else set()
+    found = {}
+    for each in sorted(outcome.proven, key=lambda each: each.proofs[0].speed.ms_per_text):
+        if each.built.precision not in published:
+            reasons = ", ".join(dict.fromkeys(fault for proof in each.proofs for fault in proof.faults))
+            found.setdefault(each.built.precision, f"{each.built.precision} is not published: {reasons}")
+    return list(found.values())
 
 
 def run_inspect(config: InspectConfig) -> None:
