@@ -365,9 +365,10 @@ def test_percentiles_are_within_a_percent() -> None:
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"summary": Path("in.csv")}, "would overwrite the input or the output"),
-        ({"summary": Path("out.csv")}, "would overwrite the input or the output"),
-        ({"output": Path("in.csv")}, "is the input"),
+        ({"summary": Path("in.csv")}, "in.csv is also in.csv, which it would replace"),
+        ({"summary": Path("out.csv")}, "out.csv is also out.csv, which it would replace"),
+        ({"output": Path("x/../in.csv")}, "is also in.csv"),
+        ({"output": Path("~nobody-of-that-name/out.csv")}, "there is no user 'nobody-of-that-name'"),
         ({"address": ""}, "--address"),
         ({"timeout": 1e300}, "--timeout"),
     ],

@@ -1,10 +1,11 @@
 """What `bertwire score` can be told."""
 
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
+from bertwire_client.files import output_path, require_apart
 from bertwire_client.options import Config, argument
 from bertwire_client.tables import table_format
 
@@ -13,12 +14,16 @@ class ScoreConfig(Config):
     """Settings of one scoring job; each becomes an option of the command."""
 
     input: Path = argument("File with a text in each row: CSV, TSV, JSONL or Parquet.")
-    output: Path = Field(description="File to write, in the input's format; it appears whole or not at all.")
+    output: Annotated[Path, AfterValidator(output_path)] = Field(
+        description="File to write, in the input's format; it appears whole or not at all."
+    )
     text_column: str = Field("text", description="Column with the text.")
     prefix: str = Field("predicted_", description="What the names of the added columns begin with.")
     all_scores: bool = Field(False, description="Add the column scores: every label's score, as a JSON object.")
     overwrite: bool = Field(False, description="Replace the output, and the summary, if they exist.")
-    summary: Path | None = Field(None, description="JSON file for the summary, for programs.")
+    summary: Annotated[Path, AfterValidator(output_path)] | None = Field(
+        None, description="JSON file for the summary, for programs."
+    )
 
     address: str = Field("localhost:8500", min_length=1, description="The server's host:port.")
     model: str = Field("", description="Model to ask; default: the one that the server has.")
@@ -35,8 +40,7 @@ class ScoreConfig(Config):
 
     @model_validator(mode="after")
     def _files_apart(self) -> Self:
-        if self.input.absolute() == self.output.absolute():
-            raise ValueError(f"the output {self.output} is the input; choose another file")
-        if self.summary and self.summary.absolute() in (self.input.absolute(), self.output.absolute()):
-            raise ValueError(f"--summary {self.summary} would overwrite the input or the output; choose another file")
+        require_apart(self.output, self.input)
+        if self.summary is not None:
+            require_apart(self.summary, self.input, self.output)
         return self
