@@ -8,13 +8,12 @@ import csv
 import json
 import re
 import shutil
-import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bertwire_client.cli import readable
+from bertwire_client.cli import interrupt_on_signals, readable
 from bertwire_client.console import err, out
 from bertwire_client.errors import UserError
 from bertwire_client.files import partial_path
@@ -34,8 +33,7 @@ def main() -> None:
         "--short", action="store_true", help="train on a tenth of the texts, to see that all parts work"
     )
     short = parser.parse_args().short
-    # SIGTERM ends the demo as Ctrl-C does: through every `finally`.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    interrupt_on_signals()
     with readable("demo"):
         _demo(Path("build/demo-short" if short else "build/demo"), short)
 
