@@ -1,5 +1,6 @@
 """Outputs are whole or absent; options come from a configuration; progress stays off standard output."""
 
+import io
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -246,14 +247,37 @@ def test_faults_are_named_as_they_are_typed() -> None:
         validated(Settings, {"source": 1, "as_json": "perhaps", "unknown": 1})
 
 
-def test_progress_leaves_standard_output_alone(capsys: pytest.CaptureFixture[str]) -> None:
-    """Where standard error is no terminal, the bar is one line at the end."""
-    with progress("reading", 10) as bar:
-        bar(5, "half")
-        bar(10, "done")
+class Terminal(io.StringIO):
+    """A file that calls itself a terminal."""
+
+    def isatty(self) -> bool:
+        """Says so."""
+        return True
+
+
+def test_progress_is_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The bar goes to standard error and leaves standard output alone."""
+    monkeypatch.setattr("sys.stderr", terminal := Terminal())
+    monkeypatch.setenv("TERM", "xterm")
+    assert list(tracked("ab", "letters", 2)) == ["a", "b"]
+    assert "━" in terminal.getvalue()
+    assert capsys.readouterr().out == ""
+
+
+def test_progress_in_a_file_is_lines(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A line with every tenth, none within two seconds of another, one at least every half minute, one at the end."""
+    now = 0.0
+    monkeypatch.setattr("bertwire_client.console.monotonic", lambda: now)
+    with progress("reading", 1000) as bar:
+        for completed, now in [(90, 5), (100, 6), (300, 7), (301, 8), (302, 37), (303, 38.1), (1000, 39)]:
+            bar(completed, "note")
     assert list(tracked("ab", "letters", 2)) == ["a", "b"]
     shown = capsys.readouterr()
     assert shown.out == ""
-    assert "reading" in shown.err
-    assert "done" in shown.err
-    assert "half" not in shown.err
+    assert shown.err.splitlines() == [
+        "reading  10% 0:00:06 note",
+        "reading  30% 0:00:08 note",
+        "reading  30% 0:00:38 note",
+        "reading 100% 0:00:39 note",
+        "letters 100% 0:00:00",
+    ]
