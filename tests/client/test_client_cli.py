@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bertwire_client.cli import COMMANDS, main
-from bertwire_client.errors import UserError
+from bertwire_client.errors import UserError, first_line
 from bertwire_client.faults import report
 
 if TYPE_CHECKING:
@@ -54,6 +54,16 @@ def test_score_loads_no_other_part() -> None:
     result = bertwire("score", "--help", before=blocked)
     assert (result.returncode, result.stderr) == (0, "")
     assert "--text-column" in result.stdout
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_names_every_option_in_full(command: str) -> None:
+    """On a terminal of 80 columns nothing is cut, and no type is Python's own."""
+    text = bertwire(command, "--help").stdout
+    assert len(text.splitlines()) > 5
+    assert "…" not in text
+    assert "typing." not in text
+    assert max(map(len, text.splitlines())) <= 80
 
 
 def test_version() -> None:
@@ -231,6 +241,12 @@ def test_errors_become_lines(error: Exception, line: str, status: int, capsys: p
     """Every kind of error is one line with its exit status."""
     assert report(error, "score", "'.[cli]'") == status
     assert capsys.readouterr().err == line + "\n"
+
+
+@pytest.mark.parametrize(("message", "line"), [("", "ValueError"), ("\n \n", "ValueError"), ("\n a\nb", "a")])
+def test_first_line_of_any_message(message: str, line: str) -> None:
+    """An error without a message is named by its kind."""
+    assert first_line(ValueError(message)) == line
 
 
 def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

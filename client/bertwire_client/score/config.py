@@ -1,9 +1,9 @@
 """What `bertwire score` can be told."""
 
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from bertwire_client.files import output_path, require_apart
 from bertwire_client.options import Config, argument
@@ -14,16 +14,12 @@ class ScoreConfig(Config):
     """Settings of one scoring job; each becomes an option of the command."""
 
     input: Path = argument("File with a text in each row: CSV, TSV, JSONL or Parquet.")
-    output: Annotated[Path, AfterValidator(output_path)] = Field(
-        description="File to write, in the input's format; it appears whole or not at all."
-    )
+    output: Path = Field(description="File to write, in the input's format; it appears whole or not at all.")
     text_column: str = Field("text", description="Column with the text.")
     prefix: str = Field("predicted_", description="What the names of the added columns begin with.")
     all_scores: bool = Field(False, description="Add the column scores: every label's score, as a JSON object.")
     overwrite: bool = Field(False, description="Replace the output, and the summary, if they exist.")
-    summary: Annotated[Path, AfterValidator(output_path)] | None = Field(
-        None, description="JSON file for the summary, for programs."
-    )
+    summary: Path | None = Field(None, description="JSON file for the summary, for programs.")
 
     address: str = Field("localhost:8500", min_length=1, description="The server's host:port.")
     model: str = Field("", description="Model to ask; default: the one that the server has.")
@@ -31,6 +27,11 @@ class ScoreConfig(Config):
     concurrency: int = Field(8, ge=1, description="Calls in flight at once.")
     timeout: float = Field(60, gt=0, le=86_400, description="Seconds that one call may take.")
     max_outage: float = Field(60, ge=0, description="Seconds to wait for a server that takes no call: gone, warming up or overloaded.")
+
+    @field_validator("output", "summary")
+    @classmethod
+    def _places(cls, path: Path | None) -> Path | None:
+        return None if path is None else output_path(path)
 
     @model_validator(mode="after")
     def _same_format(self) -> Self:
