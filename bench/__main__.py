@@ -101,7 +101,8 @@ def _child(core: list[str], command: list[object]) -> Figures:
         [*core, sys.executable, "-m", *map(str, command)], capture_output=True, text=True, check=False
     )
     if done.returncode:
-        raise UserError(f"{command[0]} failed: {done.stderr.strip().splitlines()[-1]}")
+        reason = done.stderr.strip().rpartition("\n")[2] or f"exit status {done.returncode}"
+        raise UserError(f"{command[0]} failed: {reason}")
     figures: Figures = json.loads(done.stdout)
     return figures
 

@@ -5,15 +5,14 @@ import os
 import platform
 import subprocess
 from datetime import UTC, datetime
-
-from bertwire_export.measure import cpu_name
+from pathlib import Path
 
 
 def machine() -> dict[str, object]:
     """Processor, cores, system, versions, commit and time."""
     packages = ("bertwire", "onnxruntime", "tokenizers", "grpcio", "numpy")
     return {
-        "cpu": cpu_name(),
+        "cpu": _cpu(),
         "cores": os.cpu_count(),
         "system": platform.platform(),
         "versions": {"python": platform.python_version()}
@@ -21,6 +20,12 @@ def machine() -> dict[str, object]:
         "commit": _git("rev-parse", "HEAD") + ("-changed" if _git("status", "--porcelain") else ""),
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def _cpu() -> str:
+    # bertwire_export has the same, and loads PyTorch with it.
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
 
 
 def _git(*arguments: str) -> str:

@@ -8,18 +8,16 @@ import csv
 import json
 import re
 import shutil
-import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bertwire_client.cli import readable
+from bertwire_client.cli import interrupt_on_signals, readable
 from bertwire_client.console import err, out
 from bertwire_client.errors import UserError
-from bertwire_client.files import partial_path
 from demo import vader
-from demo.steps import bertwire, content_hash, keep, made_from, process, run
+from demo.steps import bertwire, code_hash, content_hash, keep, made_from, process, run, started_from
 
 # One epoch at a high rate: most of what this encoder can reach, in the time of a short walk on two cores.
 RECIPE = ("--epochs", "1", "--learning-rate", "3e-4", "--batch-size", "64", "--max-length", "64")
@@ -34,8 +32,7 @@ def main() -> None:
         "--short", action="store_true", help="train on a tenth of the texts, to see that all parts work"
     )
     short = parser.parse_args().short
-    # SIGTERM ends the demo as Ctrl-C does: through every `finally`.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    interrupt_on_signals()
     with readable("demo"):
         _demo(Path("build/demo-short" if short else "build/demo"), short)
 
@@ -57,26 +54,22 @@ def _demo(work: Path, short: bool) -> None:
 
 
 def _train(output: Path, splits: dict[str, Path]) -> Path:
-    inputs = {name: content_hash(path) for name, path in splits.items()} | {"recipe": " ".join(RECIPE)}
+    inputs = {name: content_hash(path) for name, path in splits.items()}
+    inputs |= {"recipe": " ".join(RECIPE), "code": code_hash("bertwire_trainer")}
     if made_from(output, inputs):
         err.print(f"{output} is whole and made from these texts: used again")
         return output
     files = [part for name, path in splits.items() for part in (f"--{name}", path)]
-    arguments = ("train", *files, "--output", output, *RECIPE)
     shutil.rmtree(output, ignore_errors=True)
-    if partial_path(output).exists():
-        try:
-            run(*arguments, "--resume")
-        except UserError:
-            run(*arguments, "--overwrite")
-    else:
-        run(*arguments)
+    # Only a run of the same texts, recipe and code can go on; one that fails to, for want of disk, is not thrown away.
+    how = "--resume" if started_from(output, inputs) else "--overwrite"
+    run("train", *files, "--output", output, *RECIPE, how)
     keep(output, inputs)
     return output
 
 
 def _export(output: Path, checkpoint: Path, short: bool) -> Path:
-    inputs = {"checkpoint": content_hash(checkpoint), "short": str(short)}
+    inputs = {"checkpoint": content_hash(checkpoint), "short": str(short), "code": code_hash("bertwire_export")}
     if made_from(output, inputs):
         err.print(f"{output} is whole and made from this checkpoint: used again")
         return output

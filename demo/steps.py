@@ -1,6 +1,7 @@
 """Steps whose result is kept, and used again only where it is whole and made from the same inputs."""
 
 import hashlib
+import importlib.util
 import json
 import subprocess
 import sys
@@ -61,10 +62,28 @@ def keep(output: Path, inputs: dict[str, str]) -> None:
         partial.write_text(json.dumps({"inputs": inputs, "sha256": content_hash(output)}))
 
 
-def content_hash(path: Path) -> str:
-    """SHA-256 over a file, or over the names and contents of all files in a folder."""
+def started_from(output: Path, inputs: dict[str, str]) -> bool:
+    """Whether the last start of a step that may be interrupted had these inputs; notes that it starts with them now."""
+    note = output.with_name(f"{output.name}.started-from.json")
+    content = json.dumps(inputs)
+    same = note.is_file() and note.read_text() == content
+    with whole_file(note) as partial:
+        partial.write_text(content)
+    return same
+
+
+def code_hash(package: str) -> str:
+    """SHA-256 over the sources of a package, so that what older code made is made again."""
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:
+        raise UserError(f"{package} is not installed; run make install")
+    return content_hash(Path(spec.origin).parent, "*.py")
+
+
+def content_hash(path: Path, pattern: str = "*") -> str:
+    """SHA-256 over a file, or over the names and contents of all files in a folder that match `pattern`."""
     digest = hashlib.sha256()
-    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+    for file in sorted(path.rglob(pattern)) if path.is_dir() else [path]:
         if file.is_file():
             with file.open("rb") as opened:
                 part = hashlib.file_digest(opened, "sha256").hexdigest()

@@ -7,8 +7,8 @@
 `AsyncClient` is the same for asyncio.
 """
 
-from bertwire_client.aio import AsyncClient
-from bertwire_client.client import Client
+from typing import TYPE_CHECKING, Any
+
 from bertwire_client.errors import (
     DeadlineExceededError,
     InvalidArgumentError,
@@ -19,6 +19,10 @@ from bertwire_client.errors import (
     UserError,
 )
 from bertwire_client.replies import LabelScore, Reply, Result, Timing
+
+if TYPE_CHECKING:
+    from bertwire_client.aio import AsyncClient
+    from bertwire_client.client import Client
 
 __all__ = [
     "AsyncClient",
@@ -35,3 +39,16 @@ __all__ = [
     "UnavailableError",
     "UserError",
 ]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - a module's attributes
+    # Every part imports something of this package, and most of them need no gRPC.
+    if name == "Client":
+        from bertwire_client.client import Client
+
+        return Client
+    if name == "AsyncClient":
+        from bertwire_client.aio import AsyncClient
+
+        return AsyncClient
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

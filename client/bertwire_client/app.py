@@ -18,6 +18,8 @@ def build_app(name: str) -> typer.Typer:
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
+        # The tables of rich cut the names of options on a terminal of 80 columns.
+        rich_markup_mode=None,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     for each, command in COMMANDS.items():

@@ -20,17 +20,13 @@ class Command:
     summary: str
 
 
-CLI = "'bertwire[cli]'"
+CLI = "'.[cli]'"
 
 COMMANDS = {
-    "train": Command("bertwire_trainer.cli", "'bertwire[train]'", "Fine-tune a BERT-family encoder on labelled texts."),
-    "export": Command(
-        "bertwire_export.cli", "'bertwire[export]'", "Convert a checkpoint to ONNX, prove it and seal a bundle."
-    ),
+    "train": Command("bertwire_trainer.cli", "'.[train]'", "Fine-tune a BERT-family encoder on labelled texts."),
+    "export": Command("bertwire_export.cli", "'.[export]'", "Convert a checkpoint to ONNX, prove it and seal a bundle."),
     "inspect": Command("bertwire_export.cli", CLI, "Verify a bundle and print what it holds."),
-    "serve": Command(
-        "bertwire_server.cli", "'bertwire[serve,cpu]' or 'bertwire[serve,gpu]'", "Serve a bundle over gRPC."
-    ),
+    "serve": Command("bertwire_server.cli", "'.[serve,cpu]' or '.[serve,gpu]'", "Serve a bundle over gRPC."),
     "score": Command("bertwire_client.score.cli", CLI, "Score every row of a file against a server."),
 }
 
@@ -38,9 +34,7 @@ COMMANDS = {
 def main() -> None:
     """Runs the command line and exits."""
     name = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
-    # The server winds down by its own handlers; everything else stops as for Ctrl-C.
-    if name != "serve":
-        signal.signal(signal.SIGTERM, _interrupt)
+    interrupt_on_signals()
     # gRPC tells of every server that goes away, in its own words and between ours.
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     # ONNX Runtime would write a device id into the home folder and report how it is used.
@@ -64,10 +58,23 @@ def readable(name: str) -> Iterator[None]:
         sys.exit(report(error, name, COMMANDS[name].install if name in COMMANDS else CLI))
 
 
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    # asyncio has its own way with Ctrl-C while it runs; without one Ctrl-C may be ignored, as for `bertwire ... &`.
-    handler = signal.getsignal(signal.SIGINT)
-    if callable(handler):
-        handler(number, frame)
-    else:
-        raise KeyboardInterrupt
+def interrupt_on_signals() -> None:
+    """Lets Ctrl-C and SIGTERM raise KeyboardInterrupt, once.
+
+    A second one, which a parent process or an impatient finger sends while the first winds down, changes nothing; a
+    third ends the process as if there were no handler. Where Ctrl-C is ignored, as for `bertwire ... &`, it stays so.
+    """
+    count = 0
+
+    def handle(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - Python passes it
+        nonlocal count
+        count += 1
+        if count == 1:
+            raise KeyboardInterrupt
+        if count > 2:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+
+    signal.signal(signal.SIGTERM, handle)
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, handle)

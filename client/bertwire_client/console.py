@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
+from time import monotonic
 from typing import Protocol, TypeVar
 
 from rich.console import Console
@@ -14,6 +16,10 @@ out = Console()
 err = Console(stderr=True)
 
 
+# In a log file a line comes with every tenth of the work, not more often than this, and not more seldom than that.
+_LEAST_SECONDS, _MOST_SECONDS = 2.0, 30.0
+
+
 class Bar(Protocol):
     """A progress bar's handle."""
 
@@ -24,7 +30,14 @@ class Bar(Protocol):
 
 @contextmanager
 def progress(label: str, total: float) -> Iterator[Bar]:
-    """Shows a bar on standard error until the block ends; where that is no terminal, one line at the end."""
+    """Shows a bar on standard error until the block ends; where that is no terminal, a line now and then."""
+    if not err.is_terminal:
+        lines = _Lines(label, total)
+        try:
+            yield lines
+        finally:
+            lines.show()
+        return
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -41,6 +54,31 @@ def progress(label: str, total: float) -> Iterator[Bar]:
             display.update(task, completed=completed, note=note)
 
         yield update
+
+
+class _Lines:
+    """Progress for a file: a line with every tenth of the work or every 30 seconds, and one at the end."""
+
+    def __init__(self, label: str, total: float) -> None:
+        self._label, self._total = label, total
+        self._started = self._shown_at = monotonic()
+        self._completed = self._shown = 0.0
+        self._note = ""
+
+    def __call__(self, completed: float, note: str = "") -> None:
+        self._completed, self._note = completed, note
+        waited = monotonic() - self._shown_at
+        tenth = completed - self._shown >= self._total / 10
+        if completed < self._total and (waited >= _MOST_SECONDS or (tenth and waited >= _LEAST_SECONDS)):
+            self.show()
+
+    def show(self) -> None:
+        """Prints the line."""
+        self._shown_at, self._shown = monotonic(), self._completed
+        share = self._completed / self._total if self._total else 1.0
+        passed = timedelta(seconds=round(self._shown_at - self._started))
+        line = f"{self._label} {share:4.0%} {passed} {self._note}"
+        err.print(line.rstrip(), markup=False, highlight=False, soft_wrap=True)
 
 
 def tracked(items: Iterable[T], label: str, total: int) -> Iterator[T]:

@@ -1,6 +1,17 @@
-"""Errors that a person is meant to read."""
+"""Errors that a person is meant to read. Every part has them, also those that never talk gRPC, so nothing is loaded."""
 
-import grpc
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import grpc
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of a library's message that says anything; the error's kind where none does."""
+    lines = (line.strip() for line in str(error).splitlines())
+    return next((line for line in lines if line), type(error).__name__)
 
 
 class UserError(Exception):
@@ -24,7 +35,7 @@ class RequestError(UserError):
         super().__init__(f"{code.name}: {message}")
         self.code, self.message = code, message
 
-    def __reduce__(self) -> tuple[type["RequestError"], tuple[grpc.StatusCode, str]]:
+    def __reduce__(self) -> tuple[type[RequestError], tuple[grpc.StatusCode, str]]:
         return type(self), (self.code, self.message)
 
 
@@ -46,17 +57,3 @@ class DeadlineExceededError(RequestError):
 
 class UnavailableError(RequestError):
     """No server answers, or it is warming up or shutting down; the client's own retries are used up."""
-
-
-_KINDS: dict[grpc.StatusCode, type[RequestError]] = {
-    grpc.StatusCode.INVALID_ARGUMENT: InvalidArgumentError,
-    grpc.StatusCode.NOT_FOUND: NotFoundError,
-    grpc.StatusCode.RESOURCE_EXHAUSTED: ResourceExhaustedError,
-    grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineExceededError,
-    grpc.StatusCode.UNAVAILABLE: UnavailableError,
-}
-
-
-def request_error(code: grpc.StatusCode, message: str | None) -> RequestError:
-    """The error for a status code: the class of that code where there is one, else `RequestError` itself."""
-    return _KINDS.get(code, RequestError)(code, message or "no reason given")

@@ -47,8 +47,9 @@ def _missing(module: str, command: str, install: str) -> str | None:
     if package.startswith("bertwire"):
         return None
     if package == "pyarrow":
-        install = "'bertwire[parquet]'"
-    return f"{f'bertwire {command}'.strip()} needs {package}: pip install {install}"
+        install = "'.[parquet]'"
+    needs = f"{f'bertwire {command}'.strip()} needs {package}"
+    return f"{needs}: pip install {install} in the folder of bertwire's source"
 
 
 def _print(line: str) -> None:

@@ -1,13 +1,37 @@
-"""Outputs that exist whole or not at all."""
+"""Outputs that exist whole or not at all, and replace nothing that they are made from."""
 
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from bertwire_client.errors import UserError
+
+
+def output_path(path: Path) -> Path:
+    """The place of an output, with `~` expanded.
+
+    Raises:
+        UserError: `path` names no file or folder of its own (`.`, `..`, `/`), or the home of nobody.
+    """
+    if path.name in ("", ".."):
+        raise UserError(f"{path} is no name for an output; give it one of its own, for example {path / 'result'}")
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        raise UserError(f"{path}: there is no user {path.parts[0][1:]!r} here; write the path out") from None
+
+
+def require_apart(output: Path, *inputs: Path) -> None:
+    """Raises `UserError` where `output` is one of `inputs` or a folder that holds one, under whatever name or link."""
+    for each in inputs:
+        for whole in (each.absolute(), each.resolve()):
+            if _same(output, whole):
+                raise UserError(f"{output} is also {each}, which it would replace; choose another output")
+            if any(_same(output, folder) for folder in whole.parents):
+                raise UserError(f"{output} holds {each}, which would be lost with it; choose another output")
 
 
 def require_absent(path: Path, *, overwrite: bool = False) -> None:
@@ -19,22 +43,23 @@ def require_absent(path: Path, *, overwrite: bool = False) -> None:
 
 
 def partial_path(path: Path) -> Path:
-    """The name under which `path` is written until it is complete."""
+    """Where training keeps what it has of the folder `path` until that is complete."""
     return path.with_name(path.name + ".partial")
 
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Gives a file to write; it becomes `path` when the block ends well and is removed when it does not.
+    """Gives an empty file to write; it becomes `path` when the block ends well and is removed when it does not.
 
     Raises:
         UserError: `path` is a folder.
     """
     if path.is_dir():
         raise UserError(f"{path} is a folder; choose another output")
-    partial = partial_path(path)
-    partial.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = _beside(path, "partial")
     try:
+        partial.touch(exist_ok=False)
         yield partial
         _flush(partial)
         partial.replace(path)
@@ -53,10 +78,9 @@ def whole_folder(path: Path) -> Iterator[Path]:
     if path.exists() and not path.is_dir():
         raise UserError(f"{path} is not a folder; choose another output")
     path.parent.mkdir(parents=True, exist_ok=True)
-    # A name of its own, so that nothing that anyone else left beside `path` is touched.
-    partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
-    partial.chmod(0o755)  # a temporary folder is made for its owner alone
+    partial = _beside(path, "partial")
     try:
+        partial.mkdir()
         yield partial
         publish_folder(partial, path)
     finally:
@@ -68,7 +92,7 @@ def publish_folder(partial: Path, path: Path) -> None:
     for inner in (*partial.rglob("*"), partial):
         if not inner.is_symlink():
             _flush(inner)
-    if path.exists():
+    if _is_there(path):
         _swap(partial, path)
     else:
         partial.rename(path)
@@ -77,14 +101,34 @@ def publish_folder(partial: Path, path: Path) -> None:
 
 def _swap(partial: Path, path: Path) -> None:
     # A folder cannot replace a full one in one step: the old one steps aside first, so that no half of it is left.
-    old = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".old", dir=path.parent))
-    path.rename(old)
+    old = _beside(path, "old")
     try:
+        path.rename(old)
         partial.rename(path)
-    except OSError:
-        old.rename(path)
-        raise
-    shutil.rmtree(old)
+    finally:
+        # Whatever ended the block, Ctrl-C between two steps included, `path` holds the old folder or the new one.
+        if not _is_there(path):
+            old.rename(path)
+        elif old.is_symlink():
+            old.unlink()
+        elif old.exists():
+            shutil.rmtree(old)
+
+
+def _beside(path: Path, ending: str) -> Path:
+    # A name of its own, so that nothing that anyone else left beside `path` is touched. Made by mkdir or touch and not
+    # by tempfile, whose results are closed to all but the owner, whatever the umask.
+    return path.with_name(f".{path.name[:40]}.{secrets.token_hex(8)}.{ending}")
+
+
+def _is_there(path: Path) -> bool:
+    return path.exists() or path.is_symlink()
+
+
+def _same(path: Path, other: Path) -> bool:
+    if path.exists() and other.exists():
+        return path.samefile(other)
+    return path.resolve() == other
 
 
 def _flush(path: Path) -> None:

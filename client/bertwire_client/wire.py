@@ -7,11 +7,26 @@ import grpc
 
 from bertwire.v1.classifier_pb2 import ClassifyRequest, ClassifyResponse
 from bertwire.v1.classifier_pb2 import Result as ResultMessage
-from bertwire_client.errors import RequestError, request_error
+from bertwire_client.errors import (
+    DeadlineExceededError,
+    InvalidArgumentError,
+    NotFoundError,
+    RequestError,
+    ResourceExhaustedError,
+    UnavailableError,
+)
 from bertwire_client.replies import LabelScore, Reply, Result, Timing
 
 DEFAULT_TIMEOUT = 10.0
 DEFAULT_ATTEMPTS = 4
+
+_KINDS: dict[grpc.StatusCode, type[RequestError]] = {
+    grpc.StatusCode.INVALID_ARGUMENT: InvalidArgumentError,
+    grpc.StatusCode.NOT_FOUND: NotFoundError,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: ResourceExhaustedError,
+    grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineExceededError,
+    grpc.StatusCode.UNAVAILABLE: UnavailableError,
+}
 
 # A call of many long texts is larger than gRPC's default of 4 MiB.
 _MESSAGE_BYTES = 64 << 20
@@ -66,7 +81,7 @@ def parse_reply(response: ClassifyResponse, texts: int) -> Reply:
     """Turns a response to `texts` texts into a reply; raises `RequestError` (INTERNAL) where it has not one a text."""
     if len(response.results) != texts or not all(result.labels for result in response.results):
         reason = f"the server gave {len(response.results)} results for {texts} texts, or one without a label"
-        raise request_error(grpc.StatusCode.INTERNAL, reason)
+        raise RequestError(grpc.StatusCode.INTERNAL, reason)
     return Reply(response.model, response.model_version, tuple(map(_result, response.results)))
 
 
@@ -84,4 +99,5 @@ def _result(message: ResultMessage) -> Result:
 def parse_error(error: grpc.RpcError) -> RequestError:
     """Turns what gRPC raised from a call into the error of its status code."""
     assert isinstance(error, (grpc.Call, grpc.aio.AioRpcError))  # noqa: S101 - gRPC raises nothing else from a call
-    return request_error(error.code(), error.details())
+    code = error.code()
+    return _KINDS.get(code, RequestError)(code, error.details() or "no reason given")

@@ -4,8 +4,9 @@ import asyncio
 import logging
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from typing import Any
 
 import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -34,7 +35,7 @@ _MAX_PENDING = 1 << 20
 
 
 async def serve(config: ServerConfig, announce: Callable[[str], None]) -> None:
-    """Serves one bundle until SIGTERM or SIGINT, then answers what it has accepted and returns.
+    """Serves one bundle until SIGTERM or SIGINT, then answers what it has accepted and returns; at once on a second.
 
     Args:
         config: the settings.
@@ -43,8 +44,8 @@ async def serve(config: ServerConfig, announce: Callable[[str], None]) -> None:
     Raises:
         UserError: the bundle, the provider or the port cannot be used.
     """
-    stop = _stop_signal()
-    bundle = open_bundle(config.bundle)
+    stop, hurry = _stop_signals()
+    bundle = await asyncio.to_thread(open_bundle, config.bundle)
     edge, classifier, watch = (
         Edge(),
         Classifier(RequestLimits(config.max_texts, config.max_text_chars, config.max_call_chars)),
@@ -62,21 +63,47 @@ async def serve(config: ServerConfig, announce: Callable[[str], None]) -> None:
             classifier.use(model)
             await _set_health(watch, health_pb2.HealthCheckResponse.SERVING)
             announce(_ready_line(model, config.host, port))
-            await stop.wait()
+            await _first(stop.wait(), _watch_over(model, watch))
             _log.info("told to stop: draining %d calls in flight", edge.in_flight)
-            await _drain(server, edge, watch, config.drain_seconds)
+            await _first(_drain(server, edge, watch, config.drain_seconds), hurry.wait())
+            if hurry.is_set():
+                _log.warning("told to stop again: giving up on %d calls", edge.in_flight)
     finally:
         await server.stop(0)
         if model is not None:
             await model.stop()
 
 
-def _stop_signal() -> asyncio.Event:
-    stop = asyncio.Event()
+def _stop_signals() -> tuple[asyncio.Event, asyncio.Event]:
+    """Set by the first and by the second SIGTERM or SIGINT."""
+    first, second = asyncio.Event(), asyncio.Event()
+
+    def note() -> None:
+        (second if first.is_set() else first).set()
+
     loop = asyncio.get_running_loop()
     for each in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(each, stop.set)
-    return stop
+        loop.add_signal_handler(each, note)
+    return first, second
+
+
+async def _first(*waits: Coroutine[Any, Any, object]) -> None:
+    """Returns when one of them has ended, and ends the others; raises what that one raised."""
+    tasks = [asyncio.create_task(each) for each in waits]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+async def _watch_over(model: Model, watch: health.aio.HealthServicer) -> None:
+    """Turns health NOT_SERVING where the model ends by itself, and waits for ever: the owner sees, and stops us."""
+    await model.ended()
+    await _set_health(watch, health_pb2.HealthCheckResponse.NOT_SERVING)
+    await asyncio.Event().wait()
 
 
 def _server(
@@ -115,7 +142,7 @@ def _bind(server: grpc.aio.Server, config: ServerConfig) -> int:
 
 
 async def _load(config: ServerConfig, bundle: Bundle, stop: asyncio.Event) -> Model | None:
-    """Loads and warms the model in a thread; None where the server was told to stop meanwhile."""
+    """Loads and warms the model in a thread, which nothing can end; None where the server was told to stop meanwhile."""
     limits = BatchLimits(
         tokens=config.max_batch_tokens,
         texts=config.max_batch_texts,
@@ -129,11 +156,7 @@ async def _load(config: ServerConfig, bundle: Bundle, stop: asyncio.Event) -> Mo
         model.warm_up()
         return model
 
-    loading = asyncio.create_task(asyncio.to_thread(load))
-    stopping = asyncio.create_task(stop.wait())
-    await asyncio.wait([loading, stopping], return_when=asyncio.FIRST_COMPLETED)
-    stopping.cancel()
-    model = await loading
+    model = await asyncio.to_thread(load)
     return None if stop.is_set() else model
 
 

@@ -1,5 +1,7 @@
 """The `bertwire.v1.Classifier` service: converts, calls the model, converts."""
 
+import asyncio
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import grpc.aio
@@ -9,6 +11,10 @@ from bertwire.v1.classifier_pb2_grpc import ClassifierServicer
 from bertwire_server.decision import best
 from bertwire_server.errors import InvalidRequest, ModelNotFound, NotReady
 from bertwire_server.model import Model, Prediction
+
+# Values of a response built in one go, some milliseconds: 1,024 texts of 77 labels at once would hold up all other calls
+# for 74 ms.
+_VALUES_A_TURN = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +59,7 @@ class Classifier(ClassifierServicer):
         texts = list(request.texts)
         self._check(texts)
         predictions = await self._model.classify(texts)
-        results = [_result(each, manifest.labels, top_k, request.logits) for each in predictions]
+        results = [result async for result in _results(predictions, manifest.labels, top_k, request.logits)]
         return ClassifyResponse(model=manifest.name, model_version=manifest.version, results=results)
 
     def _check_count(self, texts: int) -> None:
@@ -80,6 +86,20 @@ def _top_k(request: ClassifyRequest) -> int | None:
     if request.top_k < 1:
         raise InvalidRequest(f"top_k is {request.top_k}; it must be at least 1, or unset for every label")
     return request.top_k
+
+
+async def _results(
+    predictions: list[Prediction], labels: tuple[str, ...], top_k: int | None, logits: bool
+) -> AsyncIterator[Result]:
+    """The results in order; other calls get their turn in between."""
+    built = 0
+    for each in predictions:
+        result = _result(each, labels, top_k, logits)
+        yield result
+        built += len(result.labels) + len(result.logits) + 1
+        if built >= _VALUES_A_TURN:
+            built = 0
+            await asyncio.sleep(0)
 
 
 def _result(prediction: Prediction, labels: tuple[str, ...], top_k: int | None, logits: bool) -> Result:

@@ -90,6 +90,10 @@ class Model:
         """Begins to answer; call it on the event loop that will."""
         self._scheduler.start()
 
+    async def ended(self) -> None:
+        """Waits until no text is answered any more, for whatever reason."""
+        await self._scheduler.ended.wait()
+
     async def stop(self) -> None:
         """Ends after the batch under way."""
         await self._scheduler.stop()

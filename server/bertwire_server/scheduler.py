@@ -10,6 +10,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from time import perf_counter
 
@@ -21,6 +22,9 @@ from bertwire_server.errors import ModelFailed, NotReady, QueueFull
 from bertwire_server.tokenizer import Encoded
 
 _log = logging.getLogger(__name__)
+_STOPPED = "the server is shutting down; send the request to another one"
+# The queue is cleared of texts whose callers have gone when they are more than the others and this many.
+_GONE_KEPT = 64
 
 # Texts in, float32 [texts, labels] logits out; blocking, called in a thread of the scheduler's own.
 Run = Callable[[Sequence[Encoded]], NDArray[np.float32]]
@@ -86,6 +90,7 @@ class Totals:
 @dataclass(slots=True)
 class _Item:
     text: Encoded
+    place: int  # among the texts of its call
     future: asyncio.Future[Answer]
     arrived: float = field(default_factory=perf_counter)
     taken: bool = False
@@ -96,14 +101,18 @@ class Scheduler:
 
     Attributes:
         totals: what has been run so far.
+        ended: set when it runs no batches any more: after `stop`, or for a fault of its own, which is logged.
     """
 
     def __init__(self, run: Run, limits: BatchLimits) -> None:
         """Starts nothing yet; see `start`."""
         self.totals = Totals()
+        self.ended = asyncio.Event()
         self._run, self._limits = run, limits
         self._queue: deque[_Item] = deque()
+        self._batch: list[_Item] = []  # the last one taken
         self._waiting = 0
+        self._stopping = False
         self._changed = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, "model")
         self._worker: asyncio.Task[None] | None = None
@@ -114,6 +123,7 @@ class Scheduler:
 
     async def stop(self) -> None:
         """Ends after the batch under way; texts still waiting fail with `NotReady`."""
+        self._stopping = True
         if self._worker is not None:
             self._worker.cancel()
             await asyncio.wait([self._worker])
@@ -126,14 +136,14 @@ class Scheduler:
 
         Raises:
             QueueFull: the queue has no room for them.
-            ModelFailed: the run of a batch raised.
-            NotReady: the scheduler stopped, or was never started.
+            ModelFailed: the run of a batch raised, or gave one of the texts no finite numbers.
+            NotReady: the scheduler ended, or was never started.
         """
-        if self._worker is None or self._worker.done():
-            raise NotReady("the server is shutting down; send the request to another one")
+        if self._worker is None or self._stopping or self.ended.is_set():
+            raise NotReady(_STOPPED)
         self.require_room(len(texts))
         loop = asyncio.get_running_loop()
-        items = [_Item(text, loop.create_future()) for text in texts]
+        items = [_Item(text, place, loop.create_future()) for place, text in enumerate(texts)]
         self._queue.extend(items)
         self._waiting += len(items)
         self._changed.set()
@@ -154,16 +164,22 @@ class Scheduler:
             if not item.taken:
                 item.taken = True
                 self._waiting -= 1
+        # Behind a long run, calls that come and go would fill it without end.
+        if len(self._queue) > 2 * self._waiting + _GONE_KEPT:
+            self._queue = deque(item for item in self._queue if not item.taken)
 
     async def _work(self) -> None:
         try:
-            while True:
+            while not self._stopping:
                 await self._wait_for_batch()
                 if batch := self._take():
                     await self._run_batch(batch)
+        except Exception:
+            _log.exception("the scheduler failed; no text is answered any more")
         finally:
-            for item in self._queue:
-                _fail(item, NotReady("the server is shutting down; send the request to another one"))
+            self.ended.set()
+            for item in (*self._batch, *self._queue):
+                _fail(item, NotReady(_STOPPED))
 
     async def _wait_for_batch(self) -> None:
         """Returns when a full batch is waiting, or one whose oldest text has waited long enough."""
@@ -177,10 +193,10 @@ class Scheduler:
 
     async def _next_change(self, seconds: float | None) -> None:
         self._changed.clear()
-        try:
-            await asyncio.wait_for(self._changed.wait(), seconds)
-        except TimeoutError:
-            return
+        # Not wait_for, which before Python 3.12 can lose the cancellation that `stop` sends.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._changed.wait()
 
     def _is_full(self) -> bool:
         return self._waiting >= self._limits.texts or self._front() < self._waiting
@@ -200,7 +216,7 @@ class Scheduler:
     def _take(self) -> list[_Item]:
         """Removes the next batch from the queue, together with the texts whose callers have gone."""
         wanted = self._front()
-        batch: list[_Item] = []
+        batch = self._batch = []
         while self._queue and len(batch) < wanted:
             item = self._queue.popleft()
             if not item.taken:
@@ -218,19 +234,17 @@ class Scheduler:
         start = perf_counter()
         try:
             logits = await loop.run_in_executor(self._thread, self._run, texts)
-            rows = list(zip(batch, logits, strict=True))
-        except asyncio.CancelledError:
-            for item in batch:
-                _fail(item, NotReady("the server was stopped; send the request to another one"))
-            raise
+            rows = [(item, row, bool(np.isfinite(row).all())) for item, row in zip(batch, logits, strict=True)]
         except Exception:
             _log.exception("a batch of %d texts failed", len(batch))
             for item in batch:
                 _fail(item, ModelFailed("the model failed on this batch; the server's log has the cause"))
             return
         seconds = perf_counter() - start
-        for item, row in rows:
-            if not item.future.done():
+        for item, row, finite in rows:
+            if not finite:
+                _fail(item, ModelFailed(f"the model gives no finite numbers for texts[{item.place}]"))
+            elif not item.future.done():
                 item.future.set_result(Answer(row, start - item.arrived, seconds))
 
 

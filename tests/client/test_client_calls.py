@@ -164,5 +164,13 @@ def test_result_without_labels_is_an_internal_error(fake: FakeServer) -> None:
 def test_base_install_is_enough() -> None:
     """The client loads nothing that only the extras bring."""
     heavy = "{'typer', 'rich', 'pydantic', 'pyarrow', 'numpy', 'torch'}"
-    code = f"import bertwire_client, sys; sys.exit(str({heavy} & set(sys.modules) or ''))"
+    code = f"from bertwire_client import AsyncClient, Client; import sys; sys.exit(str({heavy} & set(sys.modules) or ''))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stderr.strip() == ""
+
+
+def test_grpc_is_loaded_for_calls_alone() -> None:
+    """The errors, the command line and the bundle contract do without; what the package has not got is an error."""
+    code = "import bertwire_client.cli, bertwire_export.bundle, sys; sys.exit('grpc' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+    with pytest.raises(ImportError, match="Klient"):
+        exec("from bertwire_client import Klient")  # noqa: S102 - mypy would find it too

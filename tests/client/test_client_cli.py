@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bertwire_client.cli import COMMANDS, main
-from bertwire_client.errors import UserError
+from bertwire_client.errors import UserError, first_line
 from bertwire_client.faults import report
 
 if TYPE_CHECKING:
@@ -56,6 +56,16 @@ def test_score_loads_no_other_part() -> None:
     assert "--text-column" in result.stdout
 
 
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_names_every_option_in_full(command: str) -> None:
+    """On a terminal of 80 columns nothing is cut, and no type is Python's own."""
+    text = bertwire(command, "--help").stdout
+    assert len(text.splitlines()) > 5
+    assert "…" not in text
+    assert "typing." not in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
 def test_version() -> None:
     """It needs no command."""
     assert bertwire("--version").stdout.split()[0] == "bertwire"
@@ -93,10 +103,18 @@ def test_user_errors_are_one_line(tmp_path: Path, nowhere: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "ignored"), [(signal.SIGINT, False), (signal.SIGTERM, False), (signal.SIGTERM, True)]
+    ("numbers", "ignored"),
+    [
+        ([signal.SIGINT], False),
+        ([signal.SIGTERM], False),
+        ([signal.SIGTERM], True),
+        ([signal.SIGINT, signal.SIGTERM], False),
+    ],
 )
-def test_interruption_leaves_nothing(number: signal.Signals, ignored: bool, tmp_path: Path, fake: FakeServer) -> None:
-    """Ctrl-C and SIGTERM exit 130 with one line and no output, SIGTERM also where Ctrl-C is ignored."""
+def test_interruption_leaves_nothing(
+    numbers: list[signal.Signals], ignored: bool, tmp_path: Path, fake: FakeServer
+) -> None:
+    """Ctrl-C, SIGTERM or both exit 130 with one line and no output, SIGTERM also where Ctrl-C is ignored."""
     reached, release = threading.Event(), threading.Event()
 
     def fail(_: object) -> None:
@@ -111,7 +129,8 @@ def test_interruption_leaves_nothing(number: signal.Signals, ignored: bool, tmp_
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         try:
             assert reached.wait(30)
-            process.send_signal(number)
+            for number in numbers:
+                process.send_signal(number)
             error = process.communicate(timeout=30)[1]
         finally:
             process.kill()
@@ -122,22 +141,70 @@ def test_interruption_leaves_nothing(number: signal.Signals, ignored: bool, tmp_
     assert [path.name for path in tmp_path.iterdir()] == ["in.csv"]
 
 
+WIND_DOWN = """
+import os, signal, sys
+from bertwire_client.cli import interrupt_on_signals, readable
+interrupt_on_signals()
+with readable("export"):
+    try:
+        os.kill(os.getpid(), signal.{first})
+        print("not interrupted")
+    finally:
+        {rest}
+        print("wound down")
+"""
+
+
+@pytest.mark.parametrize(("first", "second"), [("SIGINT", "SIGTERM"), ("SIGTERM", "SIGINT"), ("SIGINT", "SIGINT")])
+def test_second_signal_does_not_disturb_the_end(first: str, second: str) -> None:
+    """A signal that comes while the first winds down changes nothing."""
+    script = WIND_DOWN.format(first=first, rest=f"os.kill(os.getpid(), signal.{second})")
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "wound down\n", "bertwire: interrupted\n")
+
+
+def test_third_signal_ends_at_once() -> None:
+    """A process that does not wind down can be ended all the same."""
+    rest = "os.kill(os.getpid(), signal.SIGINT); os.kill(os.getpid(), signal.SIGTERM)"
+    script = WIND_DOWN.format(first="SIGINT", rest=rest)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGTERM, "", "")
+
+
+SIGNAL_AT_IMPORT = """
+import os
+class Finder:
+    def find_spec(self, name, *_):
+        if name == "pydantic":
+            os.kill(os.getpid(), {number})
+sys.meta_path.insert(0, Finder())
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("command", ["serve", "export"])
+def test_signal_while_a_command_is_imported(command: str, number: signal.Signals) -> None:
+    """It ends the process with one line, also that of the server, which has handlers of its own later."""
+    result = bertwire(command, "x", before=SIGNAL_AT_IMPORT.format(number=int(number)))
+    assert (result.returncode, result.stdout, result.stderr) == (130, "", "bertwire: interrupted\n")
+
+
 @pytest.mark.parametrize(
     ("command", "missing", "install"),
     [
-        ("score", "pydantic", "'bertwire[cli]'"),
-        ("score", "typer", "'bertwire[cli]'"),
-        ("train", "pydantic", "'bertwire[train]'"),
-        ("export", "pydantic", "'bertwire[export]'"),
-        ("inspect", "rich", "'bertwire[cli]'"),
-        ("serve", "pydantic", "'bertwire[serve,cpu]' or 'bertwire[serve,gpu]'"),
+        ("score", "pydantic", "'.[cli]'"),
+        ("score", "typer", "'.[cli]'"),
+        ("train", "pydantic", "'.[train]'"),
+        ("export", "pydantic", "'.[export]'"),
+        ("inspect", "rich", "'.[cli]'"),
+        ("serve", "pydantic", "'.[serve,cpu]' or '.[serve,gpu]'"),
     ],
 )
 def test_missing_packages_are_named(command: str, missing: str, install: str) -> None:
     """A part whose packages are absent says in one line what to install."""
     result = bertwire(command, "x", before=f"sys.modules[{missing!r}] = None")
     assert result.returncode == 1
-    assert one_line(result) == f"bertwire: bertwire {command} needs {missing}: pip install {install}"
+    assert one_line(result) == f"bertwire: bertwire {command} needs {missing}: pip install {install} in the folder of bertwire's source"
 
 
 def test_missing_pyarrow_is_named(tmp_path: Path) -> None:
@@ -145,7 +212,9 @@ def test_missing_pyarrow_is_named(tmp_path: Path) -> None:
     (tmp_path / "in.parquet").write_bytes(b"PAR1")
     arguments = ("score", tmp_path / "in.parquet", "--output", tmp_path / "out.parquet")
     result = bertwire(*arguments, before="sys.modules['pyarrow'] = None")
-    assert one_line(result) == "bertwire: bertwire score needs pyarrow: pip install 'bertwire[parquet]'"
+    assert one_line(result) == (
+        "bertwire: bertwire score needs pyarrow: pip install '.[parquet]' in the folder of bertwire's source"
+    )
 
 
 @pytest.mark.parametrize(
@@ -170,8 +239,14 @@ def test_missing_pyarrow_is_named(tmp_path: Path) -> None:
 )
 def test_errors_become_lines(error: Exception, line: str, status: int, capsys: pytest.CaptureFixture[str]) -> None:
     """Every kind of error is one line with its exit status."""
-    assert report(error, "score", "'bertwire[cli]'") == status
+    assert report(error, "score", "'.[cli]'") == status
     assert capsys.readouterr().err == line + "\n"
+
+
+@pytest.mark.parametrize(("message", "line"), [("", "ValueError"), ("\n \n", "ValueError"), ("\n a\nb", "a")])
+def test_first_line_of_any_message(message: str, line: str) -> None:
+    """An error without a message is named by its kind."""
+    assert first_line(ValueError(message)) == line
 
 
 def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -180,7 +255,7 @@ def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch, capsys: pyte
     try:
         raise ZeroDivisionError
     except ZeroDivisionError as error:
-        report(error, "score", "'bertwire[cli]'")
+        report(error, "score", "'.[cli]'")
     assert "Traceback (most recent call last)" in capsys.readouterr().err
 
 

@@ -1,5 +1,8 @@
 """Outputs are whole or absent; options come from a configuration; progress stays off standard output."""
 
+import io
+import os
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -9,7 +12,7 @@ from typer.testing import CliRunner
 
 from bertwire_client.console import progress, tracked
 from bertwire_client.errors import UserError
-from bertwire_client.files import require_absent, whole_file, whole_folder
+from bertwire_client.files import output_path, require_absent, require_apart, whole_file, whole_folder
 from bertwire_client.options import Config, argument, command, validated
 
 
@@ -43,6 +46,30 @@ def test_file_is_replaced_whole(tmp_path: Path) -> None:
     assert (names(out.parent), out.read_text()) == (["out"], "new")
 
 
+def test_what_lies_beside_a_file_is_not_touched(tmp_path: Path) -> None:
+    """A file of the name with `.partial` belongs to somebody else, whether writing ends well or not."""
+    (tmp_path / "out.partial").write_text("precious")
+    for failure in (None, KeyboardInterrupt()):
+        with suppress(KeyboardInterrupt), whole_file(tmp_path / "out") as partial:
+            partial.write_text("new")
+            if failure:
+                raise failure
+    assert (names(tmp_path), (tmp_path / "out.partial").read_text()) == (["out", "out.partial"], "precious")
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077, 0o002])
+def test_umask_decides_who_may_read(tmp_path: Path, umask: int) -> None:
+    """Files and folders get the permissions that anything else made in this shell gets."""
+    before = os.umask(umask)
+    try:
+        with whole_file(tmp_path / "file"), whole_folder(tmp_path / "folder"):
+            pass
+    finally:
+        os.umask(before)
+    modes = [(tmp_path / name).stat().st_mode & 0o777 for name in ("file", "folder")]
+    assert modes == [0o666 & ~umask, 0o777 & ~umask]
+
+
 def test_failed_folder_leaves_the_old_one(tmp_path: Path) -> None:
     """The older folder stays as it was."""
     with whole_folder(tmp_path / "out") as partial:
@@ -72,21 +99,77 @@ def test_folder_is_replaced_whole(tmp_path: Path) -> None:
     assert names(tmp_path / "out.old") + names(tmp_path / "out.partial") == ["precious"] * 2
 
 
-def test_failed_swap_puts_the_old_folder_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the new folder cannot take its place, the old one is back in it."""
+@pytest.mark.parametrize("failure", [PermissionError(13, "Permission denied"), KeyboardInterrupt()])
+@pytest.mark.parametrize("after", [False, True])
+def test_swap_that_is_cut_short(
+    tmp_path: Path, failure: BaseException, after: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever ends the swap, before its second step or right after, one whole folder is there and nothing else."""
     with whole_folder(tmp_path / "out") as partial:
         (partial / "old").touch()
     rename = Path.rename
 
-    def refuse(self: Path, target: Path) -> Path:
+    def fail(self: Path, target: Path) -> Path:
         if self.suffix == ".partial":
-            raise PermissionError(13, "Permission denied")
+            if after:
+                rename(self, target)
+            raise failure
         return rename(self, target)
 
-    monkeypatch.setattr(Path, "rename", refuse)
-    with pytest.raises(PermissionError), whole_folder(tmp_path / "out"):
-        pass
-    assert (names(tmp_path), names(tmp_path / "out")) == (["out"], ["old"])
+    monkeypatch.setattr(Path, "rename", fail)
+    with pytest.raises(type(failure)), whole_folder(tmp_path / "out") as partial:
+        (partial / "new").touch()
+    assert (names(tmp_path), names(tmp_path / "out")) == (["out"], ["new" if after else "old"])
+
+
+def test_link_to_a_folder_is_replaced_and_not_followed(tmp_path: Path) -> None:
+    """The new folder takes the link's place; what the link named is untouched."""
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "old").touch()
+    (tmp_path / "out").symlink_to("real")
+    with whole_folder(tmp_path / "out") as partial:
+        (partial / "new").touch()
+    assert (names(tmp_path), names(tmp_path / "out"), names(tmp_path / "real")) == (["out", "real"], ["new"], ["old"])
+
+
+def test_output_is_no_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An output that is an input, or a folder with one in it, is found under every spelling and link."""
+    monkeypatch.chdir(tmp_path)
+    source = tmp_path / "data" / "in.csv"
+    source.parent.mkdir()
+    source.touch()
+    Path("link.csv").symlink_to(source)
+    Path("hard.csv").hardlink_to(source)
+    Path("alias").symlink_to("data")
+    for output in ("data/in.csv", "data/../data/in.csv", "link.csv", "hard.csv", "alias/in.csv"):
+        with pytest.raises(UserError, match=r"is also .*in\.csv, which it would replace; choose another output"):
+            require_apart(Path(output), Path("other.csv"), source)
+    with pytest.raises(UserError, match="is also link.csv"):
+        require_apart(source, Path("link.csv"))
+    for output in ("data", "alias", "../" + tmp_path.name):
+        with pytest.raises(UserError, match="holds .*, which would be lost with it"):
+            require_apart(Path(output), source)
+    with pytest.raises(UserError, match="holds alias/in.csv"):
+        require_apart(Path("data"), Path("alias/in.csv"))
+    with pytest.raises(UserError, match="new is also x"):
+        require_apart(Path("new"), Path("x/../new"))
+    require_apart(Path("data/out.csv"), source, Path("missing"))
+    require_apart(Path("dat"), source)
+
+
+@pytest.mark.parametrize("path", [".", "..", "/", "a/.."])
+def test_output_needs_a_name(path: str) -> None:
+    """The folder one stands in, and those above it, are no outputs."""
+    with pytest.raises(UserError, match="is no name for an output"):
+        output_path(Path(path))
+
+
+def test_output_at_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`~` is a home, and the home of nobody is an error."""
+    monkeypatch.setenv("HOME", "/somewhere")
+    assert output_path(Path("~/x")) == Path("/somewhere/x")
+    with pytest.raises(UserError, match="there is no user 'nobody-of-that-name' here"):
+        output_path(Path("~nobody-of-that-name/x"))
 
 
 def test_kind_of_output_must_fit(tmp_path: Path) -> None:
@@ -164,14 +247,37 @@ def test_faults_are_named_as_they_are_typed() -> None:
         validated(Settings, {"source": 1, "as_json": "perhaps", "unknown": 1})
 
 
-def test_progress_leaves_standard_output_alone(capsys: pytest.CaptureFixture[str]) -> None:
-    """Where standard error is no terminal, the bar is one line at the end."""
-    with progress("reading", 10) as bar:
-        bar(5, "half")
-        bar(10, "done")
+class Terminal(io.StringIO):
+    """A file that calls itself a terminal."""
+
+    def isatty(self) -> bool:
+        """Says so."""
+        return True
+
+
+def test_progress_is_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The bar goes to standard error and leaves standard output alone."""
+    monkeypatch.setattr("sys.stderr", terminal := Terminal())
+    monkeypatch.setenv("TERM", "xterm")
+    assert list(tracked("ab", "letters", 2)) == ["a", "b"]
+    assert "━" in terminal.getvalue()
+    assert capsys.readouterr().out == ""
+
+
+def test_progress_in_a_file_is_lines(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A line with every tenth, none within two seconds of another, one at least every half minute, one at the end."""
+    now = 0.0
+    monkeypatch.setattr("bertwire_client.console.monotonic", lambda: now)
+    with progress("reading", 1000) as bar:
+        for completed, now in [(90, 5), (100, 6), (300, 7), (301, 8), (302, 37), (303, 38.1), (1000, 39)]:
+            bar(completed, "note")
     assert list(tracked("ab", "letters", 2)) == ["a", "b"]
     shown = capsys.readouterr()
     assert shown.out == ""
-    assert "reading" in shown.err
-    assert "done" in shown.err
-    assert "half" not in shown.err
+    assert shown.err.splitlines() == [
+        "reading  10% 0:00:06 note",
+        "reading  30% 0:00:08 note",
+        "reading  30% 0:00:38 note",
+        "reading 100% 0:00:39 note",
+        "letters 100% 0:00:00",
+    ]

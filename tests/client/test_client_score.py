@@ -21,7 +21,7 @@ import pytest
 from bertwire_client.errors import UserError
 from bertwire_client.options import validated
 from bertwire_client.score import ScoreConfig, Summary, score_file
-from bertwire_client.score.caller import BUSY_TRIES, pause
+from bertwire_client.score.caller import SLOW_TRIES, pause
 from bertwire_client.score.cli import run_score
 from bertwire_client.score.columns import Outcome
 from bertwire_client.score.job import in_order
@@ -166,30 +166,76 @@ def test_full_queue_slows_down_and_succeeds(tmp_path: Path, fake: FakeServer, pa
     assert pauses == [1, 2, 3]
 
 
-def test_full_queue_gives_up(tmp_path: Path, fake: FakeServer, pauses: list[int]) -> None:
-    """After the documented number of tries the rows of the call carry the error."""
+def test_full_queue_is_outlasted_while_others_are_answered(
+    tmp_path: Path, fake: FakeServer, pauses: list[int]
+) -> None:
+    """However often a call is refused, it is sent again as long as the server answers any other."""
+    refused = 0
+
+    def fail(request: ClassifyRequest) -> tuple[grpc.StatusCode, str] | None:
+        nonlocal refused
+        if request.texts[0] != "first" or refused == 50:
+            return None
+        refused += 1
+        return grpc.StatusCode.RESOURCE_EXHAUSTED, "queue is full"
+
+    fake.fail = fail
+    assert score(jsonl(tmp_path, "first", *"abcd"), fake.address, batch_size=1, max_outage=60).failed == 0
+    assert (refused, max(pauses)) == (50, 50)
+
+
+def test_full_queue_that_stays_full(tmp_path: Path, fake: FakeServer, pauses: list[int]) -> None:
+    """A server that refuses every call for too long ends the job like one that went away."""
     fake.fail = lambda _: (grpc.StatusCode.RESOURCE_EXHAUSTED, "queue is full")
     path = jsonl(tmp_path, "a", "b")
-    assert score(path, fake.address).failed == 2
-    assert [row["predicted_error"] for row in scored(path)] == ["RESOURCE_EXHAUSTED: queue is full"] * 2
-    assert len(fake.requests) == BUSY_TRIES
-    assert len(pauses) == BUSY_TRIES - 1
+    with pytest.raises(UserError, match=r"took no call for 0\.1 s; 0 rows were done.*queue is full"):
+        score(path, fake.address, max_outage=0.1)
+    assert leaves_nothing(path)
+    assert pauses
 
 
 def test_pauses_grow_and_are_bounded() -> None:
-    """Eight tries take some ten seconds; no pause exceeds 7.5 s."""
+    """They begin at about 0.1 s; however many the tries, no pause exceeds 7.5 s."""
     assert 0.05 <= pause(1) <= 0.15
-    assert 2.5 <= pause(50) <= 7.5
+    assert 2.5 <= pause(5000) <= 7.5
 
 
-@pytest.mark.parametrize("code", [grpc.StatusCode.INTERNAL, grpc.StatusCode.DEADLINE_EXCEEDED])
-def test_other_failures_are_the_rows_errors(tmp_path: Path, code: grpc.StatusCode, fake: FakeServer) -> None:
+def test_other_failures_are_the_rows_errors(tmp_path: Path, fake: FakeServer) -> None:
     """A call that fails otherwise fails its own rows only, and is not sent again."""
-    fake.fail = lambda request: (code, "oh") if "a" in request.texts else None
+    fake.fail = lambda request: (grpc.StatusCode.INTERNAL, "oh") if "a" in request.texts else None
     path = jsonl(tmp_path, "a", "b", "c", "d")
     assert score(path, fake.address, batch_size=2).failed == 2
-    assert [row["predicted_error"] for row in scored(path)] == [f"{code.name}: oh"] * 2 + [None] * 2
+    assert [row["predicted_error"] for row in scored(path)] == ["INTERNAL: oh"] * 2 + [None] * 2
     assert len(fake.requests) == 2
+
+
+def test_slow_call_is_halved(tmp_path: Path, fake: FakeServer, pauses: list[int]) -> None:
+    """Of a call beyond its deadline only the text that is too slow alone fails, after a second try."""
+    fake.fail = lambda request: (grpc.StatusCode.DEADLINE_EXCEEDED, "late") if "slow" in request.texts else None
+    path = jsonl(tmp_path, "a", "b", "slow", "c")
+    assert score(path, fake.address).failed == 1
+    assert [row["predicted_error"] for row in scored(path)] == [None, None, "DEADLINE_EXCEEDED: late", None]
+    assert [list(request.texts) for request in fake.requests].count(["slow"]) == SLOW_TRIES
+    assert len(pauses) == SLOW_TRIES - 1
+
+
+def test_slow_text_may_be_fast_enough_later(tmp_path: Path, fake: FakeServer, pauses: list[int]) -> None:
+    """A text alone is tried again after its deadline."""
+    failures = iter([(grpc.StatusCode.DEADLINE_EXCEEDED, "late")])
+    fake.fail = lambda _: next(failures, None)
+    assert score(jsonl(tmp_path, "a"), fake.address).failed == 0
+    assert pauses == [1]
+
+
+def test_server_that_never_answers(tmp_path: Path, fake: FakeServer, pauses: list[int]) -> None:
+    """A connection on which every deadline passes ends the job, instead of a try for each text of the file."""
+    fake.fail = lambda _: (grpc.StatusCode.DEADLINE_EXCEEDED, "late")
+    path = jsonl(tmp_path, *["a"] * 10_000)
+    with pytest.raises(UserError, match=r"answered no call for 0\.2 s; .*late"):
+        score(path, fake.address, timeout=0.02, max_outage=0)
+    assert leaves_nothing(path)
+    assert len(fake.requests) < 10_000
+    assert set(pauses) <= {1}
 
 
 def test_no_server_at_all(tmp_path: Path, nowhere: str) -> None:
@@ -210,19 +256,24 @@ def test_address_that_takes_connections_and_says_nothing(tmp_path: Path) -> None
     assert leaves_nothing(path)
 
 
-def test_server_that_comes_back(tmp_path: Path, fake: FakeServer, pauses: list[int]) -> None:
-    """An outage beyond the client's own retries is waited out."""
-    failures = iter([None, *[(grpc.StatusCode.UNAVAILABLE, "restarting")] * 6])
+@pytest.mark.parametrize("code", [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED])
+@pytest.mark.parametrize("answered", [0, 1])
+def test_server_that_comes_back(
+    tmp_path: Path, code: grpc.StatusCode, answered: int, fake: FakeServer, pauses: list[int]
+) -> None:
+    """A restart beyond the client's own retries is waited out, and so is a warm-up before the first answer."""
+    failures = iter([*[None] * answered, *[(code, "warming up")] * 6])
     fake.fail = lambda _: next(failures, None)
     assert score(jsonl(tmp_path, *"abcd"), fake.address, batch_size=1, concurrency=1).failed == 0
     assert pauses
 
 
-def test_server_that_stays_away(tmp_path: Path, fake: FakeServer, pauses: list[int]) -> None:
+@pytest.mark.parametrize("code", [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED])
+def test_server_that_stays_away(tmp_path: Path, code: grpc.StatusCode, fake: FakeServer, pauses: list[int]) -> None:
     """An outage beyond the limit ends the job, says how far it came and leaves nothing."""
-    fake.fail = lambda request: (grpc.StatusCode.UNAVAILABLE, "going down") if "d" in request.texts else None
+    fake.fail = lambda request: (code, "going down") if "d" in request.texts else None
     path = jsonl(tmp_path, *"abcd")
-    with pytest.raises(UserError, match=r"did not come back within 0\.1 s; \d rows were done.*going down"):
+    with pytest.raises(UserError, match=r"took no call for 0\.1 s; \d rows were done.*going down"):
         score(path, fake.address, batch_size=1, concurrency=1, max_outage=0.1)
     assert leaves_nothing(path)
     assert pauses
@@ -299,6 +350,7 @@ def test_memory_is_bounded(tmp_path: Path, fake: FakeServer) -> None:
             alive.append(sum(type(each) is Batch for each in gc.get_objects()))
 
     fake.fail = count
+    gc.collect()  # what other tests left
     summary = score(jsonl(tmp_path, *["text"] * 20_000), fake.address, batch_size=10, concurrency=4)
     assert summary.calls == 2000
     # The window, and the one being read or written.
@@ -365,9 +417,10 @@ def test_percentiles_are_within_a_percent() -> None:
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"summary": Path("in.csv")}, "would overwrite the input or the output"),
-        ({"summary": Path("out.csv")}, "would overwrite the input or the output"),
-        ({"output": Path("in.csv")}, "is the input"),
+        ({"summary": Path("in.csv")}, "in.csv is also in.csv, which it would replace"),
+        ({"summary": Path("out.csv")}, "out.csv is also out.csv, which it would replace"),
+        ({"output": Path("x/../in.csv")}, "is also in.csv"),
+        ({"output": Path("~nobody-of-that-name/out.csv")}, "there is no user 'nobody-of-that-name'"),
         ({"address": ""}, "--address"),
         ({"timeout": 1e300}, "--timeout"),
     ],

@@ -71,6 +71,58 @@ def test_tsv_takes_tabs(file: MakeFile) -> None:
     assert rows(file("a.tsv", b"a,b\tc\n1,2\t3\n")) == [{"a,b": "1,2", "c": "3"}]
 
 
+def test_tsv_quotes_are_characters(file: MakeFile) -> None:
+    """A quote opens nothing in TSV, so no row swallows another; rows are given back byte for byte."""
+    path = file("a.tsv", b'text\tn\n"Great" she said\t1\n"never closed\t2\n""\t3\n')
+    assert [row["text"] for row in rows(path)] == ['"Great" she said', '"never closed', '""']
+    assert faults(path) == [None] * 3
+    written = copy(path, {"p": dict}, {"p": {"a": 0.5}})
+    added = b'\t{"a": 0.5}'
+    assert written.read_bytes().splitlines() == [
+        b"text\tn\tp",
+        b'"Great" she said\t1' + added,
+        b'"never closed\t2' + added,
+        b'""\t3' + added,
+    ]
+    assert [row["p"] for row in rows(written)] == ['{"a": 0.5}'] * 3
+
+
+def test_tsv_values_stay_on_their_line(file: MakeFile) -> None:
+    """An added value with tabs or line breaks is written with spaces in their place."""
+    path = copy(file("a.tsv", b"text\nx\n"), {"p_error": str}, {"p_error": 'two\r\nlines,\t"quoted"'})
+    assert path.read_bytes() == b'text\tp_error\nx\ttwo lines, "quoted"\n'
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\t\r\n")), min_size=2, max_size=2)))
+def test_tsv_round_trip(tmp_path_factory: pytest.TempPathFactory, table: list[list[str]]) -> None:
+    """Whatever a TSV field may hold comes back equal after reading and writing."""
+    source = tmp_path_factory.mktemp("tsv") / "a.tsv"
+    source.write_text("a\tb\n" + "".join("\t".join(row) + "\n" for row in table), encoding="utf-8", newline="")
+    kept = [{"a": a, "b": b} for a, b in table]
+    assert rows(source) == kept
+    assert [{"a": row["a"], "b": row["b"]} for row in rows(copy(source))] == kept
+
+
+@pytest.mark.parametrize("end", [b"", b"\n", b"\r\n"])
+def test_unclosed_quote_is_a_fault(end: bytes, file: MakeFile) -> None:
+    """A row whose quote closes nowhere says that it holds the rest of the file; rows before it are untouched."""
+    path = file("a.csv", b'id,text\n1,a\n2,"b\n3,c\n4,d' + end)
+    good, bad = faults(path)
+    assert good is None
+    assert bad is not None
+    assert "never closed" in bad
+    assert rows(path)[1] == {"id": "2", "text": "b\n3,c\n4,d" + end.decode()}
+    assert rows(copy(path))[1]["text"] == "b\n3,c\n4,d" + end.decode()
+
+
+def test_closed_quote_at_the_end_is_no_fault(file: MakeFile) -> None:
+    """A file may end right after a closing quote, with no line end; an unclosed header is refused."""
+    assert faults(file("a.csv", b'text\n"a"')) == [None]
+    with pytest.raises(UserError, match="in the header is never closed"):
+        open_table(file("b.csv", b'id,"text\n1,a\n'))
+
+
 def test_ragged_rows_are_faults_and_keep_their_places(file: MakeFile) -> None:
     """A short and a long row say so; the added values stand under their names all the same."""
     path = file("a.csv", b"id,text\n1\n2,b,c\n3,d\n")
@@ -111,6 +163,7 @@ def test_csv_round_trip(tmp_path_factory: pytest.TempPathFactory, table: list[li
     [
         ("a.csv", b"", "is empty"),
         ("a.csv", b"\n", "must name the columns"),
+        ("a.tsv", b"\n", "must name the columns"),
         ("a.csv", b"a,b,a\n", "names column 'a' twice"),
         ("a.jsonl", b"", "is empty"),
         ("a.parquet", b"no parquet", "is not a Parquet file"),

@@ -1,17 +1,18 @@
 """The demo's own parts: the texts it cuts, the results it trusts, and what an interruption leaves."""
 
 import io
+import os
 import signal
 import subprocess
 import sys
 import tarfile
-import time
 from pathlib import Path
 
 import psutil
 import pytest
 
 from bertwire_client.errors import UserError
+from demo import __main__ as demo
 from demo import steps, vader
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -94,16 +95,64 @@ def test_trusts_only_untouched_results(tmp_path: Path) -> None:
 def test_interrupted_demo_leaves_nothing_behind(tmp_path: Path) -> None:
     """Ctrl-C while it trains ends the demo and its child with 130; what is left is not taken for a result."""
     command = [sys.executable, "-m", "demo", "--short"]
-    environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
-    with subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True) as demo:
-        partial = tmp_path / "build" / "demo-short" / "checkpoint.partial"
-        while not partial.exists() and demo.poll() is None:
-            time.sleep(0.05)  # for a file to appear, no other sign reaches this process
-        children = psutil.Process(demo.pid).children(recursive=True)
-        assert children
-        demo.send_signal(signal.SIGINT)
-        errors = demo.communicate(timeout=60)[1]
-    assert demo.returncode == 130, errors
+    sources = [str(ROOT / part) for part in (".", "protos", "client", "trainer", "export", "server")]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sources)}
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        seen = []
+        for line in process.stderr:
+            seen.append(line)
+            if line.startswith("epoch 1/1"):
+                break
+        children = psutil.Process(process.pid).children(recursive=True)
+        assert children, "".join(seen)
+        process.send_signal(signal.SIGINT)
+        errors = process.communicate(timeout=60)[1]
+    assert process.returncode == 130, errors
     assert not any(child.is_running() for child in children)
     assert "Traceback" not in errors
-    assert not partial.with_name("checkpoint").exists()
+    built = tmp_path / "build" / "demo-short"
+    assert (built / "checkpoint.partial").exists()
+    assert not (built / "checkpoint").exists()
+
+
+@pytest.fixture
+def commands(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
+    """Takes down the commands that the demo would run, none of which leaves a result."""
+    seen: list[tuple[object, ...]] = []
+
+    def fail(*arguments: object) -> None:
+        seen.append(arguments)
+        raise UserError("no space left on the disk")
+
+    monkeypatch.setattr("demo.__main__.run", fail)
+    return seen
+
+
+def test_failed_resume_is_not_thrown_away(tmp_path: Path, commands: list[tuple[object, ...]]) -> None:
+    """Training that failed is resumed, again and again, until its texts, its recipe or the code change."""
+    splits = {name: tmp_path / f"{name}.csv" for name in ("train", "dev", "test")}
+    for path in splits.values():
+        path.write_text("text,label\n")
+    for content in ("a", "a", "a", "b", "b"):
+        splits["dev"].write_text(content)
+        with pytest.raises(UserError, match="no space"):
+            demo._train(tmp_path / "checkpoint", splits)
+    assert [arguments[-1] for arguments in commands] == [
+        *("--overwrite", "--resume", "--resume"),
+        *("--overwrite", "--resume"),
+    ]
+
+
+def test_changed_code_makes_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A package's hash changes with its sources, and with nothing that Python leaves beside them."""
+    package = tmp_path / "some_package_of_a_test"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    before = steps.code_hash(package.name)
+    (package / "__pycache__").mkdir()
+    (package / "__pycache__" / "__init__.pyc").write_text("")
+    assert steps.code_hash(package.name) == before
+    (package / "part.py").write_text("")
+    assert steps.code_hash(package.name) != before

@@ -41,5 +41,5 @@ def test_missing_part_names_its_extra(base: Path, command: str) -> None:
     """A command whose part is not installed says in one line which extra brings it."""
     done = run(base, "-m", "bertwire_client", command, "--help")
     assert done.returncode == 1
-    assert "pip install 'bertwire[" in done.stderr
+    assert "pip install '.[" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1

@@ -1,12 +1,15 @@
 """The small parts of the server: layout, scores, tokenizer."""
 
+import asyncio
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from bertwire_server.batch import pad
+from bertwire_server.classifier import _results
 from bertwire_server.decision import best, softmax
+from bertwire_server.model import Prediction
 from bertwire_server.tokenizer import Encoded, TextTokenizer
 
 
@@ -44,3 +47,23 @@ def test_refuses_what_is_no_tokenizer() -> None:
     """Bytes that are no tokenizer raise ValueError."""
     with pytest.raises(ValueError, match="not a tokenizer"):
         TextTokenizer(b"{}", 8, "right")
+
+
+async def test_large_response_leaves_others_their_turn() -> None:
+    """While the results of a large call are built, other calls go on."""
+    logits = np.zeros(77, dtype=np.float32)
+    predictions = [Prediction(logits, logits, 3, False, 0, 0, 0)] * 1024
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    other = asyncio.create_task(count())
+    labels = tuple(map(str, range(77)))
+    built = [len(result.labels) async for result in _results(predictions, labels, top_k=None, logits=True)]
+    other.cancel()
+    assert built == [77] * 1024
+    assert turns > 20

@@ -25,14 +25,14 @@ class Engine:
         self.entered = threading.Semaphore(0)
 
     def run(self, texts: Sequence[Encoded]) -> NDArray[np.float32]:
-        """Records the batch; a text that starts with token 13 breaks it."""
+        """Records the batch; a text that starts with token 13 breaks it, one with token 17 has no finite answer."""
         names = [text.ids[0] for text in texts]
         self.batches.append(names)
         self.entered.release()
         self.gate.acquire()
         if 13 in names:
             raise RuntimeError("13")
-        return np.array([[name] for name in names], dtype=np.float32)
+        return np.array([[np.nan if name == 17 else name] for name in names], dtype=np.float32)
 
     def open(self) -> None:
         """Lets every batch through from now on."""
@@ -190,3 +190,66 @@ async def test_refuses_before_start(engine: Engine) -> None:
     """A scheduler that was never started turns calls away instead of letting them wait for ever."""
     with pytest.raises(NotReady):
         await Scheduler(engine.run, LIMITS).submit([text(1)])
+
+
+async def test_stop_while_a_text_arrives(schedulers: list[Scheduler], engine: Engine) -> None:
+    """A scheduler told to stop in the very moment in which a text wakes it up stops all the same."""
+    scheduler = begin(schedulers, engine)
+    await asyncio.sleep(0)
+    call = asyncio.create_task(scheduler.submit([text(2)]))
+    await asyncio.sleep(0)
+    async with asyncio.timeout(30):
+        await scheduler.stop()
+    with pytest.raises(NotReady):
+        await call
+
+
+async def test_text_without_finite_answer_fails_alone(schedulers: list[Scheduler], engine: Engine) -> None:
+    """Where the model gives a text no numbers its call fails, by the text's place; the batch's others are answered."""
+    scheduler = begin(schedulers, engine)
+    engine.open()
+    failing = scheduler.submit([text(2), text(17)])
+    results = await asyncio.gather(failing, scheduler.submit([text(3)]), return_exceptions=True)
+    assert engine.batches == [[2, 17, 3]]
+    assert isinstance(results[0], ModelFailed)
+    assert str(results[0]) == "the model gives no finite numbers for texts[1]"
+    assert not isinstance(results[1], BaseException)
+    assert int(results[1][0].logits[0]) == 3
+
+
+async def test_fault_of_its_own_reaches_every_caller(
+    schedulers: list[Scheduler], engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the scheduler itself fails, texts taken and texts waiting are refused at once, as are later ones."""
+    scheduler = begin(schedulers, engine)
+    tasks = await queue_behind_running(scheduler, engine, *(text(name) for name in range(2, 8)))
+    assert not scheduler.ended.is_set()
+
+    def fail(_: Sequence[Encoded]) -> None:
+        raise RuntimeError("of its own")
+
+    monkeypatch.setattr("bertwire_server.scheduler.Totals.add", lambda _, texts: fail(texts))
+    engine.open()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [type(each) for each in results] == [list, *[NotReady] * 6]
+    assert scheduler.ended.is_set()
+    with pytest.raises(NotReady):
+        await scheduler.submit([text(9)])
+
+
+async def test_calls_that_come_and_go_leave_nothing(schedulers: list[Scheduler], engine: Engine) -> None:
+    """Behind a long run the queue holds the texts that wait, not those whose callers have gone."""
+    scheduler = begin(schedulers, engine)
+    tasks = await queue_behind_running(scheduler, engine, text(2), text(3))
+    gone = []
+    for _ in range(1000):
+        task = asyncio.create_task(scheduler.submit([(each := text(4))] * 10))
+        gone.append(each)
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task])
+    held = {id(each) for each in gone} & {id(item.text) for item in scheduler._queue}
+    assert len(held) < 20
+    engine.open()
+    await asyncio.gather(*tasks)
+    assert engine.batches == [[1], [2, 3]]

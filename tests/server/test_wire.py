@@ -18,6 +18,8 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from bertwire.v1.classifier_pb2 import ClassifyRequest, ClassifyResponse
 from bertwire.v1.classifier_pb2_grpc import ClassifierStub
+from bertwire_server.app import serve as serve_bundle
+from bertwire_server.config import ServerConfig
 from support import LABELS, Edit, Serve, Server, bertwire, random_texts, reseal
 
 METHOD = "/bertwire.v1.Classifier/Classify"
@@ -178,6 +180,41 @@ async def test_drains_under_load(serve: Serve, bundle: Path, number: signal.Sign
             responses = await asyncio.gather(*calls)
             assert [len(each.results) for each in responses] == [30] * 60
         assert await asyncio.to_thread(server.process.wait, 30) == 0
+
+
+async def test_second_signal_ends_the_drain(serve: Serve, bundle: Path) -> None:
+    """Told to stop again, the server gives up on what it has accepted and exits."""
+    with serve(bundle, "--max-batch-texts", 1, "--drain-seconds", 300) as server:
+        async with grpc.aio.insecure_channel(server.address) as channel:
+            watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(service=SERVICE))
+            assert (await watch.read()).status == SERVING
+            request = ClassifyRequest(texts=["w1"] * 1024)
+            calls = [ClassifierStub(channel).Classify(request, timeout=60) for _ in range(8)]
+            await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=60)
+            server.process.send_signal(signal.SIGTERM)
+            assert (await watch.read()).status == NOT_SERVING
+            server.process.send_signal(signal.SIGINT)
+            codes = {await call.code() for call in calls}
+        assert codes - {grpc.StatusCode.OK} <= {grpc.StatusCode.CANCELLED, grpc.StatusCode.UNAVAILABLE}
+        assert codes != {grpc.StatusCode.OK}
+        assert await asyncio.to_thread(server.process.wait, 30) == 0
+
+
+async def test_fault_of_the_scheduler_turns_health(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nothing can be answered any more, calls are refused at once and health says NOT_SERVING."""
+    ready: asyncio.Queue[str] = asyncio.Queue()
+    running = asyncio.create_task(serve_bundle(ServerConfig(bundle=bundle, port=0), ready.put_nowait))
+    address = (await ready.get()).rpartition(" ")[2]
+    monkeypatch.setattr("bertwire_server.scheduler.Scheduler._take", None)
+    async with grpc.aio.insecure_channel(address) as channel:
+        watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(service=SERVICE))
+        assert (await watch.read()).status == SERVING
+        for _ in range(2):
+            call = ClassifierStub(channel).Classify(ClassifyRequest(texts=["w1"]), timeout=60)
+            assert await call.code() is grpc.StatusCode.UNAVAILABLE
+        assert (await watch.read()).status == NOT_SERVING
+    running.cancel()
+    await asyncio.wait([running])
 
 
 async def test_calls_during_drain_may_be_sent_again(serve: Serve, bundle: Path) -> None:

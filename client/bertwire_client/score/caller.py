@@ -8,20 +8,15 @@ from collections.abc import Sequence
 import grpc
 
 from bertwire_client.aio import AsyncClient
-from bertwire_client.errors import (
-    DeadlineExceededError,
-    InvalidArgumentError,
-    RequestError,
-    ResourceExhaustedError,
-    UnavailableError,
-    UserError,
-)
+from bertwire_client.errors import DeadlineExceededError, InvalidArgumentError, RequestError, UserError
 from bertwire_client.replies import Reply
 from bertwire_client.score.columns import Outcome
 from bertwire_client.score.tally import Tally
 
-# A full queue is given 8 tries, with pauses from 0.1 s that double up to 5 s: some 10 s in all.
-BUSY_TRIES = 8
+# A text that is too slow alone may have been slowed by others once.
+SLOW_TRIES = 2
+# A server that keeps its connection and answers nothing: one slow text after another is told from it by this patience.
+SILENT_TIMEOUTS = 10
 
 # Every other row would fail in the same way.
 _HOPELESS = {
@@ -30,11 +25,13 @@ _HOPELESS = {
     grpc.StatusCode.UNAUTHENTICATED,
     grpc.StatusCode.PERMISSION_DENIED,
 }
+# The server, or what stands before it, did not take the call. CANCELLED comes of a server that stops.
+_NOT_TAKEN = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.RESOURCE_EXHAUSTED}
 
 
 def pause(tries: int) -> float:
-    """Seconds to wait after `tries` failed tries, spread so that calls do not come back all at once."""
-    return min(0.1 * 2.0 ** (tries - 1), 5.0) * random.uniform(0.5, 1.5)  # noqa: S311 - no secret depends on it
+    """Seconds to wait after `tries` failed tries: up to 5, spread so that calls do not come back all at once."""
+    return min(0.1 * 2.0 ** min(tries - 1, 10), 5.0) * random.uniform(0.5, 1.5)  # noqa: S311 - no secret depends on it
 
 
 class Caller:
@@ -45,26 +42,38 @@ class Caller:
         address: the server's address, for messages.
         model: the model to ask; empty: the server's.
         top_k: labels to return for a text; None: all.
-        max_outage: seconds to wait for a server that goes away.
+        timeout: the client's deadline of a call in seconds.
+        max_outage: seconds to wait for a server that takes no call: away, warming up or overloaded.
         tally: counts the answered calls.
     """
 
     def __init__(
-        self, client: AsyncClient, address: str, *, model: str, top_k: int | None, max_outage: float, tally: Tally
+        self,
+        client: AsyncClient,
+        address: str,
+        *,
+        model: str,
+        top_k: int | None,
+        timeout: float,
+        max_outage: float,
+        tally: Tally,
     ) -> None:
         self._client, self._address, self._tally = client, address, tally
-        self._model, self._top_k, self._max_outage = model, top_k, max_outage
+        self._model, self._top_k = model, top_k
+        self._max_outage, self._max_silence = max_outage, max_outage + SILENT_TIMEOUTS * timeout
         self._reached = False
+        self._answered_at = time.monotonic()
         self._lost_since: float | None = None
 
     async def classify(self, texts: Sequence[str]) -> list[Outcome]:
         """Gives each text's result, or why it has none.
 
-        A call that fails for a fault of its request is sent again in halves, until the faulty texts stand alone.
+        A call that fails for a fault of its request, or takes too long, is sent again in halves, until the faulty and
+        the slow texts stand alone.
 
         Raises:
-            UserError: no further text could be classified: the server was never reached or stays away, or does not
-                have the model.
+            UserError: no further text could be classified: the server was never reached, takes no call any more, or
+                does not have the model.
         """
         if not texts:
             return []
@@ -73,51 +82,64 @@ class Caller:
         except RequestError as error:
             if error.code in _HOPELESS:
                 raise
-            if len(texts) == 1 or not _blames_request(error):
+            if len(texts) == 1 or not (_blames_request(error) or isinstance(error, DeadlineExceededError)):
                 return [str(error)] * len(texts)
         middle = len(texts) // 2
         return await self.classify(texts[:middle]) + await self.classify(texts[middle:])
 
     async def _answer(self, texts: Sequence[str]) -> Reply:
-        busy = away = 0
+        tries = slow = 0
         while True:
             try:
                 return await self._call(texts)
-            except ResourceExhaustedError as error:
-                busy += 1
-                if busy == BUSY_TRIES or _blames_request(error):
+            except DeadlineExceededError as error:
+                if self._client.connected:
+                    slow += 1
+                    self._check_silence(error)
+                    if len(texts) > 1 or slow == SLOW_TRIES:
+                        raise
+                else:
+                    self._check_outage(error)
+            except RequestError as error:
+                if error.code not in _NOT_TAKEN or _blames_request(error):
                     raise
-                await asyncio.sleep(pause(busy))
-            except (UnavailableError, DeadlineExceededError) as error:
-                if isinstance(error, DeadlineExceededError) and self._client.connected:
-                    raise
-                away += 1
                 self._check_outage(error)
-                await asyncio.sleep(pause(away))
+            tries += 1
+            await asyncio.sleep(pause(tries))
 
     async def _call(self, texts: Sequence[str]) -> Reply:
         started = time.perf_counter()
         try:
             reply = await self._client.classify(texts, top_k=self._top_k, model=self._model)
-        except (UnavailableError, DeadlineExceededError):
+        except RequestError as error:
+            if error.code not in _NOT_TAKEN and not isinstance(error, DeadlineExceededError):
+                self._progressed()
             raise
-        except RequestError:
-            self._reached, self._lost_since = True, None
-            raise
-        self._reached, self._lost_since = True, None
+        self._progressed()
         self._tally.answered(reply, time.perf_counter() - started)
         return reply
 
+    def _progressed(self) -> None:
+        self._reached, self._lost_since, self._answered_at = True, None, time.monotonic()
+
     def _check_outage(self, error: RequestError) -> None:
+        # What comes over a standing connection was said by a server, which may be warming up.
+        self._reached = self._reached or self._client.connected
         if not self._reached:
             raise UserError(f"no server answers at {self._address}: {error.message}")
         now = time.monotonic()
         self._lost_since = self._lost_since or now
         if now - self._lost_since >= self._max_outage:
-            raise UserError(
-                f"the server at {self._address} went away and did not come back within {self._max_outage:g} s; "
-                f"{self._tally.rows} rows were done, and no output is left: {error.message}"
-            )
+            raise self._given_up(f"took no call for {self._max_outage:g} s", error)
+
+    def _check_silence(self, error: RequestError) -> None:
+        if time.monotonic() - self._answered_at >= self._max_silence:
+            raise self._given_up(f"answered no call for {self._max_silence:g} s", error)
+
+    def _given_up(self, what: str, error: RequestError) -> UserError:
+        return UserError(
+            f"the server at {self._address} {what}; {self._tally.rows} rows were done, and no output is left: {error}"
+        )
 
 
 def _blames_request(error: RequestError) -> bool:

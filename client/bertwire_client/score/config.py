@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from bertwire_client.files import output_path, require_apart
 from bertwire_client.options import Config, argument
 from bertwire_client.tables import table_format
 
@@ -25,7 +26,12 @@ class ScoreConfig(Config):
     batch_size: int = Field(32, ge=1, description="Texts in one call.")
     concurrency: int = Field(8, ge=1, description="Calls in flight at once.")
     timeout: float = Field(60, gt=0, le=86_400, description="Seconds that one call may take.")
-    max_outage: float = Field(60, ge=0, description="Seconds to wait for a server that goes away in the middle.")
+    max_outage: float = Field(60, ge=0, description="Seconds to wait for a server that takes no call: gone, warming up or overloaded.")
+
+    @field_validator("output", "summary")
+    @classmethod
+    def _places(cls, path: Path | None) -> Path | None:
+        return None if path is None else output_path(path)
 
     @model_validator(mode="after")
     def _same_format(self) -> Self:
@@ -35,8 +41,7 @@ class ScoreConfig(Config):
 
     @model_validator(mode="after")
     def _files_apart(self) -> Self:
-        if self.input.absolute() == self.output.absolute():
-            raise ValueError(f"the output {self.output} is the input; choose another file")
-        if self.summary and self.summary.absolute() in (self.input.absolute(), self.output.absolute()):
-            raise ValueError(f"--summary {self.summary} would overwrite the input or the output; choose another file")
+        require_apart(self.output, self.input)
+        if self.summary is not None:
+            require_apart(self.summary, self.input, self.output)
         return self

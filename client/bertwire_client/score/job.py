@@ -63,6 +63,7 @@ async def _score(config: ScoreConfig, reader: TableReader, writer: TableWriter, 
             config.address,
             model=config.model,
             top_k=None if config.all_scores else 1,
+            timeout=config.timeout,
             max_outage=config.max_outage,
             tally=tally,
         )

@@ -1,8 +1,15 @@
-"""CSV and TSV by the standard library, every value a string."""
+"""CSV and TSV by the standard library, every value a string.
+
+In CSV a quoted field may hold delimiters and line breaks. In TSV a quote is a character like any other, and a field holds
+neither tabs nor line breaks: TSV files are written both ways, but a literal quote at the start of a text, taken for a
+quoted field, would silently swallow the rows after it, while a quoted field taken literally only keeps its quotes.
+"""
 
 import csv
 import json
+import re
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
@@ -11,6 +18,11 @@ from bertwire_client.tables.rows import Batch, TableReader, TableWriter, chunks
 
 # One field may hold a long document; the standard limit of 128 KiB is for guarding against broken quotes.
 csv.field_size_limit(64 << 20)
+
+# Read after the last line: within quotes it becomes part of a field, else a row of its own. No file can hold it, for
+# UTF-8 has no surrogates and bytes that are not UTF-8 become others.
+_END = "\ud800"
+_UNCLOSED = "a quote that opens in this row is never closed; the row holds the rest of the file"
 
 
 def _open(path: Path, mode: Literal["r", "w"]) -> TextIO:
@@ -36,8 +48,11 @@ class DelimitedReader(TableReader):
     def _header(self) -> list[str]:
         if self._file.read(1) != "\ufeff":
             self._file.seek(0)
-        self._reader = csv.reader(self._file, delimiter=self.delimiter)
-        header = next(self._lines(), [""])
+        quoting = csv.QUOTE_NONE if self.delimiter == "\t" else csv.QUOTE_MINIMAL
+        self._reader = csv.reader(chain(self._file, [_END]), delimiter=self.delimiter, quoting=quoting)
+        header, unclosed = next(self._lines(), ([""], False))
+        if unclosed:
+            raise UserError(f"{self.path}: a quote that opens in the header is never closed")
         if header == [""]:
             raise UserError(f"{self.path} is empty; its first line must name the columns")
         if twice := {name for name in header if header.count(name) > 1}:
@@ -47,14 +62,22 @@ class DelimitedReader(TableReader):
     def batches(self, rows: int) -> Iterator[Batch]:
         """Yields the rows, `rows` at a time; lines with nothing on them are no rows."""
         start = 1
-        for lines in chunks(self._lines(), rows):
+        for chunk in chunks(self._lines(), rows):
+            lines = [line for line, _ in chunk]
             values: list[dict[str, Any]] = [dict(zip(self.header, line, strict=False)) for line in lines]
-            yield Batch(start, values, [_fault(line, len(self.header)) for line in lines], lines)
+            faults = [_UNCLOSED if unclosed else _fault(line, len(self.header)) for line, unclosed in chunk]
+            yield Batch(start, values, faults, lines)
             start += len(lines)
 
-    def _lines(self) -> Iterator[list[str]]:
+    def _lines(self) -> Iterator[tuple[list[str], bool]]:
+        """The lines' fields, and whether the line ends with the file and not with its quotes."""
         try:
-            yield from (line for line in self._reader if line)
+            for line in self._reader:
+                if line and line[-1].endswith(_END):
+                    if line != [_END]:
+                        yield [*line[:-1], line[-1].removesuffix(_END)], True
+                elif line:
+                    yield line, False
         except csv.Error as error:
             raise UserError(f"{self.path} line {self._reader.line_num}: {error}") from error
 
@@ -94,15 +117,19 @@ class DelimitedWriter(TableWriter):
     def __init__(self, path: Path, like: DelimitedReader, added: list[str]) -> None:
         self._file = _open(path, "w")
         self._width, self._added = len(like.header), added
+        self._plain = _without_breaks if like.delimiter == "\t" else _plain
         # Before Python 3.13 the csv module quotes a carriage return only where the line end has one.
-        self._writer = csv.writer(_LineFeeds(self._file), delimiter=like.delimiter, lineterminator="\r\n")
+        options: dict[str, Any] = {"delimiter": like.delimiter, "lineterminator": "\r\n"}
+        if like.delimiter == "\t":
+            options |= {"quoting": csv.QUOTE_NONE, "quotechar": None}
+        self._writer = csv.writer(_LineFeeds(self._file), **options)
         self._writer.writerow(like.header + added)
 
     def write(self, batch: Batch, added: list[dict[str, Any]]) -> None:
         """Writes rows; a short row is filled up, so that the added values stand under their names."""
         for line, values in zip(batch.raw, added, strict=True):
             fields = (line + [""] * self._width)[: self._width]
-            self._writer.writerow(fields + [_plain(values.get(name)) for name in self._added])
+            self._writer.writerow(fields + [self._plain(values.get(name)) for name in self._added])
 
     def close(self) -> None:
         """Closes the file."""
@@ -113,3 +140,8 @@ def _plain(value: Any) -> str:  # noqa: ANN401 - whatever a column holds
     if value is None:
         return ""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _without_breaks(value: Any) -> str:  # noqa: ANN401 - whatever a column holds
+    # A server's error may have several lines, a label could hold a tab.
+    return " ".join(re.split(r"[\t\r\n]+", _plain(value)))

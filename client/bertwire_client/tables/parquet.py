@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow
 import pyarrow.parquet
 
-from bertwire_client.errors import UserError
+from bertwire_client.errors import UserError, first_line
 from bertwire_client.tables.rows import Batch, TableReader, TableWriter
 
 # A row group written: a few calls' worth of rows would make files that are slow to read.
@@ -32,7 +32,7 @@ class ParquetReader(TableReader):
         try:
             self._file = pyarrow.parquet.ParquetFile(path)
         except (pyarrow.ArrowException, OSError) as error:
-            raise UserError(f"{path} is not a Parquet file: {error}") from error
+            raise UserError(f"{path} is not a Parquet file: {first_line(error)}") from error
         self.schema = self._file.schema_arrow
         self.columns: list[str] = list(self.schema.names)
         self.size = self._file.metadata.num_rows
@@ -50,7 +50,7 @@ class ParquetReader(TableReader):
                 yield Batch(self._position + 1, values, [None] * len(values), arrow)
                 self._position += len(values)
         except (pyarrow.ArrowException, OSError) as error:
-            raise UserError(f"{self._path} cannot be read after row {self._position}: {error}") from error
+            raise UserError(f"{self._path} cannot be read after row {self._position}: {first_line(error)}") from error
 
     def position(self) -> int:
         """Rows read so far."""
