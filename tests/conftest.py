@@ -65,12 +65,12 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def bundle(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny checkpoint's bundle, fp32 and int8; the int8 of random weights may be as wrong as it likes."""
+    """The tiny checkpoint's bundle, packed fp32 and int8; the int8 of random weights may be as wrong as it likes."""
     from bertwire_export.config import ExportConfig
     from bertwire_export.pipeline import run
 
     output = tmp_path_factory.mktemp("bundles") / "tiny"
-    run(ExportConfig(checkpoint=checkpoint, output=output, int8_min_agreement=0, int8_max_drop=1))
+    run(ExportConfig(checkpoint=checkpoint, output=output, quick=True, int8_min_agreement=0, int8_max_drop=1))
     return output
 
 

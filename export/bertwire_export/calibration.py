@@ -1,6 +1,6 @@
 """Turns logits into honest scores: temperature, thresholds, and the calibration error that judges them."""
 
-from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,8 @@ _MIN_POSITIVES = 5
 def calibrate(examples: Examples, logits: Logits) -> Calibration:
     """Fits what the task needs on dev."""
     task = examples.labelled.task
-    temperature, thresholds = 1.0, ()
+    temperature = 1.0
+    thresholds: tuple[float, ...] = ()
     if task == "single_label":
         temperature = fit_temperature(logits, examples.targets)
     elif task == "multi_label":
@@ -31,9 +32,7 @@ def calibrate(examples: Examples, logits: Logits) -> Calibration:
     return Calibration(temperature=temperature, thresholds=thresholds, ece_before=before, ece_after=after)
 
 
-def confidence(
-    task: Task, examples: Examples, logits: Logits, temperature: float
-) -> tuple[Floats, NDArray[np.bool_]]:
+def confidence(task: Task, examples: Examples, logits: Logits, temperature: float) -> tuple[Floats, NDArray[np.bool_]]:
     """How sure the model is of each decision, and whether it is right.
 
     One label and tags: the best one's softmax. Several labels: each label's sigmoid, and whether the text has it.
@@ -44,7 +43,7 @@ def confidence(
     return softmax(scaled, axis=1).max(axis=1), scaled.argmax(axis=1) == examples.targets
 
 
-def fit_temperature(logits: Logits, targets: NDArray[np.generic]) -> float:
+def fit_temperature(logits: Logits, targets: NDArray[Any]) -> float:
     """The temperature with the least negative log likelihood (Guo et al., 2017), between 1/20 and 20."""
 
     def loss(exponent: float) -> float:
@@ -55,7 +54,7 @@ def fit_temperature(logits: Logits, targets: NDArray[np.generic]) -> float:
     return float(np.exp(found.x))
 
 
-def fit_thresholds(scores: Floats, targets: NDArray[np.generic]) -> list[float]:
+def fit_thresholds(scores: Floats, targets: NDArray[Any]) -> list[float]:
     """For each label the threshold with the best F1, halfway between the scores on either side of the cut."""
     return [_threshold(scores[:, label], targets[:, label] > 0) for label in range(scores.shape[1])]
 
@@ -80,8 +79,3 @@ def calibration_error(confidences: Floats, right: NDArray[np.bool_]) -> float:
     sure = np.bincount(bins, weights=confidences, minlength=_BINS)
     hits = np.bincount(bins, weights=right.astype(np.float64), minlength=_BINS)
     return float(np.abs(sure - hits).sum() / max(counts.sum(), 1))
-
-
-def thresholds_of(calibration: Calibration) -> Sequence[float] | None:
-    """The thresholds as scoring takes them."""
-    return calibration.thresholds or None

@@ -24,7 +24,7 @@ from bertwire_export.quantize import quantize_padded
 
 # More groups compute less filler in attention and start more operators; which wins depends on the texts' lengths.
 DEFAULT_GROUPS = 6
-_SEARCHED_GROUPS = (3, 6, 9)
+SEARCHED_GROUPS = (2, 4, 6, 9)
 # Texts that the int8 ranges are measured on.
 _CALIBRATION_TEXTS = 512
 
@@ -81,16 +81,25 @@ class Workshop:
         self._calibration = calibration[:_CALIBRATION_TEXTS]
         self._by_token = checkpoint.training.task == "token_classification"
 
-    def recipes(self, precisions: Sequence[Precision], *, quick: bool) -> list[Recipe]:
-        """What is worth building: without the search one graph a precision."""
-        groups = (DEFAULT_GROUPS,) if quick else _SEARCHED_GROUPS
+    def recipes(self, precisions: Sequence[Precision], groups: int, *, quick: bool) -> list[Recipe]:
+        """What is worth building: packed and padded graphs; of each precision only the likeliest if `quick`.
+
+        Padded int8 is built where there is no packed graph only: it computes the same and the padding besides.
+        """
         found = []
         for precision in precisions:
             if self.encoder is not None:
-                found += [self._packed(self.encoder, precision, number) for number in groups]
+                found.append(self._packed(self.encoder, precision, groups))
             if self.encoder is None or (precision is not Precision.INT8 and not quick):
-                found += self._padded(precision)
+                found.append(self._padded(precision))
         return found
+
+    def trials(self, precision: Precision) -> list[Built]:
+        """Packed graphs that differ in the number of groups alone; none without an encoder."""
+        if self.encoder is None:
+            return []
+        recipes = [self._packed(self.encoder, precision, groups, f"-{groups}") for groups in SEARCHED_GROUPS]
+        return [self.build(recipe) for recipe in recipes]
 
     def build(self, recipe: Recipe) -> Built:
         """Writes the graph of a recipe."""
@@ -106,7 +115,7 @@ class Workshop:
         batches = (arrange(self._calibration[start : start + BATCH_SIZE], layout) for start in starts)
         return measure_ranges(self.encoder, layout.groups, batches)
 
-    def _packed(self, encoder: Encoder, precision: Precision, groups: int) -> Recipe:
+    def _packed(self, encoder: Encoder, precision: Precision, groups: int, suffix: str = "") -> Recipe:
         layout = Layout("packed", groups, self._checkpoint.pad_token_id, self._by_token)
 
         def write(path: Path) -> None:
@@ -116,9 +125,9 @@ class Workshop:
                 model = build_packed(encoder, Fp32Linears(), groups)
                 onnx.save(to_half(model) if precision is Precision.FP16 else model, path)
 
-        return Recipe(f"{precision}-packed-{groups}", precision, layout, write)
+        return Recipe(f"{precision}-packed{suffix}", precision, layout, write)
 
-    def _padded(self, precision: Precision) -> list[Recipe]:
+    def _padded(self, precision: Precision) -> Recipe:
         layout = Layout("padded", 0, self._checkpoint.pad_token_id, self._by_token)
         model, unfused = self._checkpoint.model, self._folder / "unfused.onnx"
 
@@ -130,4 +139,4 @@ class Workshop:
             elif precision is Precision.FP16:
                 onnx.save(to_half(onnx.load(path)), path)
 
-        return [Recipe(f"{precision}-padded", precision, layout, write)]
+        return Recipe(f"{precision}-padded", precision, layout, write)

@@ -65,7 +65,7 @@ class Checkpoint:
     @property
     def pad_token_id(self) -> int:
         """The token that fills a padded batch."""
-        return int(self.tokenizer.pad_token_id)  # type: ignore[arg-type]  # one token, as loading has seen
+        return int(self.tokenizer.pad_token_id)
 
 
 def load_checkpoint(path: Path) -> Checkpoint:

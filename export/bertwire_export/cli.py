@@ -53,7 +53,7 @@ def run_export(config: ExportConfig) -> None:
 def _unpublished(outcome: "Outcome") -> list[str]:
     """Why a precision was not published, by its fastest candidate; nothing where every one was."""
     published = {each.precision for each in outcome.manifest.variants} if outcome.manifest else set()
-    found = {}
+    found: dict[str, str] = {}
     for each in sorted(outcome.proven, key=lambda each: each.proofs[0].speed.ms_per_text):
         if each.built.precision not in published:
             reasons = ", ".join(dict.fromkeys(fault for proof in each.proofs for fault in proof.faults))

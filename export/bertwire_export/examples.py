@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +30,7 @@ class Examples:
     labelled: Labelled
     labels: list[str]
     encodings: list[Encoding]
-    targets: NDArray[np.generic]
+    targets: NDArray[Any]
     first_pieces: list[NDArray[np.int64]] | None
 
     @property

@@ -21,7 +21,7 @@ PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 # Company that a text's answer must not depend on: the text alone, and among 1, 15 and 63 others.
 _COMPANY = (2, 16, 64)
 _PROBES = 32
-_SPEED_ROUNDS, _SPEED_BATCHES = 5, 8
+_SPEED_ROUNDS, _SPEED_BATCHES = 3, 8
 
 Track = Callable[[Iterable[Any], str, int], Iterable[Any]]
 
@@ -62,9 +62,7 @@ class Runner:
         return self._layout.by_text(self.run(self.arrange(texts)), [len(text.ids) for text in texts])
 
 
-def torch_logits(
-    model: PreTrainedModel, examples: Examples, pad_token_id: int, *, types: bool, track: Track
-) -> Logits:
+def torch_logits(model: PreTrainedModel, examples: Examples, pad_token_id: int, *, types: bool, track: Track) -> Logits:
     """PyTorch's logits that decide, in the order of the examples; batches of one length waste no work on padding."""
     layout = Layout("padded", 0, pad_token_id, by_token=examples.first_pieces is not None)
     order = sorted(range(len(examples.encodings)), key=examples.lengths.__getitem__)

@@ -12,8 +12,8 @@ from bertwire_client.console import progress
 from bertwire_client.errors import UserError
 from bertwire_client.files import require_absent
 from bertwire_client.labelled import Columns, read_labelled
-from bertwire_export.bundle import Manifest, Provider, Reference
-from bertwire_export.candidates import Built, Workshop
+from bertwire_export.bundle import Manifest, Provider, Reference, open_bundle
+from bertwire_export.candidates import DEFAULT_GROUPS, Built, Workshop
 from bertwire_export.checkpoint import Checkpoint, load_checkpoint
 from bertwire_export.config import ExportConfig, Precision
 from bertwire_export.convert import convert
@@ -21,7 +21,7 @@ from bertwire_export.evidence import gather
 from bertwire_export.examples import Examples, encode
 from bertwire_export.measure import PROVIDERS
 from bertwire_export.packed.weights import Encoder, NotPackable, read_encoder
-from bertwire_export.prove import Proven, prove
+from bertwire_export.prove import Proven, fastest_groups, prove, prove_on_test
 from bertwire_export.publish import Source, choose, publish
 from bertwire_export.report import write_report
 from bertwire_export.serving_tokenizer import require_same_tokens, serving_tokenizer
@@ -66,12 +66,15 @@ def run(config: ExportConfig) -> Outcome:
         built = _build(checkpoint, encoder, truth, precisions, Path(name), quick=config.quick)
         proven = prove(built, truth, providers, config.limits)
         chosen = choose(proven, force=config.force)
+        proven = [prove_on_test(each, truth) if each.built.name in chosen else each for each in proven]
         if not chosen:
             return Outcome(None, truth.reference, proven, len(truth.dev.examples.labelled), unpacked)
         source = Source(checkpoint, tokenizer, config.converter, truth)
-        manifest = publish(config.output, config.model_name, config.version, source, proven, chosen)
-        write_report(config.report, manifest, gather(manifest, tokenizer, truth, proven))
-    return Outcome(manifest, truth.reference, proven, len(truth.dev.examples.labelled), unpacked)
+        publish(config.output, config.model_name, config.version, source, proven, chosen)
+        bundle = open_bundle(config.output)
+        evidence = gather(bundle.manifest, tokenizer, truth, proven)
+    write_report(config.report, bundle.manifest, evidence, seal=bundle.sha256)
+    return Outcome(bundle.manifest, truth.reference, proven, len(truth.dev.examples.labelled), unpacked)
 
 
 def available_providers() -> list[Provider]:
@@ -144,7 +147,11 @@ def _build(
 ) -> list[Built]:
     # Every second text: the other half proves int8 on texts that its ranges have not seen.
     workshop = Workshop(checkpoint, encoder, truth.dev.examples.encodings[::2], folder)
-    recipes = workshop.recipes(precisions, quick=quick)
+    groups = DEFAULT_GROUPS
+    # The fastest precision decides: attention is the larger part of its cost.
+    if not quick and (trials := workshop.trials(precisions[-1])):
+        groups = fastest_groups(trials, truth)
+    recipes = workshop.recipes(precisions, groups, quick=quick)
     built = []
     with progress("Convert, fuse, quantize", len(recipes) + 1) as bar:
         if any(recipe.layout.kind == "padded" for recipe in recipes):

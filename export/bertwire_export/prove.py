@@ -1,11 +1,11 @@
 """Measures every candidate on every provider that it is meant for."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bertwire_client.console import tracked
 from bertwire_client.errors import UserError
-from bertwire_export.bundle import Limits, Proof, Provider, Quality, Speed
+from bertwire_export.bundle import Limits, Proof, Provider, Speed
 from bertwire_export.candidates import Built
 from bertwire_export.config import Precision
 from bertwire_export.examples import Logits
@@ -19,7 +19,7 @@ from bertwire_export.measure import (
     quality,
     speeds,
 )
-from bertwire_export.truth import Known, Truth
+from bertwire_export.truth import Truth
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Proven:
 def prove(
     built: Sequence[Built], truth: Truth, providers: Sequence[Provider], limits: Callable[[Precision], Limits]
 ) -> list[Proven]:
-    """Measures quality, batch variance and speed, and finds the limits that a candidate breaks.
+    """Measures quality on dev, batch variance and speed, and finds the limits that a candidate breaks.
 
     Args:
         built: the candidates.
@@ -60,28 +60,39 @@ def prove(
     return [Proven(each, tuple(proofs[each.name]), logits[each.name]) for each in built]
 
 
+def fastest_groups(trials: Sequence[Built], truth: Truth) -> int:
+    """The number of groups of the fastest of graphs that differ in nothing else."""
+    costs = _speeds(trials, truth, trials[0].providers[0])
+    return min(trials, key=lambda each: costs[each.name].ms_per_text).layout.groups
+
+
+def prove_on_test(proven: Proven, truth: Truth) -> Proven:
+    """Adds what the candidate scores on the test rows, if there are any: they choose nothing."""
+    if truth.test is None:
+        return proven
+    proofs = []
+    for proof in proven.proofs:
+        runner = _open(proven.built, proof.provider, threads=0)
+        logits = onnx_logits(runner, truth.test.examples, f"{proven.built.name} on test", tracked)
+        found = quality(truth.test.examples, logits, truth.test.logits, truth.calibration.thresholds or None)
+        proofs.append(proof.model_copy(update={"test": found}))
+    return replace(proven, proofs=tuple(proofs))
+
+
 def _speeds(running: Sequence[Built], truth: Truth, provider: Provider) -> dict[str, Speed]:
     runners = {each.name: _open(each, provider, threads=1) for each in running}
     device = cpu_name() if provider == "cpu" else cuda_name()
     return speeds(runners, truth.dev.examples.encodings, provider, device, tracked)
 
 
-def _proof(
-    built: Built, truth: Truth, provider: Provider, speed: Speed, limits: Limits
-) -> tuple[Logits, Proof]:
+def _proof(built: Built, truth: Truth, provider: Provider, speed: Speed, limits: Limits) -> tuple[Logits, Proof]:
     runner = _open(built, provider, threads=0)
-    thresholds = truth.calibration.thresholds or None
-
-    def measured(known: Known, split: str) -> tuple[Logits, Quality]:
-        logits = onnx_logits(runner, known.examples, f"{built.name} on {split}", tracked)
-        return logits, quality(known.examples, logits, known.logits, thresholds)
-
-    logits, dev = measured(truth.dev, "dev")
-    test = None if truth.test is None else measured(truth.test, "test")[1]
+    logits = onnx_logits(runner, truth.dev.examples, f"{built.name} on dev", tracked)
+    dev = quality(truth.dev.examples, logits, truth.dev.logits, truth.calibration.thresholds or None)
     variance = batch_variance(runner, truth.dev.examples.encodings)
     found = faults(dev, variance, truth.reference.dev, limits)
     proof = Proof(
-        provider=provider, dev=dev, test=test, batch_variance=variance, speed=speed, limits=limits, faults=found
+        provider=provider, dev=dev, test=None, batch_variance=variance, speed=speed, limits=limits, faults=found
     )
     return logits, proof
 

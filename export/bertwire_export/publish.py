@@ -61,7 +61,7 @@ def choose(proven: list[Proven], *, force: bool) -> dict[str, tuple[Provider, ..
 
 def publish(
     output: Path, name: str, version: str, source: Source, proven: list[Proven], chosen: dict[str, tuple[Provider, ...]]
-) -> Manifest:
+) -> None:
     """Writes the bundle of the chosen candidates to `output`, whole or not at all."""
     training = source.checkpoint.training
     by_name = {each.built.name: each for each in proven}
@@ -85,7 +85,6 @@ def publish(
             provenance=_provenance(source),
         )
         seal(folder, manifest)
-    return manifest
 
 
 def _variant(proven: Proven, providers: tuple[Provider, ...], folder: Path) -> Variant:
@@ -106,9 +105,7 @@ def _variant(proven: Proven, providers: tuple[Provider, ...], folder: Path) -> V
 
 def _candidate(proven: Proven) -> Candidate:
     built = proven.built
-    return Candidate(
-        name=built.name, precision=built.precision.value, layout=built.layout.kind, proofs=proven.proofs
-    )
+    return Candidate(name=built.name, precision=built.precision.value, layout=built.layout.kind, proofs=proven.proofs)
 
 
 def _has_faults(proofs: tuple[Proof, ...]) -> bool:
@@ -126,5 +123,7 @@ def _provenance(source: Source) -> Provenance:
         dev=truth.dev.examples.split(),
         test=None if truth.test is None else truth.test.examples.split(),
         reference=truth.reference,
-        versions={"python": platform.python_version()} | {name: _version(name) for name in packages} | {"onnxruntime": onnxruntime.__version__},
+        versions={"python": platform.python_version()}
+        | {name: installed_version(name) for name in packages}
+        | {"onnxruntime": onnxruntime.__version__},
     )

@@ -109,7 +109,9 @@ def _on_test(manifest: Manifest, reference: Scores) -> Table:
     for variant, proof in _proofs(manifest.variants):
         if proof.test is not None:
             table.add_row(
-                f"{variant.name} {_on(proof)}", *_scores(proof.test.scores, reference), _share(proof.test.label_agreement)
+                f"{variant.name} {_on(proof)}",
+                *_scores(proof.test.scores, reference),
+                _share(proof.test.label_agreement),
             )
     return table
 

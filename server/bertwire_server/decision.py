@@ -4,9 +4,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Scores of one-label classification: float32 [labels] logits to float32 [labels] that sum to 1."""
-    powers = np.exp(logits - logits.max())
+def softmax(logits: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
+    """Scores of one-label classification: float32 [labels] logits to float32 [labels] that sum to 1.
+
+    The logits are divided by `temperature` first, which export has fitted so that a score is the chance to be right.
+    """
+    powers = np.exp((logits - logits.max()) / np.float32(temperature))
     scores: NDArray[np.float32] = powers / powers.sum()
     return scores
 

@@ -8,13 +8,12 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from bertwire_client.errors import UserError
-from bertwire_export.bundle import Bundle, Variant
+from bertwire_export.bundle import Bundle, BundleError, Variant
+from bertwire_export.bundle.layouts import Arrays
 
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 _UNAVAILABLE = "ONNX Runtime cannot use {} here: check the driver, and that bertwire[serve,gpu] is installed"
 _log = logging.getLogger(__name__)
-
-Arrays = dict[str, NDArray[np.int64]]
 
 
 class Engine:
@@ -45,14 +44,20 @@ class Engine:
         try:
             self._session = onnxruntime.InferenceSession(graph, options, providers=[_PROVIDERS[provider]])
         except Exception as error:  # onnxruntime's exceptions share no public base
-            raise UserError(f"variant {variant.name} does not load on {provider}: {_first_line(error)}") from error
+            raise UserError(f"variant {variant.name} does not load on {provider}: {first_line(error)}") from error
         if self._session.get_providers()[0] != _PROVIDERS[provider]:
             raise UserError(_UNAVAILABLE.format(provider))
+        self._inputs = [each.name for each in self._session.get_inputs()]
         self.variant, self.provider = variant, provider
 
     def run(self, arrays: Arrays) -> NDArray[np.float32]:
-        """Runs one batch: int64 [texts, tokens] inputs to float32 [texts, labels] logits."""
-        logits: NDArray[np.float32] = self._session.run(["logits"], {n: arrays[n] for n in self.variant.inputs})[0]
+        """Runs one batch, laid out as the variant's graph reads it, and returns its output."""
+        try:
+            feeds = {name: arrays[name] for name in self._inputs}
+        except KeyError as error:
+            name = self.variant.name
+            raise BundleError(f"variant {name} reads {error.args[0]}, which its layout does not have") from None
+        logits: NDArray[np.float32] = self._session.run(["logits"], feeds)[0]
         return logits
 
 
@@ -69,6 +74,8 @@ def choose_engine(
     if _PROVIDERS["cuda"] in onnxruntime.get_available_providers():
         try:
             return Engine(bundle, _choose_variant(bundle, variant, "cuda"), "cuda", threads)
+        except BundleError:
+            raise
         except UserError as error:
             _log.warning("not on CUDA: %s", error)
     return Engine(bundle, _choose_variant(bundle, variant, "cpu"), "cpu", threads)
@@ -76,12 +83,14 @@ def choose_engine(
 
 def _choose_variant(bundle: Bundle, name: str | None, provider: Literal["cpu", "cuda"]) -> Variant:
     variants = bundle.manifest.variants
-    fitting = [each for each in variants if provider in each.providers and name in (None, each.name)]
+    named = [each for each in variants if name in (None, each.name, each.precision)]
+    fitting = [each for each in named if provider in each.providers]
     if not fitting:
         known = ", ".join(f"{each.name} ({'/'.join(each.providers)})" for each in variants)
         raise UserError(f"the bundle has no variant {name or ''} for {provider}; it has {known}".replace("  ", " "))
     return fitting[0]
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What an exception says, in one line."""
     return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertwire_export.bundle import Bundle, BundleError, Manifest
-from bertwire_server.batch import pad
+from bertwire_export.bundle.layouts import Layout, arrange
 from bertwire_server.decision import softmax
-from bertwire_server.engine import Engine
+from bertwire_server.engine import Engine, first_line
 from bertwire_server.scheduler import BatchLimits, Scheduler
 from bertwire_server.tokenizer import Encoded, TextTokenizer
 
@@ -47,7 +47,7 @@ class Model:
     """Tokenizer, scheduler and engine of one bundle."""
 
     def __init__(self, bundle: Bundle, engine: Engine, limits: BatchLimits) -> None:
-        """Loads the tokenizer; raises `BundleError` where it cannot be read.
+        """Loads the tokenizer; raises `BundleError` where it cannot be read, or the task is one that no server answers.
 
         Args:
             bundle: the verified bundle.
@@ -55,8 +55,16 @@ class Model:
             limits: what a batch may hold.
         """
         self.manifest: Manifest = bundle.manifest
+        if (self.manifest.task, self.manifest.text_pairs) != ("single_label", False):
+            pairs = " of text pairs" if self.manifest.text_pairs else ""
+            raise BundleError(
+                f"{bundle.path}: the model is for {self.manifest.task}{pairs}; this server answers single_label of "
+                "single texts"
+            )
         self.engine = engine
         self._limits = limits
+        variant = engine.variant
+        self._layout = Layout(variant.layout, variant.groups, self.manifest.pad_token_id, by_token=False)
         content = bundle.read(self.manifest.tokenizer)
         try:
             self._tokenizer = TextTokenizer(content, self.manifest.max_length, self.manifest.truncation_side)
@@ -64,7 +72,7 @@ class Model:
             raise BundleError(f"{bundle.path}: {self.manifest.tokenizer.name} is {error}") from error
         self._threads = ThreadPoolExecutor(1, "tokenizer")
         self._tokenizing = 0
-        self._scheduler = Scheduler(self._run, limits)
+        self._scheduler = Scheduler(self._run, limits, self._layout)
 
     def warm_up(self) -> None:
         """Runs the smallest and the largest batch, so that no request pays for first-time allocations.
@@ -78,12 +86,15 @@ class Model:
             try:
                 logits = self._run([_filled(tokens, self._tokenizer.last_id) for tokens in lengths])
             except Exception as error:  # onnxruntime's exceptions share no public base
-                reason = str(error).splitlines()[0]
+                reason = first_line(error)
                 raise BundleError(f"the bundle's graph fails on texts of {lengths[-1]} tokens: {reason}") from error
-            expected = (len(lengths), len(self.manifest.labels))
-            if logits.shape != expected:
-                raise BundleError(f"the bundle's graph gives logits {logits.shape}, not {expected}; export it again")
-            if not np.isfinite(logits).all():
+            found, expected = [each.shape for each in logits], [(len(self.manifest.labels),)] * len(lengths)
+            if found != expected:
+                raise BundleError(
+                    f"the bundle's graph gives {len(found)} texts logits of the shape {found[0]}, not {len(expected)} "
+                    f"of {expected[0]}; export it again"
+                )
+            if not all(np.isfinite(each).all() for each in logits):
                 raise BundleError("the bundle's graph gives logits that are no finite numbers; export it again")
 
     def start(self) -> None:
@@ -122,7 +133,7 @@ class Model:
         answers = await self._scheduler.submit(encoded)
         return [
             Prediction(
-                scores=softmax(answer.logits),
+                scores=softmax(answer.logits, self.manifest.calibration.temperature),
                 logits=answer.logits,
                 token_count=len(text.ids),
                 truncated=text.truncated,
@@ -133,8 +144,8 @@ class Model:
             for text, answer in zip(encoded, answers, strict=True)
         ]
 
-    def _run(self, texts: Sequence[Encoded]) -> NDArray[np.float32]:
-        return self.engine.run(pad(texts, self.manifest.pad_token_id))
+    def _run(self, texts: Sequence[Encoded]) -> list[NDArray[np.float32]]:
+        return self._layout.by_text(self.engine.run(arrange(texts, self._layout)), [len(text.ids) for text in texts])
 
 
 def _filled(tokens: int, token_id: int) -> Encoded:

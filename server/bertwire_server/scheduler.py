@@ -17,7 +17,7 @@ from time import perf_counter
 import numpy as np
 from numpy.typing import NDArray
 
-from bertwire_server.batch import cost
+from bertwire_export.bundle.layouts import Layout
 from bertwire_server.errors import ModelFailed, NotReady, QueueFull
 from bertwire_server.tokenizer import Encoded
 
@@ -26,8 +26,8 @@ _STOPPED = "the server is shutting down; send the request to another one"
 # The queue is cleared of texts whose callers have gone when they are more than the others and this many.
 _GONE_KEPT = 64
 
-# Texts in, float32 [texts, labels] logits out; blocking, called in a thread of the scheduler's own.
-Run = Callable[[Sequence[Encoded]], NDArray[np.float32]]
+# Texts in, the logits of each, float32 [labels], out; blocking, called in a thread of the scheduler's own.
+Run = Callable[[Sequence[Encoded]], Sequence[NDArray[np.float32]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class BatchLimits:
     """What a batch and the queue may hold.
 
     Attributes:
-        tokens: most tokens of a batch, padding included; one text may exceed it alone.
+        tokens: most tokens that a batch computes; one text may exceed it alone.
         texts: most texts of a batch.
         delay: longest wait for a fuller batch, in seconds from the arrival of its oldest text.
         waiting: most texts in the queue.
@@ -78,13 +78,12 @@ class Totals:
     tokens: int = 0
     computed: int = 0
 
-    def add(self, texts: Sequence[Encoded]) -> None:
-        """Counts a batch."""
-        lengths = [len(text.ids) for text in texts]
+    def add(self, lengths: Sequence[int], computed: int) -> None:
+        """Counts a batch of texts with these lengths."""
         self.batches += 1
-        self.texts += len(texts)
+        self.texts += len(lengths)
         self.tokens += sum(lengths)
-        self.computed += cost(len(texts), max(lengths))
+        self.computed += computed
 
 
 @dataclass(slots=True)
@@ -104,11 +103,17 @@ class Scheduler:
         ended: set when it runs no batches any more: after `stop`, or for a fault of its own, which is logged.
     """
 
-    def __init__(self, run: Run, limits: BatchLimits) -> None:
-        """Starts nothing yet; see `start`."""
+    def __init__(self, run: Run, limits: BatchLimits, layout: Layout) -> None:
+        """Starts nothing yet; see `start`.
+
+        Args:
+            run: runs a batch.
+            limits: what a batch and the queue may hold.
+            layout: says how many tokens a batch computes.
+        """
         self.totals = Totals()
         self.ended = asyncio.Event()
-        self._run, self._limits = run, limits
+        self._run, self._limits, self._layout = run, limits, layout
         self._queue: deque[_Item] = deque()
         self._batch: list[_Item] = []  # the last one taken
         self._waiting = 0
@@ -203,12 +208,14 @@ class Scheduler:
 
     def _front(self) -> int:
         """How many live texts at the front of the queue fit one batch."""
-        count = longest = 0
+        count = longest = total = 0
         for item in self._queue:
             if item.taken:
                 continue
-            longest = max(longest, len(item.text.ids))
-            if (count and cost(count + 1, longest) > self._limits.tokens) or count == self._limits.texts:
+            length = len(item.text.ids)
+            longest, total = max(longest, length), total + length
+            computed = self._layout.computed(count + 1, longest, total)
+            if (count and computed > self._limits.tokens) or count == self._limits.texts:
                 break
             count += 1
         return count
@@ -230,7 +237,8 @@ class Scheduler:
     async def _run_batch(self, batch: list[_Item]) -> None:
         loop = asyncio.get_running_loop()
         texts = [item.text for item in batch]
-        self.totals.add(texts)
+        lengths = [len(text.ids) for text in texts]
+        self.totals.add(lengths, self._layout.computed(len(texts), max(lengths), sum(lengths)))
         start = perf_counter()
         try:
             logits = await loop.run_in_executor(self._thread, self._run, texts)

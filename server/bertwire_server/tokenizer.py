@@ -45,7 +45,7 @@ class TextTokenizer:
     @property
     def last_id(self) -> int:
         """The highest token id."""
-        return self._tokenizer.get_vocab_size() - 1
+        return max(self._tokenizer.get_vocab().values())
 
     def encode(self, texts: list[str]) -> list[Encoded]:
         """Tokenizes texts in order."""

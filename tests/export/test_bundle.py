@@ -29,11 +29,11 @@ def test_opens_as_sealed(bundle: Path) -> None:
     """An untouched bundle opens, with its variants fastest first."""
     manifest = open_bundle(bundle).manifest
     speeds = [variant.speed.cpu_ms_per_text for variant in manifest.variants]
-    assert sorted(each.name for each in manifest.variants) == ["fp32", "int8"]
+    assert sorted(each.name for each in manifest.variants) == ["fp32-packed", "int8-packed"]
     assert speeds == sorted(speeds)
 
 
-@pytest.mark.parametrize("name", ["manifest.json", "manifest.sha256", "tokenizer.json", "fp32.onnx", "int8.onnx"])
+@pytest.mark.parametrize("name", ["manifest.json", "manifest.sha256", "tokenizer.json", "fp32-packed.onnx", "int8-packed.onnx"])
 @pytest.mark.parametrize("place", [0.0, 0.5, 1.0])
 def test_refuses_flipped_bit(copy: Path, name: str, place: float) -> None:
     """One bit changed in any file, at its start, middle or end, is found."""
@@ -43,14 +43,14 @@ def test_refuses_flipped_bit(copy: Path, name: str, place: float) -> None:
     assert name in refusal(copy)
 
 
-@pytest.mark.parametrize("name", ["manifest.json", "manifest.sha256", "tokenizer.json", "fp32.onnx", "int8.onnx"])
+@pytest.mark.parametrize("name", ["manifest.json", "manifest.sha256", "tokenizer.json", "fp32-packed.onnx", "int8-packed.onnx"])
 def test_refuses_missing_file(copy: Path, name: str) -> None:
     """A file that is not there is named."""
     (copy / name).unlink()
     assert f"{name} is missing" in refusal(copy)
 
 
-@pytest.mark.parametrize("name", ["manifest.json", "tokenizer.json", "int8.onnx"])
+@pytest.mark.parametrize("name", ["manifest.json", "tokenizer.json", "int8-packed.onnx"])
 def test_refuses_truncated_file(copy: Path, name: str) -> None:
     """A file cut short is found."""
     content = (copy / name).read_bytes()
@@ -60,9 +60,9 @@ def test_refuses_truncated_file(copy: Path, name: str) -> None:
 
 def test_refuses_swapped_variants(copy: Path) -> None:
     """Two graphs under each other's name are found, though each is intact."""
-    (copy / "fp32.onnx").rename(copy / "other")
-    (copy / "int8.onnx").rename(copy / "fp32.onnx")
-    (copy / "other").rename(copy / "int8.onnx")
+    (copy / "fp32-packed.onnx").rename(copy / "other")
+    (copy / "int8-packed.onnx").rename(copy / "fp32-packed.onnx")
+    (copy / "other").rename(copy / "int8-packed.onnx")
     assert "were sealed; copy the bundle again" in refusal(copy)
 
 
@@ -74,8 +74,8 @@ def test_refuses_added_file(copy: Path) -> None:
 
 def test_refuses_symbolic_link(copy: Path) -> None:
     """A link in place of a file could change what it points at after it was verified."""
-    (copy / "int8.onnx").rename(copy.parent / "elsewhere.onnx")
-    (copy / "int8.onnx").symlink_to(copy.parent / "elsewhere.onnx")
+    (copy / "int8-packed.onnx").rename(copy.parent / "elsewhere.onnx")
+    (copy / "int8-packed.onnx").symlink_to(copy.parent / "elsewhere.onnx")
     assert "no plain file" in refusal(copy)
 
 
@@ -103,7 +103,7 @@ def _set_file_name(name: str) -> Edit:
         (_set_file_name("/etc/passwd"), "tokenizer.name"),
         (_set_file_name("a/b"), "tokenizer.name"),
         (_set_file_name(".hidden"), "tokenizer.name"),
-        (_set_file_name("fp32.onnx"), "two files have the same name"),
+        (_set_file_name("fp32-packed.onnx"), "two files have the same name"),
         (_set_file_name("manifest.json"), "the manifest's own name"),
         (lambda manifest: manifest.update(extra=1), "extra"),
         (lambda manifest: manifest.pop("labels"), "labels"),

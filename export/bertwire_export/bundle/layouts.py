@@ -16,6 +16,7 @@ tokens of a text side by side; for it alone the texts are dealt by length into g
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -57,9 +58,9 @@ class Layout:
     pad_token_id: int
     by_token: bool
 
-    def tokens(self, lengths: Sequence[int]) -> int:
-        """Tokens that the linear layers compute for a batch of texts with these lengths."""
-        return len(lengths) * max(lengths) if self.kind == "padded" else sum(lengths)
+    def computed(self, texts: int, longest: int, tokens: int) -> int:
+        """Tokens that the linear layers compute for a batch: of so many texts, the longest so long, tokens in all."""
+        return tokens if self.kind == "packed" else texts * longest
 
     def by_text(self, logits: NDArray[np.float32], lengths: Sequence[int]) -> list[NDArray[np.float32]]:
         """Parts a graph's output by text: float32 [labels], or [tokens, labels] where every token has logits."""
@@ -136,4 +137,4 @@ def _deal(lengths: Ints, groups: int) -> list[Ints]:
     for choice in reversed(choices):
         ends.append(int(choice[ends[-1]]))
     bounds = [0, *(int(places[end]) for end in reversed(ends))]
-    return [order[start:end] for start, end in zip(bounds, bounds[1:], strict=False)]
+    return [order[start:end] for start, end in pairwise(bounds)]

@@ -1,5 +1,7 @@
 """Writes ONNX graphs node by node."""
 
+from typing import Any
+
 import numpy as np
 import onnx
 from numpy.typing import NDArray
@@ -33,7 +35,7 @@ class Graph:
         self._constants.append(numpy_helper.from_array(np.ascontiguousarray(values).reshape(np.shape(values)), name))
         return name
 
-    def add(self, operator: str, *inputs: str, domain: str = "", **attributes: object) -> str:
+    def add(self, operator: str, *inputs: str, domain: str = "", **attributes: Any) -> str:  # noqa: ANN401 - ONNX's
         """A node with one output; an empty input name leaves an optional input out."""
         output = self._name(operator)
         self._nodes.append(helper.make_node(operator, inputs, [output], name=output, domain=domain, **attributes))

@@ -56,8 +56,8 @@ class Encoder:
     """A BERT-family classifier.
 
     Attributes:
-        words, positions, types: embedding tables, float32 [entries, size]; row 0 of `positions` is a text's first token;
-            `types` is None for models without segments.
+        words, positions, types: embedding tables, float32 [entries, size]; row 0 of `positions` is that of a text's
+            first token; `types` is None for models without segments.
         embedding_norm: applied to their sum.
         projection: from the embeddings' size to the hidden size, where they differ.
         layers: the transformer layers.
