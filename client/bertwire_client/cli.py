@@ -24,7 +24,9 @@ CLI = "'.[cli]'"
 
 COMMANDS = {
     "train": Command("bertwire_trainer.cli", "'.[train]'", "Fine-tune a BERT-family encoder on labelled texts."),
-    "export": Command("bertwire_export.cli", "'.[export]'", "Convert a checkpoint to ONNX, prove it and seal a bundle."),
+    "export": Command(
+        "bertwire_export.cli", "'.[export]'", "Convert a checkpoint to ONNX, prove it and seal a bundle."
+    ),
     "inspect": Command("bertwire_export.cli", CLI, "Verify a bundle and print what it holds."),
     "serve": Command("bertwire_server.cli", "'.[serve,cpu]' or '.[serve,gpu]'", "Serve a bundle over gRPC."),
     "score": Command("bertwire_client.score.cli", CLI, "Score every row of a file against a server."),

@@ -204,7 +204,10 @@ def test_missing_packages_are_named(command: str, missing: str, install: str) ->
     """A part whose packages are absent says in one line what to install."""
     result = bertwire(command, "x", before=f"sys.modules[{missing!r}] = None")
     assert result.returncode == 1
-    assert one_line(result) == f"bertwire: bertwire {command} needs {missing}: pip install {install} in the folder of bertwire's source"
+    assert (
+        one_line(result)
+        == f"bertwire: bertwire {command} needs {missing}: pip install {install} in the folder of bertwire's source"
+    )
 
 
 def test_missing_pyarrow_is_named(tmp_path: Path) -> None:

@@ -166,9 +166,7 @@ def test_full_queue_slows_down_and_succeeds(tmp_path: Path, fake: FakeServer, pa
     assert pauses == [1, 2, 3]
 
 
-def test_full_queue_is_outlasted_while_others_are_answered(
-    tmp_path: Path, fake: FakeServer, pauses: list[int]
-) -> None:
+def test_full_queue_is_outlasted_while_others_are_answered(tmp_path: Path, fake: FakeServer, pauses: list[int]) -> None:
     """However often a call is refused, it is sent again as long as the server answers any other."""
     refused = 0
 
