@@ -1,5 +1,6 @@
 """The command `bertwire`. Standard library only: what a command needs is loaded when that command is asked for."""
 
+import atexit
 import os
 import signal
 import sys
@@ -80,3 +81,10 @@ def interrupt_on_signals() -> None:
     signal.signal(signal.SIGTERM, handle)
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, handle)
+    # Python gives up handlers before it is gone; a late signal would then turn the exit status into its own.
+    atexit.register(_ignore_signals)
+
+
+def _ignore_signals() -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
