@@ -1,6 +1,7 @@
 # The server's image, without torch: `docker build -t bertwire .` for CPU, `--build-arg RUNTIME=gpu` for CUDA.
 # CUDA's libraries come as wheels with onnxruntime-gpu; the host brings the driver (`docker run --gpus all`).
 #   docker run --read-only -p 8500:8500 -v "$PWD/bundle:/bundle:ro" bertwire
+#   docker run ... bertwire /bundle --variant fp32
 ARG PYTHON=3.12
 
 FROM python:${PYTHON}-slim-bookworm AS build
@@ -25,5 +26,6 @@ USER 10001
 EXPOSE 8500
 # Asks grpc.health.v1; healthy once the model is warm, unhealthy while the server drains.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=60s CMD ["python", "-m", "bertwire_server.probe", "127.0.0.1:8500"]
-ENTRYPOINT ["bertwire", "serve"]
-CMD ["/bundle", "--host", "0.0.0.0"]
+# What follows the image's name on the command line replaces CMD alone; a --host there comes later and wins.
+ENTRYPOINT ["bertwire", "serve", "--host", "0.0.0.0"]
+CMD ["/bundle"]

@@ -1,5 +1,6 @@
 """The command `bertwire`. Standard library only: what a command needs is loaded when that command is asked for."""
 
+import atexit
 import os
 import signal
 import sys
@@ -24,7 +25,9 @@ CLI = "'.[cli]'"
 
 COMMANDS = {
     "train": Command("bertwire_trainer.cli", "'.[train]'", "Fine-tune a BERT-family encoder on labelled texts."),
-    "export": Command("bertwire_export.cli", "'.[export]'", "Convert a checkpoint to ONNX, prove it and seal a bundle."),
+    "export": Command(
+        "bertwire_export.cli", "'.[export]'", "Convert a checkpoint to ONNX, prove it and seal a bundle."
+    ),
     "inspect": Command("bertwire_export.cli", CLI, "Verify a bundle and print what it holds."),
     "serve": Command("bertwire_server.cli", "'.[serve,cpu]' or '.[serve,gpu]'", "Serve a bundle over gRPC."),
     "score": Command("bertwire_client.score.cli", CLI, "Score every row of a file against a server."),
@@ -78,3 +81,10 @@ def interrupt_on_signals() -> None:
     signal.signal(signal.SIGTERM, handle)
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, handle)
+    # Python gives up handlers before it is gone; a late signal would then turn the exit status into its own.
+    atexit.register(_ignore_signals)
+
+
+def _ignore_signals() -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)

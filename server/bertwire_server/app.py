@@ -142,7 +142,7 @@ def _bind(server: grpc.aio.Server, config: ServerConfig) -> int:
 
 
 async def _load(config: ServerConfig, bundle: Bundle, stop: asyncio.Event) -> Model | None:
-    """Loads and warms the model in a thread, which nothing can end; None where the server was told to stop meanwhile."""
+    """Loads and warms the model in a thread that nothing can end; None where the server was told to stop meanwhile."""
     limits = BatchLimits(
         tokens=config.max_batch_tokens,
         texts=config.max_batch_texts,

@@ -12,8 +12,8 @@ from bertwire_server.decision import best
 from bertwire_server.errors import InvalidRequest, ModelNotFound, NotReady
 from bertwire_server.model import Model, Prediction
 
-# Values of a response built in one go, some milliseconds: 1,024 texts of 77 labels at once would hold up all other calls
-# for 74 ms.
+# Values of a response built in one go, some milliseconds: 1,024 texts of 77 labels at once hold up all other calls for
+# 74 ms.
 _VALUES_A_TURN = 4096
 
 

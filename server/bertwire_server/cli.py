@@ -8,7 +8,7 @@ def run_serve(config: ServerConfig) -> None:
     """Serve a bundle over gRPC.
 
     Health turns SERVING after the warm-up. SIGTERM or Ctrl-C drains: health says NOT_SERVING, calls already accepted
-    are answered, and the exit status is 0.
+    are answered, and the exit status is 0. A second one ends it at once.
     """
     import asyncio
     import logging

@@ -164,7 +164,9 @@ def test_result_without_labels_is_an_internal_error(fake: FakeServer) -> None:
 def test_base_install_is_enough() -> None:
     """The client loads nothing that only the extras bring."""
     heavy = "{'typer', 'rich', 'pydantic', 'pyarrow', 'numpy', 'torch'}"
-    code = f"from bertwire_client import AsyncClient, Client; import sys; sys.exit(str({heavy} & set(sys.modules) or ''))"
+    code = (
+        f"from bertwire_client import AsyncClient, Client; import sys; sys.exit(str({heavy} & set(sys.modules) or ''))"
+    )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stderr.strip() == ""
 
 

@@ -163,6 +163,14 @@ def test_second_signal_does_not_disturb_the_end(first: str, second: str) -> None
     assert (done.returncode, done.stdout, done.stderr) == (130, "wound down\n", "bertwire: interrupted\n")
 
 
+def test_signal_at_the_very_end_changes_nothing() -> None:
+    """The exit status is that of the first signal, also where the second finds Python clearing up."""
+    late = "class Late:\n def __del__(self, kill=os.kill, me=os.getpid()): kill(me, 15)\nsys.late = Late()"
+    script = WIND_DOWN.format(first="SIGINT", rest="pass").replace("with readable", f"{late}\nwith readable")
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "wound down\n", "bertwire: interrupted\n")
+
+
 def test_third_signal_ends_at_once() -> None:
     """A process that does not wind down can be ended all the same."""
     rest = "os.kill(os.getpid(), signal.SIGINT); os.kill(os.getpid(), signal.SIGTERM)"
@@ -204,7 +212,10 @@ def test_missing_packages_are_named(command: str, missing: str, install: str) ->
     """A part whose packages are absent says in one line what to install."""
     result = bertwire(command, "x", before=f"sys.modules[{missing!r}] = None")
     assert result.returncode == 1
-    assert one_line(result) == f"bertwire: bertwire {command} needs {missing}: pip install {install} in the folder of bertwire's source"
+    assert (
+        one_line(result)
+        == f"bertwire: bertwire {command} needs {missing}: pip install {install} in the folder of bertwire's source"
+    )
 
 
 def test_missing_pyarrow_is_named(tmp_path: Path) -> None:

@@ -144,12 +144,12 @@ def test_output_is_no_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     for output in ("data/in.csv", "data/../data/in.csv", "link.csv", "hard.csv", "alias/in.csv"):
         with pytest.raises(UserError, match=r"is also .*in\.csv, which it would replace; choose another output"):
             require_apart(Path(output), Path("other.csv"), source)
-    with pytest.raises(UserError, match="is also link.csv"):
+    with pytest.raises(UserError, match=r"is also link\.csv"):
         require_apart(source, Path("link.csv"))
     for output in ("data", "alias", "../" + tmp_path.name):
-        with pytest.raises(UserError, match="holds .*, which would be lost with it"):
+        with pytest.raises(UserError, match=r"holds .*, which would be lost with it"):
             require_apart(Path(output), source)
-    with pytest.raises(UserError, match="holds alias/in.csv"):
+    with pytest.raises(UserError, match=r"holds alias/in\.csv"):
         require_apart(Path("data"), Path("alias/in.csv"))
     with pytest.raises(UserError, match="new is also x"):
         require_apart(Path("new"), Path("x/../new"))
@@ -266,10 +266,11 @@ def test_progress_is_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys
 
 def test_progress_in_a_file_is_lines(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """A line with every tenth, none within two seconds of another, one at least every half minute, one at the end."""
-    now = 0.0
-    monkeypatch.setattr("bertwire_client.console.monotonic", lambda: now)
+    now = [0.0]
+    monkeypatch.setattr("bertwire_client.console.monotonic", lambda: now[0])
     with progress("reading", 1000) as bar:
-        for completed, now in [(90, 5), (100, 6), (300, 7), (301, 8), (302, 37), (303, 38.1), (1000, 39)]:
+        for completed, seconds in [(90, 5), (100, 6), (300, 7), (301, 8), (302, 37), (303, 38.1), (1000, 39)]:
+            now[0] = seconds
             bar(completed, "note")
     assert list(tracked("ab", "letters", 2)) == ["a", "b"]
     shown = capsys.readouterr()

@@ -166,9 +166,7 @@ def test_full_queue_slows_down_and_succeeds(tmp_path: Path, fake: FakeServer, pa
     assert pauses == [1, 2, 3]
 
 
-def test_full_queue_is_outlasted_while_others_are_answered(
-    tmp_path: Path, fake: FakeServer, pauses: list[int]
-) -> None:
+def test_full_queue_is_outlasted_while_others_are_answered(tmp_path: Path, fake: FakeServer, pauses: list[int]) -> None:
     """However often a call is refused, it is sent again as long as the server answers any other."""
     refused = 0
 
@@ -202,11 +200,19 @@ def test_pauses_grow_and_are_bounded() -> None:
 
 def test_other_failures_are_the_rows_errors(tmp_path: Path, fake: FakeServer) -> None:
     """A call that fails otherwise fails its own rows only, and is not sent again."""
-    fake.fail = lambda request: (grpc.StatusCode.INTERNAL, "oh") if "a" in request.texts else None
+    fake.fail = lambda request: (grpc.StatusCode.UNKNOWN, "oh") if "a" in request.texts else None
     path = jsonl(tmp_path, "a", "b", "c", "d")
     assert score(path, fake.address, batch_size=2).failed == 2
-    assert [row["predicted_error"] for row in scored(path)] == ["INTERNAL: oh"] * 2 + [None] * 2
+    assert [row["predicted_error"] for row in scored(path)] == ["UNKNOWN: oh"] * 2 + [None] * 2
     assert len(fake.requests) == 2
+
+
+def test_text_that_the_model_cannot_answer_fails_alone(tmp_path: Path, fake: FakeServer) -> None:
+    """A call that fails inside the server is sent again in halves, so that its other texts are answered."""
+    fake.fail = lambda request: (grpc.StatusCode.INTERNAL, "no numbers") if "b" in request.texts else None
+    path = jsonl(tmp_path, "a", "b", "c", "d")
+    assert score(path, fake.address).failed == 1
+    assert [row["predicted_error"] for row in scored(path)] == [None, "INTERNAL: no numbers", None, None]
 
 
 def test_slow_call_is_halved(tmp_path: Path, fake: FakeServer, pauses: list[int]) -> None:

@@ -77,7 +77,9 @@ def test_runs_as_nobody_and_reports_health() -> None:
     names = [name for name, _ in instructions()]
     last = dict(instructions()[len(names) - names[::-1].index("FROM") - 1 :])
     assert last["USER"] == "10001"
-    assert last["ENTRYPOINT"] == '["bertwire", "serve"]'
+    # Within a container 127.0.0.1 reaches nobody, whatever options stand in for CMD.
+    assert last["ENTRYPOINT"] == '["bertwire", "serve", "--host", "0.0.0.0"]'
+    assert last["CMD"] == '["/bundle"]'
     assert '"bertwire_server.probe"' in last["HEALTHCHECK"]
 
 

@@ -192,16 +192,20 @@ async def test_refuses_before_start(engine: Engine) -> None:
         await Scheduler(engine.run, LIMITS).submit([text(1)])
 
 
-async def test_stop_while_a_text_arrives(schedulers: list[Scheduler], engine: Engine) -> None:
-    """A scheduler told to stop in the very moment in which a text wakes it up stops all the same."""
-    scheduler = begin(schedulers, engine)
-    await asyncio.sleep(0)
-    call = asyncio.create_task(scheduler.submit([text(2)]))
-    await asyncio.sleep(0)
+@pytest.mark.parametrize("turns", range(6))
+async def test_stop_while_a_text_arrives(turns: int, schedulers: list[Scheduler], engine: Engine) -> None:
+    """A scheduler told to stop just when a text wakes it up, turns of the event loop later, stops all the same."""
+    scheduler = begin(schedulers, engine, replace(LIMITS, delay=3600))
+    calls = [asyncio.create_task(scheduler.submit([text(2)]))]
+    for _ in range(10):
+        await asyncio.sleep(0)
+    calls.append(asyncio.create_task(scheduler.submit([text(3)])))
+    for _ in range(turns):
+        await asyncio.sleep(0)
     async with asyncio.timeout(30):
         await scheduler.stop()
-    with pytest.raises(NotReady):
-        await call
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    assert [type(each) for each in results] == [NotReady] * 2
 
 
 async def test_text_without_finite_answer_fails_alone(schedulers: list[Scheduler], engine: Engine) -> None:

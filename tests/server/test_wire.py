@@ -5,6 +5,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from bertwire.v1.classifier_pb2 import ClassifyRequest, ClassifyResponse
 from bertwire.v1.classifier_pb2_grpc import ClassifierStub
+from bertwire_client.errors import UserError
 from bertwire_server.app import serve as serve_bundle
 from bertwire_server.config import ServerConfig
 from support import LABELS, Edit, Serve, Server, bertwire, random_texts, reseal
@@ -198,6 +200,20 @@ async def test_second_signal_ends_the_drain(serve: Serve, bundle: Path) -> None:
         assert codes - {grpc.StatusCode.OK} <= {grpc.StatusCode.CANCELLED, grpc.StatusCode.UNAVAILABLE}
         assert codes != {grpc.StatusCode.OK}
         assert await asyncio.to_thread(server.process.wait, 30) == 0
+
+
+async def test_hashes_beside_the_event_loop(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A large bundle is verified in a thread, while signals are heard."""
+    threads: list[threading.Thread] = []
+
+    def refuse(_: Path) -> None:
+        threads.append(threading.current_thread())
+        raise UserError("not this one")
+
+    monkeypatch.setattr("bertwire_server.app.open_bundle", refuse)
+    with pytest.raises(UserError, match="not this one"):
+        await serve_bundle(ServerConfig(bundle=bundle, port=0), print)
+    assert threads[0] is not threading.main_thread()
 
 
 async def test_fault_of_the_scheduler_turns_health(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:

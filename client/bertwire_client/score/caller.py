@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import grpc
 
 from bertwire_client.aio import AsyncClient
-from bertwire_client.errors import DeadlineExceededError, InvalidArgumentError, RequestError, UserError
+from bertwire_client.errors import DeadlineExceededError, RequestError, UserError
 from bertwire_client.replies import Reply
 from bertwire_client.score.columns import Outcome
 from bertwire_client.score.tally import Tally
@@ -27,6 +27,8 @@ _HOPELESS = {
 }
 # The server, or what stands before it, did not take the call. CANCELLED comes of a server that stops.
 _NOT_TAKEN = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.RESOURCE_EXHAUSTED}
+# One text may be to blame: it is invalid, too slow, or nothing that the model can answer.
+_ONE_TEXT = {grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.INTERNAL}
 
 
 def pause(tries: int) -> float:
@@ -68,8 +70,8 @@ class Caller:
     async def classify(self, texts: Sequence[str]) -> list[Outcome]:
         """Gives each text's result, or why it has none.
 
-        A call that fails for a fault of its request, or takes too long, is sent again in halves, until the faulty and
-        the slow texts stand alone.
+        A call that one of its texts may have failed is sent again in halves, until the faulty and the slow texts stand
+        alone.
 
         Raises:
             UserError: no further text could be classified: the server was never reached, takes no call any more, or
@@ -82,7 +84,7 @@ class Caller:
         except RequestError as error:
             if error.code in _HOPELESS:
                 raise
-            if len(texts) == 1 or not (_blames_request(error) or isinstance(error, DeadlineExceededError)):
+            if len(texts) == 1 or not (error.code in _ONE_TEXT or _is_too_large(error)):
                 return [str(error)] * len(texts)
         middle = len(texts) // 2
         return await self.classify(texts[:middle]) + await self.classify(texts[middle:])
@@ -101,7 +103,7 @@ class Caller:
                 else:
                     self._check_outage(error)
             except RequestError as error:
-                if error.code not in _NOT_TAKEN or _blames_request(error):
+                if error.code not in _NOT_TAKEN or _is_too_large(error):
                     raise
                 self._check_outage(error)
             tries += 1
@@ -142,6 +144,6 @@ class Caller:
         )
 
 
-def _blames_request(error: RequestError) -> bool:
+def _is_too_large(error: RequestError) -> bool:
     # gRPC itself turns away a message above a size limit, with the code of a full queue.
-    return isinstance(error, InvalidArgumentError) or "larger than max" in error.message
+    return "larger than max" in error.message

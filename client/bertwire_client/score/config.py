@@ -26,7 +26,9 @@ class ScoreConfig(Config):
     batch_size: int = Field(32, ge=1, description="Texts in one call.")
     concurrency: int = Field(8, ge=1, description="Calls in flight at once.")
     timeout: float = Field(60, gt=0, le=86_400, description="Seconds that one call may take.")
-    max_outage: float = Field(60, ge=0, description="Seconds to wait for a server that takes no call: gone, warming up or overloaded.")
+    max_outage: float = Field(
+        60, ge=0, description="Seconds to wait for a server that is gone, warming up or overloaded."
+    )
 
     @field_validator("output", "summary")
     @classmethod

@@ -1,8 +1,8 @@
 """CSV and TSV by the standard library, every value a string.
 
-In CSV a quoted field may hold delimiters and line breaks. In TSV a quote is a character like any other, and a field holds
-neither tabs nor line breaks: TSV files are written both ways, but a literal quote at the start of a text, taken for a
-quoted field, would silently swallow the rows after it, while a quoted field taken literally only keeps its quotes.
+In CSV a quoted field may hold delimiters and line breaks. In TSV a quote is a character like any other, and a field
+holds neither tabs nor line breaks: TSV files are written both ways, but a literal quote at the start of a text, taken
+for a quoted field, would silently swallow the rows after it; a quoted field taken literally only keeps its quotes.
 """
 
 import csv
@@ -48,8 +48,7 @@ class DelimitedReader(TableReader):
     def _header(self) -> list[str]:
         if self._file.read(1) != "\ufeff":
             self._file.seek(0)
-        quoting = csv.QUOTE_NONE if self.delimiter == "\t" else csv.QUOTE_MINIMAL
-        self._reader = csv.reader(chain(self._file, [_END]), delimiter=self.delimiter, quoting=quoting)
+        self._reader = csv.reader(chain(self._file, [_END]), **_dialect(self.delimiter))
         header, unclosed = next(self._lines(), ([""], False))
         if unclosed:
             raise UserError(f"{self.path}: a quote that opens in the header is never closed")
@@ -94,6 +93,11 @@ class DelimitedReader(TableReader):
         self._file.close()
 
 
+def _dialect(delimiter: str) -> dict[str, Any]:
+    unquoted = {"quoting": csv.QUOTE_NONE, "quotechar": None} if delimiter == "\t" else {}
+    return {"delimiter": delimiter, **unquoted}
+
+
 def _fault(line: list[str], columns: int) -> str | None:
     if len(line) == columns:
         return None
@@ -119,10 +123,7 @@ class DelimitedWriter(TableWriter):
         self._width, self._added = len(like.header), added
         self._plain = _without_breaks if like.delimiter == "\t" else _plain
         # Before Python 3.13 the csv module quotes a carriage return only where the line end has one.
-        options: dict[str, Any] = {"delimiter": like.delimiter, "lineterminator": "\r\n"}
-        if like.delimiter == "\t":
-            options |= {"quoting": csv.QUOTE_NONE, "quotechar": None}
-        self._writer = csv.writer(_LineFeeds(self._file), **options)
+        self._writer = csv.writer(_LineFeeds(self._file), lineterminator="\r\n", **_dialect(like.delimiter))
         self._writer.writerow(like.header + added)
 
     def write(self, batch: Batch, added: list[dict[str, Any]]) -> None:
