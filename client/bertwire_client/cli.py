@@ -28,6 +28,7 @@ COMMANDS = {
         "bertwire_export.cli", "'bertwire[export]'", "Convert a checkpoint to ONNX, prove it and seal a bundle."
     ),
     "inspect": Command("bertwire_export.cli", CLI, "Verify a bundle and print what it holds."),
+    "bundle": Command("bertwire_export.bundle_cli", "'bertwire[sign]'", "Sign a bundle, and verify its signature."),
     "serve": Command(
         "bertwire_server.cli", "'bertwire[serve,cpu]' or 'bertwire[serve,gpu]'", "Serve a bundle over gRPC."
     ),

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bertwire_export.bundle import Bundle, Manifest, Quality, Scores, Speed
+from bertwire_export.bundle.signature import describe
 
 if TYPE_CHECKING:
     from bertwire_export.pipeline import Outcome
@@ -48,6 +49,7 @@ def _summary(bundle: Bundle) -> Table:
         ("PyTorch there", f"accuracy {reference.accuracy:.4f}, macro-F1 {reference.macro_f1:.4f}"),
         ("built with", ", ".join(f"{name} {version}" for name, version in provenance.versions.items())),
         ("seal", bundle.sha256),
+        ("signature", describe(bundle.signature, trusted=bundle.trusted)),
         ("weights", provenance.checkpoint_sha256),
     ):
         table.add_row(name, _literal(value))

@@ -130,6 +130,7 @@ def test_interruption_leaves_nothing(number: signal.Signals, ignored: bool, tmp_
         ("train", "pydantic", "'bertwire[train]'"),
         ("export", "pydantic", "'bertwire[export]'"),
         ("inspect", "rich", "'bertwire[cli]'"),
+        ("bundle", "pydantic", "'bertwire[sign]'"),
         ("serve", "pydantic", "'bertwire[serve,cpu]' or 'bertwire[serve,gpu]'"),
     ],
 )
