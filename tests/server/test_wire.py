@@ -275,7 +275,7 @@ def test_leaves_nothing_at_home(serve: Serve, bundle: Path, tmp_path: Path, monk
 
 
 def test_imports_no_training_library(bundle: Path) -> None:
-    """A server that has loaded its model has imported nothing that trains or exports, and no cryptography without a key."""
+    """A server that has loaded its model has imported nothing that trains or exports, nor what a key needs."""
     script = (
         "import sys, pathlib; from bertwire_export.bundle import open_bundle;"
         "import bertwire_server.app, bertwire_server.cli; from bertwire_server.engine import choose_engine;"
