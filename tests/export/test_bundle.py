@@ -115,7 +115,7 @@ def _socket(file: Path) -> None:
         made.bind(file.name)
 
 
-def _device(file: Path) -> None:
+def _link_to_device(file: Path) -> None:
     file.unlink()
     file.symlink_to("/dev/zero")
 
@@ -131,7 +131,7 @@ def _folder(file: Path) -> None:
 
 
 @pytest.mark.parametrize("name", [*FILES, "manifest.sig"])
-@pytest.mark.parametrize("put", [_link, _socket, _device, _fifo, _folder])
+@pytest.mark.parametrize("put", [_link, _socket, _link_to_device, _fifo, _folder])
 def test_refuses_what_is_no_plain_file(copy: Path, name: str, put: Callable[[Path], None]) -> None:
     """A link could change what it points at after it was verified; a pipe or a device could never end."""
     (copy / name).touch()
