@@ -46,6 +46,21 @@ def reseal(folder: Path, edit: Edit) -> None:
     """Edits the manifest and seals it again, as someone who knows the format would."""
     manifest = json.loads((folder / "manifest.json").read_bytes())
     edit(manifest)
-    content = json.dumps(manifest).encode()
+    reseal_bytes(folder, json.dumps(manifest).encode())
+
+
+def reseal_bytes(folder: Path, content: bytes) -> None:
+    """Puts any bytes in the manifest's place, with a seal that fits them."""
     (folder / "manifest.json").write_bytes(content)
     (folder / "manifest.sha256").write_text(f"{hashlib.sha256(content).hexdigest()}  manifest.json\n")
+
+
+def rehash(folder: Path) -> None:
+    """Makes the manifest fit the files as they are now and seals it: a forgery that only a signature can tell."""
+
+    def refresh(manifest: dict[str, Any]) -> None:
+        for entry in (manifest["tokenizer"], *(variant["file"] for variant in manifest["variants"])):
+            content = (folder / entry["name"]).read_bytes()
+            entry.update(bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
+
+    reseal(folder, refresh)

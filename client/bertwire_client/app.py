@@ -23,15 +23,27 @@ def build_app(name: str) -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     for each, command in COMMANDS.items():
-        function = _load(each) if each == name else _unloaded
-        help_text = None if each == name else command.summary
-        app.command(each, help=help_text, short_help=command.summary)(function)
+        if each == name:
+            _add_loaded(app, name)
+        else:
+            app.command(each, help=command.summary, short_help=command.summary)(_unloaded)
     return app
 
 
-def _load(name: str) -> Callable[..., None]:
-    function: Callable[..., None] = getattr(importlib.import_module(COMMANDS[name].module), name)
+def _add_loaded(app: typer.Typer, name: str) -> None:
+    """Loads a command, or a group of them: there the module has a function by subcommand."""
+    command = COMMANDS[name]
+    loaded = getattr(importlib.import_module(command.module), name)
+    if isinstance(loaded, dict):
+        group = typer.Typer(no_args_is_help=True)
+        for each, function in loaded.items():
+            group.command(each)(_guarded(name, function))
+        app.add_typer(group, name=name, help=command.summary)
+    else:
+        app.command(name, short_help=command.summary)(_guarded(name, loaded))
 
+
+def _guarded(name: str, function: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(function)
     def call(**values: object) -> None:
         # Within typer, which would take Ctrl-C and a broken pipe for itself.

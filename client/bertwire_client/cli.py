@@ -29,6 +29,7 @@ COMMANDS = {
         "bertwire_export.cli", "'.[export]'", "Convert a checkpoint to ONNX, prove it and seal a bundle."
     ),
     "inspect": Command("bertwire_export.cli", CLI, "Verify a bundle and print what it holds."),
+    "bundle": Command("bertwire_export.bundle_cli", "'.[sign]'", "Sign a bundle, and verify its signature."),
     "serve": Command("bertwire_server.cli", "'.[serve,cpu]' or '.[serve,gpu]'", "Serve a bundle over gRPC."),
     "score": Command("bertwire_client.score.cli", CLI, "Score every row of a file against a server."),
 }

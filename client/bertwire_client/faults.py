@@ -10,6 +10,9 @@ FAILED = 1
 INTERNAL = 70
 INTERRUPTED = 130
 
+# Packages that a command needs for some of its work only, each with an extra of its own.
+_EXTRAS = {"pyarrow": "'.[parquet]'", "cryptography": "'.[sign]'"}
+
 
 def report(error: Exception, command: str, install: str) -> int:
     """Prints an error to standard error and returns the exit status: 1, or 70 where it is a fault of bertwire.
@@ -46,8 +49,7 @@ def _missing(module: str, command: str, install: str) -> str | None:
     package = module.partition(".")[0]
     if package.startswith("bertwire"):
         return None
-    if package == "pyarrow":
-        install = "'.[parquet]'"
+    install = _EXTRAS.get(package, install)
     needs = f"{f'bertwire {command}'.strip()} needs {package}"
     return f"{needs}: pip install {install} in the folder of bertwire's source"
 

@@ -25,6 +25,9 @@ class InspectConfig(Config):
     as_json: bool = Field(
         False, description="Print the manifest as JSON, for programs.", json_schema_extra={"flag": "--json"}
     )
+    public_key: Path | None = Field(
+        None, description="Ed25519 public key, PEM; the bundle must be signed by it. Default: no signature is checked."
+    )
 
 
 def run_export(config: ExportConfig) -> None:
@@ -63,9 +66,14 @@ def _unpublished(outcome: "Outcome") -> list[str]:
 
 def run_inspect(config: InspectConfig) -> None:
     """Verify every hash of a bundle and print what it holds and how well it does."""
-    bundle = open_bundle(config.bundle)
+    bundle = open_bundle(config.bundle, config.public_key)
     if config.as_json:
-        document = bundle.manifest.model_dump(mode="json") | {"manifest_sha256": bundle.sha256, "verified": True}
+        signature = bundle.signature and {"key": bundle.signature.fingerprint, "valid": bundle.trusted or None}
+        document = bundle.manifest.model_dump(mode="json") | {
+            "manifest_sha256": bundle.sha256,
+            "verified": True,
+            "signature": signature,
+        }
         sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
     else:
         out.print(manifest_table(bundle))

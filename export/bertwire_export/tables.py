@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bertwire_export.bundle import Bundle, Candidate, Manifest, Proof, Scores, Variant
+from bertwire_export.bundle.signature import describe
 
 if TYPE_CHECKING:
     from bertwire_export.pipeline import Outcome
@@ -65,6 +66,7 @@ def _summary(bundle: Bundle) -> Table:
         forced = ", published although it breaks a limit" if variant.forced else ""
         table.add_row(variant.name, f"{variant.layout}, {', '.join(variant.providers)}, {megabytes}{forced}")
     table.add_row("seal", bundle.sha256)
+    table.add_row("signature", describe(bundle.signature, trusted=bundle.trusted))
     table.add_row("weights", provenance.checkpoint_sha256)
     return table
 

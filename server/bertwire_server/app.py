@@ -45,7 +45,7 @@ async def serve(config: ServerConfig, announce: Callable[[str], None]) -> None:
         UserError: the bundle, the provider or the port cannot be used.
     """
     stop, hurry = _stop_signals()
-    bundle = await asyncio.to_thread(open_bundle, config.bundle)
+    bundle = await asyncio.to_thread(open_bundle, config.bundle, config.public_key)
     edge, classifier, watch = (
         Edge(),
         Classifier(RequestLimits(config.max_texts, config.max_text_chars, config.max_call_chars)),

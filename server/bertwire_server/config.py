@@ -12,6 +12,9 @@ class ServerConfig(Config):
     """Settings of one server; each becomes an option of the command."""
 
     bundle: Path = argument("Folder of the bundle to serve, written by bertwire export.")
+    public_key: Path | None = Field(
+        None, description="Ed25519 public key, PEM; a bundle that is not signed by it is refused. Default: none needed."
+    )
     host: str = Field("127.0.0.1", min_length=1, description="Address to listen on; 0.0.0.0 for every interface.")
     port: int = Field(8500, ge=0, le=65535, description="Port to listen on; 0 takes a free one and prints it.")
     variant: str | None = Field(None, description="Variant to serve; default: the bundle's fastest for the provider.")

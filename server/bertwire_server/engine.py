@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from bertwire_client.errors import UserError
 from bertwire_export.bundle import Bundle, BundleError, Variant
 from bertwire_export.bundle.layouts import Arrays
+from bertwire_server.graph import require_self_contained
 
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
-_UNAVAILABLE = "ONNX Runtime cannot use {} here: check the driver, and that bertwire[serve,gpu] is installed"
+_UNAVAILABLE = "ONNX Runtime cannot use {} here: check the driver, and that '.[serve,gpu]' is installed"
 _log = logging.getLogger(__name__)
 
 
@@ -28,7 +29,7 @@ class Engine:
         """Loads the graph from verified bytes.
 
         Raises:
-            BundleError: the graph is not the one that was sealed.
+            BundleError: the graph is not the one that was sealed, or has weights in another file.
             UserError: the session does not start, or not on the provider that was asked for.
         """
         if _PROVIDERS[provider] not in onnxruntime.get_available_providers():
@@ -38,9 +39,13 @@ class Engine:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 4  # what it would log it also raises
-        # A graph loaded from bytes would look for external weights in the working folder; a sealed one has none.
-        options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(bundle.path))
+        # The one format whose weights are known to lie in the very bytes that were verified.
+        options.add_session_config_entry("session.load_model_format", "ONNX")
         graph = bundle.read(variant.file)
+        try:
+            require_self_contained(graph)
+        except ValueError as error:
+            raise BundleError(f"{bundle.path}: {variant.file.name} {error}; export it again") from error
         try:
             self._session = onnxruntime.InferenceSession(graph, options, providers=[_PROVIDERS[provider]])
         except Exception as error:  # onnxruntime's exceptions share no public base

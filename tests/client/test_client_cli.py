@@ -205,6 +205,7 @@ def test_signal_while_a_command_is_imported(command: str, number: signal.Signals
         ("train", "pydantic", "'.[train]'"),
         ("export", "pydantic", "'.[export]'"),
         ("inspect", "rich", "'.[cli]'"),
+        ("bundle", "pydantic", "'.[sign]'"),
         ("serve", "pydantic", "'.[serve,cpu]' or '.[serve,gpu]'"),
     ],
 )

@@ -36,7 +36,7 @@ def test_base_install_is_the_client(base: Path) -> None:
 
 
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize("command", ["train", "export", "serve", "score", "inspect"])
+@pytest.mark.parametrize("command", ["train", "export", "serve", "score", "inspect", "bundle"])
 def test_missing_part_names_its_extra(base: Path, command: str) -> None:
     """A command whose part is not installed says in one line which extra brings it."""
     done = run(base, "-m", "bertwire_client", command, "--help")

@@ -328,12 +328,13 @@ def test_leaves_nothing_at_home(serve: Serve, bundle: Path, tmp_path: Path, monk
 
 
 def test_imports_no_training_library(bundle: Path) -> None:
-    """A server that has loaded its model has imported neither torch nor transformers, nor anything of the trainer."""
+    """A server that has loaded its model has imported nothing that trains or exports, nor what a key needs."""
     script = (
         "import sys, pathlib; from bertwire_export.bundle import open_bundle;"
         "import bertwire_server.app, bertwire_server.cli; from bertwire_server.engine import choose_engine;"
         f"choose_engine(open_bundle(pathlib.Path({str(bundle)!r})), None, 'cpu', 1);"
-        "print([name for name in ('torch', 'transformers', 'sklearn', 'bertwire_trainer') if name in sys.modules])"
+        "others = ('torch', 'transformers', 'sklearn', 'onnx', 'cryptography', 'bertwire_trainer');"
+        "print([name for name in others if name in sys.modules])"
     )
     done = subprocess.run([bertwire()[0], "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

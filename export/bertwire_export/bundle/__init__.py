@@ -1,5 +1,9 @@
-"""The bundle contract: what export writes and the server reads. The standard library and pydantic are all it needs."""
+"""The bundle contract: what export writes and the server reads.
 
+Needs the standard library and pydantic; `bundle.keys`, loaded only where a key is given, needs cryptography.
+"""
+
+from bertwire_export.bundle.errors import BundleError
 from bertwire_export.bundle.manifest import (
     SCHEMA_VERSION,
     Calibration,
@@ -18,7 +22,7 @@ from bertwire_export.bundle.manifest import (
     Split,
     Variant,
 )
-from bertwire_export.bundle.reader import Bundle, BundleError, open_bundle
+from bertwire_export.bundle.reader import Bundle, open_bundle
 from bertwire_export.bundle.writer import add_file, seal
 
 __all__ = [

@@ -8,6 +8,8 @@ SCHEMA_VERSION = 2
 MANIFEST = "manifest.json"
 # One line in the format of `sha256sum`, so that anyone can check the seal: `sha256sum -c manifest.sha256`.
 SEAL = "manifest.sha256"
+# The signature, which a bundle may have; it is over the manifest, so the manifest does not list it.
+SIGNATURE = "manifest.sig"
 
 # A plain name: no separator, no leading dot, so that no entry can point out of the bundle or at a hidden file.
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
@@ -275,7 +277,7 @@ class Manifest(_Part):
         ):
             if len(set(names)) < len(names):
                 raise ValueError(f"two {kind}s have the same name")
-        if {MANIFEST, SEAL} & {entry.name for entry in self.files}:
+        if {MANIFEST, SEAL, SIGNATURE} & {entry.name for entry in self.files}:
             raise ValueError("a listed file has the manifest's own name")
         return self
 
