@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, TypeAdapter, ValidationError, field_validator, model_validator
 
@@ -26,6 +26,10 @@ class ExportConfig(Config):
     version: Identifier = Field("1", description="The model's version.")
     variants: list[Precision] = Field(
         [Precision.FP32, Precision.INT8], description="Which variants to build; repeat for several."
+    )
+    converter: Literal["torch", "optimum"] = Field("torch", description="Who writes the graph; both are proven alike.")
+    optimum_python: Path = Field(
+        Path(".optimum/bin/python"), description="Interpreter for --converter optimum; make optimum makes it."
     )
     dev: Path | None = Field(
         None, description="Labelled texts to prove the variants on; default: the dev texts of the training."

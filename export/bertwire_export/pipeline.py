@@ -16,6 +16,7 @@ from bertwire_export.config import ExportConfig, Precision
 from bertwire_export.convert import convert, fuse, input_names, quantize
 from bertwire_export.gate import faults
 from bertwire_export.measure import Arrays, Logits, cpu_cost, make_batches, onnx_logits, quality, scores, torch_logits
+from bertwire_export.optimum import convert_with_optimum, require_environment
 from bertwire_export.publish import Candidate, Source, publish
 from bertwire_export.serving_tokenizer import require_same_tokens, serving_tokenizer
 from bertwire_export.texts import LabelledTexts, read_texts
@@ -47,6 +48,8 @@ def run(config: ExportConfig) -> Outcome:
         UserError: the output exists, the checkpoint or the dev texts cannot be used.
     """
     require_absent(config.output, overwrite=config.overwrite)
+    if config.converter == "optimum":
+        require_environment(config.optimum_python)
     checkpoint = load_checkpoint(config.checkpoint)
     dev = _dev_texts(config, checkpoint)
     inputs = input_names(checkpoint.model)
@@ -66,7 +69,7 @@ def run(config: ExportConfig) -> Outcome:
         _require_trained(checkpoint, reference)
     with tempfile.TemporaryDirectory(prefix="bertwire-export-") as name:
         graphs = Path(name)
-        _build(checkpoint, inputs, config.variants, graphs)
+        _build(checkpoint, inputs, config, graphs)
         candidates = [
             _measure(graphs, each, _limits(config, each), batches, reference, dev) for each in config.variants
         ]
@@ -103,14 +106,18 @@ def _require_trained(checkpoint: Checkpoint, reference: Logits) -> None:
         )
 
 
-def _build(checkpoint: Checkpoint, inputs: list[str], variants: list[Precision], graphs: Path) -> None:
+def _build(checkpoint: Checkpoint, inputs: list[str], config: ExportConfig, graphs: Path) -> None:
     """Writes `fp32.onnx`, and `int8.onnx` if asked for, into `graphs`."""
     with progress("Convert, fuse, quantize", 3) as bar:
-        convert(checkpoint.model, inputs, graphs / "unfused.onnx")
+        unfused = graphs / "unfused.onnx"
+        if config.converter == "optimum":
+            convert_with_optimum(checkpoint.path, checkpoint.training.task, inputs, unfused, config.optimum_python)
+        else:
+            convert(checkpoint.model, inputs, unfused)
         bar(1)
-        fuse(graphs / "unfused.onnx", checkpoint.model, graphs / "fp32.onnx")
+        fuse(unfused, checkpoint.model, graphs / "fp32.onnx")
         bar(2)
-        if Precision.INT8 in variants:
+        if Precision.INT8 in config.variants:
             quantize(graphs / "fp32.onnx", graphs / "int8.onnx")
         bar(3)
 
