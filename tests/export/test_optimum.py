@@ -41,6 +41,7 @@ def save_model(folder: Path, task: str, weights: str) -> PreTrainedModel:
             initializer_range=0.3,
         )
         model = auto.from_config(config)  # type: ignore[no-untyped-call]
+    model.classifier.weight.data.normal_(std=0.5)  # logits far enough from zero for their difference to tell something
     model.save_pretrained(folder)
     loaded: PreTrainedModel = auto.from_pretrained(folder, attn_implementation="eager")
     loaded.float().eval()
