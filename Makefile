@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help install lock proto check test demo bench clean
+.PHONY: help install optimum lock proto check test demo bench clean
 
 help:  ## show this help
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -17,7 +17,16 @@ help:  ## show this help
 
 install: .venv/.complete  ## make the environment in .venv from pinned versions
 
-lock:  ## pin again what pyproject.toml allows; needs uv
+# Apart from .venv, and never used by anything but the converter: docs/decisions/011-optimum.md.
+.optimum/.complete: requirements/optimum.txt
+	rm -rf .optimum
+	$(PYTHON) -m venv .optimum
+	.optimum/bin/python -m pip install --disable-pip-version-check --no-warn-script-location --requirement $<
+	touch $@
+
+optimum: .optimum/.complete  ## make the environment of bertwire export --converter optimum in .optimum
+
+lock:  ## pin again what pyproject.toml and requirements/optimum.in allow; needs uv
 	scripts/lock.sh
 
 proto: install  ## write the Python stubs of protos/
@@ -38,5 +47,5 @@ bench: install  ## server against raw ONNX Runtime on the demo's model; writes b
 	test -d build/demo/vader || $(MAKE) demo
 	$(BIN)/python -m bench
 
-clean:  ## remove what make test, demo and install left
-	rm -rf build .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
+clean:  ## remove what make test, demo, install and optimum left
+	rm -rf build .venv .optimum .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Pins what pyproject.toml allows: requirements/dev.txt for work on this repository, requirements/serve-*.txt for the
-# images. Needs uv on the PATH. Run it after changing a dependency, then `make install test`.
+# images; and requirements/optimum.in, for an environment of its own. Needs uv on the PATH. Run it after changing a
+# dependency, then `make install test`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -12,10 +13,11 @@ compile() {
   local out=$1
   shift
   uv pip compile --quiet --universal --python-version 3.11 --no-annotate --upgrade --no-emit-package setuptools \
-    --custom-compile-command scripts/lock.sh --output-file "$out" pyproject.toml "$@"
+    --custom-compile-command scripts/lock.sh --output-file "$out" "$@"
 }
 
-compile requirements/dev.txt --extra train --extra export --extra serve --group dev \
+compile requirements/dev.txt pyproject.toml --extra train --extra export --extra serve --group dev \
   --constraint <(echo 'torch==2.13.0') "${cuda[@]/#/--no-emit-package=}"
-compile requirements/serve-cpu.txt --extra serve --extra cpu
-compile requirements/serve-gpu.txt --extra serve --extra gpu
+compile requirements/serve-cpu.txt pyproject.toml --extra serve --extra cpu
+compile requirements/serve-gpu.txt pyproject.toml --extra serve --extra gpu
+compile requirements/optimum.txt requirements/optimum.in "${cuda[@]/#/--no-emit-package=}"

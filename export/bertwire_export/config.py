@@ -51,6 +51,10 @@ class ExportConfig(Config):
     converter: Literal["torch", "optimum"] = Field(
         "torch", description="What writes the padded ONNX graph; optimum runs in an environment of its own."
     )
+    converter: Literal["torch", "optimum"] = Field("torch", description="Who writes the graph; both are proven alike.")
+    optimum_python: Path = Field(
+        Path(".optimum/bin/python"), description="Interpreter for --converter optimum; make optimum makes it."
+    )
     dev: Path | None = Field(
         None, description="Labelled rows to prove the variants on; default: the dev rows of the training."
     )

@@ -10,7 +10,7 @@ from onnxruntime.transformers.optimizer import optimize_model
 from transformers import PreTrainedModel
 
 # The newest opset whose operators both ONNX Runtime providers and its fusions know in full.
-_OPSET = 17
+OPSET = 17
 
 
 def input_names(model: PreTrainedModel) -> list[str]:
@@ -40,7 +40,7 @@ def convert(model: PreTrainedModel, path: Path) -> None:
             input_names=inputs,
             output_names=["logits"],
             dynamic_axes=axes,
-            opset_version=_OPSET,
+            opset_version=OPSET,
             dynamo=False,
         )
 

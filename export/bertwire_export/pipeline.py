@@ -10,16 +10,17 @@ from tokenizers import Tokenizer
 
 from bertwire_client.console import progress
 from bertwire_client.errors import UserError
-from bertwire_client.files import require_absent
+from bertwire_client.files import require_absent, require_apart
 from bertwire_client.labelled import Columns, read_labelled
 from bertwire_export.bundle import Manifest, Provider, Reference, open_bundle
 from bertwire_export.candidates import DEFAULT_GROUPS, Built, Workshop
 from bertwire_export.checkpoint import Checkpoint, load_checkpoint
 from bertwire_export.config import ExportConfig, Precision
-from bertwire_export.convert import convert
+from bertwire_export.convert import convert, input_names
 from bertwire_export.evidence import gather
 from bertwire_export.examples import Examples, encode
 from bertwire_export.measure import PROVIDERS
+from bertwire_export.optimum import convert_with_optimum, require_environment
 from bertwire_export.packed.weights import Encoder, NotPackable, read_encoder
 from bertwire_export.prove import Proven, fastest_groups, prove, prove_on_test
 from bertwire_export.publish import Source, choose, publish
@@ -54,8 +55,11 @@ def run(config: ExportConfig) -> Outcome:
     Raises:
         UserError: the output exists, the checkpoint or the dev rows cannot be used.
     """
+    require_apart(config.output, config.checkpoint, *(path for path in (config.dev, config.test) if path))
     require_absent(config.output, overwrite=config.overwrite)
     require_absent(config.report, overwrite=config.overwrite)
+    if config.converter == "optimum":
+        require_environment(config.optimum_python)
     providers = available_providers()
     precisions = _precisions(config.variants, providers)
     checkpoint = load_checkpoint(config.checkpoint)
@@ -63,7 +67,7 @@ def run(config: ExportConfig) -> Outcome:
     truth = _truth(config, checkpoint, tokenizer)
     encoder, unpacked = _encoder(config, checkpoint)
     with tempfile.TemporaryDirectory(prefix="bertwire-export-") as name:
-        built = _build(checkpoint, encoder, truth, precisions, Path(name), quick=config.quick)
+        built = _build(config, checkpoint, encoder, truth, precisions, Path(name))
         proven = prove(built, truth, providers, config.limits)
         chosen = choose(proven, force=config.force)
         proven = [prove_on_test(each, truth) if each.built.name in chosen else each for each in proven]
@@ -137,27 +141,34 @@ def _encoder(config: ExportConfig, checkpoint: Checkpoint) -> tuple[Encoder | No
 
 
 def _build(
+    config: ExportConfig,
     checkpoint: Checkpoint,
     encoder: Encoder | None,
     truth: Truth,
     precisions: Sequence[Precision],
     folder: Path,
-    *,
-    quick: bool,
 ) -> list[Built]:
     # Every second text: the other half proves int8 on texts that its ranges have not seen.
     workshop = Workshop(checkpoint, encoder, truth.dev.examples.encodings[::2], folder)
     groups = DEFAULT_GROUPS
     # The fastest precision decides: attention is the larger part of its cost.
-    if not quick and (trials := workshop.trials(precisions[-1])):
+    if not config.quick and (trials := workshop.trials(precisions[-1])):
         groups = fastest_groups(trials, truth)
-    recipes = workshop.recipes(precisions, groups, quick=quick)
+    recipes = workshop.recipes(precisions, groups, quick=config.quick)
     built = []
     with progress("Convert, fuse, quantize", len(recipes) + 1) as bar:
         if any(recipe.layout.kind == "padded" for recipe in recipes):
-            convert(checkpoint.model, folder / "unfused.onnx")
+            _convert(config, checkpoint, folder / "unfused.onnx")
         bar(1)
         for number, recipe in enumerate(recipes, 2):
             built.append(workshop.build(recipe))
             bar(number)
     return built
+
+
+def _convert(config: ExportConfig, checkpoint: Checkpoint, path: Path) -> None:
+    if config.converter == "optimum":
+        inputs = input_names(checkpoint.model)
+        convert_with_optimum(checkpoint.path, checkpoint.training.task, inputs, path, config.optimum_python)
+    else:
+        convert(checkpoint.model, path)

@@ -1,0 +1,112 @@
+"""Hands a checkpoint to Optimum: as little of it as possible, in another interpreter, with nothing of ours in reach."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from pathlib import Path
+
+import onnx
+
+from bertwire_client.errors import UserError
+from bertwire_export.checkpoint import WEIGHTS
+from bertwire_export.convert import OPSET
+from bertwire_export.optimum.plain import plain_config
+
+_WORKER = Path(__file__).with_name("worker.py")
+# A large BERT takes less than a minute on one core.
+_LIMIT_SECONDS = 900
+_LONGEST_REASON = 300
+_TASKS = {"token_classification": "token-classification"}
+# Where the interpreter finds its own libraries; everything else of our environment, tokens included, is withheld.
+_PASSED_ON = ("LD_LIBRARY_PATH", "PATH")
+
+
+def require_environment(python: Path) -> None:
+    """Raises `UserError` where the interpreter of Optimum's environment is missing."""
+    if not python.is_file():
+        raise UserError(
+            f"{python} is missing: --converter optimum has an environment of its own; run make optimum in the "
+            "repository, or name its interpreter with --optimum-python"
+        )
+
+
+def convert_with_optimum(checkpoint: Path, task: str, inputs: list[str], output: Path, python: Path) -> None:
+    """Writes a checkpoint as fp32 ONNX: int64 [batch, tokens] inputs to `logits` float32.
+
+    Args:
+        checkpoint: a folder with `config.json` and `model.safetensors`.
+        task: the task of `training.json`.
+        inputs: names of the inputs that the graph must have.
+        output: the file to write.
+        python: the interpreter of Optimum's environment.
+
+    Raises:
+        UserError: the environment is missing, or Optimum failed, took too long or wrote a graph of other inputs.
+    """
+    require_environment(python)
+    with tempfile.TemporaryDirectory(prefix="bertwire-optimum-") as name:
+        folder = Path(name)
+        source = folder / "checkpoint"
+        source.mkdir()
+        (source / "config.json").write_text(json.dumps(plain_config(checkpoint / "config.json")))
+        shutil.copyfile(checkpoint / WEIGHTS, source / WEIGHTS)
+        arguments = [source, folder / "onnx", _TASKS.get(task, "text-classification"), OPSET]
+        # -I: no variable, folder or user's package adds to what this interpreter imports. The path stays a link: the
+        # link's place is how Python knows its environment.
+        _run([python.absolute(), "-I", _WORKER, *arguments], folder)
+        graph = folder / "onnx" / "model.onnx"
+        _require_names(graph, inputs)
+        shutil.move(graph, output)
+
+
+def _run(command: list[object], folder: Path) -> None:
+    log = folder / "stderr"
+    with log.open("wb") as stderr:
+        process = subprocess.Popen(
+            list(map(str, command)),
+            cwd=folder,
+            env=_environment(folder),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=stderr,
+            start_new_session=True,
+        )
+    try:
+        code = process.wait(_LIMIT_SECONDS)
+    except subprocess.TimeoutExpired:
+        raise _failure(f"it did not end within {_LIMIT_SECONDS} seconds") from None
+    finally:
+        if process.poll() is None:  # after Ctrl-C too
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    if code:
+        raise _failure(_last_line(log) or f"exit status {code}")
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    # A home of its own, so that no token or cache that lies in the user's is read.
+    own = {"HOME": str(folder), "TMPDIR": str(folder), "LANG": "C.UTF-8"}
+    quiet = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+    passed_on = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    return passed_on | own | quiet | {"ORT_DISABLE_TELEMETRY": "1"}
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
+    return next((line.strip()[:_LONGEST_REASON] for line in reversed(lines) if line.strip()), "")
+
+
+def _require_names(graph: Path, inputs: list[str]) -> None:
+    if not graph.is_file():
+        raise _failure("it wrote no graph")
+    found = onnx.load(graph, load_external_data=False).graph
+    names = [each.name for each in found.input]
+    if set(names) != set(inputs) or [each.name for each in found.output] != ["logits"]:
+        raise _failure(f"its graph reads {', '.join(names)}, where {', '.join(inputs)} are needed")
+
+
+def _failure(reason: str) -> UserError:
+    return UserError(f"Optimum could not convert the checkpoint: {reason}; --converter torch does without Optimum")

@@ -1,0 +1,105 @@
+"""Conversion by Optimum itself, where its environment is there: the same model as by our own converter."""
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from transformers import PreTrainedModel
+
+from bertwire_export.bundle import open_bundle
+from bertwire_export.config import ExportConfig
+from bertwire_export.optimum import convert_with_optimum
+from bertwire_export.pipeline import run
+
+OPTIMUM = Path(__file__).resolve().parents[2] / ".optimum" / "bin" / "python"
+pytestmark = pytest.mark.skipif(not OPTIMUM.is_file(), reason="needs Optimum's environment: make optimum")
+
+
+def save_model(folder: Path, task: str, weights: str) -> PreTrainedModel:
+    """Saves and returns an encoder with a random head: the tiny random BERT, or the installed MiniLM."""
+    import torch
+    from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification, BertConfig
+
+    from bertwire_trainer.base import find_base
+
+    auto = AutoModelForTokenClassification if task == "token_classification" else AutoModelForSequenceClassification
+    torch.manual_seed(2)
+    if weights == "minilm":
+        model = auto.from_pretrained(find_base("minilm").location, num_labels=3)
+    else:
+        config = BertConfig(
+            vocab_size=65,
+            hidden_size=32,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            intermediate_size=64,
+            max_position_embeddings=64,
+            id2label={0: "a", 1: "b", 2: "c"},
+            initializer_range=0.3,
+        )
+        model = auto.from_config(config)  # type: ignore[no-untyped-call]
+    model.classifier.weight.data.normal_(std=0.5)  # logits far enough from zero for their difference to tell something
+    model.save_pretrained(folder)
+    loaded: PreTrainedModel = auto.from_pretrained(folder, attn_implementation="eager")
+    loaded.float().eval()
+    return loaded
+
+
+@pytest.mark.parametrize(
+    ("task", "weights"), [("single_label", "tiny"), ("token_classification", "tiny"), ("single_label", "minilm")]
+)
+def test_both_converters_give_the_same_logits(tmp_path: Path, task: str, weights: str) -> None:
+    """On random batches, padded and of lengths that no tracing saw, fused graphs of both agree with PyTorch."""
+    import torch
+
+    from bertwire_export.convert import convert, fuse, input_names
+
+    model = save_model(tmp_path / "model", task, weights)
+    inputs = input_names(model)
+    convert(model, inputs, tmp_path / "torch.onnx")
+    convert_with_optimum(tmp_path / "model", task, inputs, tmp_path / "optimum.onnx", OPTIMUM)
+    sessions = []
+    for name in ("torch", "optimum"):
+        fuse(tmp_path / f"{name}.onnx", model, tmp_path / f"{name}-fused.onnx")
+        path = tmp_path / f"{name}-fused.onnx"
+        sessions.append(onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"]))
+    generator = np.random.default_rng(0)
+    for lengths in ([3], [5, 31], [17, 2, 29, 60]):
+        mask = (np.arange(max(lengths)) < np.array(lengths)[:, None]).astype(np.int64)
+        batch = {
+            "input_ids": generator.integers(5, 65, mask.shape) * mask,
+            "attention_mask": mask,
+            "token_type_ids": generator.integers(0, 2, mask.shape) * mask,
+        }
+        with torch.no_grad():
+            expected = model(**{name: torch.from_numpy(values) for name, values in batch.items()}).logits.numpy()
+        # What a token classifier says of padding is nobody's business.
+        real = mask.astype(bool) if task == "token_classification" else slice(None)
+        for session in sessions:
+            found = session.run(["logits"], batch)[0]
+            assert (found.dtype, found.shape) == (np.float32, expected.shape)
+            np.testing.assert_allclose(found[real], expected[real], atol=1e-4)
+
+
+def test_optimums_graph_is_proven_and_fused_alike(checkpoint: Path, bundle: Path, tmp_path: Path) -> None:
+    """Export by Optimum keeps the same limits, and its fused graph has the operators and inputs that torch's has."""
+    config = ExportConfig(
+        checkpoint=checkpoint,
+        output=tmp_path / "out",
+        converter="optimum",
+        optimum_python=OPTIMUM,
+        int8_min_agreement=0,
+        int8_max_drop=1,
+    )
+    fp32, int8 = run(config).candidates
+    assert (fp32.faults, int8.faults) == ([], [])
+    assert fp32.quality.max_logit_difference < 1e-4
+    theirs, ours = open_bundle(tmp_path / "out").manifest, open_bundle(bundle).manifest
+    assert [each.inputs for each in theirs.variants] == [each.inputs for each in ours.variants]
+    fused = {"EmbedLayerNormalization": 1, "Attention": 2, "SkipLayerNormalization": 4, "BiasGelu": 2}
+    for folder in (tmp_path / "out", bundle):
+        counts = Counter(node.op_type for node in onnx.load(folder / "fp32.onnx").graph.node)
+        assert {name: counts[name] for name in fused} == fused
