@@ -9,16 +9,6 @@ if TYPE_CHECKING:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of a library's message that says anything; the error's kind where none does."""
-    lines = (line.strip() for line in str(error).splitlines())
-    return next((line for line in lines if line), type(error).__name__)
-
-
-class UserError(Exception):
-    """One line that says what is wrong and what to do; a command prints it without a stack trace and exits 1."""
-
-
-def first_line(error: BaseException) -> str:
     """The first line with something on it of what an error says; the name of its kind where it says nothing."""
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 

@@ -49,9 +49,8 @@ class ExportConfig(Config):
     quick: bool = Field(False, description="Build one graph a precision, without searching for the fastest.")
     force: bool = Field(False, description="Publish variants that break a limit too; the bundle records it.")
     converter: Literal["torch", "optimum"] = Field(
-        "torch", description="What writes the padded ONNX graph; optimum runs in an environment of its own."
+        "torch", description="Who writes the padded graph; optimum builds no packed one."
     )
-    converter: Literal["torch", "optimum"] = Field("torch", description="Who writes the graph; both are proven alike.")
     optimum_python: Path = Field(
         Path(".optimum/bin/python"), description="Interpreter for --converter optimum; make optimum makes it."
     )

@@ -427,5 +427,7 @@ def test_cryptography_is_loaded_for_a_key_only(bundle: Path) -> None:
     ):
         command = [sys.executable, "-c", blocked, *options, str(bundle)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
-        expected = f"bertwire: bertwire {name} needs cryptography: pip install '.[sign]' in the folder of bertwire's source\n"
+        expected = (
+            f"bertwire: bertwire {name} needs cryptography: pip install '.[sign]' in the folder of bertwire's source\n"
+        )
         assert (done.returncode, done.stderr) == (1, expected)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from bertwire_server.batch import pad
+
 from bertwire_server.classifier import _results
 from bertwire_server.decision import best, softmax
 from bertwire_server.model import Prediction
