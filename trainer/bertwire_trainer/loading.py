@@ -46,7 +46,7 @@ def _prefix_spaces(backend: Any) -> bool:  # noqa: ANN401 - the Rust tokenizer
     from tokenizers.pre_tokenizers import ByteLevel, Sequence
 
     outer: Any = backend.pre_tokenizer
-    steps = outer if isinstance(outer, Sequence) else [outer]
+    steps: Any = outer if isinstance(outer, Sequence) else [outer]
     levels = [step for step in steps if isinstance(step, ByteLevel)]
     for level in levels:
         level.add_prefix_space = True
