@@ -127,7 +127,8 @@ def byte_level(tmp_path: Path) -> Path:
     symbols = sorted(ByteLevel.alphabet())
     names = ["<s>", "<pad>", "</s>", "<unk>", "<mask>", *symbols, "Ġa", "Ġb"]
     vocab = {name: index for index, name in enumerate(names)}
-    RobertaTokenizer(vocab=vocab, merges=[("Ġ", "a"), ("Ġ", "b")])  # type: ignore[list-item]  # pairs, whatever it says.save_pretrained(tmp_path / "roberta")
+    merges: Any = [("Ġ", "a"), ("Ġ", "b")]  # typed as strings, read as pairs
+    RobertaTokenizer(vocab=vocab, merges=merges).save_pretrained(tmp_path / "roberta")
     config = RobertaConfig(
         vocab_size=len(names),
         hidden_size=16,
