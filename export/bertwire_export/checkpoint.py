@@ -17,7 +17,7 @@ from transformers import (
     logging,
 )
 
-from bertwire_client.errors import UserError
+from bertwire_client.errors import UserError, first_line
 from bertwire_client.labelled import Task
 
 WEIGHTS, TOKENIZER, TRAINING = "model.safetensors", "tokenizer.json", "training.json"
@@ -89,11 +89,6 @@ def load_checkpoint(path: Path) -> Checkpoint:
     if training.max_length > positions:
         raise UserError(f"{path}: max_length {training.max_length} is above the model's {positions} positions")
     return checkpoint
-
-
-def first_line(error: Exception) -> str:
-    """What a library's exception says, in one line."""
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 def _read_training(path: Path) -> Training:

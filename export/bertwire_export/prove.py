@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from bertwire_client.console import tracked
-from bertwire_client.errors import UserError
+from bertwire_client.errors import UserError, first_line
 from bertwire_export.bundle import Limits, Proof, Provider, Speed
 from bertwire_export.candidates import Built
 from bertwire_export.config import Precision
@@ -102,6 +102,6 @@ def _open(built: Built, provider: Provider, threads: int) -> Runner:
         return Runner(built.path, built.layout, provider, threads)
     except Exception as error:  # onnxruntime's exceptions share no public base
         raise UserError(
-            f"ONNX Runtime cannot run {built.name} on {provider}: {str(error)[:200]!r}; leave its precision out "
+            f"ONNX Runtime cannot run {built.name} on {provider}: {first_line(error)}; leave its precision out "
             "with --variants"
         ) from error

@@ -7,7 +7,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from bertwire_client.errors import UserError
+from bertwire_client.errors import UserError, first_line
 from bertwire_export.bundle import Bundle, BundleError, Variant
 from bertwire_export.bundle.layouts import Arrays
 from bertwire_server.graph import require_self_contained
@@ -94,8 +94,3 @@ def _choose_variant(bundle: Bundle, name: str | None, provider: Literal["cpu", "
         known = ", ".join(f"{each.name} ({'/'.join(each.providers)})" for each in variants)
         raise UserError(f"the bundle has no variant {name or ''} for {provider}; it has {known}".replace("  ", " "))
     return fitting[0]
-
-
-def first_line(error: Exception) -> str:
-    """What an exception says, in one line."""
-    return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -10,10 +10,11 @@ from time import perf_counter
 import numpy as np
 from numpy.typing import NDArray
 
+from bertwire_client.errors import first_line
 from bertwire_export.bundle import Bundle, BundleError, Manifest
 from bertwire_export.bundle.layouts import Layout, arrange
 from bertwire_server.decision import softmax
-from bertwire_server.engine import Engine, first_line
+from bertwire_server.engine import Engine
 from bertwire_server.scheduler import BatchLimits, Scheduler
 from bertwire_server.tokenizer import Encoded, TextTokenizer
 
@@ -122,14 +123,12 @@ class Model:
         """
         # Texts that wait for the tokenizer take room in the queue too, or its bound would be none.
         self._scheduler.require_room(self._tokenizing + len(texts))
-        start = perf_counter()
         self._tokenizing += len(texts)
         try:
             loop = asyncio.get_running_loop()
-            encoded = await loop.run_in_executor(self._threads, self._tokenizer.encode, texts)
+            encoded, seconds = await loop.run_in_executor(self._threads, self._encode, texts)
         finally:
             self._tokenizing -= len(texts)
-        seconds = perf_counter() - start
         answers = await self._scheduler.submit(encoded)
         return [
             Prediction(
@@ -143,6 +142,11 @@ class Model:
             )
             for text, answer in zip(encoded, answers, strict=True)
         ]
+
+    def _encode(self, texts: list[str]) -> tuple[list[Encoded], float]:
+        """The texts' tokens, and the seconds that took."""
+        start = perf_counter()
+        return self._tokenizer.encode(texts), perf_counter() - start
 
     def _run(self, texts: Sequence[Encoded]) -> list[NDArray[np.float32]]:
         return self._layout.by_text(self.engine.run(arrange(texts, self._layout)), [len(text.ids) for text in texts])

@@ -94,7 +94,7 @@ def test_refuses_swapped_files_of_one_size(copy: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["extra.bin", ".hidden", "MANIFEST.JSON", "fp32-packed.onnx.data", "a\nb\x1b[31m", "é"]
+    "name", ["extra.bin", ".hidden", "MANIFEST.JSON", "int8.onnx.data", "a\nb\x1b[31m", "é"]
 )
 @pytest.mark.parametrize("folder", [False, True])
 def test_refuses_what_was_added(copy: Path, name: str, folder: bool) -> None:

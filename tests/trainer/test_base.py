@@ -17,6 +17,7 @@ from transformers import (
 )
 
 from bertwire_client.errors import UserError
+from bertwire_client.labelled import Task
 from bertwire_trainer.base import Base, find_base
 from bertwire_trainer.loading import load_model, load_tokenizer, position_limit, require_tables
 
@@ -151,3 +152,45 @@ def test_encoder_weights_are_kept(tiny: Path) -> None:
     before, after = AutoModel.from_pretrained(tiny), load_model(find_base(str(tiny)), "single_label", ["a", "b"])
     name = "encoder.layer.1.output.dense.weight"
     assert after.base_model.state_dict()[name].equal(before.state_dict()[name])
+
+
+@pytest.mark.parametrize(("content", "message"), [("[]", "is not a JSON object"), ("{", "is not JSON")])
+def test_config_that_is_no_object(copy: Path, content: str, message: str) -> None:
+    """A config.json of another kind is one line."""
+    (copy / "config.json").write_text(content)
+    assert message in refusal(copy)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("auto_map", {"AutoModel": "code.Own"}),
+        ("custom_pipelines", {"own": {"impl": "code.Own"}}),
+        ("_attn_implementation_internal", "org/kernel"),
+    ],
+)
+def test_fields_that_name_code_are_not_passed_on(copy: Path, tmp_path: Path, field: str, value: object) -> None:
+    """The code is not run, and the saved configuration does not name it."""
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps(config | {field: value}))
+    (copy / "code.py").write_text("raise SystemExit('this code ran')")
+    model = load_model(find_base(str(copy)), "single_label", ["a", "b"])
+    model.save_pretrained(tmp_path / "saved")
+    assert field not in json.loads((tmp_path / "saved" / "config.json").read_text())
+    assert "kernel" not in (model.config._attn_implementation or "")
+
+
+@pytest.mark.parametrize(
+    ("task", "problem", "head"),
+    [
+        ("multi_label", "multi_label_classification", "BertForSequenceClassification"),
+        ("regression", "regression", "BertForSequenceClassification"),
+        ("token_classification", None, "BertForTokenClassification"),
+    ],
+)
+def test_head_of_each_task(tiny: Path, task: Task, problem: str | None, head: str) -> None:
+    """Each task has its head and its problem type."""
+    labels = ["label"] if task == "regression" else ["O", "B-x"]
+    model = load_model(find_base(str(tiny)), task, labels)
+    assert (model.config.problem_type, type(model).__name__) == (problem, head)
+    assert model.config.id2label == dict(enumerate(labels))

@@ -1,5 +1,6 @@
 """The command `bertwire train`."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -59,6 +60,14 @@ def test_command(tiny: Path, tmp_path: Path, write_rows: WriteRows, separable: S
         (["--train", "a.csv", "--test-split", "test"], "need --dataset"),
         (["--train", "a.csv", "--epochs", "0", "--dev-fraction", "1"], "--dev-fraction: .*; --epochs: "),
         (["--train", "missing.csv"], "missing.csv: no such file"),
+        (["--train", "a.csv", "--model", "./nowhere"], "no such folder"),
+        (["--train", "a.csv", "--model", "~no-such-user/x"], "no such folder"),
+        (
+            ["--train", "a.csv", "--task", "regression", "--class-weights", "balanced"],
+            "--class-weights balanced is for",
+        ),
+        (["--train", "a.csv", "--task", "multi_label", "--label-smoothing", "0.1"], "--label-smoothing is for"),
+        (["--train", "a.csv", "--task", "token_classification", "--text-pair-column", "b"], "is for whole texts"),
     ],
 )
 def test_faulty_options(tmp_path: Path, arguments: list[str], message: str) -> None:
@@ -75,3 +84,50 @@ def test_fp16_on_a_cpu(
     train = write_rows("train.jsonl", separable(24))
     with pytest.raises(UserError, match="choose fp32 or bf16"):
         invoke("--train", train, "--output", tmp_path / "out", "--model", tiny, "--precision", "fp16")
+
+
+@pytest.mark.parametrize("overwrite", [[], ["--overwrite"]])
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        (".", "holds the folder you are in"),
+        ("..", "holds the folder you are in"),
+        ("/", "holds the folder you are in"),
+        ("~no-such-user/x", "no such home folder"),
+    ],
+)
+def test_outputs_that_cannot_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, output: str, message: str, overwrite: list[str]
+) -> None:
+    """A checkpoint replaces neither the folder that one is in nor one above it, and needs a home that exists."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=message):
+        invoke("--train", "a.csv", "--output", output, *overwrite)
+
+
+def test_faults_are_found_before_pytorch_is_loaded(tmp_path: Path) -> None:
+    """Faulty rows, a missing model and an impossible output are refused without the seconds that PyTorch takes."""
+    (tmp_path / "a.csv").write_text("text,label\nx,\n")
+    code = """
+import sys
+from bertwire_client.errors import UserError
+from bertwire_trainer.cli import run_train
+from bertwire_trainer.config import TrainConfig
+for options in ({}, {"model": "./nowhere"}, {"output": "."}):
+    try:
+        run_train(TrainConfig(**({"train": "a.csv", "output": "out"} | options)))
+    except UserError as error:
+        print(error)
+print(sorted({"torch", "transformers"} & set(sys.modules)))
+"""
+    path = os.pathsep.join(map(os.path.abspath, sys.path))
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": path},
+    )
+    lines = done.stdout.splitlines()
+    assert (len(lines), lines[-1]) == (4, "[]")

@@ -1,32 +1,35 @@
 """What train, dev and test must have, and the cut of dev."""
 
+import json
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bertwire_client.errors import UserError
+from bertwire_client.labelled import Labelled, Task
 from bertwire_trainer.config import TrainConfig
 from bertwire_trainer.data import Data, cut, load_data
 from bertwire_trainer.overlaps import overlaps
-from bertwire_trainer.split import Split
 
 WriteRows = Callable[[str, list[tuple[str, str]]], Path]
 
 
-def split(*rows: tuple[str, str]) -> Split:
-    return Split("rows.csv", [text for text, _ in rows], [label for _, label in rows], list(range(1, len(rows) + 1)))
+def split(*rows: tuple[str, str]) -> Labelled:
+    texts, labels = [text for text, _ in rows], [label for _, label in rows]
+    return Labelled("rows.csv", "single_label", texts, labels, list(range(1, len(rows) + 1)))
 
 
-def many(count: int) -> Split:
+def many(count: int) -> Labelled:
     return split(*((f"text {number}", "rare" if number % 5 == 0 else "common") for number in range(count)))
 
 
 def test_cut_is_stratified_and_seeded() -> None:
     """Dev has each label's share, shares no row with train, and depends on the seed alone."""
     train, dev = cut(many(100), 0.2, seed=1)
-    assert (Counter(dev.labels), Counter(train.labels)) == (
+    assert (Counter(dev.names()), Counter(train.names())) == (
         Counter(common=16, rare=4),
         Counter(common=64, rare=16),
     )
@@ -66,22 +69,100 @@ def test_label_that_train_lacks(write_rows: WriteRows, tmp_path: Path, name: str
 def test_overlaps_are_counted() -> None:
     """Texts on two splits and texts with two labels in train are counted, each text once."""
     train = split(("x", "a"), ("x", "b"), ("x", "a"), ("y", "b"), ("z", "a"))
-    data = Data(["a", "b"], train, split(("y", "b"), ("y", "b"), ("z", "b")), split(("new", "a")))
+    data = Data(["a", "b"], train, split(("y", "b"), ("y", "b"), ("z", "b")), split(("new", "a")), {})
     assert overlaps(data) == [
         "2 distinct texts are in both train and dev; quality on dev is overstated",
-        "1 distinct text has more than one label in train",
+        "1 distinct text is labelled in more than one way in train",
     ]
 
 
 def test_no_overlaps() -> None:
     """Clean data brings no warning."""
-    assert overlaps(Data(["a", "b"], split(("x", "a"), ("y", "b")), split(("z", "a")), None)) == []
+    assert overlaps(Data(["a", "b"], split(("x", "a"), ("y", "b")), split(("z", "a")), None, {})) == []
 
 
-def test_fingerprint_depends_on_texts_labels_and_order() -> None:
-    """Equal rows have equal fingerprints; a change of text, label, border or order changes it."""
-    rows = [("é", "a"), ("x", "b")]
-    others = [rows[::-1], [("e", "a"), rows[1]], [("é", "b"), rows[1]], [("éa", ""), rows[1]]]
-    same = split(*rows).sha256()
-    assert same == split(*rows).sha256()
-    assert same not in {split(*other).sha256() for other in others}
+def rows_of(task: Task, inputs: list[Any], targets: list[Any]) -> Labelled:
+    return Labelled("rows.jsonl", task, inputs, targets, list(range(1, len(inputs) + 1)))
+
+
+@pytest.mark.parametrize(
+    ("task", "targets"),
+    [
+        ("multi_label", [["a"], ["b"], [], ["rare"]]),
+        ("token_classification", [["O"], ["B-x"], ["O"], ["O"]]),
+        ("regression", [0.1, 0.2, 0.3, 0.4]),
+    ],
+)
+def test_cut_without_strata(task: Task, targets: list[Any]) -> None:
+    """Where a text has no single label, dev is cut at random, by the seed, with at least two rows on either side."""
+    inputs = [["w"]] * 40 if task == "token_classification" else ["x"] * 40
+    labelled = rows_of(task, inputs, targets * 10)
+    train, dev = cut(labelled, 0.2, seed=1)
+    assert (len(train), len(dev)) == (32, 8)
+    assert sorted(train.rows + dev.rows) == list(range(1, 41))
+    assert cut(labelled, 0.2, seed=1)[1].rows == dev.rows != cut(labelled, 0.2, seed=2)[1].rows
+    assert len(cut(labelled, 0.01, seed=1)[1]) == 2
+    with pytest.raises(UserError, match="has 3 rows, too few to cut a dev split;"):
+        cut(labelled.take([0, 1, 2]), 0.5, seed=1)
+
+
+def test_overlaps_of_every_kind() -> None:
+    """Pairs and words are compared whole; labels of a text have no order, tags have."""
+    several = rows_of("multi_label", [("x", "y"), ("x", "y"), ("x", "z")], [["a", "b"], ["b", "a"], ["a"]])
+    assert overlaps(Data(["a", "b"], several, several.take([2]), None, {})) == [
+        "1 distinct text is in both train and dev; quality on dev is overstated"
+    ]
+    tags = rows_of("token_classification", [["x", "y"], ["x", "y"]], [["O", "B-a"], ["B-a", "O"]])
+    other = rows_of("token_classification", [["x y"]], [["O"]])
+    assert overlaps(Data(["O", "B-a"], tags, other, None, {})) == [
+        "1 distinct text is labelled in more than one way in train"
+    ]
+
+
+def load(tmp_path: Path, rows: list[dict[str, Any]], **options: Any) -> Data:  # noqa: ANN401 - any option
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return load_data(TrainConfig(train=path, dev=path, output=tmp_path / "out", **options))
+
+
+def test_the_task_that_was_found_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Anything but one label a text is said in one line, unless the task was given."""
+    rows = [{"text": "x", "labels": ["a"]}, {"text": "y", "labels": []}]
+    assert load(tmp_path, rows).labels == ["a"]
+    assert capsys.readouterr().err == (
+        "rows.jsonl: columns 'text' and 'labels' look like multi_label; --task chooses another\n"
+    )
+    load(tmp_path, rows, task="multi_label")
+    load(tmp_path, [{"text": "x", "label": "a"}, {"text": "y", "label": "b"}])
+    assert capsys.readouterr().err == ""
+
+
+def test_regression_is_named_after_its_column(tmp_path: Path) -> None:
+    """The one output of a regression has the name of the label column."""
+    data = load(tmp_path, [{"text": "x", "stars": 1}, {"text": "y", "stars": 4.5}], label_column="stars")
+    assert (data.task, data.labels, data.targets["train"].tolist()) == ("regression", ["stars"], [1.0, 4.5])
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"text": "x", "labels": []}, "has no text with a label"),
+        ({"tokens": ["x"], "tags": ["O"]}, "has the tag 'O' only"),
+        ({"text": "x", "label": 0.5}, r"has one number only, 0\.5"),
+    ],
+)
+def test_nothing_to_learn(tmp_path: Path, row: dict[str, Any], message: str) -> None:
+    """Rows that are all labelled alike are refused."""
+    with pytest.raises(UserError, match=message):
+        load(tmp_path, [row, row])
+
+
+def test_pairs_beside_single_texts(write_rows: WriteRows, tmp_path: Path) -> None:
+    """Splits must all have a second text or all have none."""
+    train = tmp_path / "pairs.jsonl"
+    train.write_text('{"text": "x", "text_pair": "y", "label": 1}\n{"text": "x", "text_pair": "z", "label": 2}\n')
+    single = write_rows("single.jsonl", [("x", "1"), ("y", "2")])
+    with pytest.raises(UserError, match=r"pairs.jsonl has pairs of texts and single.jsonl single texts"):
+        load_data(TrainConfig(train=train, dev=single, output=tmp_path / "out"))
+    with pytest.raises(UserError, match=r"single.jsonl has single texts and pairs.jsonl pairs of texts"):
+        load_data(TrainConfig(train=single, dev=train, output=tmp_path / "out"))

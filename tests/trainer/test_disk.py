@@ -52,3 +52,9 @@ def test_other_errors_pass(tmp_path: Path) -> None:
     """An error that is not the disk's is left as it is."""
     with pytest.raises(ValueError, match="a bug"), one_line_faults(tmp_path):
         raise ValueError("a bug")
+
+
+def test_a_reader_that_went_away(tmp_path: Path) -> None:
+    """A broken pipe of our own output is no fault of the disk."""
+    with pytest.raises(BrokenPipeError), one_line_faults(tmp_path):
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")

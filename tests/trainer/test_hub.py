@@ -7,6 +7,7 @@ import datasets  # type: ignore[import-untyped]
 import pytest
 
 from bertwire_client.errors import UserError
+from bertwire_client.labelled import Columns
 from bertwire_trainer.hub import read_dataset
 
 
@@ -27,8 +28,8 @@ def reviews(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
 
 def test_class_labels_become_names(reviews: list[tuple[Any, ...]]) -> None:
     """ClassLabel numbers become label names, and configuration and split reach `datasets`."""
-    split = read_dataset("org/reviews", "small", "train", "text", "label")
-    assert (split.source, split.texts, split.labels) == ("org/reviews:train", ["a", "b"], ["pos", "neg"])
+    split = read_dataset("org/reviews", "small", "train", Columns())
+    assert (split.source, split.inputs, split.targets) == ("org/reviews:train", ["a", "b"], ["pos", "neg"])
     assert reviews == [("org/reviews", "small", {"split": "train"})]
 
 
@@ -36,7 +37,7 @@ def test_class_labels_become_names(reviews: list[tuple[Any, ...]]) -> None:
 def test_missing_column() -> None:
     """A column that the dataset lacks is named beside those it has."""
     with pytest.raises(UserError, match="has no column 'body'; it has 'text', 'label'"):
-        read_dataset("org/reviews", None, "train", "body", "label")
+        read_dataset("org/reviews", None, "train", Columns("body"))
 
 
 def test_local_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,10 +46,10 @@ def test_local_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder.mkdir()
     (folder / "train.csv").write_text("text,label\nx,a\ny,b\n")
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "cache"))
-    split = read_dataset(str(folder), None, "train", "text", "label")
-    assert (split.source, split.labels) == ("mine:train", ["a", "b"])
+    split = read_dataset(str(folder), None, "train", Columns())
+    assert (split.source, split.targets) == ("mine:train", ["a", "b"])
     with pytest.raises(UserError, match="split nope, cannot be loaded"):
-        read_dataset(str(folder), None, "nope", "text", "label")
+        read_dataset(str(folder), None, "nope", Columns())
 
 
 def test_unlabelled_rows(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,5 +57,39 @@ def test_unlabelled_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     features = datasets.Features({"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["a"])})
     dataset = datasets.Dataset.from_dict({"text": ["x"], "label": [-1]}, features=features)
     monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: dataset)
-    with pytest.raises(UserError, match="dataset org/x, split test has faulty rows: 1 row"):
-        read_dataset("org/x", None, "test", "text", "label")
+    with pytest.raises(UserError, match="dataset org/x, split test, has faulty rows: 1 row"):
+        read_dataset("org/x", None, "test", Columns())
+
+
+def test_tags_of_class_labels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lists of ClassLabel numbers become lists of names."""
+    tags = datasets.List(datasets.ClassLabel(names=["O", "B-x", "I-x"]))
+    features = datasets.Features({"tokens": datasets.List(datasets.Value("string")), "ner_tags": tags})
+    dataset = datasets.Dataset.from_dict({"tokens": [["a", "b", "c"]], "ner_tags": [[0, 1, 2]]}, features=features)
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: dataset)
+    split = read_dataset("org/ner", None, "train", Columns(label="ner_tags"))
+    assert (split.task, split.inputs, split.targets) == (
+        *("token_classification", [["a", "b", "c"]], [["O", "B-x", "I-x"]]),
+    )
+
+
+def test_files_that_cannot_be_converted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dataset whose files do not fit together is one line with the cause."""
+    (tmp_path / "torn").mkdir()
+    (tmp_path / "torn" / "train.jsonl").write_text('{"text": "x", "label": 1}\n{"text": \n')
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(UserError, match="split train, cannot be loaded: ") as caught:
+        read_dataset(str(tmp_path / "torn"), None, "train", Columns())
+    assert "\n" not in str(caught.value)
+    assert "An error occurred while generating" not in str(caught.value)
+
+
+def test_an_error_that_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error without a message is named by its kind."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(datasets, "load_dataset", fail)
+    with pytest.raises(UserError, match=r"cannot be loaded: FileNotFoundError$"):
+        read_dataset("org/x", None, "train", Columns())

@@ -62,3 +62,27 @@ def test_class_weights_scale_the_loss() -> None:
 def test_balanced_weights() -> None:
     """A label of a quarter of the rows weighs three times one of three quarters."""
     assert balanced_weights(numpy.array([0, 1, 1, 1]), 2).tolist() == pytest.approx([2.0, 2 / 3])
+
+
+def test_loss_of_several_labels() -> None:
+    """Binary cross-entropy, averaged over texts and labels."""
+    targets = torch.tensor([[1.0, 0.0, 1.0], [0.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+    loss = make_loss("multi_label", None, 0.0)(SequenceClassifierOutput(logits=LOGITS), targets)
+    torch.testing.assert_close(loss, torch.nn.functional.binary_cross_entropy_with_logits(LOGITS, targets))
+
+
+def test_loss_of_numbers() -> None:
+    """The mean squared error."""
+    loss = make_loss("regression", None, 0.0)(
+        SequenceClassifierOutput(logits=torch.tensor([[1.0], [3.0]])), torch.tensor([0.0, 1.0])
+    )
+    assert loss.item() == 2.5
+
+
+def test_loss_of_words() -> None:
+    """Cross-entropy over the first pieces of words; what is ignored counts neither above nor below the line."""
+    labels = torch.tensor([[-100, 0, -100], [2, 1, -100]])
+    logits = torch.arange(18.0).sin().view(2, 3, 3)
+    loss = make_loss("token_classification", None, 0.1)(SequenceClassifierOutput(logits=logits), labels)
+    expected = torch.nn.functional.cross_entropy(logits[labels != -100], labels[labels != -100], label_smoothing=0.1)
+    torch.testing.assert_close(loss, expected)

@@ -13,6 +13,7 @@ from transformers import TrainerState
 
 from bertwire_client.errors import UserError
 from bertwire_trainer import train as trainer
+from bertwire_trainer.partial import Partial, is_whole
 from bertwire_trainer.progress import EpochBars
 
 WriteRows = Callable[[str, list[tuple[str, str]]], Path]
@@ -62,9 +63,63 @@ def test_resumed_is_as_uninterrupted(run: Run, interrupt: Interrupt, tmp_path: P
 
 
 def test_hint(interrupt: Interrupt, capsys: pytest.CaptureFixture[str]) -> None:
-    """Ctrl-C leaves one line that names --resume."""
-    interrupt(3)
+    """Ctrl-C after an epoch leaves one line that names --resume."""
+    interrupt(9)
     assert "repeat the command with --resume" in capsys.readouterr().err
+
+
+def test_hint_in_the_first_epoch(interrupt: Interrupt, capsys: pytest.CaptureFixture[str]) -> None:
+    """Before an epoch is saved there is nothing to resume, and the line says so."""
+    interrupt(3, epochs=1)
+    shown = capsys.readouterr().err
+    assert "nothing to go on from; start over with --overwrite" in shown
+    assert "--resume" not in shown
+
+
+def test_moved_partial(run: Run, interrupt: Interrupt, tmp_path: Path) -> None:
+    """A partial folder that was moved goes on from its last epoch and still knows its best one."""
+    options = {"learning_rate": 1e-12, "epochs": 4, "patience": 9}
+    whole = run(output=tmp_path / "whole", **options)
+    interrupt(21, **options)
+    (tmp_path / "out.partial").rename(tmp_path / "moved.partial")
+    out = run(output=tmp_path / "moved", resume=True, **options)
+    assert_same_result(whole, out)
+    assert json.loads((out / "training.json").read_text())["best_epoch"] == 1
+
+
+def test_stray_folders(run: Run, interrupt: Interrupt, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Folders that only look like checkpoints are passed over."""
+    interrupt(9)
+    for name in ("checkpoint-abc", "checkpoint-", "checkpoint-6-copy"):
+        (tmp_path / "out.partial" / "epochs" / name).mkdir()
+    capsys.readouterr()
+    run(resume=True)
+    printed = capsys.readouterr()
+    assert "epoch 2:" in printed.out
+    assert "epoch 1:" not in printed.out
+    assert "was not written to its end" not in printed.err
+
+
+def test_incomplete_checkpoints_are_not_deleted(interrupt: Interrupt, tmp_path: Path) -> None:
+    """What looks incomplete is passed over and left for a person to look at."""
+    interrupt(15, epochs=3)
+    partial = Partial(tmp_path / "out.partial")
+    cut_state(partial.epochs / "checkpoint-12")
+    assert partial.last_whole() == partial.epochs / "checkpoint-6"
+    assert (partial.epochs / "checkpoint-12" / "optimizer.pt").is_file()
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "scaler.pt", "optimizer.pt"])
+def test_what_makes_a_checkpoint_whole(interrupt: Interrupt, tmp_path: Path, name: str) -> None:
+    """Weights must end where their header says, and every archive of tensors must be sound, the scaler's too."""
+    interrupt(9)
+    checkpoint = tmp_path / "out.partial" / "epochs" / "checkpoint-6"
+    torch.save({"scale": 1.0}, checkpoint / "scaler.pt")
+    assert is_whole(checkpoint)
+    content = (checkpoint / name).read_bytes()
+    for damaged in (content[:-1], content[: len(content) // 2], b""):
+        (checkpoint / name).write_bytes(damaged)
+        assert not is_whole(checkpoint)
 
 
 def test_interrupted_run_is_not_lost_by_accident(run: Run, interrupt: Interrupt, tmp_path: Path) -> None:
@@ -139,7 +194,7 @@ def cut_state(checkpoint: Path) -> None:
 def test_half_written_checkpoint(
     run: Run, interrupt: Interrupt, tmp_path: Path, damage: Callable[[Path], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A checkpoint that was not written to its end is thrown away; the run goes on from the one before."""
+    """A checkpoint that was not written to its end is passed over; the run goes on from the one before."""
     whole = run(output=tmp_path / "whole", epochs=3)
     interrupt(15, epochs=3)
     damage(tmp_path / "out.partial" / "epochs" / "checkpoint-12")

@@ -58,7 +58,7 @@ def test_training_record(run: Run, write_rows: WriteRows, separable: Separable) 
     """training.json says what was trained on what, how, and how good it is."""
     output = run(test=write_rows("test.jsonl", separable(12, 200)), epochs=9, learning_rate=5e-3)
     found = record(output)
-    assert (found.schema_version, found.task, found.labels) == (1, "single_label", ["negative", "positive"])
+    assert (found.schema_version, found.task, found.labels) == (2, "single_label", ["negative", "positive"])
     assert (found.base_model, found.max_length, found.truncation_side, found.seed) == ("tiny-bert", 16, "right", 42)
     assert {name: (split.source, split.rows) for name, split in found.data.items()} == {
         "train": ("train.jsonl", 48),
@@ -68,7 +68,7 @@ def test_training_record(run: Run, write_rows: WriteRows, separable: Separable) 
     assert found.recipe["learning_rate"] == 5e-3
     assert found.recipe["precision"] == "fp32"
     assert set(found.versions) == {"bertwire", "torch", "transformers", "python"}
-    assert found.metrics["dev"].accuracy == 1.0
+    assert found.metrics["dev"]["accuracy"] == 1.0
     assert 1 <= found.best_epoch <= 9
 
 
@@ -85,7 +85,7 @@ def test_predictions_are_the_saved_models(run: Run, separable: Separable) -> Non
         torch.testing.assert_close(torch.tensor(row["logits"]), logits, atol=1e-5, rtol=0)
         assert row["predicted"] == model.config.id2label[int(logits.argmax())]
     right = sum(row["label"] == row["predicted"] for row in rows)
-    assert record(output).metrics["dev"].accuracy == pytest.approx(right / 16)
+    assert record(output).metrics["dev"]["accuracy"] == pytest.approx(right / 16)
 
 
 def test_tokenizer_cuts_at_the_trained_length(run: Run) -> None:
@@ -154,8 +154,8 @@ def test_truncation_side(run: Run, write_rows: WriteRows, separable: Separable) 
     rows = [(f"{text.split()[2]} {text.split()[0]} w5 w6 w7 w8 w9", label) for text, label in separable(48)]
     files = {"train": write_rows("first.jsonl", rows), "dev": write_rows("first-dev.jsonl", rows)}
     options = files | {"max_length": 5, "epochs": 4, "overwrite": True, "learning_rate": 5e-3}
-    assert record(run(**options, truncation_side="right")).metrics["dev"].accuracy == 1.0
-    assert record(run(**options, truncation_side="left")).metrics["dev"].accuracy < 1.0
+    assert record(run(**options, truncation_side="right")).metrics["dev"]["accuracy"] == 1.0
+    assert record(run(**options, truncation_side="left")).metrics["dev"]["accuracy"] < 1.0
 
 
 def test_early_stopping_keeps_the_best_epoch(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
@@ -243,5 +243,5 @@ def test_pretrained_minilm(run: Run, write_rows: WriteRows) -> None:
     rows = [(text, "good") for text in praise] + [(text, "bad") for text in blame]
     files = {"train": write_rows("few.jsonl", rows), "dev": write_rows("few-dev.jsonl", rows)}
     output = run(**files, model="minilm", epochs=2, batch_size=2, learning_rate=2e-4)
-    assert record(output).metrics["dev"].accuracy == 1.0
+    assert record(output).metrics["dev"]["accuracy"] == 1.0
     assert record(output).base_model == "minilm"

@@ -26,7 +26,7 @@ class TrainConfig(Config):
     dev_split: str | None = Field(None, description="Split of --dataset for dev. Unset: cut from the train split.")
     test_split: str | None = Field(None, description="Split of --dataset for test.")
     text_column: str = Field(
-        "text", description="Column with the text; for token classification the words, unless set in column tokens."
+        "text", description="Column with the text. For token classification, with the words; unless chosen, tokens."
     )
     text_pair_column: str | None = Field(
         None, description="Column with a second text. Unset: text_pair, if there is such a column."

@@ -12,9 +12,9 @@ from bertwire_trainer.base import Base
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-
-# Each makes one or another release of transformers fetch and run code; none of it runs here.
-_CODE = ("auto_map", "custom_pipelines", "_attn_implementation_internal")
+# Fields of config.json that make transformers run code of the checkpoint's where that is allowed. It never runs here,
+# and whoever loads the result must not be asked to allow it.
+_CODE = ("auto_map", "custom_pipelines")
 
 _PROBLEMS: dict[Task, str | None] = {
     "single_label": "single_label_classification",
@@ -46,7 +46,7 @@ def _prefix_spaces(backend: Any) -> bool:  # noqa: ANN401 - the Rust tokenizer
     from tokenizers.pre_tokenizers import ByteLevel, Sequence
 
     outer: Any = backend.pre_tokenizer
-    steps = outer if isinstance(outer, Sequence) else [outer]
+    steps: Any = outer if isinstance(outer, Sequence) else [outer]
     levels = [step for step in steps if isinstance(step, ByteLevel)]
     for level in levels:
         level.add_prefix_space = True
@@ -103,7 +103,7 @@ def load_model(base: Base, task: Task, labels: list[str]) -> "PreTrainedModel":
         )
     _require_weights(base, model, report)
     model.config.name_or_path = base.name
-    for field in _CODE[:2]:
+    for field in _CODE:
         vars(model.config).pop(field, None)
     return model  # type: ignore[no-any-return]
 
