@@ -13,6 +13,10 @@ def first_line(error: BaseException) -> str:
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
+class UserError(Exception):
+    """One line that says what is wrong and what to do; a command prints it without a stack trace and exits 1."""
+
+
 class RequestError(UserError):
     """A call that failed, with the status code of gRPC.
 

@@ -1,94 +1,103 @@
-"""What a person reads of an export and of a bundle: one row a graph and provider, one short column a figure."""
+"""What a person reads of an export and of a bundle: one column a graph and provider, so that it fits a terminal."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from bertwire_export.bundle import Bundle, Candidate, Manifest, Proof, Scores, Variant
+from bertwire_export.bundle import Bundle, Candidate, Manifest, Proof, Quality, Scores
 from bertwire_export.bundle.signature import describe
 
 if TYPE_CHECKING:
     from bertwire_export.pipeline import Outcome
 
-_SHORT = {
+_NAMES = {
     "macro_f1": "macro-F1",
     "micro_f1": "micro-F1",
-    "subset_accuracy": "all right",
+    "subset_accuracy": "all labels right",
     "f1": "entity F1",
+    "precision": "entity precision",
+    "recall": "entity recall",
+    "pearson": "Pearson correlation",
+    "spearman": "Spearman correlation",
+    "mae": "mean absolute error",
 }
-_LEGEND = (
-    "ms: CPU-milliseconds a text, one thread (CUDA: wall clock). same: decisions as PyTorch's. "
-    "logit: largest and 99th-percentile difference from PyTorch's. company: largest difference of a logit by the "
-    "other texts of the batch."
-)
+Rows = dict[str, str]
 
 
-def outcome_table(outcome: Outcome) -> RenderableType:
+def outcome_table(outcome: Outcome) -> Table:
     """Every candidate beside PyTorch, with the verdict of the gate."""
     kept = {each.name for each in outcome.manifest.variants} if outcome.manifest else set()
-    table = _table(outcome.reference.dev, f"Proven on {outcome.texts} dev texts")
-    table.add_column("published")
-    table.add_row("PyTorch", "", *_scores(outcome.reference.dev, outcome.reference.dev))
+    columns = [("PyTorch", _scores(outcome.reference.dev))]
     for each in outcome.proven:
         for proof in each.proofs:
             verdict = "no" if each.built.name not in kept else "forced" if proof.faults else "yes"
-            table.add_row(f"{each.built.name} {_on(proof)}", *_proof(proof, outcome.reference.dev), verdict)
-    return Group(table, Text(_LEGEND, style="dim"))
+            columns.append((_column(each.built.name, proof), _proof(proof) | {"published": verdict}))
+    return _table(f"Proven on {outcome.texts} dev texts", columns)
 
 
 def manifest_table(bundle: Bundle) -> RenderableType:
     """The manifest of a verified bundle."""
     manifest = bundle.manifest
     reference = manifest.provenance.reference
-    parts: list[RenderableType] = [_summary(bundle), _variants(manifest.variants, reference.dev, "Variants, on dev")]
+    parts: list[RenderableType] = [
+        _summary(bundle),
+        _table("Variants, on dev", [("PyTorch", _scores(reference.dev)), *_columns(manifest.variants)]),
+    ]
     if reference.test is not None:
-        parts.append(_on_test(manifest, reference.test))
+        on_test = [
+            (_column(each.name, proof), _quality(proof.test))
+            for each in manifest.variants
+            for proof in each.proofs
+            if proof.test is not None
+        ]
+        parts.append(_table("Variants, on test", [("PyTorch", _scores(reference.test)), *on_test]))
     if manifest.candidates:
-        parts.append(_variants(manifest.candidates, reference.dev, "Not published, on dev"))
-    return Group(*parts, Text(_LEGEND, style="dim"))
+        parts.append(_table("Built and not published, on dev", list(_columns(manifest.candidates))))
+    return Group(*parts)
 
 
 def _summary(bundle: Bundle) -> Table:
-    manifest, provenance = bundle.manifest, bundle.manifest.provenance
+    manifest = bundle.manifest
     title = f"{manifest.name} version {manifest.version}: sealed, every hash verified"
     table = Table(show_header=False, title=title, title_justify="left")
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in _facts(bundle):
         table.add_row(name, _literal(value))
-    for variant in manifest.variants:
-        megabytes = f"{variant.file.bytes / 1e6:.1f} MB"
-        forced = ", published although it breaks a limit" if variant.forced else ""
-        table.add_row(variant.name, f"{variant.layout}, {', '.join(variant.providers)}, {megabytes}{forced}")
-    table.add_row("seal", bundle.sha256)
-    table.add_row("signature", describe(bundle.signature, trusted=bundle.trusted))
-    table.add_row("weights", provenance.checkpoint_sha256)
     return table
 
 
 def _facts(bundle: Bundle) -> Iterator[tuple[str, str]]:
-    manifest, provenance, calibration = bundle.manifest, bundle.manifest.provenance, bundle.manifest.calibration
-    pairs = ", pairs of texts" if manifest.text_pairs else ""
-    yield "task", f"{manifest.task}{pairs}"
+    manifest, provenance = bundle.manifest, bundle.manifest.provenance
+    yield "task", f"{manifest.task}, pairs of texts" if manifest.text_pairs else manifest.task
     yield "labels", f"{len(manifest.labels)}: {', '.join(manifest.labels)}"
     yield "reads", f"{manifest.max_length} tokens, longer text is cut on the {manifest.truncation_side}"
     yield "base model", provenance.base_model
     for split in (provenance.dev, provenance.test):
         if split is not None:
             yield "proven on", f"{split.texts} texts of {split.source}"
-    if calibration.ece_before is not None and calibration.ece_after is not None:
-        error = f"calibration error {calibration.ece_before:.4f}"
-        after = f", {calibration.ece_after:.4f} at temperature {calibration.temperature:.3f}"
-        yield "calibration", error + (after if calibration.temperature != 1 else "")
-    if calibration.thresholds:
-        yield "thresholds", ", ".join(f"{threshold:.3f}" for threshold in calibration.thresholds)
-    yield "converter", provenance.converter
+    yield from _calibration(manifest)
     yield "built with", ", ".join(f"{name} {version}" for name, version in provenance.versions.items())
+    yield "converter", provenance.converter
+    yield "seal", bundle.sha256
+    yield "signature", describe(bundle.signature, trusted=bundle.trusted)
+    yield "weights", provenance.checkpoint_sha256
+
+
+def _calibration(manifest: Manifest) -> Iterator[tuple[str, str]]:
+    calibration = manifest.calibration
+    if calibration.ece_before is not None and calibration.ece_after is not None:
+        error = f"expected calibration error {calibration.ece_before:.4f}"
+        after = f", {calibration.ece_after:.4f} at temperature {calibration.temperature:.3f}"
+        yield "scores", error + (after if calibration.temperature != 1 else "")
+    if calibration.thresholds:
+        pairs = zip(manifest.labels, calibration.thresholds, strict=True)
+        yield "thresholds", ", ".join(f"{label} {threshold:.3f}" for label, threshold in pairs)
 
 
 def _literal(value: str) -> Text:
@@ -96,58 +105,54 @@ def _literal(value: str) -> Text:
     return Text("".join(each if each.isprintable() else repr(each)[1:-1] for each in value))
 
 
-def _variants(candidates: Sequence[Candidate], reference: Scores, title: str) -> Table:
-    table = _table(reference, title)
-    table.add_row("PyTorch", "", *_scores(reference, reference))
+def _columns(candidates: Iterable[Candidate]) -> Iterator[tuple[str, Rows]]:
     for each in candidates:
         for proof in each.proofs:
-            table.add_row(f"{each.name} {_on(proof)}", *_proof(proof, reference))
-    return table
+            yield _column(each.name, proof), _about(each) | _proof(proof)
 
 
-def _on_test(manifest: Manifest, reference: Scores) -> Table:
-    table = Table("", *(_SHORT.get(name, name) for name in reference), "same", title="Variants, on test")
-    table.add_row("PyTorch", *_scores(reference, reference))
-    for variant, proof in _proofs(manifest.variants):
-        if proof.test is not None:
-            table.add_row(
-                f"{variant.name} {_on(proof)}",
-                *_scores(proof.test.scores, reference),
-                _share(proof.test.label_agreement),
-            )
-    return table
+def _column(name: str, proof: Proof) -> str:
+    return name if proof.provider == "cpu" else f"{name} {proof.provider}"
 
 
-def _proofs(variants: Sequence[Variant]) -> Iterator[tuple[Variant, Proof]]:
-    for variant in variants:
-        for proof in variant.proofs:
-            yield variant, proof
+def _about(candidate: Candidate) -> Rows:
+    forced = {"published": "forced"} if getattr(candidate, "forced", False) else {}
+    file = getattr(candidate, "file", None)
+    return ({"MB": f"{file.bytes / 1e6:.1f}"} if file else {}) | forced
 
 
-def _table(reference: Scores, title: str) -> Table:
-    columns = ("ms", *(_SHORT.get(name, name) for name in reference), "same", "logit", "company")
-    table = Table(title=title)
-    table.add_column("", overflow="fold")
-    for name in columns:
+def _proof(proof: Proof) -> Rows:
+    speed = proof.speed
+    cost = (
+        {"wall-ms a text": f"{speed.ms_per_text:.3f}"}
+        if speed.cpu_ms_per_text is None
+        else {"CPU-ms a text, one thread": f"{speed.cpu_ms_per_text:.2f}"}
+    )
+    return cost | _quality(proof.dev) | {"batch variance": f"{proof.batch_variance:.2g}"}
+
+
+def _quality(quality: Quality) -> Rows:
+    agreement = quality.label_agreement
+    return (
+        _scores(quality.scores)
+        | ({} if agreement is None else {"decides as PyTorch": f"{agreement:.2%}"})
+        | {
+            "largest logit difference": f"{quality.max_logit_difference:.2g}",
+            "99th percentile": f"{quality.p99_logit_difference:.2g}",
+        }
+    )
+
+
+def _scores(scores: Scores) -> Rows:
+    return {_NAMES.get(name, name): f"{value:.4f}" for name, value in scores.items()}
+
+
+def _table(title: str, columns: Sequence[tuple[str, Rows]]) -> Table:
+    """One row a figure, in the order in which the columns have them, the last column's first."""
+    table = Table("", title=title)
+    for name, _ in columns:
         table.add_column(name, justify="right")
+    names = dict.fromkeys(name for _, rows in reversed(columns) for name in rows)
+    for name in names:
+        table.add_row(name, *(rows.get(name, "") for _, rows in columns))
     return table
-
-
-def _proof(proof: Proof, reference: Scores) -> tuple[str, ...]:
-    quality = proof.dev
-    cost = proof.speed.cpu_ms_per_text or proof.speed.ms_per_text
-    logit = f"{quality.max_logit_difference:.1g}/{quality.p99_logit_difference:.1g}"
-    figures = *_scores(quality.scores, reference), _share(quality.label_agreement), logit
-    return f"{cost:.2f}", *figures, f"{proof.batch_variance:.1g}"
-
-
-def _scores(scores: Scores, names: Scores) -> tuple[str, ...]:
-    return tuple(f"{scores[name]:.4f}" for name in names)
-
-
-def _share(value: float | None) -> str:
-    return "" if value is None else f"{value:.2%}"
-
-
-def _on(proof: Proof) -> str:
-    return "" if proof.provider == "cpu" else f"({proof.provider})"

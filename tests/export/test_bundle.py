@@ -93,9 +93,7 @@ def test_refuses_swapped_files_of_one_size(copy: Path) -> None:
     assert "is not what was sealed" in refusal(copy)
 
 
-@pytest.mark.parametrize(
-    "name", ["extra.bin", ".hidden", "MANIFEST.JSON", "int8.onnx.data", "a\nb\x1b[31m", "é"]
-)
+@pytest.mark.parametrize("name", ["extra.bin", ".hidden", "MANIFEST.JSON", "int8.onnx.data", "a\nb\x1b[31m", "é"])
 @pytest.mark.parametrize("folder", [False, True])
 def test_refuses_what_was_added(copy: Path, name: str, folder: bool) -> None:
     """What the manifest does not list is no part of a bundle, hidden or not, file or folder."""
