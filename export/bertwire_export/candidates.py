@@ -118,6 +118,8 @@ class Workshop:
         return measure_ranges(self.encoder, layout.groups, batches)
 
     def _packed(self, encoder: Encoder, precision: Precision, groups: int, *, smooth: bool = False) -> Recipe:
+        # fp16 runs on CUDA alone, whose attention for packed texts needs no groups.
+        groups = 0 if precision is Precision.FP16 else groups
         layout = Layout("packed", groups, self._checkpoint.pad_token_id, self._by_token)
 
         def write(path: Path) -> None:
