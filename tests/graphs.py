@@ -1,0 +1,76 @@
+"""What tests of graphs share: tokenized texts, tiny random models, and the graph that a session really runs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+import onnxruntime
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+VOCABULARY, LABELS = 65, 3
+# The tiny checkpoint's [PAD] is 0; RoBERTa's and MPNet's own is 1. Ids from 5 on are words with each of them.
+_WORDS = range(5, VOCABULARY)
+
+
+@dataclass(frozen=True)
+class Text:
+    """A tokenized text."""
+
+    ids: list[int]
+    type_ids: list[int]
+
+
+def random_batch(lengths: Sequence[int], seed: int = 0) -> list[Text]:
+    """Texts of these numbers of tokens, the second half of each a second segment."""
+    generator = np.random.default_rng(seed)
+    return [
+        Text(generator.choice(_WORDS, length).tolist(), [0] * (length - length // 2) + [1] * (length // 2))
+        for length in lengths
+    ]
+
+
+def tiny_model(model_type: str, *, by_token: bool = False, layers: int = 2, **settings: Any) -> PreTrainedModel:  # noqa: ANN401 - any of the configuration's
+    """A random classifier of a family: hidden size 32, 4 heads, 64 tokens at most, 3 labels."""
+    import torch
+    from transformers import AutoConfig, AutoModelForSequenceClassification, AutoModelForTokenClassification
+
+    sizes = {
+        "vocab_size": VOCABULARY,
+        "hidden_size": 32,
+        "num_hidden_layers": layers,
+        "num_attention_heads": 4,
+        "intermediate_size": 64,
+        "max_position_embeddings": 70,
+        "num_labels": LABELS,
+        "initializer_range": 0.3,
+    }
+    if model_type == "distilbert":
+        sizes |= {"hidden_dim": 64}
+    if model_type in ("electra", "albert"):
+        sizes |= {"embedding_size": 16}
+    if model_type == "albert":
+        sizes |= {"hidden_act": "gelu"}
+    torch.manual_seed(1)
+    config = AutoConfig.for_model(model_type, **(sizes | settings))
+    auto = AutoModelForTokenClassification if by_token else AutoModelForSequenceClassification
+    model: PreTrainedModel = auto.from_config(config, attn_implementation="eager")  # type: ignore[no-untyped-call]
+    model.eval()
+    return model
+
+
+def session_operators(path: Path) -> Counter[str]:
+    """How many nodes of each operator the graph holds that a session on the CPU really runs."""
+    options = onnxruntime.SessionOptions()
+    optimized = path.with_suffix(".optimized")
+    options.optimized_model_filepath = str(optimized)
+    options.log_severity_level = 3
+    onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+    return Counter(node.op_type for node in onnx.load(optimized).graph.node)
