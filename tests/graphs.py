@@ -1,7 +1,8 @@
-"""What tests of graphs share: tokenized texts, tiny random models, and the graph that a session really runs."""
+"""What tests of export share: tokenized texts, tiny random models, and the graph that a session really runs."""
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,10 +13,14 @@ import numpy as np
 import onnx
 import onnxruntime
 
+from support import LABELS
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-VOCABULARY, LABELS = 65, 3
+    from bertwire_export.pipeline import Outcome
+
+VOCABULARY = 80
 # The tiny checkpoint's [PAD] is 0; RoBERTa's and MPNet's own is 1. Ids from 5 on are words with each of them.
 _WORDS = range(5, VOCABULARY)
 
@@ -42,14 +47,14 @@ def tiny_model(model_type: str, *, by_token: bool = False, layers: int = 2, **se
     import torch
     from transformers import AutoConfig, AutoModelForSequenceClassification, AutoModelForTokenClassification
 
-    sizes = {
+    sizes: dict[str, Any] = {
         "vocab_size": VOCABULARY,
         "hidden_size": 32,
         "num_hidden_layers": layers,
         "num_attention_heads": 4,
         "intermediate_size": 64,
         "max_position_embeddings": 70,
-        "num_labels": LABELS,
+        "id2label": dict(enumerate(LABELS)),
         "initializer_range": 0.3,
     }
     if model_type == "distilbert":
@@ -74,3 +79,31 @@ def session_operators(path: Path) -> Counter[str]:
     options.log_severity_level = 3
     onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
     return Counter(node.op_type for node in onnx.load(optimized).graph.node)
+
+
+def put_model(model: PreTrainedModel, checkpoint: Path) -> None:
+    """Puts another text classifier into a checkpoint, with what it decides of the dev texts."""
+    import torch
+    from transformers import AutoTokenizer
+
+    model.save_pretrained(checkpoint)
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint)
+    path = checkpoint / "predictions" / "dev.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    types = getattr(model.config, "type_vocab_size", 0) > 1
+    for row in rows:
+        tokens = tokenizer(
+            row["text"], truncation=True, max_length=32, return_tensors="pt", return_token_type_ids=types
+        )
+        with torch.inference_mode():
+            row["predicted"] = LABELS[int(model(**tokens).logits.argmax())]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def export(checkpoint: Path, output: Path, **options: Any) -> Outcome:  # noqa: ANN401 - any option of the command
+    """Exports with limits that random weights keep, one graph a precision, unless told otherwise."""
+    from bertwire_export.config import ExportConfig
+    from bertwire_export.pipeline import run
+
+    lenient: dict[str, Any] = {"quick": True, "int8_min_agreement": 0, "int8_max_drop": 1}
+    return run(ExportConfig(**(lenient | options), checkpoint=checkpoint, output=output))

@@ -59,7 +59,7 @@ def test_row_of_a_group_is_one_text(lengths: list[int], groups: int) -> None:
     parts = (groups_of(arrays, kind) for kind in ("tokens", "mask", "texts"))
     for tokens, mask, members in zip(*parts, strict=True):
         assert tokens.shape == mask.shape == (len(members), max((lengths[index] for index in members), default=0))
-        assert not tokens.size or (0 <= tokens.min() and tokens.max() < sum(lengths))
+        assert not tokens.size or (tokens.min() >= 0 and tokens.max() < sum(lengths))
         for row, marks, index in zip(tokens, mask, members, strict=True):
             length = lengths[index]
             np.testing.assert_array_equal(row[:length], starts[index] + np.arange(length))
