@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from bertwire_export.pipeline import Outcome
 
 VOCABULARY = 80
-# The tiny checkpoint's [PAD] is 0; RoBERTa's and MPNet's own is 1. Ids from 5 on are words with each of them.
-_WORDS = range(5, VOCABULARY)
+# The tiny checkpoint's padding token is 0; RoBERTa's and MPNet's own is 1. Ids from 5 on are words with all of them.
+_FIRST_WORD = 5
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,13 @@ class Text:
     type_ids: list[int]
 
 
-def random_batch(lengths: Sequence[int], seed: int = 0) -> list[Text]:
-    """Texts of these numbers of tokens, the second half of each a second segment."""
+def random_batch(lengths: Sequence[int], seed: int = 0, words: int = VOCABULARY) -> list[Text]:
+    """Texts of these numbers of tokens, ids below `words`; the second half of each is a second segment."""
     generator = np.random.default_rng(seed)
     return [
-        Text(generator.choice(_WORDS, length).tolist(), [0] * (length - length // 2) + [1] * (length // 2))
+        Text(
+            generator.integers(_FIRST_WORD, words, length).tolist(), [0] * (length - length // 2) + [1] * (length // 2)
+        )
         for length in lengths
     ]
 
