@@ -1,225 +1,192 @@
-"""Export end to end on a tiny checkpoint: what is built, what is proven, what is refused."""
+"""Export end to end on a tiny checkpoint: what is built, proven, published and recorded."""
 
 import json
-import shutil
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
-import onnxruntime
 import pytest
 
-from bertwire_client.errors import UserError
-from bertwire_export.bundle import open_bundle
-from bertwire_export.config import ExportConfig
-from bertwire_export.pipeline import Outcome, run
+from bertwire_export.bundle import Manifest, open_bundle
+from bertwire_export.bundle.layouts import Layout
+from bertwire_export.config import Precision
+from bertwire_export.measure import Runner
+from graphs import export, random_batch
+from support import LABELS, random_texts
+
+HARD = {"int8_min_agreement": 1.0, "int8_max_drop": 0}
 
 
-@pytest.fixture
-def copy(checkpoint: Path, tmp_path: Path) -> Path:
-    """A copy of the checkpoint, to be damaged."""
-    return Path(shutil.copytree(checkpoint, tmp_path / "checkpoint"))
+def names(manifest: Manifest) -> set[str]:
+    """The names of the published variants."""
+    return {each.name for each in manifest.variants}
 
 
-def export(checkpoint: Path, output: Path, **options: Any) -> Outcome:  # noqa: ANN401 - any option of the command
-    """Exports with limits that random weights keep, unless told otherwise."""
-    config = ExportConfig(
-        **({"int8_min_agreement": 0, "int8_max_drop": 1} | options), checkpoint=checkpoint, output=output
-    )
-    return run(config)
+def write_rows(path: Path, texts: list[str], **more: Any) -> Path:  # noqa: ANN401 - any column
+    """Writes labelled rows, every third text with the same label."""
+    rows = [{"text": text, "label": LABELS[index % 3]} | more for index, text in enumerate(texts)]
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    return path
 
 
-def operators(path: Path) -> Counter[str]:
-    """How many nodes of each operator the graph holds that a session really runs."""
-    session_options = onnxruntime.SessionOptions()
-    optimized = path.with_suffix(".optimized")
-    session_options.optimized_model_filepath = str(optimized)
-    session_options.log_severity_level = 3
-    onnxruntime.InferenceSession(path.read_bytes(), session_options, providers=["CPUExecutionProvider"])
-    return Counter(node.op_type for node in onnx.load(optimized).graph.node)
+@pytest.fixture(scope="module")
+def searched(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle of the best of all candidates in fp32 and int8."""
+    output = tmp_path_factory.mktemp("searched") / "out"
+    export(checkpoint, output, quick=False, variants=[Precision.FP32, Precision.INT8])
+    return output
 
 
-def test_fp32_graph_is_fused(bundle: Path, tmp_path: Path) -> None:
-    """Each of the 2 layers is one attention, two skip layer norms and one GELU, in the session too."""
-    found = operators(Path(shutil.copy(bundle / "fp32.onnx", tmp_path)))
-    assert {name: found[name] for name in ("EmbedLayerNormalization", "Attention", "BiasGelu", "Softmax")} == {
-        "EmbedLayerNormalization": 1,
-        "Attention": 2,
-        "BiasGelu": 2,
-        "Softmax": 0,
-    }
-    assert found["SkipLayerNormalization"] == 4
-
-
-def test_int8_graph_has_integer_products(bundle: Path, tmp_path: Path) -> None:
-    """Each of the 2 layers has one quantized attention and three integer products; no weight product stays fp32."""
-    found = operators(Path(shutil.copy(bundle / "int8.onnx", tmp_path)))
-    assert found["QAttention"] == 2
-    assert found["DynamicQuantizeMatMul"] + found["MatMulIntegerToFloat"] == 2 * 3 + 2
-    assert (found["MatMul"], found["Gemm"]) == (0, 0)
-
-
-def test_logits_equal_pytorch(checkpoint: Path, bundle: Path) -> None:
-    """The fp32 graph gives PyTorch's logits on a padded batch, sequence lengths that tracing never saw included."""
+def test_published_graph_gives_pytorchs_logits(checkpoint: Path, bundle: Path) -> None:
+    """The fp32 graph of the bundle, on inputs in the layout that the manifest names, gives PyTorch's logits."""
     import torch
     from transformers import AutoModelForSequenceClassification
 
     model = AutoModelForSequenceClassification.from_pretrained(checkpoint).eval()
-    generator = np.random.default_rng(0)
-    for lengths in ([3], [5, 31], [17, 2, 29, 32]):
-        mask = (np.arange(max(lengths)) < np.array(lengths)[:, None]).astype(np.int64)
-        batch = {
-            "input_ids": generator.integers(5, 60, mask.shape) * mask,
-            "attention_mask": mask,
-            "token_type_ids": np.zeros_like(mask),
-        }
-        with torch.no_grad():
-            expected = model(**{name: torch.from_numpy(values) for name, values in batch.items()}).logits.numpy()
-        session = onnxruntime.InferenceSession(bundle / "fp32.onnx", providers=["CPUExecutionProvider"])
-        np.testing.assert_allclose(session.run(["logits"], batch)[0], expected, atol=2e-5)
+    manifest = open_bundle(bundle).manifest
+    fp32 = next(each for each in manifest.variants if each.precision == "fp32")
+    layout = Layout(fp32.layout, fp32.groups, manifest.pad_token_id, by_token=False)
+    texts = random_batch([3, 31, 17, 2, 32], words=65)
+    found = Runner(bundle / fp32.file.name, layout, "cpu", threads=1).by_text(texts)
+    for text, logits in zip(texts, found, strict=True):
+        with torch.inference_mode():
+            inputs = {"input_ids": torch.tensor([text.ids]), "token_type_ids": torch.tensor([text.type_ids])}
+            np.testing.assert_allclose(logits, model(**inputs).logits[0].numpy(), atol=2e-5)
 
 
 def test_manifest_records_proof(bundle: Path) -> None:
     """What was measured, on what, from which weights and with which limits stands in the manifest."""
     manifest = open_bundle(bundle).manifest
-    assert (manifest.name, manifest.version, manifest.labels) == ("tiny", "1", ("negative", "neutral", "positive"))
-    assert (manifest.provenance.dev.source, manifest.provenance.dev.texts) == ("dev.jsonl", 100)
-    fp32 = next(each for each in manifest.variants if each.name == "fp32")
-    assert fp32.quality.accuracy == manifest.provenance.reference.accuracy
-    assert fp32.quality.label_agreement == 1
-    assert fp32.quality.max_logit_difference < 1e-4
-    assert fp32.limits.max_logit_difference == 1e-3
-    assert fp32.providers == ("cpu", "cuda")
+    provenance = manifest.provenance
+    assert (manifest.name, manifest.version, manifest.labels) == ("tiny", "1", tuple(LABELS))
+    assert (provenance.dev.source, provenance.dev.texts) == ("dev.jsonl", 100)
+    assert (provenance.converter, provenance.test, provenance.reference.test) == ("torch", None, None)
+    fp32 = next(each for each in manifest.variants if each.name == "fp32-packed")
+    proof = next(each for each in fp32.proofs if each.provider == "cpu")
+    assert proof.dev.scores == provenance.reference.dev
+    assert proof.dev.label_agreement == 1
+    assert 0 < proof.dev.p99_logit_difference <= proof.dev.max_logit_difference < 1e-4
+    assert proof.batch_variance < 1e-5
+    assert (proof.limits.max_logit_difference, proof.faults, proof.test, fp32.forced) == (1e-3, (), None, False)
+    assert proof.speed.cpu_ms_per_text is not None
+    assert (proof.speed.batch_size, fp32.groups) == (32, 6)
+
+
+def test_int8_is_not_fp32_and_knows_no_company(bundle: Path) -> None:
+    """The int8 graph is measured as what it is: other logits than PyTorch's, and the same in any company."""
+    int8 = next(each for each in open_bundle(bundle).manifest.variants if each.name == "int8-packed")
+    assert int8.providers == ("cpu",)
+    assert int8.proofs[0].dev.max_logit_difference > 1e-3
+    assert int8.proofs[0].batch_variance == 0
+    assert int8.proofs[0].limits.max_logit_difference is None
+
+
+def test_all_candidates_are_recorded(searched: Path) -> None:
+    """Packed and padded graphs compete; those that lost stand in the manifest with their figures, without a file."""
+    manifest = open_bundle(searched).manifest
+    by_name = {each.name: each for each in (*manifest.variants, *manifest.candidates)}
+    assert by_name.keys() == {"fp32-packed", "fp32-padded", "int8-packed"}
+    assert {each.precision for each in manifest.variants} == {"fp32", "int8"}
+    for each in manifest.candidates:
+        best = next(variant for variant in manifest.variants if variant.precision == each.precision)
+        costs = [next(p.speed.ms_per_text for p in c.proofs if p.provider == "cpu") for c in (best, each)]
+        assert costs[0] <= costs[1] or "cpu" not in best.providers
+        assert each.proofs[0].dev.scores == manifest.provenance.reference.dev
+    packed = [each for each in manifest.variants if each.layout == "packed"]
+    assert {each.groups for each in packed} <= {2, 4, 6, 9}
+    listed = {entry.name for entry in manifest.files} | {"manifest.json", "manifest.sha256"}
+    assert {path.name for path in searched.iterdir()} == listed
+
+
+def test_report_lies_beside_the_bundle(searched: Path) -> None:
+    """The report is a page of its own, outside the sealed folder, and names the seal."""
+    report = searched.with_name("out.report.html")
+    assert {path.name for path in searched.parent.iterdir()} == {"out", "out.report.html"}
+    assert open_bundle(searched).sha256 in report.read_text()
 
 
 def test_variant_past_limit_is_left_out(checkpoint: Path, tmp_path: Path) -> None:
-    """A variant that breaks a limit is not in the bundle; the others are."""
-    outcome = export(checkpoint, tmp_path / "out", int8_min_agreement=1.0, int8_max_drop=0)
-    faults = {each.precision.value: each.faults for each in outcome.candidates}
-    assert faults["fp32"] == []
-    assert "agrees with PyTorch on" in faults["int8"][0]
-    assert [each.name for each in open_bundle(tmp_path / "out").manifest.variants] == ["fp32"]
-    assert not (tmp_path / "out" / "int8.onnx").exists()
+    """A variant that breaks a limit is not in the bundle; the others are, and the reason stands beside its figures."""
+    outcome = export(checkpoint, tmp_path / "out", **HARD)
+    faults = {each.built.name: each.proofs[0].faults for each in outcome.proven}
+    assert faults["fp32-packed"] == ()
+    assert "it decides as PyTorch in" in faults["int8-packed"][0]
+    manifest = open_bundle(tmp_path / "out").manifest
+    assert names(manifest) == {"fp32-packed"}
+    (candidate,) = manifest.candidates
+    assert (candidate.name, candidate.proofs[0].faults) == ("int8-packed", faults["int8-packed"])
+    assert not (tmp_path / "out" / "int8-packed.onnx").exists()
 
 
 def test_no_bundle_when_nothing_passes(checkpoint: Path, tmp_path: Path) -> None:
-    """Where every variant breaks a limit nothing is written."""
+    """Where every variant breaks a limit nothing is written, no report either."""
     outcome = export(checkpoint, tmp_path / "out", fp32_max_logit_difference=0, variants=["fp32"])
-    assert "a logit differs by" in outcome.candidates[0].faults[0]
+    assert outcome.manifest is None
+    assert "a logit differs by" in outcome.proven[0].proofs[0].faults[0]
     assert list(tmp_path.iterdir()) == []
 
 
-def test_dev_file_of_ones_own(checkpoint: Path, tmp_path: Path) -> None:
-    """Other labelled texts, under other column names, take the place of the training's dev texts."""
+def test_forced_variant_is_marked(checkpoint: Path, tmp_path: Path) -> None:
+    """What is published against its limits says so, with the limits that it broke; what kept them is not marked."""
+    export(checkpoint, tmp_path / "out", force=True, **HARD)
+    forced = {each.name: each for each in open_bundle(tmp_path / "out").manifest.variants}
+    assert {name: each.forced for name, each in forced.items()} == {"fp32-packed": False, "int8-packed": True}
+    proof = forced["int8-packed"].proofs[0]
+    assert "it decides as PyTorch in" in proof.faults[0]
+    assert proof.limits.min_label_agreement == 1
+
+
+def test_test_rows_prove_what_is_published(checkpoint_copy: Path, tmp_path: Path) -> None:
+    """The training's test rows are a second proof, of the published variants alone."""
+    write_rows(checkpoint_copy / "predictions" / "test.jsonl", random_texts(40, seed=5))
+    export(checkpoint_copy, tmp_path / "out", **HARD)
+    manifest = open_bundle(tmp_path / "out").manifest
+    test, reference = manifest.provenance.test, manifest.provenance.reference
+    assert test is not None
+    assert (test.source, test.texts) == ("test.jsonl", 40)
+    on_test = manifest.variants[0].proofs[0].test
+    assert on_test is not None
+    assert on_test.scores == reference.test != reference.dev
+    assert manifest.candidates[0].proofs[0].test is None
+
+
+def test_test_file_of_ones_own(checkpoint_copy: Path, tmp_path: Path) -> None:
+    """Other test rows take the place of the training's; it decides nothing that they score badly."""
+    write_rows(checkpoint_copy / "predictions" / "test.jsonl", random_texts(40, seed=5))
+    mine = write_rows(tmp_path / "mine.jsonl", random_texts(7, seed=6))
+    export(checkpoint_copy, tmp_path / "out", test=mine, variants=["fp32"])
+    provenance = open_bundle(tmp_path / "out").manifest.provenance
+    assert provenance.test is not None
+    assert (provenance.dev.texts, provenance.test.source, provenance.test.texts) == (100, "mine.jsonl", 7)
+
+
+def test_dev_file_of_ones_own(checkpoint_copy: Path, tmp_path: Path) -> None:
+    """Other rows, under other column names, take the place of the training's dev rows, and its test rows with them."""
+    write_rows(checkpoint_copy / "predictions" / "test.jsonl", random_texts(40, seed=5))
     dev = tmp_path / "mine.csv"
     dev.write_text("body,kind\nw1 w2,positive\nw3,negative\n")
-    outcome = export(checkpoint, tmp_path / "out", dev=dev, text_column="body", label_column="kind", variants=["fp32"])
+    columns = {"text_column": "body", "label_column": "kind"}
+    outcome = export(checkpoint_copy, tmp_path / "out", dev=dev, variants=["fp32"], **columns)
     assert outcome.texts == 2
-    assert open_bundle(tmp_path / "out").manifest.provenance.dev.source == "mine.csv"
+    provenance = open_bundle(tmp_path / "out").manifest.provenance
+    assert (provenance.dev.source, provenance.test) == ("mine.csv", None)
 
 
-@pytest.mark.parametrize(
-    ("content", "reason"),
-    [
-        ("text,label\nw1,unheard\n", "row 1: label 'unheard' is none of the model's 3 labels"),
-        ("text,kind\nw1,positive\n", "row 1 has no column 'label'; it has 'text', 'kind'"),
-        ("text,label\n", "has no rows"),
-        ("text,label\nw1,positive\n ,positive\n", "row 2: text is empty"),
-        ("text,label\nw1\n", "row 1: the row has 1 fields where the header has 2"),
-        ("", "is empty"),
-    ],
-)
-def test_refuses_bad_dev(checkpoint: Path, tmp_path: Path, content: str, reason: str) -> None:
-    """Labelled texts that cannot prove anything are refused with the row and the reason."""
-    dev = tmp_path / "dev.csv"
-    dev.write_text(content)
-    with pytest.raises(UserError, match=reason):
-        export(checkpoint, tmp_path / "out", dev=dev)
+def test_one_row_is_enough(checkpoint_copy: Path, tmp_path: Path) -> None:
+    """A checkpoint without rows of its own is proven on those given, be it one."""
+    (checkpoint_copy / "predictions" / "dev.jsonl").unlink()
+    dev = write_rows(tmp_path / "one.jsonl", ["w1 w2"])
+    export(checkpoint_copy, tmp_path / "out", dev=dev)
+    assert open_bundle(tmp_path / "out").manifest.provenance.dev.texts == 1
 
 
-def test_refuses_existing_output(checkpoint: Path, tmp_path: Path) -> None:
-    """An output that exists is not touched unless told so, and then replaced as a whole."""
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "mine").write_text("precious")
-    with pytest.raises(UserError, match="exists"):
-        export(checkpoint, tmp_path / "out")
-    assert (tmp_path / "out" / "mine").read_text() == "precious"
-    export(checkpoint, tmp_path / "out", overwrite=True, variants=["fp32"])
-    assert [each.name for each in open_bundle(tmp_path / "out").manifest.variants] == ["fp32"]
-    assert [each.name for each in tmp_path.iterdir()] == ["out"]
-
-
-@pytest.mark.parametrize("name", ["training.json", "config.json", "model.safetensors", "tokenizer.json"])
-def test_refuses_incomplete_checkpoint(copy: Path, tmp_path: Path, name: str) -> None:
-    """A checkpoint that lacks a file is named as such."""
-    (copy / name).unlink()
-    with pytest.raises(UserError, match=f"has no {name}"):
-        export(copy, tmp_path / "out")
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "reason"),
-    [
-        ("training.json", "{}", "training.json is wrong at schema_version"),
-        ("training.json", "nonsense", "training.json is wrong"),
-        ("config.json", "nonsense", "config.json is not JSON"),
-        (
-            "config.json",
-            '{"model_type": "bert", "auto_map": {"AutoModel": "code.Model"}}',
-            "auto_map, which can run code",
-        ),
-        ("model.safetensors", "nonsense", "cannot be loaded"),
-    ],
-)
-def test_refuses_damaged_checkpoint(copy: Path, tmp_path: Path, name: str, content: str, reason: str) -> None:
-    """A checkpoint with a wrong file is refused in one line."""
-    (copy / name).write_text(content)
-    with pytest.raises(UserError, match=reason) as caught:
-        export(copy, tmp_path / "out")
-    assert "\n" not in str(caught.value)
-
-
-def test_refuses_weights_that_are_no_numbers(copy: Path, tmp_path: Path) -> None:
-    """A checkpoint whose training diverged is named as such, not passed on to the quantizer."""
-    from safetensors.torch import load_file, save_file
-
-    weights = load_file(copy / "model.safetensors")
-    weights["classifier.bias"][0] = float("nan")
-    save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(UserError, match="not all finite numbers"):
-        export(copy, tmp_path / "out")
-
-
-def test_refuses_missing_weights(copy: Path, tmp_path: Path) -> None:
-    """Weights that the file lacks are not made up: random ones would agree with themselves perfectly."""
-    from safetensors.torch import load_file, save_file
-
-    weights = {key: value for key, value in load_file(copy / "model.safetensors").items() if "layer.1" not in key}
-    save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(UserError, match=r"does not fit config\.json: missing keys bert\.encoder\.layer\.1"):
-        export(copy, tmp_path / "out")
-
-
-def test_refuses_changed_model(copy: Path, tmp_path: Path) -> None:
-    """A model that answers otherwise than after training, here by its number of heads, is not proven against itself."""
-    config = json.loads((copy / "config.json").read_text())
-    (copy / "config.json").write_text(json.dumps(config | {"num_attention_heads": 1}))
-    with pytest.raises(UserError, match="of 100 dev texts the label it gave after training"):
-        export(copy, tmp_path / "out")
-
-
-def test_refuses_labels_that_differ(copy: Path, tmp_path: Path) -> None:
-    """Labels of the config and of the training must be the same, in the same order."""
-    training = json.loads((copy / "training.json").read_text())
-    (copy / "training.json").write_text(json.dumps(training | {"labels": training["labels"][::-1]}))
-    with pytest.raises(UserError, match="different labels"):
-        export(copy, tmp_path / "out")
-
-
-@pytest.mark.parametrize("name", ["a b", "-x", "a/b", "x" * 65, "ü"])
-def test_refuses_unusable_model_name(name: str) -> None:
-    """A model's name must fit into a request, a metric and a folder."""
-    with pytest.raises(ValueError, match="cannot be a model's name"):
-        ExportConfig(checkpoint=Path("c"), output=Path("o"), name=name)
+def test_line_separators_within_texts_end_no_row(checkpoint_copy: Path, tmp_path: Path) -> None:
+    """A text may hold what Unicode calls a line's end, in the training's rows as in one's own."""
+    path = checkpoint_copy / "predictions" / "dev.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    for row in rows:
+        row["text"] = row["text"].replace(" ", "\u2028", 1).replace(" ", "\u2029", 1)
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    assert export(checkpoint_copy, tmp_path / "out", variants=["fp32"]).texts == 100
+    dev = write_rows(tmp_path / "mine.jsonl", ["w1\u2028w2", "w3\u2029w4"])
+    assert export(checkpoint_copy, tmp_path / "again", variants=["fp32"], dev=dev).texts == 2

@@ -1,7 +1,6 @@
 """The process that Optimum runs in, with a stand-in for Optimum: what it may see, and how it ends."""
 
 import json
-import shutil
 import stat
 import sys
 from collections.abc import Callable
@@ -21,12 +20,6 @@ ROOT = Path(__file__).resolve().parents[2]
 INPUTS = ["input_ids", "attention_mask", "token_type_ids"]
 
 StandIn = Callable[[str], Path]
-
-
-@pytest.fixture
-def copy(checkpoint: Path, tmp_path: Path) -> Path:
-    """A copy of the checkpoint, to be damaged."""
-    return Path(shutil.copytree(checkpoint, tmp_path / "checkpoint"))
 
 
 @pytest.fixture
@@ -75,9 +68,9 @@ def record(checkpoint: Path, stand_in: StandIn, tmp_path: Path, task: str = "sin
     return seen
 
 
-def test_worker_sees_weights_and_plain_config_only(copy: Path, stand_in: StandIn, tmp_path: Path) -> None:
+def test_worker_sees_weights_and_plain_config_only(checkpoint_copy: Path, stand_in: StandIn, tmp_path: Path) -> None:
     """Fields that run code, unknown ones and nested values stay behind, as do all files but weights and config."""
-    config = json.loads((copy / "config.json").read_text())
+    config = json.loads((checkpoint_copy / "config.json").read_text())
     dangerous = {
         "_attn_implementation_internal": "someone/kernel",
         "_attn_implementation": "someone/kernel",
@@ -88,11 +81,11 @@ def test_worker_sees_weights_and_plain_config_only(copy: Path, stand_in: StandIn
         "hidden_act": {"deep": {"deeper": 1}},
         "unheard_of": 1,
     }
-    (copy / "config.json").write_text(json.dumps(config | dangerous))
-    (copy / "code.py").write_text("raise SystemExit")
-    seen = record(copy, stand_in, tmp_path)
+    (checkpoint_copy / "config.json").write_text(json.dumps(config | dangerous))
+    (checkpoint_copy / "code.py").write_text("raise SystemExit")
+    seen = record(checkpoint_copy, stand_in, tmp_path)
     assert seen["files"] == ["config.json", "model.safetensors"]
-    assert seen["weights"] == (copy / "model.safetensors").stat().st_size
+    assert seen["weights"] == (checkpoint_copy / "model.safetensors").stat().st_size
     assert not set(dangerous) & set(seen["config"])
     kept = ("model_type", "hidden_size", "num_attention_heads", "layer_norm_eps", "id2label")
     assert {name: seen["config"][name] for name in kept} == {name: config[name] for name in kept}
@@ -179,11 +172,13 @@ def test_missing_environment_is_named_first(tmp_path: Path) -> None:
         ('{"model_type": ["bert"]}', r"not \['bert'\]; use --converter torch"),
     ],
 )
-def test_refuses_unknown_model(copy: Path, stand_in: StandIn, tmp_path: Path, content: str, reason: str) -> None:
+def test_refuses_unknown_model(
+    checkpoint_copy: Path, stand_in: StandIn, tmp_path: Path, content: str, reason: str
+) -> None:
     """A model whose fields are not known is not passed on with half of them."""
-    (copy / "config.json").write_text(content)
+    (checkpoint_copy / "config.json").write_text(content)
     with pytest.raises(UserError, match=reason):
-        convert_with_optimum(copy, "single_label", INPUTS, tmp_path / "out.onnx", stand_in("pass"))
+        convert_with_optimum(checkpoint_copy, "single_label", INPUTS, tmp_path / "out.onnx", stand_in("pass"))
 
 
 def test_environment_cannot_fetch_kernels() -> None:

@@ -57,7 +57,7 @@ class Encoder:
 
     Attributes:
         words, positions, types: embedding tables, float32 [entries, size]; row 0 of `positions` is that of a text's
-            first token; `types` is None for models without segments.
+            first token; `types` is None for models that tell no segments apart.
         embedding_norm: applied to their sum.
         projection: from the embeddings' size to the hidden size, where they differ.
         layers: the transformer layers.
@@ -183,10 +183,15 @@ def _read(tensors: dict[str, Floats], family: _Family, config: Any, *, by_token:
         by_head = "classifier" if by_token else family.classifier
         dense = linear(family.dense) if not by_token else None
         projection = f"{config.model_type}.embeddings_project"
+        positions = take(f"{family.embeddings}position_embeddings.weight")[_first_position(config) :]
+        types = tensors.pop(f"{family.embeddings}token_type_embeddings.weight", None)
+        if types is not None and len(types) == 1:
+            # Every token has the one row, whatever segment the tokenizer says it is of.
+            positions, types = positions + types, None
         return Encoder(
             words=take(f"{family.embeddings}word_embeddings.weight"),
-            positions=take(f"{family.embeddings}position_embeddings.weight")[_first_position(config) :],
-            types=tensors.pop(f"{family.embeddings}token_type_embeddings.weight", None),
+            positions=positions,
+            types=types,
             embedding_norm=norm(f"{family.embeddings}LayerNorm"),
             projection=linear(projection) if f"{projection}.weight" in tensors else None,
             layers=[_layer(family, index, linear, norm) for index in range(config.num_hidden_layers)],
