@@ -24,9 +24,7 @@ def measure(bundle_path: Path, variant_name: str, texts: list[str], order: str) 
     bundle = open_bundle(bundle_path)
     manifest = bundle.manifest
     variant = next(
-        each
-        for each in manifest.variants
-        if variant_name in (each.name, each.precision) and "cpu" in each.providers
+        each for each in manifest.variants if variant_name in (each.name, each.precision) and "cpu" in each.providers
     )
     layout = Layout(variant.layout, variant.groups, manifest.pad_token_id, by_token=False)
     tokenizer = Tokenizer.from_buffer(bundle.read(manifest.tokenizer))

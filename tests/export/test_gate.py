@@ -13,9 +13,7 @@ from bertwire_export.gate import faults
 from bertwire_export.prove import Proven
 from bertwire_export.publish import choose
 
-LIMITS = Limits(
-    min_label_agreement=0.95, max_quality_drop=0.005, max_logit_difference=0.01, max_batch_variance=0.001
-)
+LIMITS = Limits(min_label_agreement=0.95, max_quality_drop=0.005, max_logit_difference=0.01, max_batch_variance=0.001)
 REFERENCE: Scores = {"macro_f1": 0.8, "accuracy": 0.9}
 
 

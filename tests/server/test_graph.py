@@ -145,7 +145,9 @@ def test_refuses_another_format(bundle: Path, tmp_path: Path) -> None:
     options.optimized_model_filepath = str(tmp_path / "fp32.ort")
     options.add_session_config_entry("session.save_model_format", "ORT")
     options.log_severity_level = 4
-    onnxruntime.InferenceSession((bundle / "fp32-packed.onnx").read_bytes(), options, providers=["CPUExecutionProvider"])
+    onnxruntime.InferenceSession(
+        (bundle / "fp32-packed.onnx").read_bytes(), options, providers=["CPUExecutionProvider"]
+    )
     shutil.move(tmp_path / "fp32.ort", copy / "fp32-packed.onnx")
     rehash(copy)
     with pytest.raises(BundleError, match=r"fp32-packed\.onnx is no ONNX model"):
