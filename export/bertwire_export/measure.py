@@ -13,7 +13,7 @@ from tokenizers import Encoding
 from transformers import PreTrainedModel
 
 from bertwire_export.bundle import Provider, Quality, Speed
-from bertwire_export.bundle.layouts import Arrays, Layout, arrange
+from bertwire_export.bundle.layouts import Arrays, Layout, Tokens, arrange
 from bertwire_export.examples import Examples, Logits
 
 BATCH_SIZE = 32
@@ -47,7 +47,7 @@ class Runner:
         self._layout = layout
         self._names = [each.name for each in self._session.get_inputs()]
 
-    def arrange(self, texts: Sequence[Encoding]) -> Arrays:
+    def arrange(self, texts: Sequence[Tokens]) -> Arrays:
         """The graph's inputs for one batch."""
         arrays = arrange(texts, self._layout)
         return {name: arrays[name] for name in self._names}
@@ -57,7 +57,7 @@ class Runner:
         logits: Logits = self._session.run(["logits"], arrays)[0]
         return logits
 
-    def by_text(self, texts: Sequence[Encoding]) -> list[Logits]:
+    def by_text(self, texts: Sequence[Tokens]) -> list[Logits]:
         """The logits of each text of one batch: float32 [labels], or [tokens, labels]."""
         return self._layout.by_text(self.run(self.arrange(texts)), [len(text.ids) for text in texts])
 
