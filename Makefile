@@ -2,10 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help install optimum lock proto check test demo bench clean
+.PHONY: help install optimum lock proto check test demo bench bench-graphs gpu-check clean
 
 help:  ## show this help
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 # The stamp is written last: an environment whose making was interrupted is made again.
 .venv/.complete: pyproject.toml requirements/dev.txt
@@ -46,6 +46,14 @@ demo: install  ## labelled text becomes a service that answers: train, export, s
 bench: install  ## server against raw ONNX Runtime on the demo's model; writes bench/results/
 	test -d build/demo/vader || $(MAKE) demo
 	$(BIN)/python -m bench
+
+bench-graphs: install  ## what a text costs in each graph of the demo's model; writes bench/results/
+	test -d build/demo/checkpoint || $(MAKE) demo
+	$(BIN)/python -m bench.graphs
+
+gpu-check: install  ## the demo's model on a CUDA device: proof and speed against the device's ceiling
+	test -d build/demo/checkpoint || $(MAKE) demo
+	$(BIN)/python -m bench.gpu
 
 clean:  ## remove what make test, demo, install and optimum left
 	rm -rf build .venv .optimum .mypy_cache .pytest_cache .ruff_cache .hypothesis

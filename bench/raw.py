@@ -1,6 +1,7 @@
 """The ceiling: ONNX Runtime alone on one thread, tokenizing included, batches of 32. A process of its own.
 
-`python -m bench.raw BUNDLE VARIANT TEXTS ORDER` with ORDER arrival or sorted prints one JSON object.
+`python -m bench.raw BUNDLE VARIANT TEXTS ORDER` with VARIANT a name or a precision, as for `bertwire serve`, and ORDER
+arrival or sorted prints one JSON object.
 """
 
 import json
@@ -8,27 +9,30 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import onnxruntime
 from tokenizers import Tokenizer
 
 from bench.texts import read_texts
 from bertwire_export.bundle import open_bundle
+from bertwire_export.bundle.layouts import Layout, arrange
 
 BATCH = 32
 
 
 def measure(bundle_path: Path, variant_name: str, texts: list[str], order: str) -> dict[str, float]:
-    """CPU-milliseconds a text, and the share of computed tokens that are padding; one batch before it warms up."""
+    """CPU-milliseconds a text, and the share of tokens in linear layers that are padding; one batch warms up before."""
     bundle = open_bundle(bundle_path)
     manifest = bundle.manifest
-    variant = next(each for each in manifest.variants if each.name == variant_name)
+    variant = next(
+        each for each in manifest.variants if variant_name in (each.name, each.precision) and "cpu" in each.providers
+    )
+    layout = Layout(variant.layout, variant.groups, manifest.pad_token_id, by_token=False)
     tokenizer = Tokenizer.from_buffer(bundle.read(manifest.tokenizer))
     tokenizer.enable_truncation(manifest.max_length, direction=manifest.truncation_side)
-    tokenizer.enable_padding(pad_id=manifest.pad_token_id)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     session = onnxruntime.InferenceSession(bundle.read(variant.file), options, providers=["CPUExecutionProvider"])
+    inputs = [each.name for each in session.get_inputs()]
     if order == "sorted":
         # Sorting is what a server cannot do; it is not counted, tokenizing is.
         texts = sorted(texts, key=lambda text: len(tokenizer.encode(text)))
@@ -37,14 +41,10 @@ def measure(bundle_path: Path, variant_name: str, texts: list[str], order: str) 
     def run(batch: list[str]) -> None:
         nonlocal real, computed
         encodings = tokenizer.encode_batch(batch)
-        mask = np.array([each.attention_mask for each in encodings])
-        arrays = {
-            "input_ids": np.array([each.ids for each in encodings]),
-            "attention_mask": mask,
-            "token_type_ids": np.array([each.type_ids for each in encodings]),
-        }
-        session.run(["logits"], {name: arrays[name] for name in variant.inputs})
-        real, computed = real + int(mask.sum()), computed + mask.size
+        arrays = arrange(encodings, layout)
+        session.run(["logits"], {name: arrays[name] for name in inputs})
+        lengths = [len(encoding.ids) for encoding in encodings]
+        real, computed = real + sum(lengths), computed + layout.computed(len(lengths), max(lengths), sum(lengths))
 
     run(texts[:BATCH])
     real = computed = 0

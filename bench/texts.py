@@ -1,10 +1,14 @@
 """The texts that are measured."""
 
-import csv
 from pathlib import Path
+
+from bertwire_client.tables import open_table
 
 
 def read_texts(path: Path) -> list[str]:
-    """The column `text` of a CSV file."""
-    with path.open(encoding="utf-8", newline="") as file:
-        return [row["text"] for row in csv.DictReader(file)]
+    """The column `text` of a table."""
+    reader = open_table(path)
+    try:
+        return [row["text"] for batch in reader.batches(1024) for row in batch.rows]
+    finally:
+        reader.close()

@@ -50,6 +50,7 @@ def _demo(work: Path, short: bool) -> None:
         )
     _report(scored, summary)
     out.print(f"\ntexts: {work}/*.csv   checkpoint: {checkpoint}   bundle: {bundle}   predictions: {scored}")
+    out.print(f"what was measured, with plots: {_page(bundle)}")
     out.print(f"serve it yourself: .venv/bin/bertwire serve {bundle}")
 
 
@@ -70,7 +71,7 @@ def _train(output: Path, splits: dict[str, Path]) -> Path:
 
 def _export(output: Path, checkpoint: Path, short: bool) -> Path:
     inputs = {"checkpoint": content_hash(checkpoint), "short": str(short), "code": code_hash("bertwire_export")}
-    if made_from(output, inputs):
+    if made_from(output, inputs) and _page(output).is_file():
         err.print(f"{output} is whole and made from this checkpoint: used again")
         return output
     # On the short form's 230 dev texts one text more or less is half of what int8 may lose by default.
@@ -79,6 +80,11 @@ def _export(output: Path, checkpoint: Path, short: bool) -> Path:
     run("inspect", output)
     keep(output, inputs)
     return output
+
+
+def _page(bundle: Path) -> Path:
+    """The report that export writes beside a bundle."""
+    return bundle.with_name(f"{bundle.name}.report.html")
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """Builds the graphs among which the fastest that stays right is chosen."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -90,6 +90,8 @@ class Workshop:
         for precision in precisions:
             if self.encoder is not None:
                 found.append(self._packed(self.encoder, precision, groups))
+            if self.encoder is not None and precision is Precision.INT8 and not quick:
+                found.append(self._packed(self.encoder, precision, groups, smooth=True))
             if self.encoder is None or (precision is not Precision.INT8 and not quick):
                 found.append(self._padded(precision))
         return found
@@ -98,8 +100,8 @@ class Workshop:
         """Packed graphs that differ in the number of groups alone; none without an encoder."""
         if self.encoder is None:
             return []
-        recipes = [self._packed(self.encoder, precision, groups, f"-{groups}") for groups in SEARCHED_GROUPS]
-        return [self.build(recipe) for recipe in recipes]
+        recipes = [self._packed(self.encoder, precision, groups) for groups in SEARCHED_GROUPS]
+        return [self.build(replace(each, name=f"{each.name}-{each.layout.groups}")) for each in recipes]
 
     def build(self, recipe: Recipe) -> Built:
         """Writes the graph of a recipe."""
@@ -115,17 +117,20 @@ class Workshop:
         batches = (arrange(self._calibration[start : start + BATCH_SIZE], layout) for start in starts)
         return measure_ranges(self.encoder, layout.groups, batches)
 
-    def _packed(self, encoder: Encoder, precision: Precision, groups: int, suffix: str = "") -> Recipe:
+    def _packed(self, encoder: Encoder, precision: Precision, groups: int, *, smooth: bool = False) -> Recipe:
+        # fp16 runs on CUDA alone, whose attention for packed texts needs no groups.
+        groups = 0 if precision is Precision.FP16 else groups
         layout = Layout("packed", groups, self._checkpoint.pad_token_id, self._by_token)
 
         def write(path: Path) -> None:
             if precision is Precision.INT8:
-                onnx.save(build_packed(encoder, Int8Linears(self._ranges), groups), path)
+                onnx.save(build_packed(encoder, Int8Linears(self._ranges, smooth=smooth), groups), path)
             else:
                 model = build_packed(encoder, Fp32Linears(), groups)
                 onnx.save(to_half(model) if precision is Precision.FP16 else model, path)
 
-        return Recipe(f"{precision}-packed{suffix}", precision, layout, write)
+        name = f"{precision}-packed-smooth" if smooth else f"{precision}-packed"
+        return Recipe(name, precision, layout, write)
 
     def _padded(self, precision: Precision) -> Recipe:
         layout = Layout("padded", 0, self._checkpoint.pad_token_id, self._by_token)

@@ -42,8 +42,8 @@ def run_export(config: ExportConfig) -> None:
 
     outcome = run(config)
     out.print(outcome_table(outcome))
-    if outcome.unpacked is not None:
-        err.print(f"every graph computes padding: {outcome.unpacked}", markup=False, highlight=False, soft_wrap=True)
+    for note in outcome.notes:
+        err.print(note, markup=False, highlight=False, soft_wrap=True)
     if outcome.manifest is not None:
         out.print(f"bundle: {config.output}\nreport: {config.report}", markup=False, highlight=False, soft_wrap=True)
     if reasons := _unpublished(outcome):

@@ -16,15 +16,34 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """Least and greatest value that went into a layer; 0 lies within."""
+    """What goes into a layer over real texts: for each of its channels the least and the greatest value.
 
-    low: float
-    high: float
+    Attributes:
+        low, high: float32 [channels]; 0 lies within.
+    """
+
+    low: Floats
+    high: Floats
 
     def scale_and_zero(self) -> tuple[np.float32, np.uint8]:
-        """Step and zero point of uint8 numbers that cover the range: value = scale * (number - zero)."""
-        scale = max((self.high - self.low) / 255, float(np.finfo(np.float32).tiny))
-        return np.float32(scale), np.uint8(np.clip(round(-self.low / scale), 0, 255))
+        """Step and zero point of uint8 numbers that cover all channels: value = scale * (number - zero)."""
+        low, high = float(self.low.min()), float(self.high.max())
+        scale = max((high - low) / 255, float(np.finfo(np.float32).tiny))
+        return np.float32(scale), np.uint8(np.clip(round(-low / scale), 0, 255))
+
+    def smoothing(self) -> Floats:
+        """By what to divide each channel so that a few wide ones do not take all 255 steps, float32 [channels].
+
+        The weights are multiplied by the same. After SmoothQuant (Xiao et al., 2022), from the activations alone, so
+        that layers that read the same value share it: the square root of a channel's largest value, over the mean.
+        """
+        widest = np.maximum(np.maximum(-self.low, self.high), np.finfo(np.float32).eps)
+        roots: Floats = np.sqrt(widest) / np.exp(np.log(widest).mean() / 2)
+        return roots.astype(np.float32)
+
+    def divided(self, by: Floats) -> "Range":
+        """The range of the channels divided by positive numbers."""
+        return Range(self.low / by, self.high / by)
 
 
 def quantize_weight(weight: Floats) -> tuple[NDArray[np.int8], Floats]:
@@ -42,9 +61,12 @@ def value_ranges(model: onnx.ModelProto, values: list[str], batches: Iterable[Ar
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(probed.SerializeToString(), options, providers=["CPUExecutionProvider"])
     names = [each.name for each in session.get_inputs()]
-    low, high = dict.fromkeys(values, 0.0), dict.fromkeys(values, 0.0)
+    low: dict[str, Floats] = {}
+    high: dict[str, Floats] = {}
     for batch in batches:
         found = session.run(values, {name: batch[name] for name in names})
         for name, numbers in zip(values, found, strict=True):
-            low[name], high[name] = min(low[name], float(numbers.min())), max(high[name], float(numbers.max()))
+            channels = numbers.reshape(-1, numbers.shape[-1])
+            low[name] = np.minimum(low.get(name, 0), channels.min(axis=0))
+            high[name] = np.maximum(high.get(name, 0), channels.max(axis=0))
     return {name: Range(low[name], high[name]) for name in values}

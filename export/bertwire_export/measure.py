@@ -41,6 +41,8 @@ class Runner:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         options.log_severity_level = 3
+        if provider == "cuda":
+            onnxruntime.preload_dlls()  # finds the CUDA libraries that come as wheels
         self._session = onnxruntime.InferenceSession(graph, options, providers=[PROVIDERS[provider]])
         if self._session.get_providers()[0] != PROVIDERS[provider]:
             raise RuntimeError(f"ONNX Runtime does not run on {provider} here")

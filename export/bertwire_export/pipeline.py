@@ -39,14 +39,14 @@ class Outcome:
         reference: PyTorch's scores.
         proven: every candidate with what was measured of it.
         texts: how many dev texts there were.
-        unpacked: why no candidate is packed; None where some are.
+        notes: what did not come about: why no candidate is packed, or which do not run on CUDA.
     """
 
     manifest: Manifest | None
     reference: Reference
     proven: list[Proven]
     texts: int
-    unpacked: str | None
+    notes: list[str]
 
 
 def run(config: ExportConfig) -> Outcome:
@@ -68,17 +68,18 @@ def run(config: ExportConfig) -> Outcome:
     encoder, unpacked = _encoder(config, checkpoint)
     with tempfile.TemporaryDirectory(prefix="bertwire-export-") as name:
         built = _build(config, checkpoint, encoder, truth, precisions, Path(name))
-        proven = prove(built, truth, providers, config.limits)
+        proven, failures = prove(built, truth, providers, config.limits)
+        notes = [*([unpacked] if unpacked else []), *failures]
         chosen = choose(proven, force=config.force)
         proven = [prove_on_test(each, truth) if each.built.name in chosen else each for each in proven]
         if not chosen:
-            return Outcome(None, truth.reference, proven, len(truth.dev.examples.labelled), unpacked)
+            return Outcome(None, truth.reference, proven, len(truth.dev.examples.labelled), notes)
         source = Source(checkpoint, tokenizer, config.converter, truth)
         publish(config.output, config.model_name, config.version, source, proven, chosen)
         bundle = open_bundle(config.output)
         evidence = gather(bundle.manifest, tokenizer, truth, proven)
     write_report(config.report, bundle.manifest, evidence, seal=bundle.sha256)
-    return Outcome(bundle.manifest, truth.reference, proven, len(truth.dev.examples.labelled), unpacked)
+    return Outcome(bundle.manifest, truth.reference, proven, len(truth.dev.examples.labelled), notes)
 
 
 def available_providers() -> list[Provider]:
@@ -134,11 +135,11 @@ def _truth(config: ExportConfig, checkpoint: Checkpoint, tokenizer: Tokenizer) -
 
 def _encoder(config: ExportConfig, checkpoint: Checkpoint) -> tuple[Encoder | None, str | None]:
     if config.converter != "torch":
-        return None, f"{config.converter} converts to padded graphs"
+        return None, f"every graph computes padding: {config.converter} makes padded ones"
     try:
         return read_encoder(checkpoint.model), None
     except NotPackable as error:
-        return None, str(error)
+        return None, f"every graph computes padding: {error}"
 
 
 def _build(

@@ -39,25 +39,47 @@ class Proven:
 
 def prove(
     built: Sequence[Built], truth: Truth, providers: Sequence[Provider], limits: Callable[[Precision], Limits]
-) -> list[Proven]:
+) -> tuple[list[Proven], list[str]]:
     """Measures quality on dev, batch variance and speed, and finds the limits that a candidate breaks.
+
+    On CUDA a candidate may not run, since not every card and release has every kernel.
 
     Args:
         built: the candidates.
         truth: the rows, with PyTorch's logits.
         providers: those of this machine.
         limits: what a precision has to keep.
+
+    Returns:
+        The candidates that ran on some provider, and for each that did not run on one why.
     """
     proofs: dict[str, list[Proof]] = {each.name: [] for each in built}
     logits: dict[str, Logits] = {}
+    failures: list[str] = []
     for provider in providers:
         running = [each for each in built if provider in each.providers]
+        if provider == "cuda":
+            running, failed = _runnable(running, truth)
+            failures += failed
         costs = _speeds(running, truth, provider)
         for each in running:
             found, proof = _proof(each, truth, provider, costs[each.name], limits(each.precision))
             logits.setdefault(each.name, found)
             proofs[each.name].append(proof)
-    return [Proven(each, tuple(proofs[each.name]), logits[each.name]) for each in built]
+    return [Proven(each, tuple(proofs[each.name]), logits[each.name]) for each in built if proofs[each.name]], failures
+
+
+def _runnable(built: Sequence[Built], truth: Truth) -> tuple[list[Built], list[str]]:
+    """Those that run a batch on CUDA, and for each other the reason."""
+    running, failures = [], []
+    for each in built:
+        try:
+            Runner(each.path, each.layout, "cuda", threads=1).by_text(truth.dev.examples.encodings[:2])
+        except Exception as error:  # onnxruntime's exceptions share no public base
+            failures.append(f"{each.name} does not run on CUDA: {first_line(error)}")
+        else:
+            running.append(each)
+    return running, failures
 
 
 def fastest_groups(trials: Sequence[Built], truth: Truth) -> int:

@@ -126,7 +126,7 @@ def _proof(proof: Proof) -> Rows:
     cost = (
         {"wall-ms a text": f"{speed.ms_per_text:.3f}"}
         if speed.cpu_ms_per_text is None
-        else {"CPU-ms a text, one thread": f"{speed.cpu_ms_per_text:.2f}"}
+        else {"CPU-ms a text": f"{speed.cpu_ms_per_text:.2f}"}
     )
     return cost | _quality(proof.dev) | {"batch variance": f"{proof.batch_variance:.2g}"}
 
@@ -135,10 +135,10 @@ def _quality(quality: Quality) -> Rows:
     agreement = quality.label_agreement
     return (
         _scores(quality.scores)
-        | ({} if agreement is None else {"decides as PyTorch": f"{agreement:.2%}"})
+        | ({} if agreement is None else {"as PyTorch": f"{agreement:.2%}"})
         | {
-            "largest logit difference": f"{quality.max_logit_difference:.2g}",
-            "99th percentile": f"{quality.p99_logit_difference:.2g}",
+            "logit off, most": f"{quality.max_logit_difference:.2g}",
+            "logit off, p99": f"{quality.p99_logit_difference:.2g}",
         }
     )
 
@@ -148,7 +148,7 @@ def _scores(scores: Scores) -> Rows:
 
 
 def _table(title: str, columns: Sequence[tuple[str, Rows]]) -> Table:
-    """One row a figure, in the order in which the columns have them, the last column's first."""
+    """One row a figure; CPU-ms are of one thread, `logit off` is the distance from PyTorch's."""
     table = Table("", title=title)
     for name, _ in columns:
         table.add_column(name, justify="right")

@@ -62,8 +62,23 @@ class Engine:
         except KeyError as error:
             name = self.variant.name
             raise BundleError(f"variant {name} reads {error.args[0]}, which its layout does not have") from None
-        logits: NDArray[np.float32] = self._session.run(["logits"], feeds)[0]
+        logits: NDArray[np.float32]
+        if self.provider == "cpu":
+            logits = self._session.run(["logits"], feeds)[0]
+        else:
+            logits = run_bound(self._session, feeds)
         return logits
+
+
+def run_bound(session: onnxruntime.InferenceSession, feeds: Arrays) -> NDArray[np.float32]:
+    """Runs one batch with inputs and output bound, so that each is copied to or from the device once."""
+    binding = session.io_binding()
+    for name, values in feeds.items():
+        binding.bind_cpu_input(name, np.ascontiguousarray(values))
+    binding.bind_output("logits")
+    session.run_with_iobinding(binding)
+    logits: NDArray[np.float32] = binding.copy_outputs_to_cpu()[0]
+    return logits
 
 
 def choose_engine(

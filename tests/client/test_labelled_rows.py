@@ -227,6 +227,13 @@ def test_label_column_comes_first(tmp_path: Path) -> None:
     assert read_labelled(path, Columns("tokens", label="tags")).targets == [["O"]]
 
 
+def test_tags_beside_plain_text(tmp_path: Path) -> None:
+    """A column of tags beside plain text is no token classification; the message lists the columns to choose from."""
+    path = write(tmp_path, "a.jsonl", '{"text": "x", "words": ["x"], "tags": ["O"]}')
+    assert "has no column 'label'; it has 'text', 'words', 'tags'" in fault(path)
+    assert read_labelled(path, Columns("words")).task == "token_classification"
+
+
 def test_text_pairs(tmp_path: Path) -> None:
     """A second text is read from its column, chosen or called `text_pair`."""
     path = write(tmp_path, "a.csv", "text,text_pair,other,label\nx,y,z,1\n")

@@ -6,6 +6,7 @@ import socket
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,7 +34,7 @@ def refusal(folder: Path) -> str:
 def test_opens_as_sealed(bundle: Path) -> None:
     """An untouched bundle opens, with its variants fastest first."""
     manifest = open_bundle(bundle).manifest
-    speeds = [variant.speed.cpu_ms_per_text for variant in manifest.variants]
+    speeds = [variant.proofs[0].speed.ms_per_text for variant in manifest.variants]
     assert sorted(each.name for each in manifest.variants) == ["fp32-packed", "int8-packed"]
     assert speeds == sorted(speeds)
 
@@ -145,11 +146,21 @@ def test_refuses_folder_that_is_none(tmp_path: Path) -> None:
     assert "manifest.json is missing" in refusal(tmp_path)
 
 
-@pytest.mark.parametrize("version", [0, 2, "1", True, None])
+@pytest.mark.parametrize("version", [0, 1, 3, "2", 2.5, True, None])
 def test_refuses_unknown_schema(copy: Path, version: object) -> None:
     """Another schema version is named as such, before anything else of the manifest is judged."""
     reseal(copy, lambda manifest: manifest.update(schema_version=version, variants="from another time"))
     assert f"schema version {version!r}" in refusal(copy)
+
+
+def _proof(manifest: dict[str, Any]) -> dict[str, Any]:
+    proof: dict[str, Any] = manifest["variants"][0]["proofs"][0]
+    return proof
+
+
+def _dev(manifest: dict[str, Any]) -> dict[str, Any]:
+    dev: dict[str, Any] = _proof(manifest)["dev"]
+    return dev
 
 
 def _set_file_name(name: str) -> Edit:
@@ -192,10 +203,23 @@ def _set_file_name(name: str) -> Edit:
         (lambda manifest: manifest.update(name="\ud800"), "Invalid JSON"),
         (lambda manifest: manifest.update(labels=["one", "one"]), "two labels have the same name"),
         (lambda manifest: manifest.update(variants=[]), "variants"),
-        (lambda manifest: manifest["variants"][0]["quality"].update(accuracy=1.5), "accuracy"),
-        (lambda manifest: manifest["variants"][0]["quality"].update(accuracy=float("nan")), "holds NaN"),
-        (lambda manifest: manifest["variants"][0]["speed"].update(cpu_ms_per_text=float("inf")), "holds Infinity"),
-        (lambda manifest: manifest["variants"][0]["speed"].update(cpu_ms_per_text=float("-inf")), "holds -Infinity"),
+        (lambda manifest: _dev(manifest).update(label_agreement=1.5), "label_agreement"),
+        (lambda manifest: _dev(manifest).update(max_logit_difference=-1), "max_logit_difference"),
+        (lambda manifest: _dev(manifest)["scores"].update(accuracy=float("nan")), "holds NaN"),
+        (lambda manifest: _proof(manifest)["speed"].update(cpu_ms_per_text=float("inf")), "holds Infinity"),
+        (lambda manifest: _proof(manifest)["speed"].update(cpu_ms_per_text=float("-inf")), "holds -Infinity"),
+        (lambda manifest: _proof(manifest).update(faults=["a"]), "a variant with faults is not marked as forced"),
+        (lambda manifest: _proof(manifest).update(provider="cuda"), "providers and its proofs differ"),
+        (lambda manifest: manifest["variants"][0].update(providers=["cpu", "cuda"]), "providers and its proofs differ"),
+        (lambda manifest: manifest["variants"][0].update(proofs=[]), "proofs"),
+        (lambda manifest: manifest["variants"][0].update(groups=0), "groups belong to the packed layout"),
+        (lambda manifest: manifest["variants"][0].update(layout="padded"), "groups belong to the packed layout"),
+        (lambda manifest: manifest["variants"][0].update(groups=17), "groups"),
+        (lambda manifest: manifest["variants"][0].update(precision="fp64"), "precision"),
+        (lambda manifest: manifest.update(task="regression"), "3 labels do not fit the task regression"),
+        (lambda manifest: manifest.update(task="multi_label"), "0 thresholds do not fit the task multi_label"),
+        (lambda manifest: manifest["calibration"].update(thresholds=[0.5]), "1 thresholds do not fit"),
+        (lambda manifest: manifest["calibration"].update(temperature=0), "temperature"),
     ],
 )
 def test_refuses_wrong_manifest(copy: Path, edit: Edit, reason: str) -> None:

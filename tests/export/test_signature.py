@@ -113,7 +113,7 @@ def test_signed_bundle_is_verified(signed: Path, keys: Pair) -> None:
     key = fingerprint(keys[1])[:16]
     assert done.stdout == f"{signed}: signature by key {key}, valid; every hash verified\n"
     assert {each.name for each in signed.iterdir()} == {
-        *("manifest.json", "manifest.sha256", "manifest.sig", "tokenizer.json", "fp32.onnx", "int8.onnx")
+        *("manifest.json", "manifest.sha256", "manifest.sig", "tokenizer.json", "fp32-packed.onnx", "int8-packed.onnx")
     }
     assert open_bundle(signed).trusted is False
     assert open_bundle(signed, keys[1]).trusted is True
@@ -215,10 +215,10 @@ def test_only_the_signature_tells_a_consistent_forgery(signed: Path, keys: Pair,
 
 def test_files_are_still_held_to_the_manifest(signed: Path, keys: Pair) -> None:
     """A good signature does not excuse a file that is not the one listed."""
-    content = bytearray((signed / "int8.onnx").read_bytes())
+    content = bytearray((signed / "int8-packed.onnx").read_bytes())
     content[-1] ^= 1
-    (signed / "int8.onnx").write_bytes(content)
-    with pytest.raises(BundleError, match=r"int8\.onnx is not what was sealed"):
+    (signed / "int8-packed.onnx").write_bytes(content)
+    with pytest.raises(BundleError, match=r"int8-packed\.onnx is not what was sealed"):
         open_bundle(signed, keys[1])
 
 
@@ -291,9 +291,9 @@ def test_signing_again_replaces(signed: Path, keys: Pair, other_keys: Pair) -> N
 def test_signs_only_whole_bundles(bundle: Path, keys: Pair, tmp_path: Path) -> None:
     """A damaged bundle is not signed, and nothing is left in it."""
     folder = Path(shutil.copytree(bundle, tmp_path / "copy"))
-    (folder / "int8.onnx").write_bytes(b"x")
+    (folder / "int8-packed.onnx").write_bytes(b"x")
     before = sorted(folder.iterdir())
-    assert "int8.onnx has 1 bytes" in refusal("bundle", "sign", folder, "--key", keys[0])
+    assert "int8-packed.onnx has 1 bytes" in refusal("bundle", "sign", folder, "--key", keys[0])
     assert sorted(folder.iterdir()) == before
 
 

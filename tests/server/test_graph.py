@@ -107,9 +107,9 @@ def test_refuses_field_number_that_others_cut() -> None:
 
 def test_real_graphs_pass_and_pieces_do_not(bundle: Path) -> None:
     """What export writes is self-contained; cut anywhere it is refused as what it is, or is whole up to there."""
-    for name in ("fp32.onnx", "int8.onnx"):
+    for name in ("fp32-packed.onnx", "int8-packed.onnx"):
         require_self_contained((bundle / name).read_bytes())
-    content = (bundle / "int8.onnx").read_bytes()
+    content = (bundle / "int8-packed.onnx").read_bytes()
     refused = 0
     for end in range(1, len(content), 97):
         try:
@@ -124,18 +124,18 @@ def test_real_graphs_pass_and_pieces_do_not(bundle: Path) -> None:
 def test_server_refuses_external_data(bundle: Path, tmp_path: Path, location: str) -> None:
     """A consistently resealed bundle whose graph names another file, within the bundle or not, is not served."""
     copy = Path(shutil.copytree(bundle, tmp_path / "copy"))
-    changed = onnx.load(copy / "fp32.onnx")
+    changed = onnx.load(copy / "fp32-packed.onnx")
     moved = changed.graph.initializer[0]
     (tmp_path / "outside").write_bytes(moved.raw_data)
     moved.ClearField("raw_data")
     moved.data_location = TensorProto.EXTERNAL
     moved.external_data.add(key="location", value=location)
-    (copy / "fp32.onnx").write_bytes(changed.SerializeToString())
+    (copy / "fp32-packed.onnx").write_bytes(changed.SerializeToString())
     rehash(copy)
     command = bertwire("serve", copy, "--variant", "fp32", "--port", 0)
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == f"bertwire: error: {copy}: fp32.onnx {FAULT}; export it again\n"
+    assert done.stderr == f"bertwire: error: {copy}: fp32-packed.onnx {FAULT}; export it again\n"
 
 
 def test_refuses_another_format(bundle: Path, tmp_path: Path) -> None:
@@ -145,8 +145,10 @@ def test_refuses_another_format(bundle: Path, tmp_path: Path) -> None:
     options.optimized_model_filepath = str(tmp_path / "fp32.ort")
     options.add_session_config_entry("session.save_model_format", "ORT")
     options.log_severity_level = 4
-    onnxruntime.InferenceSession((bundle / "fp32.onnx").read_bytes(), options, providers=["CPUExecutionProvider"])
-    shutil.move(tmp_path / "fp32.ort", copy / "fp32.onnx")
+    onnxruntime.InferenceSession(
+        (bundle / "fp32-packed.onnx").read_bytes(), options, providers=["CPUExecutionProvider"]
+    )
+    shutil.move(tmp_path / "fp32.ort", copy / "fp32-packed.onnx")
     rehash(copy)
-    with pytest.raises(BundleError, match=r"fp32\.onnx is no ONNX model"):
+    with pytest.raises(BundleError, match=r"fp32-packed\.onnx is no ONNX model"):
         choose_engine(open_bundle(copy), "fp32", "cpu", 1)

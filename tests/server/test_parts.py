@@ -1,31 +1,30 @@
-"""The small parts of the server: layout, scores, tokenizer."""
+"""The small parts of the server: scores, tokenizer, responses."""
 
 import asyncio
 from pathlib import Path
 
 import numpy as np
 import pytest
-from bertwire_server.batch import pad
 
 from bertwire_server.classifier import _results
 from bertwire_server.decision import best, softmax
 from bertwire_server.model import Prediction
-from bertwire_server.tokenizer import Encoded, TextTokenizer
+from bertwire_server.tokenizer import TextTokenizer
 
 
-def test_pads_on_the_right() -> None:
-    """Texts are filled up to the longest with the padding token, and the mask says where."""
-    arrays = pad([Encoded([5, 6, 7], [0, 0, 1], False), Encoded([8], [1], False)], pad_token_id=9)
-    assert arrays["input_ids"].tolist() == [[5, 6, 7], [8, 9, 9]]
-    assert arrays["attention_mask"].tolist() == [[1, 1, 1], [1, 0, 0]]
-    assert arrays["token_type_ids"].tolist() == [[0, 0, 1], [1, 0, 0]]
-    assert {values.dtype for values in arrays.values()} == {np.dtype(np.int64)}
+@pytest.mark.parametrize("temperature", [0.05, 1.0, 20.0])
+def test_softmax_survives_large_logits(temperature: float) -> None:
+    """Scores sum to 1 for logits whose powers overflow, at every temperature that export can find."""
+    scores = softmax(np.array([1000, 1000, -1000], dtype=np.float32), temperature)
+    np.testing.assert_allclose(scores, [0.5, 0.5, 0], atol=1e-7)
+    assert scores.dtype == np.float32
 
 
-def test_softmax_survives_large_logits() -> None:
-    """Scores sum to 1 for logits whose powers overflow."""
-    scores = softmax(np.array([1000, 1000, -1000], dtype=np.float32))
-    np.testing.assert_allclose(scores, [0.5, 0.5, 0])
+def test_softmax_divides_by_the_temperature() -> None:
+    """At temperature 2 a score's odds are the square root of what they are at 1; the order stays."""
+    logits = np.log(np.array([16, 4, 1], dtype=np.float32))
+    np.testing.assert_allclose(softmax(logits, 1), np.array([16, 4, 1]) / 21, rtol=1e-6)
+    np.testing.assert_allclose(softmax(logits, 2), np.array([4, 2, 1]) / 7, rtol=1e-6)
 
 
 @pytest.mark.parametrize(("count", "expected"), [(None, [2, 1, 3, 0]), (1, [2]), (3, [2, 1, 3]), (99, [2, 1, 3, 0])])

@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from bertwire_export.bundle.layouts import Layout
 from bertwire_server.errors import ModelFailed, NotReady, QueueFull
 from bertwire_server.scheduler import BatchLimits, Scheduler
 from bertwire_server.tokenizer import Encoded
 
 LIMITS = BatchLimits(tokens=1000, texts=4, delay=0, waiting=100)
+PADDED, PACKED = Layout("padded", 0, 0, by_token=False), Layout("packed", 2, 0, by_token=False)
 
 
 class Engine:
@@ -24,7 +26,7 @@ class Engine:
         self.gate = threading.Semaphore(0)
         self.entered = threading.Semaphore(0)
 
-    def run(self, texts: Sequence[Encoded]) -> NDArray[np.float32]:
+    def run(self, texts: Sequence[Encoded]) -> list[NDArray[np.float32]]:
         """Records the batch; a text that starts with token 13 breaks it, one with token 17 has no finite answer."""
         names = [text.ids[0] for text in texts]
         self.batches.append(names)
@@ -32,7 +34,7 @@ class Engine:
         self.gate.acquire()
         if 13 in names:
             raise RuntimeError("13")
-        return np.array([[np.nan if name == 17 else name] for name in names], dtype=np.float32)
+        return [np.array([np.nan if name == 17 else name], dtype=np.float32) for name in names]
 
     def open(self) -> None:
         """Lets every batch through from now on."""
@@ -64,9 +66,11 @@ async def schedulers(engine: Engine) -> AsyncIterator[list[Scheduler]]:
         await each.stop()
 
 
-def begin(schedulers: list[Scheduler], engine: Engine, limits: BatchLimits = LIMITS) -> Scheduler:
+def begin(
+    schedulers: list[Scheduler], engine: Engine, limits: BatchLimits = LIMITS, layout: Layout = PADDED
+) -> Scheduler:
     """Starts a scheduler in front of the engine."""
-    scheduler = Scheduler(engine.run, limits)
+    scheduler = Scheduler(engine.run, limits, layout)
     scheduler.start()
     schedulers.append(scheduler)
     return scheduler
@@ -101,13 +105,40 @@ async def test_answers_reach_their_callers(schedulers: list[Scheduler], engine: 
     ]
 
 
-async def test_token_budget_counts_padding(schedulers: list[Scheduler], engine: Engine) -> None:
-    """A batch costs its number of texts times its longest text; a text above the budget runs alone."""
-    scheduler = begin(schedulers, engine, replace(LIMITS, tokens=12))
-    tasks = await queue_behind_running(scheduler, engine, text(2, 3), text(3, 6), text(4, 5), text(5, 20), text(6, 1))
+@pytest.mark.parametrize(
+    ("layout", "batches", "computed"),
+    [
+        # Texts times their longest: 2 * 6 fill the budget, and a third of 5 would make it 18.
+        (PADDED, [[1], [2, 3], [4], [5], [6, 7]], 3 + 12 + 5 + 20 + 8),
+        # Their own tokens: 3 + 6 leave no room for 5; 5 leaves none for 20; 1 + 4 fit.
+        (PACKED, [[1], [2, 3], [4], [5], [6, 7]], 3 + 9 + 5 + 20 + 5),
+    ],
+    ids=["padded", "packed"],
+)
+async def test_totals_count_what_is_computed(
+    schedulers: list[Scheduler], engine: Engine, layout: Layout, batches: list[list[int]], computed: int
+) -> None:
+    """A text above the budget runs alone; a batch counts for what its layout computes, and for its texts' tokens."""
+    scheduler = begin(schedulers, engine, replace(LIMITS, tokens=12), layout)
+    texts = text(2, 3), text(3, 6), text(4, 5), text(5, 20), text(6, 1), text(7, 4)
+    tasks = await queue_behind_running(scheduler, engine, *texts)
     engine.open()
     await asyncio.gather(*tasks)
-    assert engine.batches == [[1], [2, 3], [4], [5], [6]]
+    assert engine.batches == batches
+    totals = scheduler.totals
+    assert (totals.batches, totals.texts, totals.tokens, totals.computed) == (5, 7, 42, computed)
+
+
+@pytest.mark.parametrize(("layout", "batches"), [(PADDED, [[1], [2, 3], [4, 5]]), (PACKED, [[1], [2, 3, 4], [5]])])
+async def test_token_budget_is_of_what_is_computed(
+    schedulers: list[Scheduler], engine: Engine, layout: Layout, batches: list[list[int]]
+) -> None:
+    """Filler takes room in a batch where it is computed, and takes none where it is not."""
+    scheduler = begin(schedulers, engine, replace(LIMITS, tokens=14), layout)
+    tasks = await queue_behind_running(scheduler, engine, text(2, 7), text(3, 2), text(4, 5), text(5, 1))
+    engine.open()
+    await asyncio.gather(*tasks)
+    assert engine.batches == batches
 
 
 async def test_waits_for_a_fuller_batch(schedulers: list[Scheduler], engine: Engine) -> None:
@@ -189,7 +220,7 @@ async def test_stop_resolves_every_waiter(schedulers: list[Scheduler], engine: E
 async def test_refuses_before_start(engine: Engine) -> None:
     """A scheduler that was never started turns calls away instead of letting them wait for ever."""
     with pytest.raises(NotReady):
-        await Scheduler(engine.run, LIMITS).submit([text(1)])
+        await Scheduler(engine.run, LIMITS, PADDED).submit([text(1)])
 
 
 @pytest.mark.parametrize("turns", range(6))
@@ -229,10 +260,10 @@ async def test_fault_of_its_own_reaches_every_caller(
     tasks = await queue_behind_running(scheduler, engine, *(text(name) for name in range(2, 8)))
     assert not scheduler.ended.is_set()
 
-    def fail(_: Sequence[Encoded]) -> None:
+    def fail(_: Sequence[int]) -> None:
         raise RuntimeError("of its own")
 
-    monkeypatch.setattr("bertwire_server.scheduler.Totals.add", lambda _, texts: fail(texts))
+    monkeypatch.setattr("bertwire_server.scheduler.Totals.add", lambda _, lengths, __: fail(lengths))
     engine.open()
     results = await asyncio.gather(*tasks, return_exceptions=True)
     assert [type(each) for each in results] == [list, *[NotReady] * 6]

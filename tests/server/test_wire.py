@@ -9,6 +9,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, NoReturn
 
 import grpc
 import numpy as np
@@ -16,10 +17,15 @@ import onnxruntime
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from numpy.typing import NDArray
+from scipy.special import softmax
+from tokenizers import Tokenizer
 
 from bertwire.v1.classifier_pb2 import ClassifyRequest, ClassifyResponse
 from bertwire.v1.classifier_pb2_grpc import ClassifierStub
 from bertwire_client.errors import UserError
+from bertwire_export.bundle import open_bundle
+from bertwire_export.bundle.layouts import Layout, arrange
 from bertwire_server.app import serve as serve_bundle
 from bertwire_server.config import ServerConfig
 from support import LABELS, Edit, Serve, Server, bertwire, random_texts, reseal
@@ -42,37 +48,84 @@ def classify(channel: grpc.Channel, request: ClassifyRequest) -> ClassifyRespons
     return response
 
 
-def offline_logits(bundle: Path, variant: str, texts: list[str]) -> "np.ndarray[tuple[int, ...], np.dtype[np.float32]]":
-    """The logits of one batch of texts by ONNX Runtime alone."""
-    from tokenizers import Tokenizer
+@pytest.fixture(scope="module")
+def padded(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny checkpoint's bundle as of a model whose structure export does not know: its graphs compute padding."""
+    from bertwire_export import pipeline
+    from bertwire_export.config import ExportConfig
+    from bertwire_export.packed.weights import NotPackable
 
+    def refuse(_: object) -> NoReturn:
+        raise NotPackable("unknown")
+
+    output = tmp_path_factory.mktemp("padded") / "tiny"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pipeline, "read_encoder", refuse)
+        limits = {"int8_min_agreement": 0, "int8_max_drop": 1, "int8_max_batch_variance": 9}
+        pipeline.run(ExportConfig(checkpoint=checkpoint, output=output, quick=True, **limits))
+    return output
+
+
+def offline_logits(bundle: Path, name: str, texts: list[str]) -> NDArray[np.float32]:
+    """The logits of one batch of texts by ONNX Runtime alone, from the variant of a name."""
+    manifest = open_bundle(bundle).manifest
+    variant = next(each for each in manifest.variants if each.name == name)
     tokenizer = Tokenizer.from_file(str(bundle / "tokenizer.json"))
     tokenizer.enable_truncation(32)
-    tokenizer.enable_padding()
-    encodings = tokenizer.encode_batch(texts)
-    session = onnxruntime.InferenceSession(bundle / f"{variant}.onnx", providers=["CPUExecutionProvider"])
-    arrays = {
-        "input_ids": np.array([each.ids for each in encodings]),
-        "attention_mask": np.array([each.attention_mask for each in encodings]),
-        "token_type_ids": np.array([each.type_ids for each in encodings]),
-    }
-    logits: np.ndarray[tuple[int, ...], np.dtype[np.float32]] = session.run(["logits"], arrays)[0]
+    layout = Layout(variant.layout, variant.groups, manifest.pad_token_id, by_token=False)
+    session = onnxruntime.InferenceSession(bundle / f"{name}.onnx", providers=["CPUExecutionProvider"])
+    arrays = arrange(tokenizer.encode_batch(texts), layout)
+    logits: NDArray[np.float32] = session.run(
+        ["logits"], {each.name: arrays[each.name] for each in session.get_inputs()}
+    )[0]
     return logits
 
 
-@pytest.mark.parametrize("variant", ["fp32", "int8"])
-def test_answers_equal_offline(serve: Serve, bundle: Path, variant: str) -> None:
-    """Over gRPC come the very logits that ONNX Runtime gives offline for the same batch, and their softmax."""
+def served_logits(response: ClassifyResponse) -> NDArray[np.float32]:
+    """The logits of a response, float32 [texts, labels]."""
+    return np.array([result.logits for result in response.results], dtype=np.float32)
+
+
+@pytest.mark.parametrize(
+    ("kind", "option", "name"),
+    [
+        ("bundle", "fp32", "fp32-packed"),
+        ("bundle", "fp32-packed", "fp32-packed"),
+        ("bundle", "int8", "int8-packed"),
+        ("padded", "fp32", "fp32-padded"),
+        ("padded", "int8-padded", "int8-padded"),
+    ],
+)
+def test_answers_equal_offline(serve: Serve, request: pytest.FixtureRequest, kind: str, option: str, name: str) -> None:
+    """Over gRPC come the logits that ONNX Runtime gives offline, and their softmax at the bundle's temperature."""
+    bundle: Path = request.getfixturevalue(kind)
     texts = random_texts(24, seed=3)
-    expected = offline_logits(bundle, variant, texts)
-    with serve(bundle, "--variant", variant) as server, grpc.insecure_channel(server.address) as channel:
+    expected = offline_logits(bundle, name, texts)
+    with serve(bundle, "--variant", option) as server, grpc.insecure_channel(server.address) as channel:
         response = classify(channel, ClassifyRequest(texts=texts, logits=True))
-    found = np.array([result.logits for result in response.results], dtype=np.float32)
-    np.testing.assert_allclose(found, expected, atol=1e-6)
-    powers = np.exp(expected - expected.max(axis=1, keepdims=True))
-    for result, scores in zip(response.results, powers / powers.sum(axis=1, keepdims=True), strict=True):
+    np.testing.assert_allclose(served_logits(response), expected, atol=1e-5)
+    temperature = open_bundle(bundle).manifest.calibration.temperature
+    assert abs(temperature - 1) > 0.1
+    for result, scores in zip(response.results, softmax(expected / temperature, axis=1), strict=True):
         assert [each.label for each in result.labels] == [LABELS[index] for index in np.argsort(-scores)]
-        np.testing.assert_allclose([each.score for each in result.labels], np.sort(scores)[::-1], atol=1e-6)
+        np.testing.assert_allclose([each.score for each in result.labels], np.sort(scores)[::-1], atol=1e-5)
+
+
+def test_int8_answers_do_not_depend_on_company(serve: Serve, bundle: Path) -> None:
+    """A text's int8 logits are the same to the last bit alone, among 63 others in a call, and among 63 other calls."""
+    texts = random_texts(64, seed=9)
+    with (
+        serve(bundle, "--variant", "int8", "--max-batch-texts", 64) as server,
+        grpc.insecure_channel(server.address) as channel,
+    ):
+        stub = ClassifierStub(channel)
+        requests = [ClassifyRequest(texts=[text], logits=True) for text in texts]
+        alone = np.concatenate([served_logits(classify(channel, each)) for each in requests])
+        together = served_logits(classify(channel, ClassifyRequest(texts=texts, logits=True)))
+        calls = [stub.Classify.future(each, timeout=20) for each in requests]
+        at_once = np.concatenate([served_logits(call.result()) for call in calls])
+    np.testing.assert_array_equal(together, alone)
+    np.testing.assert_array_equal(at_once, alone)
 
 
 def test_answer_carries_what_it_should(channel: grpc.Channel) -> None:
@@ -206,7 +259,7 @@ async def test_hashes_beside_the_event_loop(bundle: Path, monkeypatch: pytest.Mo
     """A large bundle is verified in a thread, while signals are heard."""
     threads: list[threading.Thread] = []
 
-    def refuse(_: Path) -> None:
+    def refuse(*_: object) -> None:
         threads.append(threading.current_thread())
         raise UserError("not this one")
 
@@ -289,29 +342,75 @@ def test_refuses_second_server_on_its_port(server: Server, bundle: Path) -> None
 
 
 def test_refuses_bad_bundle(bundle: Path, tmp_path: Path) -> None:
-    """A bundle that is none, a variant it has not got and a provider that is not there each get one line."""
+    """A bundle that is none, a variant it has not got and a provider it was not proven on each get one line."""
     assert "no such bundle" in refusal(tmp_path / "none")
     assert "no variant fp64 for cpu; it has" in refusal(bundle, "--variant", "fp64", "--port", 0)
-    assert "ONNX Runtime cannot use cuda here" in refusal(bundle, "--provider", "cuda", "--port", 0)
+    assert "no variant for cuda; it has" in refusal(bundle, "--provider", "cuda", "--port", 0)
+
+
+@pytest.mark.skipif("CUDAExecutionProvider" in onnxruntime.get_available_providers(), reason="CUDA is here")
+def test_refuses_cuda_that_is_not_here(bundle: Path, tmp_path: Path, serve: Serve) -> None:
+    """A bundle that was proven on CUDA too is not quietly run on the CPU by a server that was told cuda."""
+    copy = Path(shutil.copytree(bundle, tmp_path / "copy"))
+
+    def add_cuda(manifest: dict[str, Any]) -> None:
+        for each in manifest["variants"]:
+            each["providers"].append("cuda")
+            each["proofs"].append(each["proofs"][0] | {"provider": "cuda"})
+
+    reseal(copy, add_cuda)
+    assert "ONNX Runtime cannot use cuda here" in refusal(copy, "--provider", "cuda", "--port", 0)
+    with serve(copy) as server, grpc.insecure_channel(server.address) as channel:
+        classify(channel, ClassifyRequest(texts=["w1"]))
+
+
+def each_variant(**fields: object) -> Edit:
+    """An edit that gives every variant these fields."""
+    return lambda manifest: [each.update(fields) for each in manifest["variants"]]
 
 
 @pytest.mark.parametrize(
-    ("edit", "reason"),
+    ("kind", "edit", "reason"),
     [
-        (lambda manifest: manifest["labels"].append("fourth"), "gives logits (1, 3), not (1, 4)"),
-        (lambda manifest: manifest.update(pad_token_id=10_000), "fails on texts of 32 tokens"),
-        (lambda manifest: manifest.update(max_length=1000), "fails on texts of 1000 tokens"),
-        (
-            lambda manifest: [each.update(inputs=["input_ids", "mask"]) for each in manifest["variants"]],
-            "fails on texts of 3 tokens",
-        ),
+        ("bundle", lambda manifest: manifest["labels"].append("fourth"), "shape (3,), not 1 of (4,)"),
+        ("bundle", lambda manifest: manifest.update(max_length=1000), "fails on texts of 1000 tokens"),
+        ("padded", lambda manifest: manifest.update(max_length=1000), "fails on texts of 1000 tokens"),
+        ("padded", lambda manifest: manifest.update(pad_token_id=10_000), "fails on texts of 32 tokens"),
+        ("bundle", each_variant(layout="padded", groups=0), "reads position_ids, which its layout does not have"),
+        ("padded", each_variant(layout="packed", groups=6), "reads attention_mask, which its layout does not have"),
+        ("bundle", each_variant(groups=5), "reads group_5_tokens, which its layout does not have"),
+        ("bundle", each_variant(groups=7), "fails on texts of 3 tokens"),
     ],
 )
-def test_refuses_bundle_that_could_not_answer(bundle: Path, tmp_path: Path, edit: Edit, reason: str) -> None:
+def test_refuses_bundle_that_could_not_answer(
+    request: pytest.FixtureRequest, tmp_path: Path, kind: str, edit: Edit, reason: str
+) -> None:
     """A resealed bundle whose graph does not fit its manifest is refused before the server says SERVING."""
-    copy = Path(shutil.copytree(bundle, tmp_path / "copy"))
+    copy = Path(shutil.copytree(request.getfixturevalue(kind), tmp_path / "copy"))
     reseal(copy, edit)
     assert reason in refusal(copy, "--port", 0)
+
+
+@pytest.mark.parametrize(
+    ("edit", "kind"),
+    [
+        (
+            lambda manifest: manifest.update(
+                task="multi_label", calibration=manifest["calibration"] | {"thresholds": [0.5] * 3}
+            ),
+            "multi_label",
+        ),
+        (lambda manifest: manifest.update(task="token_classification"), "token_classification"),
+        (lambda manifest: manifest.update(task="regression", labels=["stars"]), "regression"),
+        (lambda manifest: manifest.update(text_pairs=True), "single_label of text pairs"),
+    ],
+)
+def test_refuses_task_that_it_does_not_answer(bundle: Path, tmp_path: Path, edit: Edit, kind: str) -> None:
+    """A bundle of another task than one label a text is refused by the name of its task."""
+    copy = Path(shutil.copytree(bundle, tmp_path / "copy"))
+    reseal(copy, edit)
+    line = refusal(copy, "--port", 0)
+    assert line.endswith(f"{copy}: the model is for {kind}; this server answers single_label of single texts")
 
 
 def test_refuses_queue_smaller_than_a_call(bundle: Path) -> None:

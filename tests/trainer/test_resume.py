@@ -41,6 +41,22 @@ def interrupt(run: Run, monkeypatch: pytest.MonkeyPatch) -> Interrupt:
     return start
 
 
+@pytest.fixture
+def interrupt_saving(run: Run, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Runs with given options until Ctrl-C after the last epoch, before the result is written."""
+
+    def press(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    def start(**options: Any) -> None:  # noqa: ANN401 - any option of the command
+        with monkeypatch.context() as patch:
+            patch.setattr(trainer, "save", press)
+            with pytest.raises(KeyboardInterrupt):
+                run(**options)
+
+    return start
+
+
 def assert_same_result(one: Path, other: Path) -> None:
     """Both have the same weights, to 1e-6, the same metrics and the same best epoch."""
     first, second = load_file(one / "model.safetensors"), load_file(other / "model.safetensors")
@@ -76,15 +92,28 @@ def test_hint_in_the_first_epoch(interrupt: Interrupt, capsys: pytest.CaptureFix
     assert "--resume" not in shown
 
 
-def test_moved_partial(run: Run, interrupt: Interrupt, tmp_path: Path) -> None:
-    """A partial folder that was moved goes on from its last epoch and still knows its best one."""
-    options = {"learning_rate": 1e-12, "epochs": 4, "patience": 9}
+@pytest.mark.parametrize("step", [21, None], ids=["in the last epoch", "after training"])
+def test_moved_partial(
+    run: Run,
+    interrupt: Interrupt,
+    interrupt_saving: Callable[..., None],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    step: int | None,
+) -> None:
+    """A partial folder that was moved goes on from its last epoch and ends with the weights of its best one."""
+    options = {"learning_rate": 5e-3, "epochs": 4, "patience": 9}
     whole = run(output=tmp_path / "whole", **options)
-    interrupt(21, **options)
+    if step:
+        interrupt(step, **options)
+    else:
+        interrupt_saving(**options)
     (tmp_path / "out.partial").rename(tmp_path / "moved.partial")
+    capsys.readouterr()
     out = run(output=tmp_path / "moved", resume=True, **options)
+    assert json.loads((out / "training.json").read_text())["best_epoch"] < 4
     assert_same_result(whole, out)
-    assert json.loads((out / "training.json").read_text())["best_epoch"] == 1
+    assert "epoch 3:" not in capsys.readouterr().out
 
 
 def test_stray_folders(run: Run, interrupt: Interrupt, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -224,19 +253,12 @@ def test_partial_without_its_start(run: Run, interrupt: Interrupt, tmp_path: Pat
 
 
 def test_killed_after_early_stopping(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    run: Run, interrupt_saving: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A run that had stopped early when it was interrupted trains no further epoch."""
     options = {"learning_rate": 1e-12, "epochs": 9, "patience": 1}
     whole = run(output=tmp_path / "whole", **options)
-
-    def press(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(trainer, "save", press)
-        with pytest.raises(KeyboardInterrupt):
-            run(**options)
+    interrupt_saving(**options)
     capsys.readouterr()
     assert_same_result(whole, run(resume=True, **options))
     assert "epoch" not in capsys.readouterr().out

@@ -1,16 +1,21 @@
 """Every task from a file to the checkpoint folder, on a tiny checkpoint."""
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy
 import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification, AutoTokenizer
 
 from bertwire_client.errors import UserError
 from bertwire_client.labelled import MAIN_METRIC, Columns, Task, read_labelled
+from bertwire_trainer.base import find_base
+from bertwire_trainer.loading import load_model
+from bertwire_trainer.prior import start_at_prior
 from bertwire_trainer.record import TrainingRecord
 
 Run = Callable[..., Path]
@@ -193,6 +198,22 @@ def test_second_text_of_another_name(trained: Callable[..., Path]) -> None:
 
     assert not record(trained(renamed, epochs=1)).text_pairs
     assert record(trained(renamed, epochs=1, text_pair_column="hypothesis", overwrite=True)).text_pairs
+
+
+@pytest.mark.parametrize(
+    ("task", "targets", "bias"),
+    [
+        ("multi_label", [[1, 0], [1, 0], [0, 0]], [math.log(2.5 / 1.5), math.log(0.5 / 3.5)]),
+        ("regression", [100.0, 104.0], [102.0]),
+        ("token_classification", [0, 0, 1], [0.0, 0.0]),
+    ],
+)
+def test_new_heads_start_at_the_prior(tiny: Path, task: Task, targets: list[Any], bias: list[float]) -> None:
+    """Several labels start at their log-odds, a number at its mean, so that the encoder need not be moved there."""
+    model = load_model(find_base(str(tiny)), task, ["a", "b"][: len(bias)])
+    start_at_prior(model, task, numpy.array(targets))
+    head: torch.nn.Linear = model.classifier  # type: ignore[assignment]
+    assert head.bias.tolist() == pytest.approx(bias, rel=1e-5)
 
 
 def test_smoothing_of_tags(trained: Callable[..., Path]) -> None:

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import zipfile
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,10 @@ class Partial:
         """
         if resume and self.path.exists():
             self._require_same(setup)
-            if checkpoint := self.last_whole():
+            checkpoint = self.last_whole()
+            for broken in takewhile(lambda path: path != checkpoint, self._newest_first()):
+                note(f"{broken.name} was not written to its end; going back one epoch")
+            if checkpoint:
                 _name_best_here(checkpoint)
             return checkpoint
         shutil.rmtree(self.path, ignore_errors=True)
@@ -80,17 +84,12 @@ class Partial:
             )
 
     def last_whole(self) -> Path | None:
-        """The newest checkpoint that was written to its end; None where there is none. Others are left as they are."""
-        numbered = {
-            int(match[1]): path
-            for path in self.epochs.glob("*")
-            if (match := re.fullmatch(r"checkpoint-(\d+)", path.name))
-        }
-        for _, checkpoint in sorted(numbered.items(), reverse=True):
-            if is_whole(checkpoint):
-                return checkpoint
-            note(f"{checkpoint.name} was not written to its end; going back one epoch")
-        return None
+        """The newest checkpoint that was written to its end; None where there is none."""
+        return next((checkpoint for checkpoint in self._newest_first() if is_whole(checkpoint)), None)
+
+    def _newest_first(self) -> list[Path]:
+        names = {path: re.fullmatch(r"checkpoint-(\d+)", path.name) for path in self.epochs.glob("*")}
+        return sorted((path for path, name in names.items() if name), key=lambda path: -int(path.name[11:]))
 
     def publish(self, output: Path) -> None:
         """Makes the result OUTPUT, then removes what is left of the run."""

@@ -16,6 +16,7 @@ from bertwire_trainer.loading import load_model, load_tokenizer, reads_type_ids,
 from bertwire_trainer.messages import figures, note, say
 from bertwire_trainer.partial import Partial, Started
 from bertwire_trainer.prepare import Job
+from bertwire_trainer.prior import start_at_prior
 from bertwire_trainer.recipe import Loss, balanced_weights, choose_precision, make_loss, recipe, training_arguments
 from bertwire_trainer.record import Setup, SplitRecord
 from bertwire_trainer.result import evaluate, save, write_record
@@ -36,6 +37,7 @@ def train_model(job: Job) -> None:
     tokenizer = load_tokenizer(base, data.task, config.truncation_side)
     set_seed(config.seed)
     model = load_model(base, data.task, data.labels)
+    start_at_prior(model, data.task, data.targets["train"])
     require_tables(base, model, len(tokenizer), config.max_length)
     tokenizer.model_max_length = config.max_length
     setup = _setup(config, data, base.name, recipe(config, precision))

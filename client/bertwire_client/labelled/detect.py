@@ -60,7 +60,7 @@ class Survey:
         label = columns.label
         if label is None and not {columns.text, "label"} <= self.present.keys():
             words = columns.resolved("token_classification", self.present).text
-            if {words, "tags"} <= self.present.keys():
+            if {words, "tags"} <= self.present.keys() and (words != TEXT or self._holds_lists(TEXT)):
                 return "token_classification"
             if self._holds_lists("labels"):
                 return "multi_label"

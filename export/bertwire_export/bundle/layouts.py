@@ -12,6 +12,12 @@ tokens of a text side by side; for it alone the texts are dealt by length into g
     group_N_texts                             int64 [texts of N], which texts they are
     restore_tokens                            int64 [tokens], each token's slot in the groups laid end to end
     restore_texts                             int64 [texts], each text's row in the groups laid end to end
+
+With no groups the packed layout is what ONNX Runtime's packed attention on CUDA reads, which finds the texts itself:
+
+    cumulative_lengths                        int32 [texts + 1], where each text begins, and the number of tokens
+    token_offset                              int32 [texts, longest], the places of all tokens in the padded layout in
+                                              order, then those of its filler
 """
 
 from collections.abc import Sequence
@@ -48,7 +54,7 @@ class Layout:
 
     Attributes:
         kind: padded or packed.
-        groups: length groups of the packed layout.
+        groups: length groups of the packed layout; 0 where attention finds the texts itself, as on CUDA.
         pad_token_id: what fills the padded layout.
         by_token: whether every token has logits, else every text.
     """
@@ -88,7 +94,7 @@ def padded(texts: Sequence[Tokens], pad_token_id: int) -> Arrays:
 
 
 def packed(texts: Sequence[Tokens], groups: int) -> Arrays:
-    """The packed layout of at least one text, dealt into `groups` groups, of which some may be empty."""
+    """The packed layout of at least one text, dealt into `groups` groups, of which some may be empty, or into none."""
     lengths = np.array([len(text.ids) for text in texts])
     starts = np.cumsum(lengths) - lengths
     ids, types = _end_to_end(texts)
@@ -97,9 +103,15 @@ def packed(texts: Sequence[Tokens], groups: int) -> Arrays:
         "token_type_ids": types,
         "position_ids": np.arange(len(ids)) - np.repeat(starts, lengths),
         "first_tokens": starts,
-        "restore_tokens": np.empty(len(ids), np.int64),
-        "restore_texts": np.empty(len(texts), np.int64),
     }
+    if groups == 0:
+        mask = np.arange(lengths.max()) < lengths[:, None]
+        places = np.concatenate([np.flatnonzero(mask), np.flatnonzero(~mask)])
+        arrays["token_offset"] = places.astype(np.int32).reshape(mask.shape)
+        arrays["cumulative_lengths"] = np.append(starts, len(ids)).astype(np.int32)
+        return arrays
+    arrays["restore_tokens"] = np.empty(len(ids), np.int64)
+    arrays["restore_texts"] = np.empty(len(texts), np.int64)
     slots = rows = 0
     for number, members in enumerate(_deal(lengths, groups)):
         mask = np.arange(lengths[members].max(initial=0)) < lengths[members][:, None]

@@ -152,7 +152,8 @@ class Variant(Candidate):
     Attributes:
         file: the graph.
         providers: the ONNX Runtime providers that it was proven on, and may run on.
-        groups: in how many length groups the packed layout deals the texts for attention; 0 for the padded layout.
+        groups: in how many length groups the packed layout deals the texts for attention; 0 for the padded layout, and
+            for packed attention on CUDA, which finds the texts itself.
         forced: whether it was published although a proof has faults, because the exporter was told to.
         layout: padded: the texts of a batch are filled up on the right to the longest. packed: they lie end to end.
             `bertwire_export.bundle.layouts` makes the inputs of both.
@@ -169,8 +170,8 @@ class Variant(Candidate):
             raise ValueError("a variant's providers and its proofs differ")
         if any(proof.faults for proof in self.proofs) and not self.forced:
             raise ValueError("a variant with faults is not marked as forced")
-        if (self.layout == "packed") != bool(self.groups):
-            raise ValueError("groups belong to the packed layout, and only to it")
+        if self.groups and self.layout != "packed":
+            raise ValueError("groups belong to the packed layout alone")
         return self
 
 

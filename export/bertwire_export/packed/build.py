@@ -22,7 +22,7 @@ def build_packed(encoder: Encoder, linears: Linears, groups: int) -> onnx.ModelP
     Args:
         encoder: the weights.
         linears: how the encoder's linear layers are computed; the classifier always is in fp32.
-        groups: length groups of the layout.
+        groups: length groups of the layout; 0 for ONNX Runtime's packed attention, which only CUDA has.
 
     Returns:
         A model with the inputs of `bertwire_export.bundle.layouts.packed` and the output `logits`, float32
@@ -44,10 +44,9 @@ class _Builder:
         tokens = self._embeddings()
         *layers, last = enumerate(encoder.layers)
         for index, layer in layers:
-            tokens = self._layer(tokens, tokens, layer, f"layer.{index}", first_only=False)
+            tokens = self._layer(tokens, layer, f"layer.{index}", first_only=False)
         index, layer = last
-        queries = tokens if encoder.by_token else graph.add("Gather", tokens, self._input("first_tokens", "texts"))
-        value = self._layer(queries, tokens, layer, f"layer.{index}", first_only=not encoder.by_token)
+        value = self._layer(tokens, layer, f"layer.{index}", first_only=not encoder.by_token)
         logits = self._head(value)
         return graph.model(logits, ["tokens" if encoder.by_token else "texts", len(encoder.classifier.bias)])
 
@@ -67,24 +66,30 @@ class _Builder:
             value = self._linears(graph, value, encoder.projection, "projection")
         return value
 
-    def _layer(self, queries: str, tokens: str, layer: Layer, name: str, *, first_only: bool) -> str:
-        """One layer for the rows of `queries`, which attend to `tokens`."""
+    def _layer(self, tokens: str, layer: Layer, name: str, *, first_only: bool) -> str:
+        """One layer for all tokens, or for the first of each text, which attends to all."""
         graph, linears = self._graph, self._linears
+        rows = self._first(tokens) if first_only else tokens
+        # Packed attention has as many queries as keys; of its output the first rows are taken.
+        early = first_only and bool(self._groups)
         attended = self._attention(
-            linears(graph, queries, layer.query, f"{name}.query"),
+            linears(graph, rows if early else tokens, layer.query, f"{name}.query"),
             linears(graph, tokens, layer.key, f"{name}.key"),
             linears(graph, tokens, layer.value, f"{name}.value"),
             first_only=first_only,
         )
+        attended = self._first(attended) if first_only and not early else attended
         output = linears(graph, attended, layer.attention_output, f"{name}.attention_output")
         # Add and LayerNormalization: on the CPU their fusion, SkipLayerNormalization, takes four times as long.
-        middle = self._norm(graph.add("Add", output, queries), layer.attention_norm)
+        middle = self._norm(graph.add("Add", output, rows), layer.attention_norm)
         wide = linears(graph, middle, layer.up, f"{name}.up", bias=False)
         wide = graph.add("BiasGelu", wide, graph.constant(layer.up.bias, f"{name}.up.bias"), domain=CONTRIB)
         down = linears(graph, wide, layer.down, f"{name}.down")
         return self._norm(graph.add("Add", down, middle), layer.output_norm)
 
     def _attention(self, query: str, key: str, value: str, *, first_only: bool) -> str:
+        if not self._groups:
+            return self._packed_attention(query, key, value)
         graph = self._graph
         outputs = []
         for number in range(self._groups):
@@ -102,6 +107,16 @@ class _Builder:
         together = graph.add("Concat", *outputs, axis=0) if len(outputs) > 1 else outputs[0]
         restore = self._input("restore_texts", "texts") if first_only else self._input("restore_tokens", "tokens")
         return graph.add("Gather", together, restore)
+
+    def _first(self, tokens: str) -> str:
+        return self._graph.add("Gather", tokens, self._input("first_tokens", "texts"))
+
+    def _packed_attention(self, query: str, key: str, value: str) -> str:
+        graph = self._graph
+        offsets = graph.input("token_offset", _INT32, ["texts", "longest"])
+        lengths = graph.input("cumulative_lengths", _INT32, ["texts_and_one"])
+        inputs = query, key, value, "", offsets, lengths
+        return graph.add("PackedMultiHeadAttention", *inputs, domain=CONTRIB, num_heads=self._encoder.heads)
 
     def _norm(self, value: str, norm: Norm) -> str:
         weights = self._graph.constant(norm.weight, "norm.weight"), self._graph.constant(norm.bias, "norm.bias")

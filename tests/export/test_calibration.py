@@ -1,0 +1,108 @@
+"""Calibration by itself, against numbers whose answer is known."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from scipy.special import expit, softmax
+
+from bertwire_export.calibration import calibration_error, fit_temperature, fit_thresholds
+
+
+def overconfident(temperature: float, texts: int = 20_000) -> tuple[np.ndarray, np.ndarray]:
+    """Logits float32 [texts, 3] that are `temperature` times the honest ones, and labels drawn from these."""
+    chance = np.random.default_rng(4)
+    honest = chance.normal(0, 2, (texts, 3))
+    draws = chance.uniform(size=(texts, 1))
+    targets = (softmax(honest, axis=1).cumsum(axis=1) < draws).sum(axis=1)
+    return (honest * temperature).astype(np.float32), targets
+
+
+@pytest.mark.parametrize("temperature", [0.25, 1.0, 3.5])
+def test_finds_the_temperature(temperature: float) -> None:
+    """Logits that were made too large or too small by a factor get that factor back, and honest scores with it."""
+    logits, targets = overconfident(temperature)
+    found = fit_temperature(logits, targets)
+    assert found == pytest.approx(temperature, rel=0.05)
+    scores = softmax(logits.astype(np.float64) / found, axis=1)
+    assert calibration_error(scores.max(axis=1), scores.argmax(axis=1) == targets) < 0.015
+
+
+def test_temperature_grows_with_confidence() -> None:
+    """The more overconfident the logits, the higher the temperature."""
+    found = [fit_temperature(*overconfident(temperature, 500)) for temperature in (0.5, 1, 2, 4, 8)]
+    assert all(one < other for one, other in pairwise(found))
+
+
+@pytest.mark.parametrize(("right", "edge"), [(True, 1 / 20), (False, 20)])
+def test_temperature_is_bounded(right: bool, edge: float) -> None:
+    """Logits that are always right, or always wrong, ask for 0 or infinity and get the bound."""
+    targets = np.arange(30) % 3
+    logits = np.eye(3, dtype=np.float32)[targets if right else (targets + 1) % 3]
+    found = fit_temperature(logits, targets)
+    assert found == pytest.approx(edge, rel=0.01)
+    assert 1 / 20 <= found <= 20
+
+
+def thresholds(scores: list[float], present: list[int]) -> float:
+    """The threshold of one label."""
+    return fit_thresholds(np.array(scores)[:, None], np.array(present, np.float32)[:, None])[0]
+
+
+def test_threshold_has_the_best_f1() -> None:
+    """No other cut has a better F1, on scores that overlap."""
+    chance = np.random.default_rng(5)
+    present = chance.uniform(size=300) < 0.3
+    scores = expit(chance.normal(-2, 1, 300) + 1.5 * present)
+
+    def f1(cut: float) -> float:
+        chosen = scores >= cut
+        return float(2 * (chosen & present).sum() / (chosen.sum() + present.sum()))
+
+    found = fit_thresholds(scores[:, None], present[:, None].astype(np.float32))[0]
+    assert f1(found) == max(f1(cut) for cut in scores)
+    assert f1(found) > f1(0.5)
+
+
+def test_threshold_lies_halfway() -> None:
+    """Between the last text that has the label and the first that lacks it there is as much room on both sides."""
+    scores = [0.9, 0.8, 0.7, 0.6, 0.4, 0.2, 0.1]
+    assert thresholds(scores, [1, 1, 1, 1, 1, 0, 0]) == pytest.approx(0.3)
+    assert thresholds(scores[::-1], [0, 0, 1, 1, 1, 1, 1]) == pytest.approx(0.3)
+
+
+def test_threshold_where_every_text_has_the_label() -> None:
+    """Below the lowest score there is nothing but 0."""
+    assert thresholds([0.9, 0.8, 0.8, 0.7, 0.6], [1] * 5) == pytest.approx(0.3)
+
+
+def test_threshold_never_parts_equals() -> None:
+    """Texts with one score stay together: the best cut after some of them cannot be made."""
+    scores = [0.9, 0.9, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.2]
+    found = thresholds(scores, [1, 1, 1, 1, 1, 0, 0, 0, 0])
+    assert found == pytest.approx(0.35)
+    assert thresholds([0.5] * 12, [1] * 5 + [0] * 7) == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize(("count", "expected"), [(0, 0.5), (4, 0.5), (5, 0.15)])
+def test_rare_labels_keep_one_half(count: int, expected: float) -> None:
+    """With fewer than 5 texts that have a label its best cut would be chance."""
+    assert thresholds([0.2] * count + [0.1] * 20, [1] * count + [0] * 20) == pytest.approx(expected)
+
+
+def test_error_by_hand() -> None:
+    """Bins of a fifteenth each: 0.95 and 0.97 share the last, of which half is right; 0.5 has a bin of its own."""
+    # |1.92 - 1| of the last bin and |0.5 - 1| of the eighth, over 3 decisions.
+    found = calibration_error(np.array([0.95, 0.97, 0.5]), np.array([True, False, True]))
+    assert found == pytest.approx((0.92 + 0.5) / 3)
+
+
+@pytest.mark.parametrize(("right", "expected"), [(True, 0.0), (False, 1.0)])
+def test_error_at_its_ends(right: bool, expected: float) -> None:
+    """Fewer decisions than bins, and a score of 1, which has a bin too."""
+    assert calibration_error(np.array([1.0]), np.array([right])) == expected
+
+
+def test_error_averages_within_a_bin() -> None:
+    """What is sure to 80% and right four times of five is honest."""
+    assert calibration_error(np.full(5, 0.8), np.array([True] * 4 + [False])) == pytest.approx(0, abs=1e-12)
