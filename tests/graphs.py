@@ -36,12 +36,8 @@ class Text:
 def random_batch(lengths: Sequence[int], seed: int = 0, words: int = VOCABULARY) -> list[Text]:
     """Texts of these numbers of tokens, ids below `words`; the second half of each is a second segment."""
     generator = np.random.default_rng(seed)
-    return [
-        Text(
-            generator.integers(_FIRST_WORD, words, length).tolist(), [0] * (length - length // 2) + [1] * (length // 2)
-        )
-        for length in lengths
-    ]
+    ids = (generator.integers(_FIRST_WORD, words, length).tolist() for length in lengths)
+    return [Text(each, [int(place >= len(each) - len(each) // 2) for place in range(len(each))]) for each in ids]
 
 
 def tiny_model(model_type: str, *, by_token: bool = False, layers: int = 2, **settings: Any) -> PreTrainedModel:  # noqa: ANN401 - any of the configuration's

@@ -111,16 +111,10 @@ def _truth(config: ExportConfig, checkpoint: Checkpoint, tokenizer: Tokenizer) -
             return None
         training = checkpoint.training
         labelled = read_labelled(given or own, columns if given else Columns(), training.task)
-        if labelled.text_pairs and not training.text_pairs:
-            column = labelled.columns.text_pair
-            raise UserError(
-                f"{given or own}: the model reads single texts, and column {column!r} would be a second one; "
-                "leave --text-pair-column out, or rename the column"
-            )
-        if training.text_pairs and not labelled.text_pairs:
-            raise UserError(
-                f"{given or own}: the model reads pairs of texts; name the second one's column with --text-pair-column"
-            )
+        if labelled.text_pairs != training.text_pairs:
+            pairs = "pairs of texts; choose the second text with --text-pair-column"
+            single = f"single texts; remove the column {labelled.columns.text_pair!r}"
+            raise UserError(f"{given or own}: the model reads {pairs if training.text_pairs else single}")
         examples = encode(tokenizer, labelled, training.labels)
         require_same_tokens(checkpoint, labelled, examples.encodings)
         return examples

@@ -24,8 +24,14 @@ def quantize_padded(source: Path, batches: Iterable[Arrays], path: Path) -> None
     products = [node for node in model.graph.node if node.op_type == "MatMul" and node.input[1] in weights]
     ranges = value_ranges(model, list(dict.fromkeys(node.input[0] for node in products)), batches)
     quantized = {value: _quantize_input(model.graph, value, ranges[value]) for value in ranges}
+    # By name: layers that share a weight, as all of ALBERT's do, go on sharing it.
+    shared = dict.fromkeys(node.input[1] for node in products)
+    integers = {name: _store_integers(model.graph, weights[name]) for name in shared}
     for node in products:
-        _make_integer(model.graph, node, numpy_helper.to_array(weights[node.input[1]]), *quantized[node.input[0]])
+        numbers, scale, zero = quantized[node.input[0]]
+        weight, weight_scale, weight_zero = integers[node.input[1]]
+        node.op_type, node.domain = "MatMulIntegerToFloat", CONTRIB
+        node.input[:] = [numbers, weight, scale, weight_scale, zero, weight_zero]
     used = {name for node in model.graph.node for name in node.input}
     kept = [each for each in model.graph.initializer if each.name in used]
     del model.graph.initializer[:]
@@ -44,17 +50,12 @@ def _quantize_input(graph: onnx.GraphProto, value: str, values: Range) -> tuple[
     return names
 
 
-def _make_integer(
-    graph: onnx.GraphProto, node: onnx.NodeProto, weight: NDArray[np.float32], numbers: str, scale: str, zero: str
-) -> None:
-    """Makes the product `node` of a value and `weight` an integer product."""
-    prefix = node.output[0]
-    integers, weight_scale = quantize_weight(weight)
-    names = f"{prefix}.weight", f"{prefix}.weight_scale", f"{prefix}.weight_zero"
-    arrays = integers, weight_scale, np.zeros_like(weight_scale, np.int8)
-    _add_constants(graph, dict(zip(names, arrays, strict=True)))
-    node.op_type, node.domain = "MatMulIntegerToFloat", CONTRIB
-    node.input[:] = [numbers, names[0], scale, names[1], zero, names[2]]
+def _store_integers(graph: onnx.GraphProto, weight: onnx.TensorProto) -> tuple[str, str, str]:
+    """Adds the int8 of a weight; returns the names of numbers, scale and zero point."""
+    names = f"{weight.name}.weight", f"{weight.name}.weight_scale", f"{weight.name}.weight_zero"
+    numbers, scale = quantize_weight(numpy_helper.to_array(weight))
+    _add_constants(graph, dict(zip(names, (numbers, scale, np.zeros_like(scale, np.int8)), strict=True)))
+    return names
 
 
 def _add_constants(graph: onnx.GraphProto, arrays: Mapping[str, NDArray[np.generic] | np.generic]) -> None:

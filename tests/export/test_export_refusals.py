@@ -37,7 +37,7 @@ def edit(path: Path, **changes: object) -> None:
         ("text,label\nw1,positive\n ,positive\n", "1 row (row 2): an empty, blank or null value in column 'text'"),
         ("text,label\nw1\n", "1 row (row 1): the row has 1 fields where the header has 2"),
         ("", "is empty"),
-        ("text,text_pair,label\nw1,w2,positive\n", "single texts, and column 'text_pair' would be a second one"),
+        ("text,text_pair,label\nw1,w2,positive\n", "the model reads single texts; remove the column 'text_pair'"),
     ],
 )
 def test_refuses_bad_rows(checkpoint: Path, tmp_path: Path, content: str, reason: str) -> None:
@@ -171,7 +171,7 @@ def test_refuses_rows_without_predictions(checkpoint_copy: Path, tmp_path: Path)
     path = checkpoint_copy / "predictions" / "dev.jsonl"
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     path.write_text("".join(json.dumps({"text": row["text"], "label": row["label"]}) + "\n" for row in rows))
-    assert "decides 0 of 100 dev rows as it did" in refusal(checkpoint_copy, tmp_path / "out")
+    assert "has rows without predictions" in refusal(checkpoint_copy, tmp_path / "out")
 
 
 def test_refuses_labels_that_differ(checkpoint_copy: Path, tmp_path: Path) -> None:

@@ -139,7 +139,8 @@ def test_padded_is_filled_up_on_the_right(lengths: list[int], pad: int) -> None:
     arrays = padded(texts, pad)
     assert arrays.keys() == {"input_ids", "attention_mask", "token_type_ids"}
     for array in arrays.values():
-        assert (array.dtype, array.shape) == (np.int64, (len(lengths), max(lengths)))
+        assert array.dtype == np.int64
+        assert array.shape == (len(lengths), max(lengths))
     for index, text in enumerate(texts):
         filler = max(lengths) - len(text.ids)
         assert list(arrays["input_ids"][index]) == [*text.ids, *[pad] * filler]

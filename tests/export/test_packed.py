@@ -50,7 +50,8 @@ def write(model: PreTrainedModel, path: Path, *, int8: bool = False, groups: int
 def distance(found: list[Floats], expected: list[Floats]) -> float:
     """Largest absolute difference of any logit."""
     for one, other in zip(found, expected, strict=True):
-        assert (one.dtype, one.shape) == (np.float32, other.shape)
+        assert one.dtype == np.float32
+        assert one.shape == other.shape
     return max(float(np.abs(one - other).max()) for one, other in zip(found, expected, strict=True))
 
 
@@ -135,7 +136,7 @@ def adapter(model: PreTrainedModel) -> None:
 
 def no_pooler(model: PreTrainedModel) -> None:
     """Takes weights that its family has from a model."""
-    model.base_model.pooler = None
+    del model.base_model.pooler
 
 
 def relative_positions(model: PreTrainedModel) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -26,10 +27,10 @@ PRODUCTS = {"bert": 12, "albert": 13, "mpnet": 12}
 PADDING = {"mpnet": 1}
 
 
-def write(family: str, folder: Path, *, by_token: bool) -> tuple[Runner, Runner]:
+def write(family: str, folder: Path, *, by_token: bool = False, layers: int = 2) -> tuple[Runner, Runner]:
     """Converts a tiny model of the family; returns its fp32 and its int8 graph, each in a session."""
     layout = Layout("padded", 0, PADDING.get(family, 0), by_token)
-    model = tiny_model(family, by_token=by_token)
+    model = tiny_model(family, by_token=by_token, layers=layers)
     convert(model, folder / "unfused.onnx")
     fuse(folder / "unfused.onnx", model, folder / "fp32.onnx", attention=False)
     texts = random_batch(LENGTHS, seed=7) + random_batch(LENGTHS, seed=8)
@@ -71,10 +72,20 @@ def test_session_runs_integer_products(tmp_path: Path, family: str, by_token: bo
 
 def test_weights_are_stored_in_int8_alone(tmp_path: Path) -> None:
     """The fp32 weights do not stay in the file beside their int8."""
-    write("bert", tmp_path, by_token=False)
+    write("bert", tmp_path)
     sizes = {name: (tmp_path / f"{name}.onnx").stat().st_size for name in ("fp32", "int8")}
     products = 2 * (4 * 32 * 32 + 2 * 32 * 64)
     assert sizes["fp32"] - sizes["int8"] > 2 * products
+
+
+def test_shared_weights_are_stored_once(tmp_path: Path) -> None:
+    """ALBERT's layers share their weights, in int8 too: a layer more adds none."""
+    stored = []
+    for layers in (1, 3):
+        write("albert", tmp_path, layers=layers)
+        tensors = onnx.load(tmp_path / "int8.onnx").graph.initializer
+        stored.append(sum(np.prod(each.dims) for each in tensors if each.data_type == onnx.TensorProto.INT8))
+    assert stored[0] == stored[1]
 
 
 def test_model_without_packed_graph_is_padded(
@@ -112,7 +123,8 @@ def test_model_without_segments_is_published(checkpoint_copy: Path, tmp_path: Pa
 def test_weights_come_back_within_half_a_step(weight: Floats) -> None:
     """Each column has its own scale, takes no more than 127 of it, and rounds to the nearest number."""
     numbers, scale = quantize_weight(weight)
-    assert (numbers.dtype, numbers.shape, scale.shape) == (np.int8, weight.shape, (3,))
+    assert numbers.dtype == np.int8
+    assert (numbers.shape, scale.shape) == (weight.shape, (3,))
     assert np.abs(numbers.astype(int)).max() <= 127
     assert (np.abs(numbers * scale - weight) <= scale * 0.501).all()
 
