@@ -111,8 +111,9 @@ def _truth(config: ExportConfig, checkpoint: Checkpoint, tokenizer: Tokenizer) -
         training = checkpoint.training
         labelled = read_labelled(given or own, columns if given else Columns(), training.task)
         if labelled.text_pairs != training.text_pairs:
-            wanted = "pairs of texts" if training.text_pairs else "single texts"
-            raise UserError(f"{given or own}: the model reads {wanted}; choose the columns with --text-pair-column")
+            pairs = "pairs of texts; choose the second text with --text-pair-column"
+            single = f"single texts; remove the column {labelled.columns.text_pair!r}"
+            raise UserError(f"{given or own}: the model reads {pairs if training.text_pairs else single}")
         examples = encode(tokenizer, labelled, training.labels)
         require_same_tokens(checkpoint, labelled, examples.encodings)
         return examples

@@ -34,7 +34,7 @@ def require_trained(checkpoint: Checkpoint, dev: Known) -> None:
     found = decisions(labelled.task, dev.logits, labels, labelled.words())
     path = held_out(checkpoint.path, "dev")
     expected = [row.get("predicted") for row in _rows(path)]
-    if len(expected) != len(found):
+    if len(expected) != len(found) or None in expected:
         raise UserError(f"{path} has rows without predictions; it was changed since training, train again")
     same = sum(_same(one, other) for one, other in zip(expected, found, strict=True))
     if same < _MIN_SAME * len(found):
