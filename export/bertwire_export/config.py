@@ -88,7 +88,7 @@ class ExportConfig(Config):
     @property
     def report(self) -> Path:
         """Where the report goes: beside the bundle, whose folder holds only what is sealed."""
-        output = self.output.absolute()
+        output = self.output if self.output.name else self.output.absolute()
         return output.with_name(f"{output.name}.report.html")
 
     def limits(self, precision: Precision) -> Limits:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from bertwire_export.bundle import Bundle, Candidate, Manifest, Proof, Quality, Scores
+from bertwire_export.bundle import Bundle, Candidate, Manifest, Proof, Provider, Quality, Scores
 from bertwire_export.bundle.signature import describe
 
 if TYPE_CHECKING:
@@ -29,15 +30,16 @@ _NAMES = {
 Rows = dict[str, str]
 
 
-def outcome_table(outcome: Outcome) -> Table:
-    """Every candidate beside PyTorch, with the verdict of the gate."""
+def outcome_table(outcome: Outcome) -> RenderableType:
+    """Every candidate beside PyTorch, with the verdict of the gate; a table a provider."""
     kept = {each.name for each in outcome.manifest.variants} if outcome.manifest else set()
-    columns = [("PyTorch", _scores(outcome.reference.dev))]
+    tables: dict[Provider, list[tuple[str, Rows]]] = {}
     for each in outcome.proven:
         for proof in each.proofs:
             verdict = "no" if each.built.name not in kept else "forced" if proof.faults else "yes"
-            columns.append((_column(each.built.name, proof), _proof(proof) | {"published": verdict}))
-    return _table(f"Proven on {outcome.texts} dev texts", columns)
+            columns = tables.setdefault(proof.provider, [("PyTorch", _scores(outcome.reference.dev))])
+            columns.append((each.built.name, _proof(proof) | {"published": verdict}))
+    return Group(*(_table(f"Proven on {outcome.texts} dev texts, {key}", tables[key]) for key in tables))
 
 
 def manifest_table(bundle: Bundle) -> RenderableType:
@@ -152,7 +154,8 @@ def _table(title: str, columns: Sequence[tuple[str, Rows]]) -> Table:
     table = Table(title=title)
     table.add_column("", no_wrap=True)
     for name, _ in columns:
-        table.add_column(name, justify="right", overflow="fold")
+        # Narrow enough for five of them in 80 columns.
+        table.add_column(re.sub("[- ]", "\n", name), justify="right")
     names = dict.fromkeys(name for _, rows in reversed(columns) for name in rows)
     for name in names:
         table.add_row(name, *(rows.get(name, "") for _, rows in columns))

@@ -17,13 +17,15 @@ class ServerConfig(Config):
     )
     host: str = Field("127.0.0.1", min_length=1, description="Address to listen on; 0.0.0.0 for every interface.")
     port: int = Field(8500, ge=0, le=65535, description="Port to listen on; 0 takes a free one and prints it.")
-    variant: str | None = Field(None, description="Variant to serve; default: the bundle's fastest for the provider.")
+    variant: str | None = Field(
+        None, description="Variant to serve, by name or precision; default: the bundle's fastest for the provider."
+    )
     provider: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="ONNX Runtime provider; auto takes CUDA where it works and the CPU elsewhere."
     )
     threads: int = Field(0, ge=0, le=1024, description="Threads of one run on the CPU; 0 takes one for each core.")
     max_batch_tokens: int = Field(
-        4096, ge=1, description="Most tokens of one batch, padding included; a longer single text runs alone."
+        4096, ge=1, description="Most tokens that one batch computes, padding too; a longer single text runs alone."
     )
     max_batch_texts: int = Field(32, ge=1, description="Most texts of one batch.")
     max_delay_ms: float = Field(

@@ -54,5 +54,6 @@ def test_labelled_text_becomes_a_service(tmp_path: Path, serve: Serve) -> None:
     by_torch = [json.loads(line) for line in (checkpoint / "predictions" / "test.jsonl").read_text().splitlines()]
     agreed = sum(row["predicted"] == label for row, label in zip(by_torch, predicted, strict=True))
     assert agreed > 0.9 * len(predicted)
-    assert {each["name"] for each in manifest["variants"]} == {"fp32", "int8"}
+    assert {each["precision"] for each in manifest["variants"]} == {"fp32", "int8"}
+    assert bundle.with_name("sentiment.report.html").is_file()
     assert manifest["provenance"]["dev"]["texts"] == len(read(splits["dev"]))

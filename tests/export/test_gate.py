@@ -121,6 +121,14 @@ def test_options_are_the_limits() -> None:
     assert (int8.min_label_agreement, int8.max_quality_drop, int8.max_logit_difference) == (0.75, 0.125, None)
 
 
+@pytest.mark.parametrize(("output", "report"), [("out/x", "out/x.report.html"), ("a.b/", "a.b.report.html")])
+def test_report_lies_beside_the_bundle(output: str, report: str) -> None:
+    """Never within it: the bundle's folder holds only what is sealed."""
+    assert ExportConfig(checkpoint=Path("c"), output=Path(output), name="n").report == Path(report)
+    here = ExportConfig(checkpoint=Path("c"), output=Path(), name="n").report
+    assert (here.parent, here.name) == (Path.cwd().parent, f"{Path.cwd().name}.report.html")
+
+
 def test_chooses_the_fastest_of_each_precision() -> None:
     """Of each precision the fastest is chosen, whatever the other precisions cost."""
     rivals = [

@@ -144,6 +144,25 @@ def test_failed_resume_is_not_thrown_away(tmp_path: Path, commands: list[tuple[o
     ]
 
 
+def test_export_without_its_report_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A whole bundle is used again as long as its report lies beside it."""
+    seen: list[object] = []
+
+    def export(command: str, *_: object) -> None:
+        seen.append(command)
+        (tmp_path / "vader").mkdir(exist_ok=True)
+        (tmp_path / "vader.report.html").touch()
+
+    monkeypatch.setattr("demo.__main__.run", export)
+    (tmp_path / "checkpoint").mkdir()
+    for _ in range(2):
+        demo._export(tmp_path / "vader", tmp_path / "checkpoint", short=True)
+    assert seen == ["export", "inspect"]
+    (tmp_path / "vader.report.html").unlink()
+    demo._export(tmp_path / "vader", tmp_path / "checkpoint", short=True)
+    assert seen == ["export", "inspect"] * 2
+
+
 def test_changed_code_makes_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A package's hash changes with its sources, and with nothing that Python leaves beside them."""
     package = tmp_path / "some_package_of_a_test"

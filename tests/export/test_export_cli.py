@@ -1,0 +1,67 @@
+"""`bertwire export` as a process: what it prints, what it writes, and its exit status."""
+
+import os
+import subprocess
+from pathlib import Path
+
+from bertwire_export.bundle import open_bundle
+from support import bertwire
+
+# Random weights in int8 decide otherwise than PyTorch now and then; a drop below nothing no candidate keeps.
+STRICT = ("--quick", "--int8-min-agreement", 1, "--int8-max-drop", 0, "--int8-max-batch-variance", 0)
+
+
+def export(checkpoint: Path, output: Path, *options: object) -> subprocess.CompletedProcess[str]:
+    """Runs the command on a terminal of 80 columns."""
+    command = bertwire("export", checkpoint, "--output", output, *options)
+    environment = os.environ | {"COLUMNS": "80"}
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=100, env=environment)
+
+
+def errors(done: subprocess.CompletedProcess[str]) -> list[str]:
+    """The lines of standard error that are errors."""
+    assert "Traceback" not in done.stderr
+    return [line for line in done.stderr.splitlines() if line.startswith("bertwire: error: ")]
+
+
+def test_says_where_bundle_and_report_are(checkpoint: Path, tmp_path: Path) -> None:
+    """A success ends with both places, exits with 0 and leaves nothing else."""
+    output = tmp_path / "out"
+    done = export(checkpoint, output, "--quick", "--int8-min-agreement", 0, "--int8-max-drop", 1)
+    assert (done.returncode, errors(done)) == (0, [])
+    assert done.stdout.splitlines()[-2:] == [f"bundle: {output}", f"report: {output}.report.html"]
+    assert max(map(len, done.stdout.splitlines()[:-2])) <= 80
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["out", "out.report.html"]
+
+
+def test_publishes_what_keeps_its_limits(checkpoint: Path, tmp_path: Path) -> None:
+    """Where int8 breaks its limits fp32 is published alone; one line says why, and the exit status is 1."""
+    done = export(checkpoint, tmp_path / "out", *STRICT)
+    (line,) = errors(done)
+    assert done.returncode == 1
+    assert line.startswith("bertwire: error: int8 is not published: it decides as PyTorch in ")
+    assert "proven on 100 texts: try more with --dev" in line
+    manifest = open_bundle(tmp_path / "out").manifest
+    assert [each.precision for each in manifest.variants] == ["fp32"]
+    (rejected,) = manifest.candidates
+    assert rejected.proofs[0].faults[0] in line
+
+
+def test_force_publishes_all_the_same(checkpoint: Path, tmp_path: Path) -> None:
+    """--force publishes int8 with its faults, which the bundle and the table tell."""
+    done = export(checkpoint, tmp_path / "out", *STRICT, "--force")
+    assert (done.returncode, errors(done)) == (0, [])
+    assert "forced" in done.stdout
+    int8 = next(each for each in open_bundle(tmp_path / "out").manifest.variants if each.precision == "int8")
+    assert int8.forced
+    assert int8.proofs[0].faults
+
+
+def test_writes_nothing_where_nothing_keeps_its_limits(checkpoint: Path, tmp_path: Path) -> None:
+    """Neither bundle nor report is there; the measurements are printed all the same."""
+    done = export(checkpoint, tmp_path / "out", "--variants", "fp32", "--quick", "--fp32-max-logit-difference", 0)
+    (line,) = errors(done)
+    assert done.returncode == 1
+    assert "fp32 is not published: a logit differs by " in line
+    assert "Proven on 100 dev texts" in done.stdout
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,318 @@
+"""Every task from a file through training and export to a proven bundle, on a tiny checkpoint."""
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from bertwire_client.errors import UserError
+from bertwire_client.labelled import Task
+from bertwire_export.bundle import Manifest, open_bundle
+from bertwire_export.bundle.layouts import Layout, arrange
+from bertwire_export.config import ExportConfig
+from bertwire_export.pipeline import run
+from support import SPECIAL, WORDS, bertwire
+
+Row = dict[str, Any]
+MAX_LENGTH = 16
+# Random weights may lose what they like to int8.
+LIMITS = {"int8_min_agreement": 0, "int8_max_drop": 9}
+
+
+def filler(number: int) -> str:
+    return f"{WORDS[number % 60]} {WORDS[number // 60]}" + " w1" * (number % 5)
+
+
+def several(number: int) -> Row:
+    """Each of two words is a label of its own; some texts have none, and few the third label."""
+    labels = [name for place, name in enumerate(("good", "bad")) if number >> place & 1]
+    return {"text": " ".join([filler(number), *labels]), "labels": [*labels, *["rare"] * (number % 20 == 0)]}
+
+
+def tagged(number: int) -> Row:
+    """`good`, in one piece or three, begins an entity; every fourth text is longer than the model reads."""
+    words = ["w1", "goodxy" if number % 2 else "good", *["bad"] * (number % 3), WORDS[number % 60]]
+    tags = ["O", "B-x", *["I-x"] * (number % 3), "O"]
+    repeat = 6 if number % 4 == 0 else 1
+    return {"tokens": words * repeat, "tags": tags * repeat}
+
+
+def numbered(number: int) -> Row:
+    """The number is the share of `good` words."""
+    return {
+        "text": " ".join([filler(number), *["good"] * (number % 4), *["bad"] * (3 - number % 4)]),
+        "label": (number % 4) / 4,
+    }
+
+
+def paired(number: int) -> Row:
+    """The label shows in the second text."""
+    word = "good" if number % 2 else "bad"
+    return {"text": filler(number), "text_pair": word, "label": "yes" if number % 2 else "no"}
+
+
+ROWS: dict[str, Callable[[int], Row]] = {
+    "multi_label": several,
+    "token_classification": tagged,
+    "regression": numbered,
+    "pairs": paired,
+}
+LABELS = {
+    "multi_label": ("bad", "good", "rare"),
+    "token_classification": ("O", "B-x", "I-x"),
+    "regression": ("label",),
+    "pairs": ("no", "yes"),
+}
+
+
+@dataclass(frozen=True)
+class Made:
+    """What was trained and exported for one task."""
+
+    kind: str
+    checkpoint: Path
+    bundle: Path
+
+    @property
+    def manifest(self) -> Manifest:
+        """The bundle's manifest."""
+        return open_bundle(self.bundle).manifest
+
+    @property
+    def task(self) -> Task:
+        """The task that the kind of rows is of."""
+        return "single_label" if self.kind == "pairs" else next(each for each in get_args(Task) if each == self.kind)
+
+
+def write(path: Path, row: Callable[[int], Row], numbers: range) -> Path:
+    path.write_text("".join(json.dumps(row(number)) + "\n" for number in numbers))
+    return path
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random BERT encoder of 2 layers whose tokenizer splits `goodxy` into three pieces."""
+    import torch
+    from transformers import BertConfig, BertModel, BertTokenizer
+
+    folder = tmp_path_factory.mktemp("bases") / "tiny"
+    vocabulary = [*SPECIAL, "good", "bad", "##x", "##y", *WORDS]
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=64,
+        max_position_embeddings=64,
+        initializer_range=0.2,
+    )
+    BertModel(config).save_pretrained(folder)
+    BertTokenizer({word: index for index, word in enumerate(vocabulary)}).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module", params=list(ROWS))
+def made(request: pytest.FixtureRequest, base: Path, tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """A checkpoint of each task, and its bundle."""
+    from bertwire_trainer.config import TrainConfig
+    from bertwire_trainer.prepare import prepare
+    from bertwire_trainer.train import train_model
+
+    kind: str = request.param
+    folder = tmp_path_factory.mktemp(kind)
+    ranges = {"train": range(64), "dev": range(64, 104), "test": range(104, 124)}
+    files: dict[str, Any] = {name: write(folder / f"{name}.jsonl", ROWS[kind], each) for name, each in ranges.items()}
+    recipe = {"epochs": 3, "batch_size": 8, "learning_rate": 3e-3, "max_length": MAX_LENGTH, "precision": "fp32"}
+    checkpoint, output = folder / "checkpoint", folder / "bundle"
+    train_model(prepare(TrainConfig(**files, **recipe, model=str(base), output=checkpoint)))
+    run(ExportConfig(checkpoint=checkpoint, output=output, quick=kind in ("regression", "pairs"), **LIMITS))
+    return Made(kind, checkpoint, output)
+
+
+def test_manifest_is_of_the_task(made: Made) -> None:
+    """Task, labels, pairs and calibration are those of the checkpoint."""
+    manifest, calibration = made.manifest, made.manifest.calibration
+    assert (manifest.task, manifest.text_pairs) == (made.task, made.kind == "pairs")
+    assert manifest.labels == LABELS[made.kind]
+    assert (calibration.temperature != 1) == (made.kind == "pairs")
+    assert len(calibration.thresholds) == (3 if made.kind == "multi_label" else 0)
+    assert (calibration.ece_before is None) == (made.kind == "regression")
+    if made.kind == "multi_label":
+        # 2 of 40 dev texts have the label: too few to choose by.
+        assert calibration.thresholds[2] == 0.5
+        assert set(calibration.thresholds[:2]) != {0.5}
+
+
+def test_every_precision_is_proven(made: Made) -> None:
+    """fp32 is PyTorch's to rounding, int8 is measured, each with the task's scores on dev and test."""
+    manifest, reference = made.manifest, made.manifest.provenance.reference
+    assert {each.precision for each in manifest.variants} == {"fp32", "int8"}
+    everything = {each.name: each for each in (*manifest.variants, *manifest.candidates)}
+    padded = {"fp32-padded"} if made.kind in ("multi_label", "token_classification") else set()
+    assert everything.keys() == {"fp32-packed", "int8-packed", *padded}
+    for name, each in everything.items():
+        (proof,) = each.proofs
+        assert list(proof.dev.scores) == list(reference.dev)
+        assert (proof.dev.label_agreement is None) == (made.kind == "regression")
+        if name.startswith("fp32"):
+            assert proof.dev.max_logit_difference < 1e-4
+            assert proof.dev.label_agreement in (None, 1.0)
+            assert proof.dev.scores == pytest.approx(reference.dev, abs=1e-4)
+    assert reference.test is not None
+    for each in manifest.variants:
+        assert each.proofs[0].test is not None
+        assert list(each.proofs[0].test.scores) == list(reference.test)
+
+
+def test_reference_is_what_training_scored(made: Made) -> None:
+    """PyTorch's scores are those of the end of training, but for labels whose thresholds export has chosen."""
+    metrics = json.loads((made.checkpoint / "training.json").read_text())["metrics"]["dev"]
+    reference = made.manifest.provenance.reference.dev
+    if made.kind == "multi_label":
+        assert reference["micro_f1"] >= metrics["micro_f1"]
+    else:
+        assert reference == pytest.approx({name: metrics[name] for name in reference}, abs=1e-4)
+
+
+def test_packed_graph_equals_pytorch(made: Made) -> None:
+    """The published fp32 graph gives, for texts in one batch, what transformers' model gives each of them alone."""
+    import torch
+    from tokenizers import Tokenizer
+    from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification
+
+    manifest = made.manifest
+    variant = next(each for each in manifest.variants if each.precision == "fp32")
+    by_token = made.kind == "token_classification"
+    kind = AutoModelForTokenClassification if by_token else AutoModelForSequenceClassification
+    model = kind.from_pretrained(made.checkpoint).eval()
+    tokenizer = Tokenizer.from_file(str(made.bundle / "tokenizer.json"))
+    rows = [ROWS[made.kind](number) for number in range(200, 230)]
+    texts = [
+        (row["text"], row["text_pair"]) if "text_pair" in row else row.get("text", row.get("tokens")) for row in rows
+    ]
+    encodings = tokenizer.encode_batch(texts, is_pretokenized=by_token)
+    assert max(len(each.ids) for each in encodings) == (MAX_LENGTH if by_token else max(map(len, encodings)))
+    layout = Layout(variant.layout, variant.groups, manifest.pad_token_id, by_token)
+    session = onnxruntime.InferenceSession(made.bundle / variant.file.name, providers=["CPUExecutionProvider"])
+    arrays = arrange(encodings, layout)
+    found = session.run(["logits"], {each.name: arrays[each.name] for each in session.get_inputs()})[0]
+    for encoding, logits in zip(encodings, layout.by_text(found, [len(each.ids) for each in encodings]), strict=True):
+        ids, types = torch.tensor([encoding.ids]), torch.tensor([encoding.type_ids])
+        with torch.inference_mode():
+            expected = model(input_ids=ids, token_type_ids=types).logits[0].numpy()
+        np.testing.assert_allclose(logits, expected, atol=1e-4)
+
+
+def test_report_and_inspect_show_the_task(made: Made) -> None:
+    """The report lies beside the bundle, and `bertwire inspect` prints task, labels and scores in 80 columns."""
+    page = made.bundle.with_name("bundle.report.html").read_text(encoding="utf-8")
+    assert made.task in page
+    assert made.manifest.labels[-1] in page
+    environment = os.environ | {"COLUMNS": "80"}
+    command = bertwire("inspect", made.bundle)
+    shown = subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
+    assert f"{made.task}, pairs of texts" in shown if made.kind == "pairs" else made.task in shown
+    assert f"{len(made.manifest.labels)}: {', '.join(made.manifest.labels)}" in shown
+    assert "Variants, on test" in shown
+    assert max(map(len, shown.splitlines())) <= 80
+    document = json.loads(subprocess.run([*command, "--json"], capture_output=True, text=True, check=True).stdout)
+    assert document["task"] == made.task
+
+
+def test_changed_weights_are_noticed(made: Made, tmp_path: Path) -> None:
+    """A model that decides otherwise than after training is not proven against itself, whatever its task."""
+    from safetensors.torch import load_file, save_file
+
+    copy = Path(shutil.copytree(made.checkpoint, tmp_path / "checkpoint"))
+    weights = load_file(copy / "model.safetensors")
+    weights["classifier.weight"] *= -1
+    save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(UserError, match=r"decides \d+ of \d+ dev rows as it did after training"):
+        run(ExportConfig(checkpoint=copy, output=tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_changed_weights_are_noticed_with_own_rows(made: Made, tmp_path: Path) -> None:
+    """--dev does not excuse a changed model: the training's dev rows are looked at all the same."""
+    from safetensors.torch import load_file, save_file
+
+    copy = Path(shutil.copytree(made.checkpoint, tmp_path / "checkpoint"))
+    weights = load_file(copy / "model.safetensors")
+    weights["classifier.weight"] *= -1
+    save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
+    dev = write(tmp_path / "dev.jsonl", ROWS[made.kind], range(300, 320))
+    with pytest.raises(UserError, match="its files were changed since, train again"):
+        run(ExportConfig(checkpoint=copy, output=tmp_path / "out", dev=dev))
+
+
+def test_own_rows_by_the_task_of_the_model(made: Made, tmp_path: Path) -> None:
+    """--dev and --test of one's own are read for the model's task and stand in the manifest."""
+    dev = write(tmp_path / "mine.jsonl", ROWS[made.kind], range(300, 330))
+    test = write(tmp_path / "more.jsonl", ROWS[made.kind], range(330, 350))
+    limits = {**LIMITS, "variants": ["fp32"], "quick": True}
+    run(ExportConfig(checkpoint=made.checkpoint, output=tmp_path / "out", dev=dev, test=test, **limits))
+    provenance = open_bundle(tmp_path / "out").manifest.provenance
+    assert provenance.test is not None
+    assert [(each.source, each.texts) for each in (provenance.dev, provenance.test)] == [
+        ("mine.jsonl", 30),
+        ("more.jsonl", 20),
+    ]
+
+
+def test_refuses_rows_of_another_task(made: Made, tmp_path: Path) -> None:
+    """Rows of every other task than the model's are refused in one line that says what is amiss."""
+    for kind, row in ROWS.items():
+        if kind != made.kind and {kind, made.kind} != {"regression", "pairs"}:
+            dev = write(tmp_path / f"{kind}.jsonl", row, range(300, 310))
+            with pytest.raises(UserError, match=r"has no column '(labels|label|tags|text)'") as caught:
+                run(ExportConfig(checkpoint=made.checkpoint, output=tmp_path / "out", dev=dev))
+            assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("made", ["pairs", "regression"], indirect=True)
+def test_refuses_pairs_for_single_texts_and_the_reverse(made: Made, tmp_path: Path) -> None:
+    """A model of pairs needs pairs, one of single texts is not given two."""
+
+    def row(number: int) -> Row:
+        label = {"label": "yes"} if made.kind == "pairs" else {"text_pair": "w1", "label": 0.5}
+        return {"text": filler(number)} | label
+
+    dev = write(tmp_path / "dev.jsonl", row, range(10))
+    pairs = "the model reads pairs of texts; choose the second text with --text-pair-column"
+    single = "the model reads single texts; remove the column 'text_pair'"
+    with pytest.raises(UserError, match=pairs if made.kind == "pairs" else single):
+        run(ExportConfig(checkpoint=made.checkpoint, output=tmp_path / "out", dev=dev))
+
+
+@pytest.mark.parametrize(
+    ("row", "options", "words"),
+    [
+        (several, ("--task", "regression"), "has no column 'label'"),
+        (several, ("--task", "regression", "--label-column", "labels"), "a label that is no finite number"),
+        (several, ("--task", "token_classification"), "has no column 'tags'"),
+        (numbered, ("--task", "multi_label", "--label-column", "label"), "no list of labels in column 'label'"),
+        (tagged, ("--task", "single_label"), "has no column 'text'"),
+        (tagged, ("--task", "token_classification", "--text-column", "tags", "--label-column", "tokens"), "a tag that"),
+        (paired, ("--text-pair-column", "hypothesis"), "has no column 'hypothesis'"),
+    ],
+)
+def test_train_refuses_task_that_does_not_fit(
+    base: Path, tmp_path: Path, row: Callable[[int], Row], options: tuple[str, ...], words: str
+) -> None:
+    """A --task that the columns do not hold is refused in one line."""
+    train = write(tmp_path / "train.jsonl", row, range(20))
+    command = bertwire("train", "--train", train, "--output", tmp_path / "out", "--model", base, *options)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
+    (line,) = [each for each in done.stderr.splitlines() if each.startswith("bertwire: error: ")]
+    assert words in line
+    assert (done.returncode, "Traceback" in done.stderr) == (1, False)

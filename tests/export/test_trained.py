@@ -1,0 +1,73 @@
+"""A model that decides otherwise than after training is found out by the predictions that the trainer left."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+from bertwire_client.errors import UserError
+from bertwire_client.labelled import Labelled, Task, encode_targets
+from bertwire_export.checkpoint import Checkpoint
+from bertwire_export.examples import Examples
+from bertwire_export.trained import held_out, require_trained
+from bertwire_export.truth import Known
+
+CHANGED = "its files were changed since, train again"
+
+
+def require(folder: Path, task: Task, labels: list[str], logits: list[list[float]], predicted: list[Any]) -> None:
+    """Holds logits, one row a text or a word, against what the trainer predicted for each text."""
+    path = held_out(folder, "dev")
+    path.parent.mkdir(parents=True)
+    path.write_text("".join(json.dumps({} if each is None else {"predicted": each}) + "\n" for each in predicted))
+    by_word = task == "token_classification"
+    inputs = [["w"] * len(each) for each in predicted] if by_word else ["w"] * len(predicted)
+    # Any targets do: they are not what is compared.
+    targets = {"regression": 1.0, "multi_label": [], "single_label": labels[0]}
+    truth = [["O"] * len(each) for each in inputs] if by_word else [targets[task]] * len(inputs)
+    labelled = Labelled("dev", task, inputs, cast(Any, truth), list(range(1, len(inputs) + 1)))
+    examples = Examples(labelled, labels, [], encode_targets(labelled, labels), None)
+    checkpoint = SimpleNamespace(path=folder, training=SimpleNamespace(task=task, labels=labels))
+    require_trained(cast(Checkpoint, checkpoint), Known(examples, np.array(logits, np.float32)))
+
+
+def test_a_decision_on_the_edge_may_turn(tmp_path: Path) -> None:
+    """Of a hundred decisions one may differ, as it can between machines; of the same hundred not two."""
+    logits = [[1.0, 0.0]] * 100
+    require(tmp_path / "one", "single_label", ["x", "y"], logits, ["y"] + ["x"] * 99)
+    with pytest.raises(UserError, match=f"decides 98 of 100 dev rows as it did after training; {CHANGED}"):
+        require(tmp_path / "two", "single_label", ["x", "y"], logits, ["y"] * 2 + ["x"] * 98)
+
+
+def test_every_label_of_a_text_counts(tmp_path: Path) -> None:
+    """The labels of a text are the same only together, by the threshold 0.5 that training knew."""
+    logits = [[1.0, -1.0], [-1.0, -1.0]]
+    require(tmp_path / "same", "multi_label", ["x", "y"], logits, [["x"], []])
+    with pytest.raises(UserError, match="decides 1 of 2"):
+        require(tmp_path / "other", "multi_label", ["x", "y"], logits, [["x", "y"], []])
+
+
+def test_every_tag_of_a_text_counts(tmp_path: Path) -> None:
+    """The tags of a text are the same only together."""
+    logits = [[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]]
+    require(tmp_path / "same", "token_classification", ["O", "B-x"], logits, [["O", "B-x"], ["O"]])
+    with pytest.raises(UserError, match="decides 1 of 2"):
+        require(tmp_path / "other", "token_classification", ["O", "B-x"], logits, [["B-x", "B-x"], ["O"]])
+
+
+def test_numbers_may_differ_by_rounding(tmp_path: Path) -> None:
+    """A number is the same within a hundredth."""
+    require(tmp_path / "same", "regression", ["stars"], [[100.0], [0.0]], [100.9, 0.009])
+    with pytest.raises(UserError, match="decides 0 of 2"):
+        require(tmp_path / "other", "regression", ["stars"], [[100.0], [0.0]], [102.0, 0.02])
+    with pytest.raises(UserError, match="decides 1 of 2"):
+        require(tmp_path / "text", "regression", ["stars"], [[100.0], [0.0]], ["100", 0])
+
+
+def test_rows_without_predictions_are_named(tmp_path: Path) -> None:
+    """A file whose predictions were taken out proves nothing."""
+    with pytest.raises(UserError, match="has rows without predictions"):
+        require(tmp_path, "single_label", ["x", "y"], [[1.0, 0.0]] * 2, ["x", None])
