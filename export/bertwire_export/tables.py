@@ -149,9 +149,10 @@ def _scores(scores: Scores) -> Rows:
 
 def _table(title: str, columns: Sequence[tuple[str, Rows]]) -> Table:
     """One row a figure; CPU-ms are of one thread, `logit off` is the distance from PyTorch's."""
-    table = Table("", title=title)
+    table = Table(title=title)
+    table.add_column("", no_wrap=True)
     for name, _ in columns:
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", overflow="fold")
     names = dict.fromkeys(name for _, rows in reversed(columns) for name in rows)
     for name in names:
         table.add_row(name, *(rows.get(name, "") for _, rows in columns))

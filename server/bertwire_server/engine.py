@@ -62,11 +62,9 @@ class Engine:
         except KeyError as error:
             name = self.variant.name
             raise BundleError(f"variant {name} reads {error.args[0]}, which its layout does not have") from None
-        logits: NDArray[np.float32]
-        if self.provider == "cpu":
-            logits = self._session.run(["logits"], feeds)[0]
-        else:
-            logits = run_bound(self._session, feeds)
+        if self.provider == "cuda":
+            return run_bound(self._session, feeds)
+        logits: NDArray[np.float32] = self._session.run(["logits"], feeds)[0]
         return logits
 
 

@@ -22,8 +22,8 @@ Provider = Literal["cpu", "cuda"]
 Layout = Literal["padded", "packed"]
 Task = Literal["single_label", "multi_label", "token_classification", "regression"]
 
-# By metric: accuracy, macro_f1, micro_f1; precision, recall, f1 (of entities); pearson, spearman, mae. The first is
-# the one that the gate holds against its limit.
+# By metric. single_label: macro_f1, accuracy. multi_label: micro_f1, macro_f1, subset_accuracy. token_classification:
+# f1, precision, recall, of entities. regression: pearson, spearman, mae.
 Scores = dict[str, float]
 
 
@@ -81,7 +81,7 @@ class Limits(_Part):
 
     Attributes:
         min_label_agreement: least `label_agreement` on dev.
-        max_quality_drop: most that any score may lie below PyTorch's on dev (for an error such as mae: above it).
+        max_quality_drop: most that accuracy, an F1 or a correlation may lie below PyTorch's on dev.
         max_logit_difference: largest absolute logit difference, or None for no limit.
         max_batch_variance: largest batch variance.
     """
