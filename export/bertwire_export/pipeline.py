@@ -153,8 +153,9 @@ def _build(
     # Every second text: the other half proves int8 on texts that its ranges have not seen.
     workshop = Workshop(checkpoint, encoder, truth.dev.examples.encodings[::2], folder)
     groups = DEFAULT_GROUPS
-    # The fastest precision decides: attention is the larger part of its cost.
-    if not config.quick and (trials := workshop.trials(precisions[-1])):
+    # The fastest precision that has groups decides: attention is the larger part of its cost.
+    grouped = [each for each in (Precision.INT8, Precision.FP32) if each in precisions]
+    if grouped and not config.quick and (trials := workshop.trials(grouped[0])):
         groups = fastest_groups(trials, truth)
     recipes = workshop.recipes(precisions, groups, quick=config.quick)
     built = []

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bertwire_export.bundle import Manifest, open_bundle
+from bertwire_export import pipeline, prove
+from bertwire_export.bundle import Manifest, Provider, open_bundle
 from bertwire_export.bundle.layouts import Layout
 from bertwire_export.config import Precision
 from bertwire_export.measure import Runner
@@ -27,6 +28,15 @@ def write_rows(path: Path, texts: list[str], **more: Any) -> Path:  # noqa: ANN4
     rows = [{"text": text, "label": LABELS[index % 3]} | more for index, text in enumerate(texts)]
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
     return path
+
+
+class NoCuda(Runner):
+    """Runs graphs on the CPU; on CUDA none."""
+
+    def __init__(self, graph: Path, layout: Layout, provider: Provider, threads: int) -> None:
+        if provider == "cuda":
+            raise RuntimeError("no kernel")
+        super().__init__(graph, layout, provider, threads)
 
 
 @pytest.fixture(scope="module")
@@ -85,17 +95,29 @@ def test_all_candidates_are_recorded(searched: Path) -> None:
     """Packed and padded graphs compete; those that lost stand in the manifest with their figures, without a file."""
     manifest = open_bundle(searched).manifest
     by_name = {each.name: each for each in (*manifest.variants, *manifest.candidates)}
-    assert by_name.keys() == {"fp32-packed", "fp32-padded", "int8-packed"}
+    assert by_name.keys() == {"fp32-packed", "fp32-padded", "int8-packed", "int8-packed-smooth"}
     assert {each.precision for each in manifest.variants} == {"fp32", "int8"}
     for each in manifest.candidates:
         best = next(variant for variant in manifest.variants if variant.precision == each.precision)
         costs = [next(p.speed.ms_per_text for p in c.proofs if p.provider == "cpu") for c in (best, each)]
         assert costs[0] <= costs[1] or "cpu" not in best.providers
-        assert each.proofs[0].dev.scores == manifest.provenance.reference.dev
+        assert each.precision == "int8" or each.proofs[0].dev.scores == manifest.provenance.reference.dev
     packed = [each for each in manifest.variants if each.layout == "packed"]
     assert {each.groups for each in packed} <= {2, 4, 6, 9}
     listed = {entry.name for entry in manifest.files} | {"manifest.json", "manifest.sha256"}
     assert {path.name for path in searched.iterdir()} == listed
+
+
+def test_groups_are_chosen_for_the_cpu(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fp16, whose packed graph has no groups, does not take them from fp32; what CUDA cannot run is told."""
+    monkeypatch.setattr(pipeline, "available_providers", lambda: ["cpu", "cuda"])
+    monkeypatch.setattr(prove, "Runner", NoCuda)
+    outcome = export(checkpoint, tmp_path / "out", quick=False, variants=["fp32", "fp16"])
+    groups = {each.built.name: each.built.layout.groups for each in outcome.proven}
+    assert groups.keys() == {"fp32-packed", "fp32-padded"}
+    assert groups["fp32-packed"] in (2, 4, 6, 9)
+    failed = ["fp32-packed", "fp32-padded", "fp16-packed", "fp16-padded"]
+    assert outcome.notes == [f"{name} does not run on CUDA: no kernel" for name in failed]
 
 
 def test_report_lies_beside_the_bundle(searched: Path) -> None:

@@ -132,6 +132,21 @@ def test_empty_groups_are_well_formed() -> None:
 
 
 @PATIENT
+@given(LENGTHS)
+def test_without_groups_attention_is_told_where_texts_are(lengths: list[int]) -> None:
+    """The places of all tokens in the padded layout come first and in order, then every place that is filler."""
+    arrays = packed(random_batch(lengths), 0)
+    assert not [name for name in arrays if name.startswith(("group_", "restore_"))]
+    offsets, ends = arrays["token_offset"], arrays["cumulative_lengths"]
+    assert offsets.dtype == ends.dtype == np.int32
+    assert offsets.shape == (len(lengths), max(lengths))
+    assert list(ends) == [sum(lengths[:index]) for index in range(len(lengths) + 1)]
+    tokens, filler = np.split(offsets.reshape(-1), [sum(lengths)])
+    assert list(tokens) == [row * max(lengths) + place for row, each in enumerate(lengths) for place in range(each)]
+    assert sorted([*tokens, *filler]) == list(range(offsets.size))
+
+
+@PATIENT
 @given(LENGTHS, st.integers(0, 99))
 def test_padded_is_filled_up_on_the_right(lengths: list[int], pad: int) -> None:
     """Each row is its text, then padding to the longest; segments of padding are 0."""

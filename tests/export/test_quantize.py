@@ -129,11 +129,29 @@ def test_weights_come_back_within_half_a_step(weight: Floats) -> None:
     assert (np.abs(numbers * scale - weight) <= scale * 0.501).all()
 
 
-@given(st.floats(-1e4, 0, width=32), st.floats(0, 1e4, width=32))
-def test_range_holds_its_ends_and_zero(low: float, high: float) -> None:
-    """Both ends of a range are covered to half a step, and 0 is 0 exactly."""
-    scale, zero = Range(low, high).scale_and_zero()
+RANGES = st.tuples(
+    hypothesis_numpy.arrays(np.float32, 4, elements=st.floats(-10000, 0, width=32)),
+    hypothesis_numpy.arrays(np.float32, 4, elements=st.floats(0, 10000, width=32)),
+).map(lambda ends: Range(*ends))
+
+
+@given(RANGES)
+def test_range_covers_all_channels(values: Range) -> None:
+    """Both ends of the widest channels are covered to half a step, and 0 is 0 exactly."""
+    scale, zero = values.scale_and_zero()
     assert scale > 0
-    for value in (low, high):
+    for value in (float(values.low.min()), float(values.high.max())):
         number = np.clip(round(value / float(scale)) + int(zero), 0, 255)
         assert abs(float(scale) * (number - int(zero)) - value) <= float(scale) * 0.51
+
+
+@given(RANGES)
+def test_smoothing_narrows_wide_channels(values: Range) -> None:
+    """Factors are positive and 1 on average, and what is divided by them is no further apart than before."""
+    factors = values.smoothing()
+    assert factors.dtype == np.float32
+    assert (factors > 0).all()
+    assert np.log(factors.astype(np.float64)).mean() == pytest.approx(0, abs=1e-3)
+    widest = [np.maximum(np.maximum(-each.low, each.high), 1e-6) for each in (values, values.divided(factors))]
+    before, after = (each.max() / each.min() for each in widest)
+    assert after <= before * 1.001
