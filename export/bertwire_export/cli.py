@@ -57,7 +57,7 @@ def _unpublished(outcome: "Outcome") -> list[str]:
     """Why a precision was not published, by its fastest candidate; nothing where every one was."""
     published = {each.precision for each in outcome.manifest.variants} if outcome.manifest else set()
     found: dict[str, str] = {}
-    for each in sorted(outcome.proven, key=lambda each: each.proofs[0].speed.ms_per_text):
+    for each in sorted(outcome.proven, key=lambda each: each.proofs[0].speed.cost):
         if each.built.precision not in published:
             reasons = ", ".join(dict.fromkeys(fault for proof in each.proofs for fault in proof.faults))
             found.setdefault(each.built.precision, f"{each.built.precision} is not published: {reasons}")

@@ -48,7 +48,7 @@ def choose(proven: list[Proven], *, force: bool) -> dict[str, tuple[Provider, ..
     pairs = {(each.built.precision, proof.provider): None for each in proven for proof in each.proofs}
     for precision, provider in pairs:
         rivals = [
-            (bool(proof.faults), proof.speed.ms_per_text, each.built.name)
+            (bool(proof.faults), proof.speed.cost, each.built.name)
             for each in proven
             for proof in each.proofs
             if (each.built.precision, proof.provider) == (precision, provider) and (force or not proof.faults)
@@ -80,7 +80,7 @@ def publish(
             pad_token_id=source.checkpoint.pad_token_id,
             tokenizer=add_file(folder, TOKENIZER),
             calibration=source.truth.calibration,
-            variants=tuple(sorted(variants, key=lambda each: min(proof.speed.ms_per_text for proof in each.proofs))),
+            variants=tuple(sorted(variants, key=lambda each: min(proof.speed.cost for proof in each.proofs))),
             candidates=tuple(_candidate(each) for each in proven if each.built.name not in chosen),
             provenance=_provenance(source),
         )

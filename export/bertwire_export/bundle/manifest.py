@@ -107,6 +107,11 @@ class Speed(_Part):
     batch_size: int = Field(ge=1)
     device: str
 
+    @property
+    def cost(self) -> float:
+        """What variants of one provider are compared by: CPU time where there is one, which a busy machine sways less."""
+        return self.ms_per_text if self.cpu_ms_per_text is None else self.cpu_ms_per_text
+
 
 class Proof(_Part):
     """What was measured of one graph on one provider.
@@ -171,7 +176,9 @@ class Variant(Candidate):
         if any(proof.faults for proof in self.proofs) and not self.forced:
             raise ValueError("a variant with faults is not marked as forced")
         if self.groups and self.layout != "packed":
-            raise ValueError("groups belong to the packed layout alone")
+            raise ValueError("groups belong to the packed layout")
+        if not self.groups and self.layout == "packed" and "cpu" in self.providers:
+            raise ValueError("groups belong to the packed layout on the CPU")
         return self
 
 
