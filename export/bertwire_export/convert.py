@@ -57,9 +57,6 @@ def fuse(source: Path, model: PreTrainedModel, path: Path, *, attention: bool) -
     logging.getLogger("onnxruntime.transformers").setLevel(logging.ERROR)
     options = FusionOptions("bert")
     options.enable_attention = attention
-    # On the CPU the fusion of Add and LayerNormalization takes four times as long as the two.
-    options.enable_skip_layer_norm = attention
-    options.enable_bias_skip_layer_norm = attention
     config = model.config
     fused = optimize_model(
         str(source),

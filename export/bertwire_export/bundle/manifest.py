@@ -109,7 +109,7 @@ class Speed(_Part):
 
     @property
     def cost(self) -> float:
-        """What variants of one provider are compared by: CPU time where there is one, which a busy machine sways less."""
+        """What variants of one provider are compared by: CPU time, which other work sways less, where there is one."""
         return self.ms_per_text if self.cpu_ms_per_text is None else self.cpu_ms_per_text
 
 
