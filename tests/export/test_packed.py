@@ -19,7 +19,7 @@ from bertwire_export.packed.linear import Fp32Linears, Int8Linears, Linears
 from bertwire_export.packed.weights import NotPackable, read_encoder
 from graphs import Text, random_batch, session_operators, tiny_model
 
-FAMILIES = ["bert", "roberta", "xlm-roberta", "distilbert", "electra"]
+FAMILIES = ["bert", "roberta", "xlm-roberta", "camembert", "distilbert", "electra"]
 GROUPS = 3
 # Short and long side by side, in no order; more texts than groups.
 LENGTHS = [3, 60, 4, 31, 60, 3, 17, 2]

@@ -121,6 +121,7 @@ _FAMILIES = {
     "bert": _bert("bert", "bert.pooler.dense", "Tanh", "classifier"),
     "roberta": _bert("roberta", "classifier.dense", "Tanh", "classifier.out_proj"),
     "xlm-roberta": _bert("roberta", "classifier.dense", "Tanh", "classifier.out_proj"),
+    "camembert": _bert("roberta", "classifier.dense", "Tanh", "classifier.out_proj"),
     "electra": _bert("electra", "classifier.dense", "Gelu", "classifier.out_proj"),
     "distilbert": _Family(
         embeddings="distilbert.embeddings.",
@@ -221,4 +222,4 @@ def _layer(family: _Family, index: int, linear: Callable[[str], Linear], norm: C
 
 def _first_position(config: Any) -> int:  # noqa: ANN401
     # RoBERTa counts positions from the row after that of the padding token.
-    return config.pad_token_id + 1 if config.model_type in ("roberta", "xlm-roberta") else 0
+    return config.pad_token_id + 1 if _FAMILIES[config.model_type].embeddings.startswith("roberta") else 0
