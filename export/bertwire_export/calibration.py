@@ -53,8 +53,10 @@ def confidence(task: Task, examples: Examples, logits: Logits, temperature: floa
 def fit_temperature(logits: Logits, targets: NDArray[Any]) -> float:
     """The temperature with the least negative log likelihood (Guo et al., 2017), between 1/4 and 10.
 
-    Where all of dev is right the likelihood has no maximum; the bound keeps such scores from becoming certainties.
+    Without a wrong decision on dev the likelihood has no maximum, and nothing is known of how sure to be: it is 1.
     """
+    if (logits.argmax(axis=1) == targets).all():
+        return 1.0
 
     def loss(exponent: float) -> float:
         chances = log_softmax(logits.astype(np.float64) / np.exp(exponent), axis=1)

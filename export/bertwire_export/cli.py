@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from bertwire_export.pipeline import Outcome
 
 
+# Texts that a limit on quality should stand for at least; below that one or two decide.
+_FEW = 2
+
+
 class InspectConfig(Config):
     """Settings of `bertwire inspect`."""
 
@@ -42,7 +46,7 @@ def run_export(config: ExportConfig) -> None:
 
     outcome = run(config)
     out.print(outcome_table(outcome))
-    for note in outcome.notes:
+    for note in (*outcome.notes, *_cautions(config, outcome)):
         err.print(note, markup=False, highlight=False, soft_wrap=True)
     if outcome.manifest is not None:
         out.print(f"bundle: {config.output}\nreport: {config.report}", markup=False, highlight=False, soft_wrap=True)
@@ -51,6 +55,26 @@ def run_export(config: ExportConfig) -> None:
             f"{'; '.join(reasons)}; proven on {outcome.texts} texts: try more with --dev, train better, set the limits "
             "that you can accept (--fp32-..., --int8-...), or publish all the same with --force"
         )
+
+
+def _cautions(config: ExportConfig, outcome: "Outcome") -> list[str]:
+    """What a reader of the table should know before trusting it."""
+    manifest, found = outcome.manifest, []
+    # fp32 decides as PyTorch text for text; what the others lose is a matter of few texts.
+    drops = [
+        config.limits(each.built.precision).max_quality_drop
+        for each in outcome.proven
+        if each.built.precision != "fp32"
+    ]
+    least = min(filter(None, drops), default=None)
+    if least is not None and outcome.texts * least < _FEW:
+        found.append(
+            f"{outcome.texts} dev texts are few: one moves accuracy by {1 / outcome.texts:.4f}, and the limit is "
+            f"{least:g}; prove it on more with --dev"
+        )
+    if manifest is not None and (manifest.task, manifest.text_pairs) != ("single_label", False):
+        found.append("bertwire serve answers models of one label a single text only; it will refuse this bundle")
+    return found
 
 
 def _unpublished(outcome: "Outcome") -> list[str]:

@@ -10,7 +10,7 @@ from bertwire_client.options import Config, argument
 from bertwire_export.bundle import Identifier, Limits, Provider
 
 _AGREEMENT = "Least share of decisions (labels, tags) that are PyTorch's, "
-_DROP = "Most that a score may lie below PyTorch's, "
+_DROP = "Most that accuracy, an F1 or a correlation may lie below PyTorch's, "
 _LOGIT = "Largest difference of a logit from PyTorch's, "
 _VARIANCE = "Largest difference of a logit by the text's company in the batch, "
 

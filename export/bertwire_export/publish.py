@@ -16,6 +16,9 @@ from bertwire_export.checkpoint import TOKENIZER, Checkpoint
 from bertwire_export.prove import Proven
 from bertwire_export.truth import Truth
 
+# Within so much two costs are one: a measurement on a machine with other work sways by as much.
+_AS_FAST = 1.05
+
 
 @dataclass(frozen=True)
 class Source:
@@ -35,7 +38,7 @@ class Source:
 
 
 def choose(proven: list[Proven], *, force: bool) -> dict[str, tuple[Provider, ...]]:
-    """The fastest of each precision for each provider, among those without faults.
+    """Of each precision for each provider the fastest without faults; of those as fast, the nearest to PyTorch.
 
     Args:
         proven: all candidates.
@@ -48,15 +51,22 @@ def choose(proven: list[Proven], *, force: bool) -> dict[str, tuple[Provider, ..
     pairs = {(each.built.precision, proof.provider): None for each in proven for proof in each.proofs}
     for precision, provider in pairs:
         rivals = [
-            (bool(proof.faults), proof.speed.cost, each.built.name)
+            (each.built.name, proof)
             for each in proven
             for proof in each.proofs
-            if (each.built.precision, proof.provider) == (precision, provider) and (force or not proof.faults)
+            if (each.built.precision, proof.provider) == (precision, provider)
         ]
-        if rivals:
-            name = min(rivals)[2]
+        sound = [rival for rival in rivals if not rival[1].faults]
+        if candidates := sound or (rivals if force else []):
+            name = _best(candidates)
             chosen[name] = (*chosen.get(name, ()), provider)
     return chosen
+
+
+def _best(rivals: list[tuple[str, Proof]]) -> str:
+    fastest = min(proof.speed.cost for _, proof in rivals)
+    equals = [rival for rival in rivals if rival[1].speed.cost <= _AS_FAST * fastest]
+    return min(equals, key=lambda rival: (rival[1].dev.p99_logit_difference, rival[1].speed.cost))[0]
 
 
 def publish(

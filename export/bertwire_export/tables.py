@@ -80,9 +80,9 @@ def _facts(bundle: Bundle) -> Iterator[tuple[str, str]]:
     yield "labels", f"{len(manifest.labels)}: {', '.join(manifest.labels)}"
     yield "reads", f"{manifest.max_length} tokens, longer text is cut on the {manifest.truncation_side}"
     yield "base model", provenance.base_model
-    for split in (provenance.dev, provenance.test):
-        if split is not None:
-            yield "proven on", f"{split.texts} texts of {split.source}"
+    yield "chosen on", f"dev: {provenance.dev.texts} texts of {provenance.dev.source}"
+    if provenance.test is not None:
+        yield "scored on", f"test: {provenance.test.texts} texts of {provenance.test.source}"
     yield from _calibration(manifest)
     yield "built with", ", ".join(f"{name} {version}" for name, version in provenance.versions.items())
     yield "converter", provenance.converter
@@ -94,9 +94,9 @@ def _facts(bundle: Bundle) -> Iterator[tuple[str, str]]:
 def _calibration(manifest: Manifest) -> Iterator[tuple[str, str]]:
     calibration = manifest.calibration
     if calibration.ece_before is not None and calibration.ece_after is not None:
-        error = f"expected calibration error {calibration.ece_before:.4f}"
-        after = f", {calibration.ece_after:.4f} at temperature {calibration.temperature:.3f}"
-        yield "scores", error + (after if calibration.temperature != 1 else "")
+        error = f"expected calibration error on dev {calibration.ece_before:.4f}"
+        after = f" before, {calibration.ece_after:.4f} after dividing the logits by {calibration.temperature:.3f}"
+        yield "scores", error + (f"{after}, fitted there" if calibration.temperature != 1 else "")
     if calibration.thresholds:
         pairs = zip(manifest.labels, calibration.thresholds, strict=True)
         yield "thresholds", ", ".join(f"{label} {threshold:.3f}" for label, threshold in pairs)

@@ -107,7 +107,7 @@ def _limits(proof: Proof) -> str:
     return ", ".join(
         (
             *([] if agreement is None else [f"label agreement at least {limits.min_label_agreement:.2%}"]),
-            f"no score worse than PyTorch's by more than {limits.max_quality_drop:g}",
+            f"accuracy, F1 and correlations at most {limits.max_quality_drop:g} below PyTorch's on dev",
             *([] if logits is None else [f"logit difference at most {logits:g}"]),
             f"batch variance at most {limits.max_batch_variance:g}",
         )
