@@ -51,9 +51,20 @@ bench-graphs: install  ## what a text costs in each graph of the demo's model; w
 	test -d build/demo/checkpoint || $(MAKE) demo
 	$(BIN)/python -m bench.graphs
 
-gpu-check: install  ## the demo's model on a CUDA device: proof and speed against the device's ceiling
+# The pinned environment with ONNX Runtime's build for CUDA in place of the one for CPUs: both own the same module.
+.gpu/.complete: pyproject.toml requirements/dev.txt
+	rm -rf .gpu
+	$(PYTHON) -m venv .gpu
+	grep -v '^onnxruntime==' requirements/dev.txt > .gpu/requirements.txt
+	.gpu/bin/python -m pip install --disable-pip-version-check --requirement .gpu/requirements.txt 'onnxruntime-gpu[cuda,cudnn]>=1.24,<2'
+	.gpu/bin/python -m pip install --disable-pip-version-check --quiet --no-deps --editable .
+	touch $@
+
+gpu-check:  ## the demo's model on a CUDA device: proof and speed against the device's ceiling
+	@nvidia-smi > /dev/null 2>&1 || { echo "gpu-check was not run: nvidia-smi finds no CUDA device here" >&2; exit 1; }
 	test -d build/demo/checkpoint || $(MAKE) demo
-	$(BIN)/python -m bench.gpu
+	$(MAKE) .gpu/.complete
+	.gpu/bin/python -m bench.gpu
 
 clean:  ## remove what make test, demo, install and optimum left
-	rm -rf build .venv .optimum .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf build .venv .optimum .gpu .mypy_cache .pytest_cache .ruff_cache .hypothesis

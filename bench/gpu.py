@@ -19,7 +19,7 @@ from bertwire_client.cli import readable
 from bertwire_client.console import out, tracked
 from bertwire_client.errors import UserError
 from bertwire_export.bundle import Bundle, Variant, open_bundle
-from bertwire_export.bundle.layouts import Layout
+from bertwire_export.bundle.layouts import variant_layout
 from bertwire_export.checkpoint import load_checkpoint
 from bertwire_export.config import ExportConfig
 from bertwire_export.measure import Runner, cuda_name
@@ -78,7 +78,7 @@ def matmul_rate() -> float:
 
 def _rates(bundle: Bundle, variant: Variant) -> dict[int, float]:
     """Texts a second by length, in batches of 16,384 tokens."""
-    layout = Layout(variant.layout, variant.groups, bundle.manifest.pad_token_id, by_token=False)
+    layout = variant_layout(bundle.manifest, variant)
     runner = Runner(bundle.path / variant.file.name, layout, "cuda", threads=1)
     found = {}
     for length in tracked(LENGTHS, variant.name, len(LENGTHS)):

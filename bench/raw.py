@@ -14,7 +14,7 @@ from tokenizers import Tokenizer
 
 from bench.texts import read_texts
 from bertwire_export.bundle import open_bundle
-from bertwire_export.bundle.layouts import Layout, arrange
+from bertwire_export.bundle.layouts import arrange, variant_layout
 
 BATCH = 32
 
@@ -26,7 +26,7 @@ def measure(bundle_path: Path, variant_name: str, texts: list[str], order: str) 
     variant = next(
         each for each in manifest.variants if variant_name in (each.name, each.precision) and "cpu" in each.providers
     )
-    layout = Layout(variant.layout, variant.groups, manifest.pad_token_id, by_token=False)
+    layout = variant_layout(manifest, variant)
     tokenizer = Tokenizer.from_buffer(bundle.read(manifest.tokenizer))
     tokenizer.enable_truncation(manifest.max_length, direction=manifest.truncation_side)
     options = onnxruntime.SessionOptions()

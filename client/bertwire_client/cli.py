@@ -26,7 +26,9 @@ CLI = "'.[cli]'"
 COMMANDS = {
     "train": Command("bertwire_trainer.cli", "'.[train]'", "Fine-tune a BERT-family encoder on labelled texts."),
     "export": Command(
-        "bertwire_export.cli", "'.[export]'", "Convert a checkpoint to ONNX, prove it and seal a bundle."
+        "bertwire_export.cli",
+        "'.[export,cpu]' or '.[export,gpu]'",
+        "Convert a checkpoint to ONNX, prove it and seal a bundle.",
     ),
     "inspect": Command("bertwire_export.cli", CLI, "Verify a bundle and print what it holds."),
     "bundle": Command("bertwire_export.bundle_cli", "'.[sign]'", "Sign a bundle, and verify its signature."),

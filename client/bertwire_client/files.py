@@ -36,7 +36,7 @@ def require_apart(output: Path, *inputs: Path) -> None:
 
 def require_absent(path: Path, *, overwrite: bool = False) -> None:
     """Raises `UserError` where `path` exists and may not be replaced, or where its parent folder cannot take it."""
-    if path.exists() and not overwrite:
+    if _is_there(path) and not overwrite:
         raise UserError(f"{path} exists already; choose another output or pass --overwrite")
     if path.parent.exists() and not path.parent.is_dir():
         raise UserError(f"{path.parent} is not a folder; choose another output")
@@ -69,11 +69,11 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
-    """Gives an empty folder to fill; it becomes `path`, replacing what is there, when the block ends well.
+def whole_folder(path: Path, *, overwrite: bool) -> Iterator[Path]:
+    """Gives an empty folder to fill; it becomes `path` when the block ends well.
 
     Raises:
-        UserError: `path` is a file.
+        UserError: `path` is a file, or by then something is there that may not be replaced.
     """
     if path.exists() and not path.is_dir():
         raise UserError(f"{path} is not a folder; choose another output")
@@ -82,19 +82,25 @@ def whole_folder(path: Path) -> Iterator[Path]:
     try:
         partial.mkdir()
         yield partial
-        publish_folder(partial, path)
+        publish_folder(partial, path, overwrite=overwrite)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def publish_folder(partial: Path, path: Path) -> None:
-    """Flushes all of `partial` to disk and renames it to `path`, replacing an older folder."""
+def publish_folder(partial: Path, path: Path, *, overwrite: bool) -> None:
+    """Flushes all of `partial` to disk and renames it to `path`, replacing an older folder if `overwrite`.
+
+    Raises:
+        UserError: something is there that may not be replaced.
+    """
     for inner in (*partial.rglob("*"), partial):
         if not inner.is_symlink():
             _flush(inner)
-    if _is_there(path):
+    if _is_there(path) and overwrite:
         _swap(partial, path)
     else:
+        require_absent(path)
+        # Between the look and this a full folder may have come: renaming fails on it.
         partial.rename(path)
     _flush(path.parent)
 

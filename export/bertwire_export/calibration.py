@@ -9,12 +9,15 @@ from scipy.special import expit, log_softmax, softmax
 
 from bertwire_client.labelled import Task
 from bertwire_export.bundle import Calibration
+from bertwire_export.bundle.manifest import MAX_TEMPERATURE, MIN_TEMPERATURE
 from bertwire_export.examples import Examples, Logits
 
 Floats = NDArray[np.floating]
 _BINS = 15
 # A label with fewer positive texts than this keeps the threshold 0.5: the best cut of so few is chance.
 _MIN_POSITIVES = 5
+# With fewer dev texts the temperature stays 1: three texts of SST-2 gave 10, and honest scores became worthless.
+_MIN_TEXTS = 100
 # In steps, nearest to 0.5 first. The very best cut between two scores is chance: on GoEmotions int8 had 0.016 less
 # macro-F1 by PyTorch's cuts on dev and nothing less on test; by these steps 0.005, and test did better.
 _THRESHOLDS = np.array(sorted((np.arange(1, 20) / 20).tolist(), key=lambda each: (abs(each - 0.5), each)))
@@ -25,7 +28,7 @@ def calibrate(examples: Examples, logits: Logits) -> Calibration:
     task = examples.labelled.task
     temperature = 1.0
     thresholds: tuple[float, ...] = ()
-    if task == "single_label":
+    if task == "single_label" and len(logits) >= _MIN_TEXTS:
         temperature = fit_temperature(logits, examples.targets)
     elif task == "multi_label":
         thresholds = tuple(fit_thresholds(expit(logits.astype(np.float64)), examples.targets))
@@ -51,7 +54,7 @@ def confidence(task: Task, examples: Examples, logits: Logits, temperature: floa
 
 
 def fit_temperature(logits: Logits, targets: NDArray[Any]) -> float:
-    """The temperature with the least negative log likelihood (Guo et al., 2017), between 1/4 and 10.
+    """The temperature with the least negative log likelihood (Guo et al., 2017), between 0.25 and 10.
 
     Without a wrong decision on dev the likelihood has no maximum, and nothing is known of how sure to be: it is 1.
     """
@@ -62,7 +65,7 @@ def fit_temperature(logits: Logits, targets: NDArray[Any]) -> float:
         chances = log_softmax(logits.astype(np.float64) / np.exp(exponent), axis=1)
         return -float(np.take_along_axis(chances, targets.astype(np.int64)[:, None], axis=1).mean())
 
-    found = minimize_scalar(loss, bounds=(-np.log(4), np.log(10)), method="bounded")
+    found = minimize_scalar(loss, bounds=(np.log(MIN_TEMPERATURE), np.log(MAX_TEMPERATURE)), method="bounded")
     return float(np.exp(found.x))
 
 

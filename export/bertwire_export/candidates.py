@@ -112,7 +112,7 @@ class Workshop:
     @cached_property
     def _ranges(self) -> dict[str, Range]:
         assert self.encoder is not None  # noqa: S101 - only packed graphs ask
-        layout = Layout("packed", 1, self._checkpoint.pad_token_id, self._by_token)
+        layout = self._layout(self.encoder, 1)
         starts = range(0, len(self._calibration), BATCH_SIZE)
         batches = (arrange(self._calibration[start : start + BATCH_SIZE], layout) for start in starts)
         return measure_ranges(self.encoder, layout.groups, batches)
@@ -120,7 +120,7 @@ class Workshop:
     def _packed(self, encoder: Encoder, precision: Precision, groups: int, *, smooth: bool = False) -> Recipe:
         # fp16 runs on CUDA alone, whose attention for packed texts needs no groups.
         groups = 0 if precision is Precision.FP16 else groups
-        layout = Layout("packed", groups, self._checkpoint.pad_token_id, self._by_token)
+        layout = self._layout(encoder, groups)
 
         def write(path: Path) -> None:
             if precision is Precision.INT8:
@@ -131,6 +131,9 @@ class Workshop:
 
         name = f"{precision}-packed-smooth" if smooth else f"{precision}-packed"
         return Recipe(name, precision, layout, write)
+
+    def _layout(self, encoder: Encoder, groups: int) -> Layout:
+        return Layout("packed", groups, self._checkpoint.pad_token_id, self._by_token, encoder.skips_padding)
 
     def _padded(self, precision: Precision) -> Recipe:
         layout = Layout("padded", 0, self._checkpoint.pad_token_id, self._by_token)

@@ -147,6 +147,8 @@ def _refuse_code(path: Path) -> None:
         config = json.loads((path / "config.json").read_bytes())
     except ValueError as error:
         raise UserError(f"{path / 'config.json'} is not JSON: {error}") from error
+    if (path / "adapter_config.json").exists():
+        raise UserError(f"{path} has an adapter_config.json, which would load another model's weights; remove it")
     if not isinstance(config, dict):
         raise UserError(f"{path / 'config.json'} holds no JSON object; it is no configuration of a model")
     if found := sorted(CODE_FIELDS & set(config)):

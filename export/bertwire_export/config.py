@@ -6,6 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, TypeAdapter, ValidationError, field_validator, model_validator
 
+from bertwire_client.files import output_path
 from bertwire_client.options import Config, argument
 from bertwire_export.bundle import Identifier, Limits, Provider
 
@@ -75,6 +76,11 @@ class ExportConfig(Config):
     int8_max_batch_variance: float = Field(0.001, ge=0, description=_VARIANCE + "int8.")
     overwrite: bool = Field(False, description="Replace the output folder if it exists.")
 
+    @field_validator("output")
+    @classmethod
+    def _place(cls, value: Path) -> Path:
+        return output_path(value)
+
     @field_validator("variants")
     @classmethod
     def _once(cls, value: list[Precision]) -> list[Precision]:
@@ -88,8 +94,7 @@ class ExportConfig(Config):
     @property
     def report(self) -> Path:
         """Where the report goes: beside the bundle, whose folder holds only what is sealed."""
-        output = self.output if self.output.name else self.output.absolute()
-        return output.with_name(f"{output.name}.report.html")
+        return self.output.with_name(f"{self.output.name}.report.html")
 
     def limits(self, precision: Precision) -> Limits:
         """What a variant of this precision has to keep."""

@@ -6,6 +6,7 @@ import numpy as np
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 from tokenizers import Tokenizer
 
+from bertwire_client.labelled import present
 from bertwire_export.bundle import Manifest
 from bertwire_export.calibration import confidence
 from bertwire_export.examples import Examples, Logits
@@ -40,8 +41,7 @@ def gather(manifest: Manifest, tokenizer: Tokenizer, truth: Truth, proven: Seque
 def _decisions(manifest: Manifest, examples: Examples, logits: Logits) -> tuple[np.ndarray, np.ndarray]:
     if manifest.task != "multi_label":
         return np.asarray(examples.targets), logits.argmax(axis=1)
-    scores = 1 / (1 + np.exp(-logits.astype(np.float64)))
-    return np.asarray(examples.targets) > 0, scores >= np.asarray(manifest.calibration.thresholds)
+    return np.asarray(examples.targets) > 0, present(logits, manifest.calibration.thresholds)
 
 
 def _whole_lengths(tokenizer: Tokenizer, examples: Examples) -> list[int]:

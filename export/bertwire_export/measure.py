@@ -12,6 +12,7 @@ import torch
 from tokenizers import Encoding
 from transformers import PreTrainedModel
 
+from bertwire_client.labelled import present
 from bertwire_export.bundle import Provider, Quality, Speed
 from bertwire_export.bundle.layouts import Arrays, Layout, Tokens, arrange
 from bertwire_export.examples import Examples, Logits
@@ -108,19 +109,15 @@ def _agreement(
     if task == "regression":
         return None
     if task == "multi_label":
-        # A sigmoid is above a threshold where the logit is above the threshold's logit.
-        limits = np.full(logits.shape[1], 0.5) if thresholds is None else np.array(thresholds)
-        with np.errstate(divide="ignore"):
-            limits = np.log(limits) - np.log1p(-limits)
-        return float(((logits >= limits) == (reference >= limits)).mean())
+        return float((present(logits, thresholds) == present(reference, thresholds)).mean())
     return float((logits.argmax(axis=1) == reference.argmax(axis=1)).mean())
 
 
 def batch_variance(runner: Runner, texts: Sequence[Encoding]) -> float:
     """Largest difference of any logit of a text alone and in company, short and long.
 
-    Up to 32 texts spread over all lengths are run alone and in batches of 2, 16 and 64, each filled up with texts
-    from both ends and the middle of the lengths.
+    32 texts spread over all lengths, shortest and longest among them, are run alone and shuffled into batches of 2, 16
+    and 64; the last is filled up with further texts.
     """
     by_length = sorted(range(len(texts)), key=lambda index: len(texts[index].ids))
     spread = [by_length[place] for place in np.linspace(0, len(by_length) - 1, _PROBES).astype(int)]

@@ -13,6 +13,7 @@ from bertwire_client.errors import UserError
 from bertwire_client.files import require_absent, require_apart
 from bertwire_client.labelled import Columns, read_labelled
 from bertwire_export.bundle import Manifest, Provider, Reference, open_bundle
+from bertwire_export.bundle.manifest import MANIFEST, SEAL
 from bertwire_export.candidates import DEFAULT_GROUPS, Built, Workshop
 from bertwire_export.checkpoint import Checkpoint, load_checkpoint
 from bertwire_export.config import ExportConfig, Precision
@@ -28,6 +29,9 @@ from bertwire_export.report import write_report
 from bertwire_export.serving_tokenizer import require_same_tokens, serving_tokenizer
 from bertwire_export.trained import held_out, require_trained
 from bertwire_export.truth import Truth, find_truth, pytorch
+
+# What protobuf, and so an ONNX graph with its weights inside, can hold, less room for the graph itself.
+_MOST_BYTES = 2**31 - 2**24
 
 
 @dataclass(frozen=True)
@@ -56,13 +60,13 @@ def run(config: ExportConfig) -> Outcome:
         UserError: the output exists, the checkpoint or the dev rows cannot be used.
     """
     require_apart(config.output, config.checkpoint, *(path for path in (config.dev, config.test) if path))
-    require_absent(config.output, overwrite=config.overwrite)
-    require_absent(config.report, overwrite=config.overwrite)
+    _require_place(config)
     if config.converter == "optimum":
         require_environment(config.optimum_python)
     providers = available_providers()
     precisions = _precisions(config.variants, providers)
     checkpoint = load_checkpoint(config.checkpoint)
+    _require_size(checkpoint)
     tokenizer = serving_tokenizer(checkpoint)
     truth = _truth(config, checkpoint, tokenizer)
     encoder, unpacked = _encoder(config, checkpoint)
@@ -70,16 +74,29 @@ def run(config: ExportConfig) -> Outcome:
         built = _build(config, checkpoint, encoder, truth, precisions, Path(name))
         proven, failures = prove(built, truth, providers, config.limits)
         notes = [*([unpacked] if unpacked else []), *failures]
+        if not held_out(checkpoint.path, "dev").is_file():
+            notes.append(f"{config.checkpoint} has no predictions: that it decides as after training was not checked")
         chosen = choose(proven, force=config.force)
         proven = [prove_on_test(each, truth) if each.built.name in chosen else each for each in proven]
         if not chosen:
             return Outcome(None, truth.reference, proven, len(truth.dev.examples.labelled), notes)
-        source = Source(checkpoint, tokenizer, config.converter, truth)
-        publish(config.output, config.model_name, config.version, source, proven, chosen)
+        source = Source(config.model_name, config.version, checkpoint, tokenizer, config.converter, truth)
+        publish(config.output, source, proven, chosen, overwrite=config.overwrite)
         bundle = open_bundle(config.output)
         evidence = gather(bundle.manifest, tokenizer, truth, proven)
     write_report(config.report, bundle.manifest, evidence, seal=bundle.sha256)
     return Outcome(bundle.manifest, truth.reference, proven, len(truth.dev.examples.labelled), notes)
+
+
+def _require_place(config: ExportConfig) -> None:
+    """Raises `UserError` where the bundle or its report could not be written at the end."""
+    require_absent(config.output, overwrite=config.overwrite)
+    require_absent(config.report, overwrite=config.overwrite)
+    if config.report.is_dir():
+        raise UserError(f"{config.report} is a folder, and the report would go there; move it or choose another output")
+    found = {each.name for each in config.output.iterdir()} if config.output.is_dir() else set()
+    if found and not {MANIFEST, SEAL} <= found:
+        raise UserError(f"{config.output} is no bundle, and --overwrite replaces nothing else; choose another output")
 
 
 def available_providers() -> list[Provider]:
@@ -87,6 +104,15 @@ def available_providers() -> list[Provider]:
     choices: tuple[Provider, ...] = ("cpu", "cuda")
     found = onnxruntime.get_available_providers()
     return [provider for provider in choices if PROVIDERS[provider] in found]
+
+
+def _require_size(checkpoint: Checkpoint) -> None:
+    size = sum(each.numel() * each.element_size() for each in checkpoint.model.state_dict().values())
+    if size > _MOST_BYTES:
+        raise UserError(
+            f"{checkpoint.path} has {size / 1e9:.1f} GB of weights in fp32, and an ONNX file holds 2; "
+            "train a smaller model"
+        )
 
 
 def _precisions(asked: list[Precision], providers: list[Provider]) -> list[Precision]:
@@ -125,8 +151,7 @@ def _truth(config: ExportConfig, checkpoint: Checkpoint, tokenizer: Tokenizer) -
     test = read(config.test, kept["test"]) if config.test or config.dev is None else None
     if trained is not None and trained is not dev:
         require_trained(checkpoint, pytorch(checkpoint, trained))
-    if dev is None:
-        raise UserError(f"{config.dev} has no rows; the gate needs labelled rows")
+    assert dev is not None  # noqa: S101 - read gives nothing only where there is no file
     truth = find_truth(checkpoint, dev, test)
     if trained is dev:
         require_trained(checkpoint, truth.dev)
@@ -157,6 +182,8 @@ def _build(
     grouped = [each for each in (Precision.INT8, Precision.FP32) if each in precisions]
     if grouped and not config.quick and (trials := workshop.trials(grouped[0])):
         groups = fastest_groups(trials, truth)
+        for trial in trials:
+            trial.path.unlink()
     recipes = workshop.recipes(precisions, groups, quick=config.quick)
     built = []
     with progress("Convert, fuse, quantize", len(recipes) + 1) as bar:

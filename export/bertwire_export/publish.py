@@ -25,12 +25,15 @@ class Source:
     """What the candidates were made from and held against.
 
     Attributes:
+        name, version: what the model will be called.
         checkpoint: the fine-tuned model.
         tokenizer: as the server will use it.
         converter: what wrote the padded graphs.
         truth: rows and reference.
     """
 
+    name: str
+    version: str
     checkpoint: Checkpoint
     tokenizer: Tokenizer
     converter: Literal["torch", "optimum"]
@@ -70,18 +73,23 @@ def _best(rivals: list[tuple[str, Proof]]) -> str:
 
 
 def publish(
-    output: Path, name: str, version: str, source: Source, proven: list[Proven], chosen: dict[str, tuple[Provider, ...]]
+    output: Path, source: Source, proven: list[Proven], chosen: dict[str, tuple[Provider, ...]], *, overwrite: bool
 ) -> None:
-    """Writes the bundle of the chosen candidates to `output`, whole or not at all."""
+    """Writes the bundle of the chosen candidates to `output`, whole or not at all.
+
+    Raises:
+        UserError: something is there by now that may not be replaced.
+    """
     training = source.checkpoint.training
     by_name = {each.built.name: each for each in proven}
-    with whole_folder(output) as folder:
-        source.tokenizer.save(str(folder / TOKENIZER))
+    with whole_folder(output, overwrite=overwrite) as folder:
+        # Not its own save, which raises a bare Exception where the disk is full.
+        (folder / TOKENIZER).write_text(source.tokenizer.to_str(pretty=True), encoding="utf-8")
         variants = [_variant(by_name[each], providers, folder) for each, providers in chosen.items()]
         manifest = Manifest(
             schema_version=2,
-            name=name,
-            version=version,
+            name=source.name,
+            version=source.version,
             task=training.task,
             text_pairs=training.text_pairs,
             labels=tuple(training.labels),
@@ -109,6 +117,7 @@ def _variant(proven: Proven, providers: tuple[Provider, ...], folder: Path) -> V
         file=add_file(folder, f"{built.name}.onnx"),
         providers=providers,
         groups=built.layout.groups,
+        skips_padding=built.layout.skips_padding,
         forced=_has_faults(proofs),
     )
 

@@ -8,8 +8,16 @@ from bertwire_export.checkpoint import TOKENIZER, Checkpoint
 
 
 def serving_tokenizer(checkpoint: Checkpoint) -> Tokenizer:
-    """The checkpoint's `tokenizer.json`, without padding and truncating on its own."""
+    """The checkpoint's `tokenizer.json`, without padding and truncating on its own.
+
+    Raises:
+        UserError: it adds no special tokens, so that a text of nothing it knows would have no token to classify.
+    """
     tokenizer = Tokenizer.from_file(str(checkpoint.path / TOKENIZER))
+    if not tokenizer.encode("").ids:
+        raise UserError(
+            f"{TOKENIZER} adds no special tokens; BERT classifies the first of them, so train with one that does"
+        )
     tokenizer.no_padding()
     tokenizer.enable_truncation(checkpoint.training.max_length, direction=checkpoint.training.truncation_side)
     return tokenizer

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from bertwire_client.errors import first_line
 from bertwire_export.bundle import Bundle, BundleError, Manifest
-from bertwire_export.bundle.layouts import Layout, arrange
+from bertwire_export.bundle.layouts import arrange, variant_layout
 from bertwire_server.decision import softmax
 from bertwire_server.engine import Engine
+from bertwire_server.errors import InvalidRequest
 from bertwire_server.scheduler import BatchLimits, Scheduler
 from bertwire_server.tokenizer import Encoded, TextTokenizer
 
@@ -64,8 +65,7 @@ class Model:
             )
         self.engine = engine
         self._limits = limits
-        variant = engine.variant
-        self._layout = Layout(variant.layout, variant.groups, self.manifest.pad_token_id, by_token=False)
+        self._layout = variant_layout(self.manifest, engine.variant)
         content = bundle.read(self.manifest.tokenizer)
         try:
             self._tokenizer = TextTokenizer(content, self.manifest.max_length, self.manifest.truncation_side)
@@ -97,6 +97,20 @@ class Model:
                 )
             if not all(np.isfinite(each).all() for each in logits):
                 raise BundleError("the bundle's graph gives logits that are no finite numbers; export it again")
+        self._require_fitting_tokenizer(longest)
+
+    def _require_fitting_tokenizer(self, longest: int) -> None:
+        """Runs what the tokenizer makes of a short and of a too long text."""
+        try:
+            texts = self._tokenizer.encode(["a", "a " * (2 * longest)])
+            fits = all(1 <= len(text.ids) <= longest for text in texts)
+            logits = self._run(texts) if fits else []
+        except Exception as error:  # tokenizers and onnxruntime raise exceptions without a public base
+            raise BundleError(f"the bundle's tokenizer and graph do not fit: {first_line(error)}") from error
+        if not logits:
+            raise BundleError(
+                "the bundle's tokenizer gives texts no tokens, or more than the model reads; export it again"
+            )
 
     def start(self) -> None:
         """Begins to answer; call it on the event loop that will."""
@@ -119,6 +133,7 @@ class Model:
         """Answers texts in order.
 
         Raises:
+            InvalidRequest: a text has no token.
             QueueFull, ModelFailed, NotReady: as `Scheduler.submit`.
         """
         # Texts that wait for the tokenizer take room in the queue too, or its bound would be none.
@@ -129,6 +144,9 @@ class Model:
             encoded, seconds = await loop.run_in_executor(self._threads, self._encode, texts)
         finally:
             self._tokenizing -= len(texts)
+        for index, text in enumerate(encoded):
+            if not text.ids:
+                raise InvalidRequest(f"texts[{index}] has no token that the model knows; send other text")
         answers = await self._scheduler.submit(encoded)
         return [
             Prediction(

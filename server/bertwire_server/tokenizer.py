@@ -45,7 +45,7 @@ class TextTokenizer:
     @property
     def last_id(self) -> int:
         """The highest token id."""
-        return max(self._tokenizer.get_vocab().values())
+        return max(self._tokenizer.get_vocab().values(), default=0)
 
     def encode(self, texts: list[str]) -> list[Encoded]:
         """Tokenizes texts in order."""

@@ -203,7 +203,7 @@ def test_signal_while_a_command_is_imported(command: str, number: signal.Signals
         ("score", "pydantic", "'.[cli]'"),
         ("score", "typer", "'.[cli]'"),
         ("train", "pydantic", "'.[train]'"),
-        ("export", "pydantic", "'.[export]'"),
+        ("export", "pydantic", "'.[export,cpu]' or '.[export,gpu]'"),
         ("inspect", "rich", "'.[cli]'"),
         ("bundle", "pydantic", "'.[sign]'"),
         ("serve", "pydantic", "'.[serve,cpu]' or '.[serve,gpu]'"),

@@ -62,7 +62,7 @@ def test_umask_decides_who_may_read(tmp_path: Path, umask: int) -> None:
     """Files and folders get the permissions that anything else made in this shell gets."""
     before = os.umask(umask)
     try:
-        with whole_file(tmp_path / "file"), whole_folder(tmp_path / "folder"):
+        with whole_file(tmp_path / "file"), whole_folder(tmp_path / "folder", overwrite=True):
             pass
     finally:
         os.umask(before)
@@ -72,11 +72,11 @@ def test_umask_decides_who_may_read(tmp_path: Path, umask: int) -> None:
 
 def test_failed_folder_leaves_the_old_one(tmp_path: Path) -> None:
     """The older folder stays as it was."""
-    with whole_folder(tmp_path / "out") as partial:
+    with whole_folder(tmp_path / "out", overwrite=True) as partial:
         (partial / "a").write_text("old")
 
     def fail() -> None:
-        with whole_folder(tmp_path / "out") as partial:
+        with whole_folder(tmp_path / "out", overwrite=True) as partial:
             (partial / "b").write_text("half")
             raise KeyboardInterrupt
 
@@ -91,7 +91,7 @@ def test_folder_is_replaced_whole(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         (tmp_path / name / "precious").touch()
     for name in ["old", "new"]:
-        with whole_folder(tmp_path / "out") as partial:
+        with whole_folder(tmp_path / "out", overwrite=True) as partial:
             (partial / "sub").mkdir()
             (partial / "sub" / name).touch()
     assert names(tmp_path / "out" / "sub") == ["new"]
@@ -105,7 +105,7 @@ def test_swap_that_is_cut_short(
     tmp_path: Path, failure: BaseException, after: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever ends the swap, before its second step or right after, one whole folder is there and nothing else."""
-    with whole_folder(tmp_path / "out") as partial:
+    with whole_folder(tmp_path / "out", overwrite=True) as partial:
         (partial / "old").touch()
     rename = Path.rename
 
@@ -117,7 +117,7 @@ def test_swap_that_is_cut_short(
         return rename(self, target)
 
     monkeypatch.setattr(Path, "rename", fail)
-    with pytest.raises(type(failure)), whole_folder(tmp_path / "out") as partial:
+    with pytest.raises(type(failure)), whole_folder(tmp_path / "out", overwrite=True) as partial:
         (partial / "new").touch()
     assert (names(tmp_path), names(tmp_path / "out")) == (["out"], ["new" if after else "old"])
 
@@ -127,7 +127,7 @@ def test_link_to_a_folder_is_replaced_and_not_followed(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "real" / "old").touch()
     (tmp_path / "out").symlink_to("real")
-    with whole_folder(tmp_path / "out") as partial:
+    with whole_folder(tmp_path / "out", overwrite=True) as partial:
         (partial / "new").touch()
     assert (names(tmp_path), names(tmp_path / "out"), names(tmp_path / "real")) == (["out", "real"], ["new"], ["old"])
 
@@ -178,7 +178,7 @@ def test_kind_of_output_must_fit(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="is a folder"), whole_file(tmp_path / "folder"):
         pytest.fail("the block must not run")
-    with pytest.raises(UserError, match="is not a folder"), whole_folder(tmp_path / "file"):
+    with pytest.raises(UserError, match="is not a folder"), whole_folder(tmp_path / "file", overwrite=True):
         pytest.fail("the block must not run")
 
 

@@ -174,7 +174,7 @@ def test_several_labels(tmp_path: Path, name: str, content: str) -> None:
     ("name", "content"),
     [
         ("a.jsonl", '{"tokens": ["In", "New", "York"], "tags": ["O", "B-LOC", "I-LOC"]}\n'),
-        ("a.tsv", 'tokens\ttags\n"[""In"", ""New"", ""York""]"\t"[""O"", ""B-LOC"", ""I-LOC""]"\n'),
+        ("a.tsv", 'tokens\ttags\n["In", "New", "York"]\t["O", "B-LOC", "I-LOC"]\n'),
     ],
 )
 def test_tagged_words(tmp_path: Path, name: str, content: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from bertwire_export import pipeline, prove
 from bertwire_export.bundle import Manifest, Provider, open_bundle
-from bertwire_export.bundle.layouts import Layout
+from bertwire_export.bundle.layouts import Layout, variant_layout
 from bertwire_export.config import Precision
 from bertwire_export.measure import Runner
 from graphs import export, random_batch
@@ -55,7 +55,7 @@ def test_published_graph_gives_pytorchs_logits(checkpoint: Path, bundle: Path) -
     model = AutoModelForSequenceClassification.from_pretrained(checkpoint).eval()
     manifest = open_bundle(bundle).manifest
     fp32 = next(each for each in manifest.variants if each.precision == "fp32")
-    layout = Layout(fp32.layout, fp32.groups, manifest.pad_token_id, by_token=False)
+    layout = variant_layout(manifest, fp32)
     texts = random_batch([3, 31, 17, 2, 32], words=65)
     found = Runner(bundle / fp32.file.name, layout, "cpu", threads=1).by_text(texts)
     for text, logits in zip(texts, found, strict=True):

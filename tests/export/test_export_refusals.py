@@ -10,6 +10,7 @@ from bertwire_client.errors import UserError
 from bertwire_export import pipeline
 from bertwire_export.bundle import open_bundle
 from bertwire_export.config import ExportConfig
+from bertwire_export.publish import choose
 from graphs import export
 
 
@@ -62,6 +63,10 @@ def test_existing_outputs_are_replaced_only_if_told(checkpoint: Path, tmp_path: 
     assert "out.report.html exists already" in refusal(checkpoint, output)
     output.mkdir()
     (output / "mine").write_text("precious")
+    reason = "out is no bundle, and --overwrite replaces nothing else"
+    assert reason in refusal(checkpoint, output, overwrite=True)
+    for name in ("manifest.json", "manifest.sha256"):
+        (output / name).touch()
     assert "out exists already; choose another output or pass --overwrite" in refusal(checkpoint, output)
     assert ((output / "mine").read_text(), report.read_text()) == ("precious", "precious")
     export(checkpoint, output, overwrite=True, variants=["fp32"])
@@ -73,9 +78,11 @@ def test_existing_outputs_are_replaced_only_if_told(checkpoint: Path, tmp_path: 
 def test_existing_outputs_stay_when_nothing_passes(checkpoint: Path, tmp_path: Path) -> None:
     """An export that publishes nothing does not take away what it would have replaced."""
     (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "mine").write_text("precious")
+    kept = ["manifest.json", "manifest.sha256", "mine", "out"]
+    for name in kept[:3]:
+        (tmp_path / "out" / name).write_text("precious")
     export(checkpoint, tmp_path / "out", overwrite=True, variants=["fp32"], fp32_max_logit_difference=0)
-    assert sorted(path.name for path in tmp_path.rglob("*")) == ["mine", "out"]
+    assert sorted(path.name for path in tmp_path.rglob("*")) == kept
 
 
 def test_refuses_to_replace_what_it_reads(checkpoint_copy: Path, tmp_path: Path) -> None:
@@ -192,3 +199,43 @@ def test_refuses_unusable_model_name(name: str) -> None:
     """A model's name must fit into a request, a metric and a folder."""
     with pytest.raises(ValueError, match="cannot be a model's name"):
         ExportConfig(checkpoint=Path("c"), output=Path("o"), name=name)
+
+
+def test_report_that_is_a_folder_is_noticed_first(checkpoint: Path, tmp_path: Path) -> None:
+    """A report that could not be written at the end is refused at the start."""
+    (tmp_path / "out.report.html").mkdir()
+    assert "out.report.html is a folder" in refusal(checkpoint, tmp_path / "out", overwrite=True)
+
+
+def test_output_that_came_meanwhile_stays(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What appears at the output while export works is not replaced without --overwrite."""
+
+    def slow(*arguments: Any, **options: Any) -> Any:  # noqa: ANN401 - as choose
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / "mine").touch()
+        return choose(*arguments, **options)
+
+    monkeypatch.setattr(pipeline, "choose", slow)
+    with pytest.raises(UserError, match="out exists already"):
+        export(checkpoint, tmp_path / "out", variants=["fp32"])
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["mine", "out"]
+
+
+def test_refuses_adapters(checkpoint_copy: Path, tmp_path: Path) -> None:
+    """An adapter would bring the weights of a model that was not trained here."""
+    (checkpoint_copy / "adapter_config.json").write_text("{}")
+    assert "has an adapter_config.json" in refusal(checkpoint_copy, tmp_path / "out")
+
+
+def test_refuses_tokenizer_without_special_tokens(checkpoint_copy: Path, tmp_path: Path) -> None:
+    """A text of nothing that the tokenizer knows would have no token to be classified by."""
+    edit(checkpoint_copy / "tokenizer.json", post_processor=None)
+    assert "adds no special tokens" in refusal(checkpoint_copy, tmp_path / "out")
+
+
+def test_says_what_was_not_checked(checkpoint_copy: Path, tmp_path: Path) -> None:
+    """Without the predictions of the training nothing shows that the model is as it was, and the user is told."""
+    (tmp_path / "dev.csv").write_text("text,label\nw1 w2,positive\nw3,negative\n")
+    (checkpoint_copy / "predictions" / "dev.jsonl").unlink()
+    outcome = export(checkpoint_copy, tmp_path / "out", dev=tmp_path / "dev.csv", variants=["fp32"])
+    assert outcome.notes[0].endswith("that it decides as after training was not checked")

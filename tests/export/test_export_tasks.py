@@ -16,7 +16,7 @@ import pytest
 from bertwire_client.errors import UserError
 from bertwire_client.labelled import Task
 from bertwire_export.bundle import Manifest, open_bundle
-from bertwire_export.bundle.layouts import Layout, arrange
+from bertwire_export.bundle.layouts import arrange, variant_layout
 from bertwire_export.config import ExportConfig
 from bertwire_export.pipeline import run
 from support import SPECIAL, WORDS, bertwire
@@ -201,7 +201,7 @@ def test_packed_graph_equals_pytorch(made: Made) -> None:
     ]
     encodings = tokenizer.encode_batch(texts, is_pretokenized=by_token)
     assert max(len(each.ids) for each in encodings) == (MAX_LENGTH if by_token else max(map(len, encodings)))
-    layout = Layout(variant.layout, variant.groups, manifest.pad_token_id, by_token)
+    layout = variant_layout(manifest, variant)
     session = onnxruntime.InferenceSession(made.bundle / variant.file.name, providers=["CPUExecutionProvider"])
     arrays = arrange(encodings, layout)
     found = session.run(["logits"], {each.name: arrays[each.name] for each in session.get_inputs()})[0]

@@ -1,10 +1,12 @@
 """The gate by itself: every limit, what a fault says, and which of the candidates are published."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from bertwire_client.errors import UserError
 from bertwire_export.bundle import Limits, Proof, Provider, Quality, Scores, Speed
 from bertwire_export.bundle.layouts import Layout
 from bertwire_export.candidates import Built
@@ -125,8 +127,13 @@ def test_options_are_the_limits() -> None:
 def test_report_lies_beside_the_bundle(output: str, report: str) -> None:
     """Never within it: the bundle's folder holds only what is sealed."""
     assert ExportConfig(checkpoint=Path("c"), output=Path(output), name="n").report == Path(report)
-    here = ExportConfig(checkpoint=Path("c"), output=Path(), name="n").report
-    assert (here.parent, here.name) == (Path.cwd().parent, f"{Path.cwd().name}.report.html")
+
+
+@pytest.mark.parametrize("output", [".", "..", "/"])
+def test_output_has_a_name_of_its_own(output: str) -> None:
+    """The folder one is in, or above, cannot become a bundle."""
+    with pytest.raises(UserError, match="is no name for an output"):
+        ExportConfig(checkpoint=Path("c"), output=Path(output), name="n")
 
 
 def test_chooses_the_fastest_of_each_precision() -> None:
@@ -137,6 +144,18 @@ def test_chooses_the_fastest_of_each_precision() -> None:
         proven("int8-packed", Precision.INT8, {"cpu": 5}),
     ]
     assert choose(rivals, force=False) == {"fp32-packed": ("cpu",), "int8-packed": ("cpu",)}
+
+
+def test_costs_that_are_as_good_as_equal_do_not_choose() -> None:
+    """Within 5% of the fastest the nearest to PyTorch is taken; beyond, the fastest."""
+
+    def rival(name: str, cost: float, off: float) -> Proven:
+        found = proven(name, costs={"cpu": cost})
+        dev = found.proofs[0].dev.model_copy(update={"p99_logit_difference": off})
+        return replace(found, proofs=(found.proofs[0].model_copy(update={"dev": dev}),))
+
+    assert choose([rival("a", 1.0, 0.2), rival("b", 1.04, 0.1)], force=False) == {"b": ("cpu",)}
+    assert choose([rival("a", 1.0, 0.2), rival("b", 1.06, 0.1)], force=False) == {"a": ("cpu",)}
 
 
 def test_chooses_for_each_provider() -> None:

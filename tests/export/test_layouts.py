@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import combinations_with_replacement, pairwise
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -193,3 +193,17 @@ def test_token_level_output_is_parted_by_text(lengths: list[int]) -> None:
         ids = arrange(texts, layout)["input_ids"]
         parts = layout.by_text(ids[..., None].astype(np.float32), lengths)
         assert [part[:, 0].tolist() for part in parts] == [text.ids for text in texts]
+
+
+@pytest.mark.parametrize("kind", ["padded", "packed"])
+def test_refuses_texts_without_tokens(kind: Literal["padded", "packed"]) -> None:
+    """A text without tokens would be answered with its neighbour's logits."""
+    with pytest.raises(ValueError, match="without tokens"):
+        arrange([Text([1, 2], [0, 0]), Text([], [])], Layout(kind, int(kind == "packed"), 0, by_token=False))
+
+
+def test_positions_that_skip_padding() -> None:
+    """They count from 1 in each text, and a padding token has 0."""
+    texts = [Text([5, 1, 6, 7], [0] * 4), Text([1, 5], [0] * 2), Text([5, 5], [0] * 2)]
+    arrays = arrange(texts, Layout("packed", 1, 1, by_token=False, skips_padding=True))
+    assert arrays["position_ids"].tolist() == [1, 0, 2, 3, 0, 1, 1, 2]

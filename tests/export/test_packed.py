@@ -43,10 +43,13 @@ def write(
     encoder = read_encoder(model)
     linears: Linears = Fp32Linears()
     if int8:
-        batches = [arrange(random_batch(LENGTHS, seed), Layout("packed", 1, 0, encoder.by_token)) for seed in (7, 8)]
+        batches = [
+            arrange(random_batch(LENGTHS, seed), Layout("packed", 1, 1, encoder.by_token, encoder.skips_padding))
+            for seed in (7, 8)
+        ]
         linears = Int8Linears(measure_ranges(encoder, 1, batches), smooth=smooth)
     onnx.save(build_packed(encoder, linears, groups), path)
-    return Runner(path, Layout("packed", groups, 0, encoder.by_token), "cpu", threads=1)
+    return Runner(path, Layout("packed", groups, 1, encoder.by_token, encoder.skips_padding), "cpu", threads=1)
 
 
 def distance(found: list[Floats], expected: list[Floats]) -> float:
@@ -184,3 +187,19 @@ def test_other_structures_are_not_packable(
         change(model)
     with pytest.raises(NotPackable, match=f"^{reason}$"):
         read_encoder(model)
+
+
+@pytest.mark.parametrize("family", ["roberta", "xlm-roberta", "camembert"])
+def test_padding_tokens_within_a_text(family: str, tmp_path: Path) -> None:
+    """A text that holds the padding token itself has PyTorch's positions: RoBERTa's leave that token out."""
+    model = tiny_model(family)
+    texts = random_batch([9, 5, 30])
+    for place in (3, 4):
+        texts[0].ids[place] = model.config.pad_token_id
+    texts[2].ids[20] = model.config.pad_token_id
+    with torch.no_grad():
+        expected = [
+            model(input_ids=torch.tensor([text.ids]), token_type_ids=torch.tensor([text.type_ids])).logits[0].numpy()
+            for text in texts
+        ]
+    np.testing.assert_allclose(write(model, tmp_path / "graph.onnx").by_text(texts), expected, atol=2e-5)

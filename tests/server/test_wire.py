@@ -1,6 +1,7 @@
 """A real server process, asked over gRPC as a client in any language would."""
 
 import asyncio
+import json
 import shutil
 import signal
 import socket
@@ -23,12 +24,13 @@ from tokenizers import Tokenizer
 
 from bertwire.v1.classifier_pb2 import ClassifyRequest, ClassifyResponse
 from bertwire.v1.classifier_pb2_grpc import ClassifierStub
-from bertwire_client.errors import UserError
+from bertwire_client import Client
+from bertwire_client.errors import InvalidArgumentError, UserError
 from bertwire_export.bundle import open_bundle
-from bertwire_export.bundle.layouts import Layout, arrange
+from bertwire_export.bundle.layouts import arrange, variant_layout
 from bertwire_server.app import serve as serve_bundle
 from bertwire_server.config import ServerConfig
-from support import LABELS, Edit, Serve, Server, bertwire, random_texts, reseal
+from support import LABELS, Edit, Serve, Server, bertwire, random_texts, rehash, reseal
 
 METHOD = "/bertwire.v1.Classifier/Classify"
 SERVICE = "bertwire.v1.Classifier"
@@ -72,7 +74,7 @@ def offline_logits(bundle: Path, name: str, texts: list[str]) -> NDArray[np.floa
     variant = next(each for each in manifest.variants if each.name == name)
     tokenizer = Tokenizer.from_file(str(bundle / "tokenizer.json"))
     tokenizer.enable_truncation(32)
-    layout = Layout(variant.layout, variant.groups, manifest.pad_token_id, by_token=False)
+    layout = variant_layout(manifest, variant)
     session = onnxruntime.InferenceSession(bundle / f"{name}.onnx", providers=["CPUExecutionProvider"])
     arrays = arrange(tokenizer.encode_batch(texts), layout)
     logits: NDArray[np.float32] = session.run(
@@ -411,6 +413,46 @@ def test_refuses_task_that_it_does_not_answer(bundle: Path, tmp_path: Path, edit
     reseal(copy, edit)
     line = refusal(copy, "--port", 0)
     assert line.endswith(f"{copy}: the model is for {kind}; this server answers single_label of single texts")
+
+
+def edit_tokenizer(bundle: Path, copy: Path, edit: Edit) -> Path:
+    """A copy of a bundle with another tokenizer, consistently sealed."""
+    shutil.copytree(bundle, copy)
+    tokenizer = json.loads((copy / "tokenizer.json").read_text())
+    edit(tokenizer)
+    (copy / "tokenizer.json").write_text(json.dumps(tokenizer))
+    rehash(copy)
+    return copy
+
+
+def _other_segment(tokenizer: dict[str, Any]) -> None:
+    tokenizer["post_processor"]["single"][0]["SpecialToken"]["type_id"] = 9
+
+
+def _other_token(tokenizer: dict[str, Any]) -> None:
+    for special in tokenizer["post_processor"]["special_tokens"].values():
+        special["ids"] = [999_999]
+
+
+def _longer(tokenizer: dict[str, Any]) -> None:
+    tokenizer["post_processor"]["single"] *= 20
+
+
+@pytest.mark.parametrize("edit", [_other_segment, _other_token, _longer])
+def test_refuses_tokenizer_that_does_not_fit(bundle: Path, tmp_path: Path, edit: Edit) -> None:
+    """A resealed tokenizer whose tokens the graph cannot read is refused at warm-up, not with every request."""
+    copy = edit_tokenizer(bundle, tmp_path / "copy", edit)
+    assert "the bundle's tokenizer" in refusal(copy, "--port", 0)
+
+
+def test_text_without_tokens_is_refused(serve: Serve, bundle: Path, tmp_path: Path) -> None:
+    """Where a tokenizer adds nothing, a text of nothing it knows is refused, and no other's answer is given for it."""
+    bare = edit_tokenizer(bundle, tmp_path / "copy", lambda tokenizer: tokenizer.update(post_processor=None))
+    with serve(bare) as running, Client(running.address) as client:
+        alone = client.classify(["w1 w2"], logits=True).results[0].logits
+        with pytest.raises(InvalidArgumentError, match=r"texts\[0\] has no token"):
+            client.classify(["\u200b", "w1 w2"])
+        assert client.classify(["w1 w2"], logits=True).results[0].logits == alone
 
 
 def test_refuses_queue_smaller_than_a_call(bundle: Path) -> None:

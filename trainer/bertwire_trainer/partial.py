@@ -91,9 +91,9 @@ class Partial:
         names = {path: re.fullmatch(r"checkpoint-(\d+)", path.name) for path in self.epochs.glob("*")}
         return sorted((path for path, name in names.items() if name), key=lambda path: -int(path.name[11:]))
 
-    def publish(self, output: Path) -> None:
+    def publish(self, output: Path, *, overwrite: bool) -> None:
         """Makes the result OUTPUT, then removes what is left of the run."""
-        publish_folder(self.result, output)
+        publish_folder(self.result, output, overwrite=overwrite)
         shutil.rmtree(self.path)
 
 

@@ -54,7 +54,7 @@ def train_model(job: Job) -> None:
             save(model, tokenizer, partial.result)
             metrics = evaluate(partial.result, tokenizer, data, tokens)
             write_record(partial.result, setup, metrics, best_epoch, time.perf_counter() - job.begun)
-            partial.publish(job.output)
+            partial.publish(job.output, overwrite=job.config.overwrite)
         except KeyboardInterrupt:
             note(_interrupted(partial))
             raise

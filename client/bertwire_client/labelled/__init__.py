@@ -6,7 +6,7 @@ Needs the standard library to read; numpy to encode targets; scikit-learn, scipy
 from bertwire_client.labelled.kinds import Columns, Labelled, Task
 from bertwire_client.labelled.names import OUTSIDE, label_name, label_order
 from bertwire_client.labelled.reading import collect, read_labelled
-from bertwire_client.labelled.scoring import MAIN_METRIC, decisions, outside_row, score
+from bertwire_client.labelled.scoring import MAIN_METRIC, decisions, outside_row, present, score
 from bertwire_client.labelled.targets import encode_targets
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "label_name",
     "label_order",
     "outside_row",
+    "present",
     "read_labelled",
     "score",
 ]

@@ -53,7 +53,7 @@ def decisions(
     if task == "regression":
         return [float(value) for value in logits.reshape(-1)]
     if task == "multi_label":
-        chosen = _above(logits, thresholds)
+        chosen = present(logits, thresholds)
         return [[label for label, on in zip(labels, row, strict=True) if on] for row in chosen]
     best = [labels[index] for index in logits.argmax(axis=-1)]
     return best if task == "single_label" else _by_text(best, words)
@@ -89,14 +89,15 @@ def score(
     if task == "single_label":
         return _single_label(logits, targets)
     if task == "multi_label":
-        return _multi_label(_above(logits, thresholds), targets)
+        return _multi_label(present(logits, thresholds), targets)
     if task == "token_classification":
         true = _by_text([labels[index] for index in targets], words)
         return _entities(true, decisions(task, logits, labels, words))
     return _regression(logits.reshape(-1), targets)
 
 
-def _above(logits: "NDArray[Any]", thresholds: Sequence[float] | None) -> "NDArray[Any]":
+def present(logits: "NDArray[Any]", thresholds: Sequence[float] | None) -> "NDArray[Any]":
+    """The labels that a multi_label model chooses, bool [texts, labels]: where the sigmoid reaches the threshold."""
     import numpy
     from scipy.special import expit
 

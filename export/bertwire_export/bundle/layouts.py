@@ -28,6 +28,8 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from bertwire_export.bundle.manifest import Manifest, Variant
+
 Arrays = dict[str, NDArray[Any]]
 Ints = NDArray[np.int64]
 
@@ -57,12 +59,15 @@ class Layout:
         groups: length groups of the packed layout; 0 where attention finds the texts itself, as on CUDA.
         pad_token_id: what fills the padded layout.
         by_token: whether every token has logits, else every text.
+        skips_padding: whether a packed graph's positions count from 1 and leave padding tokens out, which have 0, as
+            RoBERTa's do. A text can hold one: its tokenizer reads the word `<pad>` as such.
     """
 
     kind: Literal["padded", "packed"]
     groups: int
     pad_token_id: int
     by_token: bool
+    skips_padding: bool = False
 
     def computed(self, texts: int, longest: int, tokens: int) -> int:
         """Tokens that the linear layers compute for a batch: of so many texts, the longest so long, tokens in all."""
@@ -77,9 +82,35 @@ class Layout:
         return [each[:length] for each, length in zip(logits, lengths, strict=True)]
 
 
+def variant_layout(manifest: Manifest, variant: Variant) -> Layout:
+    """How a published variant reads its texts."""
+    by_token = manifest.task == "token_classification"
+    return Layout(variant.layout, variant.groups, manifest.pad_token_id, by_token, variant.skips_padding)
+
+
 def arrange(texts: Sequence[Tokens], layout: Layout) -> Arrays:
-    """The inputs of a graph for at least one text, in its layout."""
-    return packed(texts, layout.groups) if layout.kind == "packed" else padded(texts, layout.pad_token_id)
+    """The inputs of a graph for at least one text, each of at least one token, in its layout.
+
+    Raises:
+        ValueError: a text has no token; in a packed batch it would be answered with the next one's logits.
+    """
+    if not all(text.ids for text in texts):
+        raise ValueError("a text without tokens cannot be laid out")
+    if layout.kind == "padded":
+        return padded(texts, layout.pad_token_id)
+    arrays = packed(texts, layout.groups)
+    if layout.skips_padding:
+        arrays["position_ids"] = _positions_of_words(arrays, layout.pad_token_id)
+    return arrays
+
+
+def _positions_of_words(arrays: Arrays, pad_token_id: int) -> Ints:
+    words = arrays["input_ids"] != pad_token_id
+    counts = np.cumsum(words)
+    starts = arrays["first_tokens"]
+    before = np.repeat(counts[starts] - words[starts], np.diff(np.append(starts, len(words))))
+    positions: Ints = (counts - before) * words
+    return positions
 
 
 def padded(texts: Sequence[Tokens], pad_token_id: int) -> Arrays:

@@ -18,6 +18,8 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Share = Annotated[float, Field(ge=0, le=1)]
 Distance = Annotated[float, Field(ge=0)]
+# Beyond these a score says nothing of its logit any more.
+MIN_TEMPERATURE, MAX_TEMPERATURE = 0.25, 10.0
 Provider = Literal["cpu", "cuda"]
 Layout = Literal["padded", "packed"]
 Task = Literal["single_label", "multi_label", "token_classification", "regression"]
@@ -159,6 +161,7 @@ class Variant(Candidate):
         providers: the ONNX Runtime providers that it was proven on, and may run on.
         groups: in how many length groups the packed layout deals the texts for attention; 0 for the padded layout, and
             for packed attention on CUDA, which finds the texts itself.
+        skips_padding: whether positions of the packed layout leave padding tokens out, as RoBERTa's do.
         forced: whether it was published although a proof has faults, because the exporter was told to.
         layout: padded: the texts of a batch are filled up on the right to the longest. packed: they lie end to end.
             `bertwire_export.bundle.layouts` makes the inputs of both.
@@ -167,6 +170,7 @@ class Variant(Candidate):
     file: FileEntry
     providers: tuple[Provider, ...] = Field(min_length=1)
     groups: int = Field(ge=0, le=16)
+    skips_padding: bool = False
     forced: bool
 
     @model_validator(mode="after")
@@ -193,7 +197,7 @@ class Calibration(_Part):
         ece_after: the same with the temperature.
     """
 
-    temperature: float = Field(gt=0)
+    temperature: float = Field(ge=MIN_TEMPERATURE, le=MAX_TEMPERATURE)
     thresholds: tuple[Share, ...]
     ece_before: Share | None
     ece_after: Share | None

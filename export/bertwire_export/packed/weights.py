@@ -65,6 +65,7 @@ class Encoder:
         dense, activation: what comes before the classifier, if anything does.
         classifier: to the logits.
         by_token: whether every token is classified; else the first token of each text.
+        skips_padding: whether positions count from 1 and leave padding tokens out.
     """
 
     words: Floats
@@ -78,6 +79,7 @@ class Encoder:
     activation: Activation | None
     classifier: Linear
     by_token: bool
+    skips_padding: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,7 @@ class _Family:
     dense: str
     activation: Activation
     classifier: str
+    skips_padding: bool = False
 
 
 def _bert(prefix: str, dense: str, activation: Activation, classifier: str) -> _Family:
@@ -114,6 +117,7 @@ def _bert(prefix: str, dense: str, activation: Activation, classifier: str) -> _
         dense=dense,
         activation=activation,
         classifier=classifier,
+        skips_padding=prefix == "roberta",
     )
 
 
@@ -184,7 +188,7 @@ def _read(tensors: dict[str, Floats], family: _Family, config: Any, *, by_token:
         by_head = "classifier" if by_token else family.classifier
         dense = linear(family.dense) if not by_token else None
         projection = f"{config.model_type}.embeddings_project"
-        positions = take(f"{family.embeddings}position_embeddings.weight")[_first_position(config) :]
+        positions = take(f"{family.embeddings}position_embeddings.weight")[_first_position(family, config) :]
         types = tensors.pop(f"{family.embeddings}token_type_embeddings.weight", None)
         if types is not None and len(types) == 1:
             # Every token has the one row, whatever segment the tokenizer says it is of.
@@ -201,6 +205,7 @@ def _read(tensors: dict[str, Floats], family: _Family, config: Any, *, by_token:
             activation=family.activation if dense else None,
             classifier=linear(by_head),
             by_token=by_token,
+            skips_padding=family.skips_padding,
         )
     except KeyError as error:
         raise NotPackable(f"no packed graph for models without the weight {error.args[0]}") from None
@@ -220,6 +225,6 @@ def _layer(family: _Family, index: int, linear: Callable[[str], Linear], norm: C
     )
 
 
-def _first_position(config: Any) -> int:  # noqa: ANN401
-    # RoBERTa counts positions from the row after that of the padding token.
-    return config.pad_token_id + 1 if _FAMILIES[config.model_type].embeddings.startswith("roberta") else 0
+def _first_position(family: _Family, config: Any) -> int:  # noqa: ANN401
+    # The row of padding tokens, after which RoBERTa's positions begin; the rows before it are never used.
+    return int(config.pad_token_id) if family.skips_padding else 0
