@@ -99,8 +99,8 @@ def test_all_candidates_are_recorded(searched: Path) -> None:
     assert {each.precision for each in manifest.variants} == {"fp32", "int8"}
     for each in manifest.candidates:
         best = next(variant for variant in manifest.variants if variant.precision == each.precision)
-        costs = [next(p.speed.ms_per_text for p in c.proofs if p.provider == "cpu") for c in (best, each)]
-        assert costs[0] <= costs[1] or "cpu" not in best.providers
+        costs = [next(p.speed.cost for p in c.proofs if p.provider == "cpu") for c in (best, each)]
+        assert costs[0] <= 1.05 * costs[1] or "cpu" not in best.providers
         assert each.precision == "int8" or each.proofs[0].dev.scores == manifest.provenance.reference.dev
     packed = [each for each in manifest.variants if each.layout == "packed"]
     assert {each.groups for each in packed} <= {2, 4, 6, 9}
