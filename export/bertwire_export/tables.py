@@ -84,11 +84,23 @@ def _facts(bundle: Bundle) -> Iterator[tuple[str, str]]:
     if provenance.test is not None:
         yield "scored on", f"test: {provenance.test.texts} texts of {provenance.test.source}"
     yield from _calibration(manifest)
+    for variant in manifest.variants:
+        yield "limits", f"{variant.name}: {_limits(variant.proofs[0])}{', forced' if variant.forced else ''}"
     yield "built with", ", ".join(f"{name} {version}" for name, version in provenance.versions.items())
     yield "converter", provenance.converter
     yield "seal", bundle.sha256
     yield "signature", describe(bundle.signature, trusted=bundle.trusted)
     yield "weights", provenance.checkpoint_sha256
+
+
+def _limits(proof: Proof) -> str:
+    limits = proof.limits
+    logit = limits.max_logit_difference
+    return (
+        f"as PyTorch at least {limits.min_label_agreement:.2%}, scores at most {limits.max_quality_drop:g} below its, "
+        + ("" if logit is None else f"logits off by {logit:g} at most, ")
+        + f"batch variance at most {limits.max_batch_variance:g}"
+    )
 
 
 def _calibration(manifest: Manifest) -> Iterator[tuple[str, str]]:
