@@ -34,18 +34,21 @@ class Built:
     """A graph that has been built.
 
     Attributes:
-        name: of precision, layout and groups.
+        name: of precision and layout, and whether it is smoothed.
         precision: the number format of its linear layers.
         layout: how texts become its inputs.
-        providers: where it is worth running.
         path: the file.
     """
 
     name: str
     precision: Precision
     layout: Layout
-    providers: tuple[Provider, ...]
     path: Path
+
+    @property
+    def providers(self) -> tuple[Provider, ...]:
+        """Where it is worth running."""
+        return self.precision.providers
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +110,7 @@ class Workshop:
         """Writes the graph of a recipe."""
         path = self._folder / f"{recipe.name}.onnx"
         recipe.write(path)
-        return Built(recipe.name, recipe.precision, recipe.layout, recipe.precision.providers, path)
+        return Built(recipe.name, recipe.precision, recipe.layout, path)
 
     @cached_property
     def _ranges(self) -> dict[str, Range]:

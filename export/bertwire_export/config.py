@@ -98,10 +98,9 @@ class ExportConfig(Config):
 
     def limits(self, precision: Precision) -> Limits:
         """What a variant of this precision has to keep."""
-        values = {name: getattr(self, f"{precision}_{name}") for name in ("min_agreement", "max_drop")}
         return Limits(
-            min_label_agreement=values["min_agreement"],
-            max_quality_drop=values["max_drop"],
+            min_label_agreement=getattr(self, f"{precision}_min_agreement"),
+            max_quality_drop=getattr(self, f"{precision}_max_drop"),
             max_logit_difference=self.fp32_max_logit_difference if precision is Precision.FP32 else None,
             max_batch_variance=getattr(self, f"{precision}_max_batch_variance"),
         )

@@ -43,7 +43,7 @@ class Outcome:
         reference: PyTorch's scores.
         proven: every candidate with what was measured of it.
         texts: how many dev texts there were.
-        notes: what did not come about: why no candidate is packed, or which do not run on CUDA.
+        notes: what did not come about: why no candidate is packed, which do not run on CUDA, what was not checked.
     """
 
     manifest: Manifest | None

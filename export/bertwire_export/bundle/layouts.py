@@ -34,7 +34,7 @@ Arrays = dict[str, NDArray[Any]]
 Ints = NDArray[np.int64]
 
 # What attention costs for a text of n tokens, in units of n * n: per token the gathering of queries, keys and values,
-# per group the starting of its operators. Fitted to ONNX Runtime on the CPU at 15 to 512 tokens, hidden size 384.
+# per group the starting of its operators. Estimated from ONNX Runtime's times on a CPU at hidden size 384.
 _TOKEN_COST, _GROUP_COST = 20.0, 300.0
 # More places to cut between groups than these do not pay for finding them.
 _MAX_CUTS = 64

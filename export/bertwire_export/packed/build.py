@@ -80,7 +80,6 @@ class _Builder:
         )
         attended = self._first(attended) if first_only and not early else attended
         output = linears(graph, attended, layer.attention_output, f"{name}.attention_output")
-        # Add and LayerNormalization: on the CPU their fusion, SkipLayerNormalization, takes four times as long.
         middle = self._norm(graph.add("Add", output, rows), layer.attention_norm)
         wide = linears(graph, middle, layer.up, f"{name}.up", bias=False)
         wide = graph.add("BiasGelu", wide, graph.constant(layer.up.bias, f"{name}.up.bias"), domain=CONTRIB)

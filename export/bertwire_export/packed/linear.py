@@ -53,7 +53,7 @@ class Int8Linears:
 
         Args:
             ranges: of each layer's input, by the layer's name.
-            smooth: whether wide channels are narrowed first (`Range.smoothing`): half the error, a tenth more time.
+            smooth: whether wide channels are narrowed first (`Range.smoothing`): less error, a little more time.
         """
         self._ranges, self._smooth = ranges, smooth
         self._quantized: dict[str, tuple[str, str, str]] = {}
