@@ -16,12 +16,14 @@ from bertwire.v1 import classifier_pb2
 from bertwire.v1.classifier_pb2_grpc import add_ClassifierServicer_to_server
 from bertwire_client.errors import UserError
 from bertwire_export.bundle import Bundle, open_bundle
-from bertwire_server.classifier import Classifier, RequestLimits
 from bertwire_server.config import ServerConfig
 from bertwire_server.edge import Edge
-from bertwire_server.engine import choose_engine
-from bertwire_server.model import Model
-from bertwire_server.scheduler import BatchLimits
+from bertwire_server.inference import Inference, RequestLimits
+from bertwire_server.model.engine import choose_engine
+from bertwire_server.model.model import Model
+from bertwire_server.model.scheduler import BatchLimits
+from bertwire_server.protocols.classifier import Classifier
+from bertwire_server.repository.registry import Registry
 
 _log = logging.getLogger(__name__)
 _SERVICE = classifier_pb2.DESCRIPTOR.services_by_name["Classifier"].full_name
@@ -46,12 +48,9 @@ async def serve(config: ServerConfig, announce: Callable[[str], None]) -> None:
     """
     stop, hurry = _stop_signals()
     bundle = await asyncio.to_thread(open_bundle, config.bundle, config.public_key)
-    edge, classifier, watch = (
-        Edge(),
-        Classifier(RequestLimits(config.max_texts, config.max_text_chars, config.max_call_chars)),
-        health.aio.HealthServicer(),
-    )
-    server = _server(config, edge, classifier, watch)
+    edge, registry, watch = Edge(), Registry(), health.aio.HealthServicer()
+    inference = Inference(registry, RequestLimits(config.max_texts, config.max_text_chars, config.max_call_chars))
+    server = _server(config, edge, inference, watch)
     await _set_health(watch, health_pb2.HealthCheckResponse.NOT_SERVING)
     port = _bind(server, config)
     await server.start()
@@ -60,7 +59,7 @@ async def serve(config: ServerConfig, announce: Callable[[str], None]) -> None:
         model = await _load(config, bundle, stop)
         if model is not None:
             model.start()
-            classifier.use(model)
+            registry.use(model)
             await _set_health(watch, health_pb2.HealthCheckResponse.SERVING)
             announce(_ready_line(model, config.host, port))
             await _first(stop.wait(), _watch_over(model, watch))
@@ -107,11 +106,10 @@ async def _watch_over(model: Model, watch: health.aio.HealthServicer) -> None:
 
 
 def _server(
-    config: ServerConfig, edge: Edge, classifier: Classifier, watch: health.aio.HealthServicer
+    config: ServerConfig, edge: Edge, inference: Inference, watch: health.aio.HealthServicer
 ) -> grpc.aio.Server:
     bytes_limit = config.max_message_mb << 20
     server = grpc.aio.server(
-        interceptors=[edge],
         options=[
             # Otherwise a second server on the same port would start too, and take half of the calls.
             ("grpc.so_reuseport", 0),
@@ -122,7 +120,7 @@ def _server(
             ("grpc.max_send_message_length", bytes_limit),
         ],
     )
-    add_ClassifierServicer_to_server(classifier, server)
+    add_ClassifierServicer_to_server(Classifier(inference), edge.over(server))
     health_pb2_grpc.add_HealthServicer_to_server(watch, server)
     reflection.enable_server_reflection((_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
     return server

@@ -7,9 +7,17 @@ import grpc
 
 
 class RequestError(Exception):
-    """Base of all failures of a request."""
+    """Base of all failures of a request.
+
+    Attributes:
+        retry_after: seconds after which trying again makes sense; None where it does not, or nobody knows.
+    """
 
     code = grpc.StatusCode.INTERNAL
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class InvalidRequest(RequestError):
@@ -18,20 +26,44 @@ class InvalidRequest(RequestError):
     code = grpc.StatusCode.INVALID_ARGUMENT
 
 
+class Unauthenticated(RequestError):
+    """The request has no credential that the server knows."""
+
+    code = grpc.StatusCode.UNAUTHENTICATED
+
+
+class Forbidden(RequestError):
+    """The client is known, and may not do this."""
+
+    code = grpc.StatusCode.PERMISSION_DENIED
+
+
 class ModelNotFound(RequestError):
-    """The server has no such model."""
+    """The server has no such model, or not that version of it."""
 
     code = grpc.StatusCode.NOT_FOUND
 
 
-class QueueFull(RequestError):
-    """More texts are waiting than the server takes."""
+class ModelRefused(RequestError):
+    """The repository's bundle cannot be served."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+
+
+class Overloaded(RequestError):
+    """The server, or the client's own share of it, has no room for this now."""
 
     code = grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
+class Expired(RequestError):
+    """The client's deadline passed before the answer was ready."""
+
+    code = grpc.StatusCode.DEADLINE_EXCEEDED
+
+
 class NotReady(RequestError):
-    """The server is warming up or shutting down."""
+    """The model is warming up or the server is shutting down."""
 
     code = grpc.StatusCode.UNAVAILABLE
 

@@ -14,4 +14,4 @@ def test_generated_stubs_are_current(tmp_path: Path) -> None:
     kept = {path.relative_to(ROOT / "protos"): path.read_bytes() for path in (ROOT / "protos").rglob("*_pb2*.py*")}
     kept = {path: content for path, content in kept.items() if "__pycache__" not in path.parts}
     assert generated == kept
-    assert len(kept) == 3
+    assert len(kept) >= 3

@@ -7,8 +7,8 @@ import onnxruntime
 
 from bertwire_export.bundle import open_bundle
 from bertwire_export.bundle.layouts import packed
-from bertwire_server.engine import run_bound
-from bertwire_server.tokenizer import Encoded
+from bertwire_server.model.engine import run_bound
+from bertwire_server.model.tokenizer import Encoded
 
 
 def test_bound_run_equals_plain_run(bundle: Path) -> None:

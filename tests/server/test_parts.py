@@ -6,10 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bertwire_server.classifier import _results
-from bertwire_server.decision import best, softmax
-from bertwire_server.model import Prediction
-from bertwire_server.tokenizer import TextTokenizer
+from bertwire.v1.classifier_pb2 import ClassifyRequest
+from bertwire_export.bundle import open_bundle
+from bertwire_server.model.decision import best, softmax
+from bertwire_server.model.tokenizer import TextTokenizer
+from bertwire_server.protocols.messages import response
+from bertwire_server.query import Prediction
 
 
 @pytest.mark.parametrize("temperature", [0.05, 1.0, 20.0])
@@ -48,10 +50,11 @@ def test_refuses_what_is_no_tokenizer() -> None:
         TextTokenizer(b"{}", 8, "right")
 
 
-async def test_large_response_leaves_others_their_turn() -> None:
+async def test_large_response_leaves_others_their_turn(bundle: Path) -> None:
     """While the results of a large call are built, other calls go on."""
     logits = np.zeros(77, dtype=np.float32)
-    predictions = [Prediction(logits, logits, 3, False, 0, 0, 0)] * 1024
+    predictions = [Prediction(logits, logits, (), 3, False, 0, 0, 0)] * 1024
+    manifest = open_bundle(bundle).manifest.model_copy(update={"labels": tuple(map(str, range(77)))})
     turns = 0
 
     async def count() -> None:
@@ -61,8 +64,7 @@ async def test_large_response_leaves_others_their_turn() -> None:
             await asyncio.sleep(0)
 
     other = asyncio.create_task(count())
-    labels = tuple(map(str, range(77)))
-    built = [len(result.labels) async for result in _results(predictions, labels, top_k=None, logits=True)]
+    built = await response(manifest, predictions, ClassifyRequest(logits=True))
     other.cancel()
-    assert built == [77] * 1024
+    assert [len(result.labels) for result in built.results] == [77] * 1024
     assert turns > 20

@@ -10,9 +10,9 @@ import pytest
 from numpy.typing import NDArray
 
 from bertwire_export.bundle.layouts import Layout
-from bertwire_server.errors import ModelFailed, NotReady, QueueFull
-from bertwire_server.scheduler import BatchLimits, Scheduler
-from bertwire_server.tokenizer import Encoded
+from bertwire_server.errors import ModelFailed, NotReady, Overloaded
+from bertwire_server.model.scheduler import BatchLimits, Scheduler
+from bertwire_server.model.tokenizer import Encoded
 
 LIMITS = BatchLimits(tokens=1000, texts=4, delay=0, waiting=100)
 PADDED, PACKED = Layout("padded", 0, 0, by_token=False), Layout("packed", 2, 0, by_token=False)
@@ -161,7 +161,7 @@ async def test_refuses_when_full(schedulers: list[Scheduler], engine: Engine) ->
     """A call that does not fit into the queue is refused at once; those in it are answered."""
     scheduler = begin(schedulers, engine, replace(LIMITS, waiting=2))
     tasks = await queue_behind_running(scheduler, engine, text(2), text(3))
-    with pytest.raises(QueueFull, match="2 texts are waiting"):
+    with pytest.raises(Overloaded, match="2 texts are waiting"):
         await scheduler.submit([text(4)])
     engine.open()
     await asyncio.gather(*tasks)
@@ -263,7 +263,7 @@ async def test_fault_of_its_own_reaches_every_caller(
     def fail(_: Sequence[int]) -> None:
         raise RuntimeError("of its own")
 
-    monkeypatch.setattr("bertwire_server.scheduler.Totals.add", lambda _, lengths, __: fail(lengths))
+    monkeypatch.setattr("bertwire_server.model.scheduler.Totals.add", lambda _, lengths, __: fail(lengths))
     engine.open()
     results = await asyncio.gather(*tasks, return_exceptions=True)
     assert [type(each) for each in results] == [list, *[NotReady] * 6]

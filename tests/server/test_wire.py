@@ -276,7 +276,7 @@ async def test_fault_of_the_scheduler_turns_health(bundle: Path, monkeypatch: py
     ready: asyncio.Queue[str] = asyncio.Queue()
     running = asyncio.create_task(serve_bundle(ServerConfig(bundle=bundle, port=0), ready.put_nowait))
     address = (await ready.get()).rpartition(" ")[2]
-    monkeypatch.setattr("bertwire_server.scheduler.Scheduler._take", None)
+    monkeypatch.setattr("bertwire_server.model.scheduler.Scheduler._take", None)
     async with grpc.aio.insecure_channel(address) as channel:
         watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(service=SERVICE))
         assert (await watch.read()).status == SERVING
@@ -393,28 +393,6 @@ def test_refuses_bundle_that_could_not_answer(
     assert reason in refusal(copy, "--port", 0)
 
 
-@pytest.mark.parametrize(
-    ("edit", "kind"),
-    [
-        (
-            lambda manifest: manifest.update(
-                task="multi_label", calibration=manifest["calibration"] | {"thresholds": [0.5] * 3}
-            ),
-            "multi_label",
-        ),
-        (lambda manifest: manifest.update(task="token_classification"), "token_classification"),
-        (lambda manifest: manifest.update(task="regression", labels=["stars"]), "regression"),
-        (lambda manifest: manifest.update(text_pairs=True), "single_label of text pairs"),
-    ],
-)
-def test_refuses_task_that_it_does_not_answer(bundle: Path, tmp_path: Path, edit: Edit, kind: str) -> None:
-    """A bundle of another task than one label a text is refused by the name of its task."""
-    copy = Path(shutil.copytree(bundle, tmp_path / "copy"))
-    reseal(copy, edit)
-    line = refusal(copy, "--port", 0)
-    assert line.endswith(f"{copy}: the model is for {kind}; this server answers single_label of single texts")
-
-
 def edit_tokenizer(bundle: Path, copy: Path, edit: Edit) -> Path:
     """A copy of a bundle with another tokenizer, consistently sealed."""
     shutil.copytree(bundle, copy)
@@ -472,7 +450,7 @@ def test_imports_no_training_library(bundle: Path) -> None:
     """A server that has loaded its model has imported nothing that trains or exports, nor what a key needs."""
     script = (
         "import sys, pathlib; from bertwire_export.bundle import open_bundle;"
-        "import bertwire_server.app, bertwire_server.cli; from bertwire_server.engine import choose_engine;"
+        "import bertwire_server.app, bertwire_server.cli; from bertwire_server.model.engine import choose_engine;"
         f"choose_engine(open_bundle(pathlib.Path({str(bundle)!r})), None, 'cpu', 1);"
         "others = ('torch', 'transformers', 'sklearn', 'onnx', 'cryptography', 'bertwire_trainer');"
         "print([name for name in others if name in sys.modules])"

@@ -39,6 +39,21 @@ class ClassifierStub(object):
                 request_serializer=bertwire_dot_v1_dot_classifier__pb2.ClassifyRequest.SerializeToString,
                 response_deserializer=bertwire_dot_v1_dot_classifier__pb2.ClassifyResponse.FromString,
                 _registered_method=True)
+        self.ClassifyStream = channel.stream_stream(
+                '/bertwire.v1.Classifier/ClassifyStream',
+                request_serializer=bertwire_dot_v1_dot_classifier__pb2.ClassifyStreamRequest.SerializeToString,
+                response_deserializer=bertwire_dot_v1_dot_classifier__pb2.ClassifyStreamResponse.FromString,
+                _registered_method=True)
+        self.ListModels = channel.unary_unary(
+                '/bertwire.v1.Classifier/ListModels',
+                request_serializer=bertwire_dot_v1_dot_classifier__pb2.ListModelsRequest.SerializeToString,
+                response_deserializer=bertwire_dot_v1_dot_classifier__pb2.ListModelsResponse.FromString,
+                _registered_method=True)
+        self.GetModel = channel.unary_unary(
+                '/bertwire.v1.Classifier/GetModel',
+                request_serializer=bertwire_dot_v1_dot_classifier__pb2.GetModelRequest.SerializeToString,
+                response_deserializer=bertwire_dot_v1_dot_classifier__pb2.Model.FromString,
+                _registered_method=True)
 
 
 class ClassifierServicer(object):
@@ -52,6 +67,29 @@ class ClassifierServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ClassifyStream(self, request_iterator, context):
+        """Classifies request by request over one stream, which costs far less than a call each. Answers come as they are
+        ready, in any order, each with the id of its request. A request that fails is answered by its own failure and leaves
+        the others alone. The server reads on only while fewer than `max_stream_requests` (a server setting) are unanswered.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListModels(self, request, context):
+        """The models that can be asked.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetModel(self, request, context):
+        """One model, by name and version or alias.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ClassifierServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -59,6 +97,21 @@ def add_ClassifierServicer_to_server(servicer, server):
                     servicer.Classify,
                     request_deserializer=bertwire_dot_v1_dot_classifier__pb2.ClassifyRequest.FromString,
                     response_serializer=bertwire_dot_v1_dot_classifier__pb2.ClassifyResponse.SerializeToString,
+            ),
+            'ClassifyStream': grpc.stream_stream_rpc_method_handler(
+                    servicer.ClassifyStream,
+                    request_deserializer=bertwire_dot_v1_dot_classifier__pb2.ClassifyStreamRequest.FromString,
+                    response_serializer=bertwire_dot_v1_dot_classifier__pb2.ClassifyStreamResponse.SerializeToString,
+            ),
+            'ListModels': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListModels,
+                    request_deserializer=bertwire_dot_v1_dot_classifier__pb2.ListModelsRequest.FromString,
+                    response_serializer=bertwire_dot_v1_dot_classifier__pb2.ListModelsResponse.SerializeToString,
+            ),
+            'GetModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetModel,
+                    request_deserializer=bertwire_dot_v1_dot_classifier__pb2.GetModelRequest.FromString,
+                    response_serializer=bertwire_dot_v1_dot_classifier__pb2.Model.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -88,6 +141,87 @@ class Classifier(object):
             '/bertwire.v1.Classifier/Classify',
             bertwire_dot_v1_dot_classifier__pb2.ClassifyRequest.SerializeToString,
             bertwire_dot_v1_dot_classifier__pb2.ClassifyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ClassifyStream(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/bertwire.v1.Classifier/ClassifyStream',
+            bertwire_dot_v1_dot_classifier__pb2.ClassifyStreamRequest.SerializeToString,
+            bertwire_dot_v1_dot_classifier__pb2.ClassifyStreamResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListModels(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bertwire.v1.Classifier/ListModels',
+            bertwire_dot_v1_dot_classifier__pb2.ListModelsRequest.SerializeToString,
+            bertwire_dot_v1_dot_classifier__pb2.ListModelsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bertwire.v1.Classifier/GetModel',
+            bertwire_dot_v1_dot_classifier__pb2.GetModelRequest.SerializeToString,
+            bertwire_dot_v1_dot_classifier__pb2.Model.FromString,
             options,
             channel_credentials,
             insecure,

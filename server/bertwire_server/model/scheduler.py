@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertwire_export.bundle.layouts import Layout
-from bertwire_server.errors import ModelFailed, NotReady, QueueFull
-from bertwire_server.tokenizer import Encoded
+from bertwire_server.errors import ModelFailed, NotReady, Overloaded
+from bertwire_server.model.tokenizer import Encoded
 
 _log = logging.getLogger(__name__)
 _STOPPED = "the server is shutting down; send the request to another one"
@@ -140,7 +140,7 @@ class Scheduler:
         A cancelled call leaves the queue; its texts are not run unless their batch is under way.
 
         Raises:
-            QueueFull: the queue has no room for them.
+            Overloaded: the queue has no room for them.
             ModelFailed: the run of a batch raised, or gave one of the texts no finite numbers.
             NotReady: the scheduler ended, or was never started.
         """
@@ -158,9 +158,9 @@ class Scheduler:
             self._forget(items)
 
     def require_room(self, texts: int) -> None:
-        """Raises `QueueFull` where the queue has no room for so many texts."""
+        """Raises `Overloaded` where the queue has no room for so many texts."""
         if self._waiting + texts > self._limits.waiting:
-            raise QueueFull(f"{self._waiting} texts are waiting already; slow down and try again")
+            raise Overloaded(f"{self._waiting} texts are waiting already; slow down and try again")
 
     def _forget(self, items: list[_Item]) -> None:
         """Takes a finished call's texts out of the count; those left in the queue are skipped when they come up."""

@@ -1,0 +1,87 @@
+"""The one door to the models for every protocol: checks a query, finds its model, answers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bertwire_server.call import current
+from bertwire_server.errors import InvalidRequest
+from bertwire_server.model.model import Model
+from bertwire_server.query import Prediction, Query, Text
+from bertwire_server.repository.registry import Registry
+
+
+@dataclass(frozen=True, slots=True)
+class RequestLimits:
+    """What a call may hold.
+
+    Attributes:
+        texts: most texts of a call.
+        text_chars: most characters of a text, or of the two of a pair.
+        call_chars: most characters of a call's texts together; tokenizing takes time in proportion to them.
+    """
+
+    texts: int
+    text_chars: int
+    call_chars: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What became of a query.
+
+    Attributes:
+        model: the model that answered; it may be unloaded by now, what it says of itself stays.
+        predictions: one for each text, in order.
+    """
+
+    model: Model
+    predictions: Sequence[Prediction]
+
+
+class Inference:
+    """Answers queries with the models of a registry."""
+
+    def __init__(self, registry: Registry, limits: RequestLimits) -> None:
+        self._registry, self._limits = registry, limits
+
+    async def predict(self, query: Query) -> Answered:
+        """Answers a query.
+
+        Raises:
+            RequestError: it cannot be answered; the subclass says why.
+        """
+        self._check(query.texts)
+        with self._registry.lease(query.model, query.version) as model:
+            call = current.get()
+            call.model, call.model_version = model.manifest.name, model.manifest.version
+            call.texts += len(query.texts)
+            _check_kind(query.texts, pairs=model.manifest.text_pairs)
+            return Answered(model, await model.predict(query))
+
+    def check_count(self, texts: int) -> None:
+        """Raises `InvalidRequest` for no text or too many; a protocol asks before it makes objects of them."""
+        if not texts:
+            raise InvalidRequest("texts is empty; send at least one text")
+        if texts > self._limits.texts:
+            raise InvalidRequest(f"{texts} texts in one call; send at most {self._limits.texts}")
+
+    def _check(self, texts: Sequence[Text]) -> None:
+        self.check_count(len(texts))
+        total = 0
+        for index, text in enumerate(texts):
+            parts = (text,) if isinstance(text, str) else text
+            chars = sum(map(len, parts))
+            if chars > self._limits.text_chars:
+                raise InvalidRequest(f"texts[{index}] has {chars} characters; send at most {self._limits.text_chars}")
+            if any(not part or part.isspace() for part in parts):
+                raise InvalidRequest(f"texts[{index}] is blank; send text with at least one visible character")
+            total += chars
+        if total > self._limits.call_chars and len(texts) > 1:
+            raise InvalidRequest(f"{total} characters in one call; send at most {self._limits.call_chars}")
+
+
+def _check_kind(texts: Sequence[Text], *, pairs: bool) -> None:
+    if pairs and any(isinstance(text, str) for text in texts):
+        raise InvalidRequest("the model reads pairs of texts; send a second text with each")
+    if not pairs and any(not isinstance(text, str) for text in texts):
+        raise InvalidRequest("the model reads single texts; send no second text")
