@@ -77,7 +77,9 @@ def test_no_iban_survives(iban: str, around: tuple[str, str]) -> None:
     assert iban not in masked(text)
 
 
-@given(st.ip_addresses(v=4) | st.ip_addresses(v=6), st.sampled_from(["{}", "from {}.", "({})", "[{}]", "{}, x", "a={}"]))
+@given(
+    st.ip_addresses(v=4) | st.ip_addresses(v=6), st.sampled_from(["{}", "from {}.", "({})", "[{}]", "{}, x", "a={}"])
+)
 def test_no_ip_survives(address: object, sentence: str) -> None:
     """An IP address is gone from where texts have them."""
     assert str(address) not in masked(sentence.format(address)) or str(address) == "::"
@@ -139,7 +141,28 @@ def test_keeps_ordinary_numbers(text: str) -> None:
 
 @pytest.mark.parametrize(
     "part",
-    ["a", "1", "@", "a@", "1 ", "1-", "0.", "1.", ":", "a:", "+", "+1(", "0/", "DE", "DE89 ", "(", "AB12", "4111 ", "12.", "X1."],
+    [
+        "a",
+        "1",
+        "@",
+        "a@",
+        "1 ",
+        "1-",
+        "0.",
+        "1.",
+        ":",
+        "a:",
+        "+",
+        "+1(",
+        "0/",
+        "DE",
+        "DE89 ",
+        "(",
+        "AB12",
+        "4111 ",
+        "12.",
+        "X1.",
+    ],
 )
 def test_long_text_takes_proportionate_time(part: str) -> None:
     """200,000 characters made to mislead each pattern: steps that grew with the square would not end."""

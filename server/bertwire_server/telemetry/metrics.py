@@ -73,9 +73,8 @@ class Metrics(Collector):
         if any(key[0] == name for key in self._models):
             return
         self._names.discard(name)
-        for counted in (self._requests, self._seconds):
-            for key in [key for key in counted if key[0] == name]:
-                del counted[key]  # type: ignore[arg-type] - the keys are of the one they are taken from
+        self._requests = {key: count for key, count in self._requests.items() if key[0] != name}
+        self._seconds = {key: histogram for key, histogram in self._seconds.items() if key[0] != name}
 
     def load_ended(self, name: str, *, loaded: bool) -> None:
         """Counts an attempt to load a model of this name."""

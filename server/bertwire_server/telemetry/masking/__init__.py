@@ -7,7 +7,7 @@
 | `[card]` | 13 to 19 digits with Luhn's checksum, in groups too; not a part of a longer group of digits |
 | `[id]` | national numbers: see `ids.py` |
 | `[ip]` | IPv4 and IPv6 |
-| `[phone]` | `+` or `00` and 7 to 15 digits; a North American number in groups; 9 to 12 digits that begin with a 0, in any groups; 11 digits of a Chinese mobile |
+| `[phone]` | `+` or `00` and 7 to 15 digits; 9 to 12 digits from a 0 on; North American in groups; Chinese mobile |
 
 Names, addresses and what is said in words stay. A number with more digits before or after is another number and stays;
 one of 13 digits and more has Luhn's checksum by chance one time in ten, and is masked then. Each step takes time in
