@@ -21,7 +21,7 @@ from bertwire_server.edge import Edge
 from bertwire_server.inference import Inference, RequestLimits
 from bertwire_server.model.engine import choose_engine
 from bertwire_server.model.model import Model
-from bertwire_server.model.scheduler import BatchLimits
+from bertwire_server.model.queue import BatchLimits
 from bertwire_server.protocols.classifier import Classifier
 from bertwire_server.repository.registry import Registry
 
@@ -120,7 +120,8 @@ def _server(
             ("grpc.max_send_message_length", bytes_limit),
         ],
     )
-    add_ClassifierServicer_to_server(Classifier(inference), edge.over(server))
+    classifier = Classifier(inference, config.max_stream_requests, edge.closing)
+    add_ClassifierServicer_to_server(classifier, edge.over(server))
     health_pb2_grpc.add_HealthServicer_to_server(watch, server)
     reflection.enable_server_reflection((_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
     return server
@@ -150,7 +151,7 @@ async def _load(config: ServerConfig, bundle: Bundle, stop: asyncio.Event) -> Mo
 
     def load() -> Model:
         engine = choose_engine(bundle, config.variant, config.provider, config.threads)
-        model = Model(bundle, engine, limits)
+        model = Model(bundle, engine, limits, config.hang_seconds)
         model.warm_up()
         return model
 
@@ -166,7 +167,7 @@ async def _drain(server: grpc.aio.Server, edge: Edge, watch: health.aio.HealthSe
     """
     await watch.enter_graceful_shutdown()
     await asyncio.sleep(_ON_THE_WAY_SECONDS)
-    edge.closing = True
+    edge.closing.set()
     with suppress(TimeoutError):
         await asyncio.wait_for(edge.idle.wait(), seconds)
     if edge.in_flight:

@@ -29,13 +29,19 @@ class ServerConfig(Config):
     )
     max_batch_texts: int = Field(32, ge=1, description="Most texts of one batch.")
     max_delay_ms: float = Field(
-        2.0, ge=0, le=1000, description="Longest that an idle model waits for more texts before it runs a batch."
+        2.0, ge=0, le=1000, description="Longest that an idle model waits for texts that are still being tokenized."
     )
     max_queue_texts: int = Field(8192, ge=1, description="Most texts that wait; more are refused, not delayed.")
     max_texts: int = Field(1024, ge=1, description="Most texts of one call.")
     max_text_chars: int = Field(100_000, ge=1, description="Most characters of one text.")
     max_call_chars: int = Field(1_000_000, ge=1, description="Most characters of one call's texts together.")
+    max_stream_requests: int = Field(
+        256, ge=1, le=65536, description="Most unanswered requests of one stream; further ones are not read yet."
+    )
     max_message_mb: int = Field(16, ge=1, le=1024, description="Largest message in or out, in MiB.")
+    hang_seconds: float = Field(
+        60.0, gt=0, description="A batch that runs longer counts as hung: its model stops serving, and health says so."
+    )
     drain_seconds: float = Field(30.0, ge=0, description="Longest wait for accepted work at shutdown, in seconds.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe message logged.")
 

@@ -43,7 +43,7 @@ class Edge:
         in_flight: calls that have begun and not ended.
         idle: set while there is none.
         arrived: set whenever a call begins.
-        closing: whether new calls are refused with UNAVAILABLE.
+        closing: set where new calls are refused with UNAVAILABLE, and streams come to their end.
     """
 
     def __init__(self) -> None:
@@ -51,7 +51,7 @@ class Edge:
         self.idle = asyncio.Event()
         self.idle.set()
         self.arrived = asyncio.Event()
-        self.closing = False
+        self.closing = asyncio.Event()
 
     def over(self, server: grpc.aio.Server) -> "_Guarded":
         """Stands for `server` where a service is added to it, by a generated `add_..._to_server`."""
@@ -64,7 +64,7 @@ class Edge:
         self.idle.clear()
         self.arrived.set()
         try:
-            if self.closing:
+            if self.closing.is_set():
                 raise NotReady("the server is shutting down; send the request to another one")
             call = Call(method, _request_id(context))
             current.set(call)

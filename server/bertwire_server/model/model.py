@@ -3,23 +3,29 @@
 import asyncio
 import logging
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from math import inf
 from time import perf_counter
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bertwire_client.errors import first_line
 from bertwire_export.bundle import Bundle, BundleError, Manifest
-from bertwire_export.bundle.layouts import arrange, variant_layout
+from bertwire_export.bundle.layouts import Arrays, arrange, variant_layout
 from bertwire_server.errors import InvalidRequest
 from bertwire_server.model.decision import score
 from bertwire_server.model.engine import Engine
-from bertwire_server.model.scheduler import BatchLimits, Scheduler
+from bertwire_server.model.observer import Observer, Unobserved
+from bertwire_server.model.queue import BatchLimits
+from bertwire_server.model.scheduler import Rows, Scheduler
 from bertwire_server.model.tokenizer import Encoded, TextTokenizer
-from bertwire_server.query import Prediction, Query
+from bertwire_server.model.worker import Worker
+from bertwire_server.query import Prediction, Query, Text
 
 _log = logging.getLogger(__name__)
+# Shorter calls are tokenized on the event loop, some tens of microseconds: a thread's hand-over takes longer.
+_INLINE_CHARS = 1000
+_CHARS_A_TOKEN = 4.0  # before any text was seen
+_SPECIAL_TOKENS = 2
 
 
 class Model:
@@ -30,13 +36,22 @@ class Model:
         engine: what runs its graph.
     """
 
-    def __init__(self, bundle: Bundle, engine: Engine, limits: BatchLimits) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        engine: Engine,
+        limits: BatchLimits,
+        hang_seconds: float,
+        observer: Observer = Unobserved(),  # noqa: B008 - it has no state
+    ) -> None:
         """Loads the tokenizer; raises `BundleError` where it cannot be read.
 
         Args:
             bundle: the verified bundle.
             engine: the engine of one of its variants.
             limits: what a batch may hold.
+            hang_seconds: a run that takes longer counts as hung, and ends the model.
+            observer: told what becomes of texts.
         """
         self.manifest: Manifest = bundle.manifest
         self.engine = engine
@@ -49,9 +64,10 @@ class Model:
             )
         except ValueError as error:
             raise BundleError(f"{bundle.path}: {self.manifest.tokenizer.name} is {error}") from error
-        self._threads = ThreadPoolExecutor(1, "tokenizer")
-        self._tokenizing = 0
-        self._scheduler = Scheduler(self._run, limits, self._layout)
+        self._worker = Worker("tokenizer")
+        self._observer = observer
+        self._chars_a_token = _CHARS_A_TOKEN
+        self._scheduler = Scheduler(self, limits, self._layout, observer, hang_seconds)
 
     def warm_up(self) -> None:
         """Runs the smallest and the largest batch, so that no request pays for first-time allocations.
@@ -62,6 +78,7 @@ class Model:
         longest = self.manifest.max_length
         largest = max(1, min(self._limits.texts, self._limits.tokens // longest))
         for lengths in ([3], [3, longest], [longest] * largest):
+            start = perf_counter()
             try:
                 logits = self._run([_filled(tokens, self._tokenizer.last_id) for tokens in lengths])
             except Exception as error:  # onnxruntime's exceptions share no public base
@@ -70,6 +87,8 @@ class Model:
             self._require_shapes([each.shape for each in logits], lengths)
             if not all(np.isfinite(each).all() for each in logits):
                 raise BundleError("the bundle's graph gives logits that are no finite numbers; export it again")
+            computed = self._layout.computed(len(lengths), max(lengths), sum(lengths))
+            self._scheduler.cost.add(computed, perf_counter() - start)
         self._require_fitting_tokenizer(longest)
 
     def _require_shapes(self, found: list[tuple[int, ...]], lengths: list[int]) -> None:
@@ -110,25 +129,22 @@ class Model:
         if totals.texts:
             padding = 1 - totals.tokens / totals.computed
             _log.info("ran %d texts in %d batches, padding share %.4f", totals.texts, totals.batches, padding)
-        await asyncio.to_thread(self._threads.shutdown)
+        await asyncio.to_thread(self._worker.stop)
 
     async def predict(self, query: Query) -> list[Prediction]:
         """Answers a query's texts in order.
 
         Raises:
             InvalidRequest: a text has no token, or more than the model reads where the query refuses that.
-            Overloaded, Expired, ModelFailed, NotReady: as `Scheduler.submit`.
+            Overloaded, Expired, ModelFailed, NotReady: as `Scheduler.admit` and `Scheduler.submit`.
         """
-        # Texts that wait for the tokenizer take room in the queue too, or its bound would be none.
-        self._scheduler.require_room(self._tokenizing + len(query.texts))
-        self._tokenizing += len(query.texts)
-        try:
-            loop = asyncio.get_running_loop()
-            encoded, seconds = await loop.run_in_executor(self._threads, self._encode, query)
-        finally:
-            self._tokenizing -= len(query.texts)
-        self._check(encoded, query)
-        answers = await self._scheduler.submit(encoded)
+        deadline = inf if query.deadline is None else query.deadline
+        chars = sum(map(_chars, query.texts))
+        tokens = min(chars / self._chars_a_token, self.manifest.max_length * len(query.texts))
+        self._scheduler.admit(len(query.texts), tokens + _SPECIAL_TOKENS * len(query.texts), query.priority, deadline)
+        encoded, seconds = await self._tokenize(query, chars)
+        self._observer.tokenized(len(encoded), seconds)
+        answers = await self._scheduler.submit(encoded, query.priority, deadline)
         return [
             Prediction(
                 scores=score(self.manifest, answer.logits),
@@ -143,11 +159,25 @@ class Model:
             for text, answer in zip(encoded, answers, strict=True)
         ]
 
-    def _encode(self, query: Query) -> tuple[list[Encoded], float]:
+    async def _tokenize(self, query: Query, chars: int) -> tuple[list[Encoded], float]:
         """The texts' tokens, and the seconds that took."""
         start = perf_counter()
-        side = query.truncation if query.truncation in ("left", "right") else None
-        return self._tokenizer.encode(query.texts, side), perf_counter() - start
+        if chars <= _INLINE_CHARS:
+            encoded = self._encode(query)
+        else:
+            self._scheduler.expect(len(query.texts))
+            try:
+                encoded = await self._worker.run(self._encode, query)
+            finally:
+                self._scheduler.expect(-len(query.texts))
+        self._check(encoded, query)
+        if not any(text.truncated for text in encoded):
+            tokens = sum(len(text.ids) - _SPECIAL_TOKENS for text in encoded)
+            self._chars_a_token += 0.01 * (chars / max(tokens, 1) - self._chars_a_token)
+        return encoded, perf_counter() - start
+
+    def _encode(self, query: Query) -> list[Encoded]:
+        return self._tokenizer.encode(query.texts, query.truncation if query.truncation in ("left", "right") else None)
 
     def _check(self, encoded: list[Encoded], query: Query) -> None:
         for index, text in enumerate(encoded):
@@ -159,8 +189,20 @@ class Model:
                     "shorten it, or let it be truncated"
                 )
 
-    def _run(self, texts: Sequence[Encoded]) -> list[NDArray[np.float32]]:
-        return self._layout.by_text(self.engine.run(arrange(texts, self._layout)), [len(text.ids) for text in texts])
+    def lay_out(self, texts: Sequence[Encoded]) -> Arrays:
+        """The graph's inputs for a batch."""
+        return arrange(texts, self._layout)
+
+    def run(self, arrays: Arrays, texts: Sequence[Encoded]) -> Rows:
+        """Runs a batch, blocking: float32 [labels] or [tokens, labels] for each text."""
+        return self._layout.by_text(self.engine.run(arrays), [len(text.ids) for text in texts])
+
+    def _run(self, texts: Sequence[Encoded]) -> Rows:
+        return self.run(self.lay_out(texts), texts)
+
+
+def _chars(text: Text) -> int:
+    return len(text) if isinstance(text, str) else len(text[0]) + len(text[1])
 
 
 def _filled(tokens: int, token_id: int) -> Encoded:

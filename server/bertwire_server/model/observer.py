@@ -1,21 +1,21 @@
-"""What a model tells whoever counts: the scheduler and the model know this, and nothing of metrics."""
+"""What a model tells of its work to whoever measures it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-# Why a text is refused on arrival: no room for it, or its deadline would pass before its turn.
+# queue_full: no room for more texts. deadline: the answer could not be ready in time.
 Reason = Literal["queue_full", "deadline"]
 
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """A batch that has run.
+    """A batch that was run.
 
     Attributes:
-        lengths: tokens of each text.
-        computed: tokens that the layout computed for them, padding included; at least the sum of the lengths.
-        queue_seconds: each text's wait from arrival to the start of the run.
+        lengths: tokens of each of its texts.
+        computed: tokens computed, padding included.
+        queue_seconds: wait of each text, from its arrival in the queue to the start of the run.
         run_seconds: the run.
     """
 
@@ -26,38 +26,38 @@ class Ran:
 
 
 class Observer(Protocol):
-    """Is told what becomes of the texts of one model, on the event loop that the model belongs to."""
+    """Told of everything that becomes of texts; each method takes microseconds and raises nothing."""
 
     def ran(self, batch: Ran) -> None:
-        """A batch has run, well or not."""
+        """A batch was run, whether or not it succeeded."""
 
     def turned_away(self, reason: Reason, texts: int) -> None:
-        """Texts were refused on arrival."""
+        """Texts were refused for overload."""
 
     def expired(self, texts: int) -> None:
-        """The deadline of texts passed while they waited; they were not computed."""
+        """Texts were dropped from the queue, never computed, since their deadline had passed."""
 
     def cancelled(self, texts: int) -> None:
-        """The callers of texts that waited have gone; they were not computed."""
+        """Texts were dropped from the queue, never computed, since their caller had gone."""
 
     def tokenized(self, texts: int, seconds: float) -> None:
-        """The texts of one call were tokenized."""
+        """A call's texts were tokenized."""
 
     def predicted(self, label: str, confidence: float) -> None:
-        """A label was given, with this score (0 to 1)."""
+        """A text was given a label as its best, with a score."""
 
 
-class Watched(Protocol):
-    """What is read from a model's scheduler when somebody looks, from any thread."""
+class Unobserved:
+    """Observes nothing."""
 
-    @property
-    def waiting(self) -> int:
-        """Texts in the queue."""
+    def ran(self, batch: Ran) -> None: ...  # noqa: D102
 
-    @property
-    def busy_seconds(self) -> float:
-        """Time that the engine has run so far, the run under way included; never goes back."""
+    def turned_away(self, reason: Reason, texts: int) -> None: ...  # noqa: D102
 
-    @property
-    def healthy(self) -> bool:
-        """Whether texts that come in now are answered."""
+    def expired(self, texts: int) -> None: ...  # noqa: D102
+
+    def cancelled(self, texts: int) -> None: ...  # noqa: D102
+
+    def tokenized(self, texts: int, seconds: float) -> None: ...  # noqa: D102
+
+    def predicted(self, label: str, confidence: float) -> None: ...  # noqa: D102

@@ -1,65 +1,48 @@
-"""Forms batches across calls. Knows nothing of gRPC, text or arrays.
+"""Runs batches of the texts that wait. Knows nothing of gRPC, and of arrays only whether they are finite.
 
-Texts wait in one bounded queue in order of arrival. As soon as the model is free, the front of the queue becomes a
-batch, up to a number of texts and a budget of tokens; a batch that is not full waits a short while for more texts.
-Each waiting text holds its own future, so whatever becomes of a batch, every caller is answered.
+As soon as the model is free the front of the queue becomes a batch. While it runs, the next one is laid out, if the
+queue holds enough to fill it; who has gone by then is not run. Each call has one future, so whatever becomes of a
+batch, every caller is answered.
 """
 
 import asyncio
 import logging
-from collections import deque
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from math import inf
 from time import perf_counter
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bertwire_export.bundle.layouts import Layout
-from bertwire_server.errors import ModelFailed, NotReady, Overloaded
+from bertwire_export.bundle.layouts import Arrays, Layout
+from bertwire_server.errors import Expired, ModelFailed, NotReady, Overloaded
+from bertwire_server.model.cost import Cost
+from bertwire_server.model.observer import Observer, Ran
+from bertwire_server.model.queue import Answer, Batch, BatchLimits, Call, Queue
 from bertwire_server.model.tokenizer import Encoded
+from bertwire_server.model.worker import Worker
+from bertwire_server.query import Priority
 
 _log = logging.getLogger(__name__)
-_STOPPED = "the server is shutting down; send the request to another one"
-# The queue is cleared of texts whose callers have gone when they are more than the others and this many.
-_GONE_KEPT = 64
+_STOPPED = "the model is being shut down; send the request again, here or to another server"
+_HANGS = "the model does not answer any more; send the request to another server"
+_FAILED = "the model failed on texts[{}]; the server's log has the cause"
+_MIN_RETRY_SECONDS, _MAX_RETRY_SECONDS = 0.01, 10.0
 
-# Texts in, the logits of each, float32 [labels], out; blocking, called in a thread of the scheduler's own.
-Run = Callable[[Sequence[Encoded]], Sequence[NDArray[np.float32]]]
-
-
-@dataclass(frozen=True, slots=True)
-class BatchLimits:
-    """What a batch and the queue may hold.
-
-    Attributes:
-        tokens: most tokens that a batch computes; one text may exceed it alone.
-        texts: most texts of a batch.
-        delay: longest wait for a fuller batch, in seconds from the arrival of its oldest text.
-        waiting: most texts in the queue.
-    """
-
-    tokens: int
-    texts: int
-    delay: float
-    waiting: int
+Rows = Sequence[NDArray[np.float32]]
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What became of one text.
+class Runner(Protocol):
+    """What runs a batch; both methods block, and are called in threads of the scheduler's own."""
 
-    Attributes:
-        logits: float32 [labels].
-        queue_seconds: wait from arrival to the start of the run.
-        run_seconds: the run of its batch.
-    """
+    def lay_out(self, texts: Sequence[Encoded]) -> Arrays:
+        """The inputs of the graph for a batch."""
 
-    logits: NDArray[np.float32]
-    queue_seconds: float
-    run_seconds: float
+    def run(self, arrays: Arrays, texts: Sequence[Encoded]) -> Rows:
+        """The logits of each text, float32."""
 
 
 @dataclass(slots=True)
@@ -78,122 +61,157 @@ class Totals:
     tokens: int = 0
     computed: int = 0
 
-    def add(self, lengths: Sequence[int], computed: int) -> None:
-        """Counts a batch of texts with these lengths."""
-        self.batches += 1
-        self.texts += len(lengths)
-        self.tokens += sum(lengths)
-        self.computed += computed
-
-
-@dataclass(slots=True)
-class _Item:
-    text: Encoded
-    place: int  # among the texts of its call
-    future: asyncio.Future[Answer]
-    arrived: float = field(default_factory=perf_counter)
-    taken: bool = False
-
 
 class Scheduler:
     """The queue in front of one model. All methods belong to one event loop.
 
     Attributes:
         totals: what has been run so far.
-        ended: set when it runs no batches any more: after `stop`, or for a fault of its own, which is logged.
+        cost: what a run is expected to take.
+        ended: set when it runs no batches any more: after `stop`, where a run hangs, or for a fault of its own, which
+            are logged.
     """
 
-    def __init__(self, run: Run, limits: BatchLimits, layout: Layout) -> None:
+    def __init__(
+        self, runner: Runner, limits: BatchLimits, layout: Layout, observer: Observer, hang_seconds: float
+    ) -> None:
         """Starts nothing yet; see `start`.
 
         Args:
-            run: runs a batch.
+            runner: runs a batch.
             limits: what a batch and the queue may hold.
             layout: says how many tokens a batch computes.
+            observer: told what becomes of texts.
+            hang_seconds: a run that takes longer counts as hung, and ends the scheduler.
         """
-        self.totals = Totals()
-        self.ended = asyncio.Event()
-        self._run, self._limits, self._layout = run, limits, layout
-        self._queue: deque[_Item] = deque()
-        self._batch: list[_Item] = []  # the last one taken
-        self._waiting = 0
-        self._stopping = False
+        self.totals, self.cost, self.ended = Totals(), Cost(), asyncio.Event()
+        self._runner, self._limits, self._layout = runner, limits, layout
+        self._observer, self._hang_seconds = observer, hang_seconds
+        self._queue = Queue(limits, layout, self.cost)
+        self._batch = Batch()  # the one that runs
+        self._until = 0.0  # when that is expected to end
+        self._on_the_way = 0
         self._changed = asyncio.Event()
-        self._thread = ThreadPoolExecutor(1, "model")
-        self._worker: asyncio.Task[None] | None = None
+        self._engine, self._helper = Worker("model"), Worker("layout")
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def waiting(self) -> int:
+        """Texts in the queue, and on their way into it."""
+        return len(self._queue) + self._on_the_way
 
     def start(self) -> None:
         """Begins to run batches."""
-        self._worker = asyncio.create_task(self._work(), name="scheduler")
+        self._task = asyncio.create_task(self._work(), name="scheduler")
 
     async def stop(self) -> None:
-        """Ends after the batch under way; texts still waiting fail with `NotReady`."""
-        self._stopping = True
-        if self._worker is not None:
-            self._worker.cancel()
-            await asyncio.wait([self._worker])
-        await asyncio.to_thread(self._thread.shutdown)
+        """Ends after the batch under way; calls still waiting fail with `NotReady`."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+        self.ended.set()
+        for worker in (self._engine, self._helper):
+            if not await asyncio.to_thread(worker.stop, self._hang_seconds):
+                _log.error("a run did not end; leaving it behind")
 
-    async def submit(self, texts: Sequence[Encoded]) -> list[Answer]:
+    def admit(self, texts: int, tokens: float, priority: Priority, deadline: float) -> None:
+        """Refuses a call that has no room or cannot be answered in time, before any work goes into it.
+
+        Args:
+            texts: how many.
+            tokens: about how many they have together.
+            priority: its class.
+            deadline: when its answer is of no use any more; infinite where it always is.
+
+        Raises:
+            Overloaded: there is no room, or it would come too late.
+            Expired: its deadline has passed.
+            NotReady: the scheduler has ended, or was never started.
+        """
+        if self._task is None or self.ended.is_set():
+            raise NotReady(_STOPPED)
+        now = perf_counter()
+        if self.waiting + texts > self._limits.waiting:
+            self._observer.turned_away("queue_full", texts)
+            retry = _retry(self.cost.seconds(self._queue.tokens) / 2)
+            raise Overloaded(f"{self.waiting} texts are waiting already; slow down and try again", retry)
+        if deadline <= now:
+            self._observer.expired(texts)
+            raise Expired("the deadline passed before the request was read")
+        # Nothing ahead: run it, or nobody would learn that the model has become faster again.
+        if deadline == inf or not (self._batch.members or self.waiting):
+            return
+        ready = max(now, self._until) + self._queue.seconds(texts, tokens, priority, deadline, now)
+        if ready > deadline:
+            self._observer.turned_away("deadline", texts)
+            raise Overloaded(
+                f"the answer would take about {1e3 * (ready - now):.0f} ms, and the deadline is in "
+                f"{1e3 * (deadline - now):.0f} ms; slow down, or allow more time",
+                _retry(ready - deadline),
+            )
+
+    def expect(self, texts: int) -> None:
+        """Texts are on their way (less where negative): they take room, and an idle model waits for them a while."""
+        self._on_the_way += texts
+        if not self._on_the_way:
+            self._changed.set()
+
+    async def submit(
+        self, texts: Sequence[Encoded], priority: Priority = Priority.NORMAL, deadline: float = inf
+    ) -> list[Answer]:
         """Queues the texts of a call and waits for all of their answers, in order.
 
         A cancelled call leaves the queue; its texts are not run unless their batch is under way.
 
         Raises:
-            Overloaded: the queue has no room for them.
-            ModelFailed: the run of a batch raised, or gave one of the texts no finite numbers.
+            Expired: the deadline passed in the queue.
+            Overloaded: it cannot be kept any more.
+            ModelFailed: the run of one text raised or hung, or gave no finite numbers.
             NotReady: the scheduler ended, or was never started.
         """
-        if self._worker is None or self._stopping or self.ended.is_set():
+        if self._task is None or self.ended.is_set():
             raise NotReady(_STOPPED)
-        self.require_room(len(texts))
-        loop = asyncio.get_running_loop()
-        items = [_Item(text, place, loop.create_future()) for place, text in enumerate(texts)]
-        self._queue.extend(items)
-        self._waiting += len(items)
+        call = Call(texts, priority, deadline, perf_counter(), asyncio.get_running_loop().create_future())
+        self._queue.add(call)
         self._changed.set()
         try:
-            return await asyncio.gather(*(item.future for item in items))
+            return await call.future
+        except asyncio.CancelledError:
+            gone = self._queue.forget(call)
+            (self._observer.expired if deadline <= perf_counter() else self._observer.cancelled)(gone)
+            raise
         finally:
-            self._forget(items)
-
-    def require_room(self, texts: int) -> None:
-        """Raises `Overloaded` where the queue has no room for so many texts."""
-        if self._waiting + texts > self._limits.waiting:
-            raise Overloaded(f"{self._waiting} texts are waiting already; slow down and try again")
-
-    def _forget(self, items: list[_Item]) -> None:
-        """Takes a finished call's texts out of the count; those left in the queue are skipped when they come up."""
-        for item in items:
-            item.future.cancel()
-            if not item.taken:
-                item.taken = True
-                self._waiting -= 1
-        # Behind a long run, calls that come and go would fill it without end.
-        if len(self._queue) > 2 * self._waiting + _GONE_KEPT:
-            self._queue = deque(item for item in self._queue if not item.taken)
+            self._queue.forget(call)
 
     async def _work(self) -> None:
+        reason = NotReady(_STOPPED)
+        ahead = _Ahead([], None)
         try:
-            while not self._stopping:
-                await self._wait_for_batch()
-                if batch := self._take():
-                    await self._run_batch(batch)
+            while True:
+                await self._until_ready()
+                self._drop_late()
+                batch = self._queue.plan(perf_counter())
+                self._queue.commit(batch)
+                if batch.members:
+                    ahead = await self._run_batch(batch, ahead.arrays(batch))
+        except _Hung:
+            _log.critical("a batch has not ended for %.0f s; no text is answered any more", self._hang_seconds)
+            reason = NotReady(_HANGS)
         except Exception:
             _log.exception("the scheduler failed; no text is answered any more")
         finally:
             self.ended.set()
-            for item in (*self._batch, *self._queue):
-                _fail(item, NotReady(_STOPPED))
+            for call in (*(call for call, _ in self._batch.members), *self._queue.calls()):
+                call.fail(reason)
 
-    async def _wait_for_batch(self) -> None:
-        """Returns when a full batch is waiting, or one whose oldest text has waited long enough."""
-        while not self._queue:
+    async def _until_ready(self) -> None:
+        """Returns when something waits and the little that is on its way has had its time to come."""
+        while not len(self._queue):
             await self._next_change(None)
-        while not self._is_full():
-            left = self._queue[0].arrived + self._limits.delay - perf_counter()
-            if left <= 0:
-                return
+        # What has been read from the network comes first; answers just given bring new calls.
+        await asyncio.sleep(0)
+        end = perf_counter() + self._limits.delay
+        while self._on_the_way and not self._queue.is_full() and (left := end - perf_counter()) > 0:
             await self._next_change(left)
 
     async def _next_change(self, seconds: float | None) -> None:
@@ -203,59 +221,105 @@ class Scheduler:
             async with asyncio.timeout(seconds):
                 await self._changed.wait()
 
-    def _is_full(self) -> bool:
-        return self._waiting >= self._limits.texts or self._front() < self._waiting
+    def _drop_late(self) -> None:
+        now = perf_counter()
+        for call in self._queue.late(now):
+            texts = self._queue.forget(call)
+            if call.deadline <= now:
+                self._observer.expired(texts)
+                call.fail(Expired("the deadline passed before the answer was ready"))
+            else:
+                self._observer.turned_away("deadline", texts)
+                call.fail(Overloaded("the deadline cannot be kept; slow down, or allow more time", _MIN_RETRY_SECONDS))
 
-    def _front(self) -> int:
-        """How many live texts at the front of the queue fit one batch."""
-        count = longest = total = 0
-        for item in self._queue:
-            if item.taken:
-                continue
-            length = len(item.text.ids)
-            longest, total = max(longest, length), total + length
-            computed = self._layout.computed(count + 1, longest, total)
-            if (count and computed > self._limits.tokens) or count == self._limits.texts:
-                break
-            count += 1
-        return count
-
-    def _take(self) -> list[_Item]:
-        """Removes the next batch from the queue, together with the texts whose callers have gone."""
-        wanted = self._front()
-        batch = self._batch = []
-        while self._queue and len(batch) < wanted:
-            item = self._queue.popleft()
-            if not item.taken:
-                item.taken = True
-                batch.append(item)
-        if not wanted:
-            self._queue.clear()
-        self._waiting -= len(batch)
-        return batch
-
-    async def _run_batch(self, batch: list[_Item]) -> None:
-        loop = asyncio.get_running_loop()
-        texts = [item.text for item in batch]
+    async def _run_batch(self, batch: Batch, arrays: Arrays | None) -> "_Ahead":
+        """Runs a batch and answers its texts; meanwhile lays out the one after it, where that is full already."""
+        texts = batch.texts
         lengths = [len(text.ids) for text in texts]
-        self.totals.add(lengths, self._layout.computed(len(texts), max(lengths), sum(lengths)))
+        computed = self._layout.computed(len(texts), batch.longest, batch.tokens)
         start = perf_counter()
-        try:
-            logits = await loop.run_in_executor(self._thread, self._run, texts)
-            rows = [(item, row, bool(np.isfinite(row).all())) for item, row in zip(batch, logits, strict=True)]
-        except Exception:
-            _log.exception("a batch of %d texts failed", len(batch))
-            for item in batch:
-                _fail(item, ModelFailed("the model failed on this batch; the server's log has the cause"))
-            return
+        self._batch, self._until = batch, start + self.cost.seconds(computed)
+        job = self._engine.run(self._compute, texts, arrays)
+        ahead = self._lay_out_ahead()
+        done, _ = await asyncio.wait([job], timeout=self._hang_seconds)
+        if not done:
+            raise _Hung
         seconds = perf_counter() - start
-        for item, row, finite in rows:
-            if not finite:
-                _fail(item, ModelFailed(f"the model gives no finite numbers for texts[{item.place}]"))
-            elif not item.future.done():
-                item.future.set_result(Answer(row, start - item.arrived, seconds))
+        self._count(lengths, computed)
+        self._observer.ran(Ran(lengths, computed, [start - call.arrived for call, _ in batch.members], seconds))
+        if (error := job.exception()) is not None:
+            await self._split(batch, error)
+        else:
+            self.cost.add(computed, seconds)
+            _answer(batch, job.result(), start, seconds)
+        self._batch = Batch()
+        return ahead
+
+    def _compute(self, texts: Sequence[Encoded], arrays: Arrays | None) -> Rows:
+        rows = self._runner.run(self._runner.lay_out(texts) if arrays is None else arrays, texts)
+        if len(rows) != len(texts):
+            raise ValueError(f"the model gave {len(rows)} rows of logits for {len(texts)} texts")
+        return rows
+
+    def _lay_out_ahead(self) -> "_Ahead":
+        if not self._queue.is_full():
+            return _Ahead([], None)
+        batch = self._queue.plan(self._until)
+        future = self._helper.run(self._runner.lay_out, batch.texts)
+        future.add_done_callback(asyncio.Future.exception)  # the batch itself will fail, and tell
+        return _Ahead(batch.members, future)
+
+    def _count(self, lengths: Sequence[int], computed: int) -> None:
+        self.totals.batches += 1
+        self.totals.texts += len(lengths)
+        self.totals.tokens += sum(lengths)
+        self.totals.computed += computed
+
+    async def _split(self, batch: Batch, error: BaseException) -> None:
+        """Runs the halves of a batch that failed, until the text that is at fault is alone."""
+        members = [member for member in batch.members if not member[0].future.done()]
+        if len(batch.members) == 1:
+            _log.error("the model failed on a text of %d tokens", batch.longest, exc_info=error)
+            for call, place in members:
+                call.fail(ModelFailed(_FAILED.format(place)))
+            return
+        _log.warning("a batch of %d texts failed (%s); running its halves", len(batch.members), type(error).__name__)
+        middle = (len(members) + 1) // 2
+        for half in (members[:middle], members[middle:]):
+            part = Batch()
+            for call, place in half:
+                if not call.future.done():
+                    part.add(call, place)
+            if part.members:
+                await self._run_batch(part, None)
 
 
-def _fail(item: _Item, error: Exception) -> None:
-    if not item.future.done():
-        item.future.set_exception(error)
+class _Hung(Exception):
+    """A run does not end."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Ahead:
+    """The batch that was expected to come next, being laid out."""
+
+    members: list[tuple[Call, int]]
+    future: asyncio.Future[Arrays] | None
+
+    def arrays(self, batch: Batch) -> Arrays | None:
+        """The inputs, if it is this batch that came and they are ready."""
+        if self.future is None or self.members != batch.members or not self.future.done() or self.future.exception():
+            return None
+        return self.future.result()
+
+
+def _answer(batch: Batch, rows: Rows, start: float, seconds: float) -> None:
+    all_finite = bool(np.isfinite(np.concatenate(rows)).all())
+    for (call, place), row in zip(batch.members, rows, strict=True):
+        if all_finite or np.isfinite(row).all():
+            call.settle(place, Answer(row, start - call.arrived, seconds))
+        else:
+            call.fail(ModelFailed(f"the model gives no finite numbers for texts[{place}]"))
+
+
+def _retry(seconds: float) -> float:
+    return min(max(seconds, _MIN_RETRY_SECONDS), _MAX_RETRY_SECONDS)

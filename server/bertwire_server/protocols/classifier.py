@@ -1,23 +1,85 @@
 """The `bertwire.v1.Classifier` service: converts, asks, converts. What it promises stands in `classifier.proto`."""
 
+import asyncio
+from collections.abc import AsyncIterator
+from time import perf_counter
+
 import grpc.aio
 
-from bertwire.v1.classifier_pb2 import ClassifyRequest, ClassifyResponse
+from bertwire.v1.classifier_pb2 import (
+    ClassifyRequest,
+    ClassifyResponse,
+    ClassifyStreamRequest,
+    ClassifyStreamResponse,
+    Failure,
+)
 from bertwire.v1.classifier_pb2_grpc import ClassifierServicer
+from bertwire_server.edge import masked
+from bertwire_server.errors import Expired, InvalidRequest
 from bertwire_server.inference import Inference
 from bertwire_server.protocols.messages import deadline, query, response
+from bertwire_server.protocols.streams import answers
+
+_MAX_ID_BYTES = 128
 
 
 class Classifier(ClassifierServicer):
     """Answers over gRPC."""
 
-    def __init__(self, inference: Inference) -> None:
+    def __init__(self, inference: Inference, max_stream_requests: int, closing: asyncio.Event) -> None:
+        """Needs nothing else.
+
+        Args:
+            inference: answers queries.
+            max_stream_requests: most unanswered requests of a stream.
+            closing: set when the server shuts down, which ends streams.
+        """
         self._inference = inference
+        self._max_stream_requests, self._closing = max_stream_requests, closing
 
     async def Classify(  # noqa: N802 - the protocol's name
         self, request: ClassifyRequest, context: grpc.aio.ServicerContext[ClassifyRequest, ClassifyResponse]
     ) -> ClassifyResponse:
         """Classifies the texts of one call."""
+        return await self._classify(request, deadline(context))
+
+    async def ClassifyStream(  # noqa: N802 - the protocol's name
+        self,
+        request_iterator: AsyncIterator[ClassifyStreamRequest],
+        context: grpc.aio.ServicerContext[ClassifyStreamRequest, ClassifyStreamResponse],
+    ) -> AsyncIterator[ClassifyStreamResponse]:
+        """Classifies request by request."""
+        until = deadline(context)
+
+        async def handle(message: ClassifyStreamRequest) -> ClassifyStreamResponse:
+            try:
+                return ClassifyStreamResponse(id=message.id, response=await self._classify_message(message, until))
+            except Exception as error:
+                shown = masked(error, "ClassifyStream")
+                failure = Failure(code=shown.code.value[0], message=str(shown))
+                if shown.retry_after is not None:
+                    failure.retry_after_ms = max(1, round(1e3 * shown.retry_after))
+                return ClassifyStreamResponse(id=message.id, failure=failure)
+
+        async for answer in answers(request_iterator, handle, self._max_stream_requests, self._closing):
+            yield answer
+
+    async def _classify_message(self, message: ClassifyStreamRequest, until: float | None) -> ClassifyResponse:
+        if len(message.id.encode()) > _MAX_ID_BYTES:
+            raise InvalidRequest(f"the id has more than {_MAX_ID_BYTES} bytes; choose a shorter one")
+        if not message.HasField("timeout_ms"):
+            return await self._classify(message.request, until)
+        if message.timeout_ms < 1:
+            raise InvalidRequest(f"timeout_ms is {message.timeout_ms}; it must be at least 1, or unset")
+        seconds = message.timeout_ms / 1e3
+        own = perf_counter() + seconds
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._classify(message.request, own if until is None else min(own, until))
+        except TimeoutError:
+            raise Expired("the timeout passed before the answer was ready") from None
+
+    async def _classify(self, request: ClassifyRequest, until: float | None) -> ClassifyResponse:
         self._inference.check_count(len(request.texts))
-        answered = await self._inference.predict(query(request, deadline(context)))
+        answered = await self._inference.predict(query(request, until))
         return await response(answered.model.manifest, answered.predictions, request)

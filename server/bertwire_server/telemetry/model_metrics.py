@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
-from bertwire_server.model.observer import Ran, Reason, Watched
+from bertwire_server.model.observer import Ran, Reason
 from bertwire_server.telemetry.instruments import Histogram
 
 # From 1 ms to 10 s, three a decade and closer where answers should be.
@@ -17,6 +18,22 @@ _TOKENS = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384)
 _SHARES = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 _SCORES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
 _BY_MODEL = ("model", "version")
+
+
+class Watched(Protocol):
+    """What is read from a model when Prometheus asks, in a thread of its own."""
+
+    @property
+    def waiting(self) -> int:
+        """Texts in the queue."""
+
+    @property
+    def busy_seconds(self) -> float:
+        """Time that the engine has run so far, the run under way included; never goes back."""
+
+    @property
+    def healthy(self) -> bool:
+        """Whether texts that come in now are answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +77,9 @@ class ModelMetrics:
         self._labels = dict.fromkeys(info.labels, 0)
         self._watched: Watched | None = None
 
-    def watch(self, scheduler: Watched) -> None:
-        """Reads the gauges from this scheduler from now on."""
-        self._watched = scheduler
+    def watch(self, model: Watched) -> None:
+        """Reads the gauges from this model from now on."""
+        self._watched = model
 
     def ran(self, batch: Ran) -> None:
         """Counts a batch that has run."""

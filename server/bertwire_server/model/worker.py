@@ -1,0 +1,54 @@
+"""A thread for blocking work, from an event loop."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class Worker:
+    """One thread that does one thing after the other.
+
+    Not an executor: that waits for its threads when the interpreter exits, and a run that hangs would hang the exit.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._ended = threading.Event()
+        threading.Thread(target=self._work, name=name, daemon=True).start()
+
+    def run(self, work: Callable[..., T], *arguments: Any) -> asyncio.Future[T]:  # noqa: ANN401 - the work's own
+        """Does `work` in the thread; gives its result, or what it raised, on the event loop that asks."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+
+        def job() -> None:
+            try:
+                result = work(*arguments)
+            except Exception as error:
+                answer: tuple[Callable[[Any], None], Any] = (future.set_exception, error)
+            else:
+                answer = (future.set_result, result)
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(_settle, future, *answer)
+
+        self._jobs.put(job)
+        return future
+
+    def stop(self, seconds: float | None = None) -> bool:
+        """Lets the thread end after what it has, and blocks until then, for at most so long; whether it has ended."""
+        self._jobs.put(None)
+        return self._ended.wait(seconds)
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            job()
+        self._ended.set()
+
+
+def _settle(future: asyncio.Future[Any], settle: Callable[[Any], None], value: object) -> None:
+    if not future.done():
+        settle(value)
