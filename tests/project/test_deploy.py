@@ -94,7 +94,9 @@ def test_expressions_are_well_formed(place: str) -> None:
 
 def test_every_metric_is_watched(exposed: dict[str, set[str]]) -> None:
     """No metric of ours is missing from the dashboard and the alerts together."""
-    named = {re.sub(r"_(bucket|sum|count)$", "", name) for each in EXPRESSIONS.values() for name in METRIC.findall(each)}
+    named = {
+        re.sub(r"_(bucket|sum|count)$", "", name) for each in EXPRESSIONS.values() for name in METRIC.findall(each)
+    }
     ours = {re.sub(r"_(bucket|sum|count)$", "", name) for name in exposed if name.startswith("bertwire_")}
     assert ours <= named
 

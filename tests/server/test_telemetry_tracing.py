@@ -196,7 +196,9 @@ async def _answer(request: bytes, context: Context) -> bytes:
 
 
 @asynccontextmanager
-async def serving(telemetry: Telemetry) -> AsyncIterator[tuple[Any, asyncio.Event, asyncio.Event]]:
+async def serving(
+    telemetry: Telemetry, *, stream: bool = False
+) -> AsyncIterator[tuple[Any, asyncio.Event, asyncio.Event]]:
     """A gRPC server that reports on every call: how to call it, and whether a call has begun and has ended."""
     begun, ended = asyncio.Event(), asyncio.Event()
 
@@ -205,7 +207,7 @@ async def serving(telemetry: Telemetry) -> AsyncIterator[tuple[Any, asyncio.Even
         current.set(call)
         begun.set()
         try:
-            with telemetry.of_call(call, context):
+            with telemetry.of_call(call, context, stream=stream):
                 return await _answer(request, context)
         finally:
             ended.set()
@@ -256,3 +258,14 @@ async def test_call_is_traced_from_end_to_end(collector: Collector) -> None:
     spans = collector.spans()
     assert {span.trace_id.hex() for span in spans} == {SAMPLED[3:35]}
     assert {span.name for span in spans} == {"s/m", "tokenize", "queue", "run"}
+
+
+@pytest.mark.parametrize(("request_", "counted"), [(b"answer", []), (b"refuse", ["INVALID_ARGUMENT"])])
+async def test_stream_counts_where_it_fails(request_: bytes, counted: list[str]) -> None:
+    """A stream that ends well is not counted beside its messages; one that fails is."""
+    telemetry = Telemetry(TelemetryConfig())
+    async with serving(telemetry, stream=True) as (method, _, ended):
+        await asyncio.wait([asyncio.ensure_future(method(request_))])
+        await ended.wait()
+    assert [key[2].name for key in telemetry.metrics._requests] == counted
+    await telemetry.close()

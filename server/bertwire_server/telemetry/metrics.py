@@ -42,7 +42,10 @@ class Metrics(Collector):
             make(registry=self.registry)
 
     def call_ended(self, call: Call, code: grpc.StatusCode, seconds: float) -> None:
-        """Counts a call, and the time of one that was answered: refusals are quick, and would flatter the others."""
+        """Counts a call or a message of a stream, and the time of one that was answered.
+
+        Refusals are quick, and would flatter the others.
+        """
         model = call.model if call.model in self._names else ""
         key = (model, call.method, code)
         self._requests[key] = self._requests.get(key, 0) + 1
@@ -95,12 +98,16 @@ class Metrics(Collector):
         yield from _merged(family for model in shown for family in model.collect())
 
     def _calls(self) -> Iterator[Metric]:
-        requests = CounterMetricFamily("bertwire_requests", "Calls ended.", labels=("model", "method", "code"))
+        requests = CounterMetricFamily(
+            "bertwire_requests", "Calls, and messages of streams, that ended.", labels=("model", "method", "code")
+        )
         for (model, method, code), count in list(self._requests.items()):
             requests.add_metric([model, method, code.name], count)
         yield requests
         seconds = HistogramMetricFamily(
-            "bertwire_request_seconds", "Time of the calls that ended with OK.", labels=("model", "method")
+            "bertwire_request_seconds",
+            "Time of the calls, and of the messages of streams, that ended with OK.",
+            labels=("model", "method"),
         )
         for labels, histogram in list(self._seconds.items()):
             histogram.add_to(seconds, labels)

@@ -54,9 +54,12 @@ class Telemetry:
             host = f"[{config.metrics_host}]" if ":" in config.metrics_host else config.metrics_host
             _log.info("metrics at http://%s:%d/metrics", host, self._server.port)
 
-    def of_call(self, call: Call, context: Context) -> "_Report":
-        """Reports on a call: enter it before anything can fail, let what fails pass through it."""
-        return _Report(self, call, context)
+    def of_call(self, call: Call, context: Context, *, stream: bool = False) -> "_Report":
+        """Reports on a call: enter it before anything can fail, let what fails pass through it.
+
+        A stream counts only where it fails: what counts are its messages, each by `Metrics.call_ended`.
+        """
+        return _Report(self, call, context, stream)
 
     async def close(self) -> None:
         """Sends the traces that are left, within 2 seconds, and stops serving metrics."""
@@ -67,10 +70,10 @@ class Telemetry:
 
 
 class _Report:
-    __slots__ = ("_call", "_context", "_start", "_to")
+    __slots__ = ("_call", "_context", "_start", "_stream", "_to")
 
-    def __init__(self, to: Telemetry, call: Call, context: Context) -> None:
-        self._to, self._call, self._context = to, call, context
+    def __init__(self, to: Telemetry, call: Call, context: Context, stream: bool) -> None:
+        self._to, self._call, self._context, self._stream = to, call, context, stream
 
     def __enter__(self) -> None:
         self._start = perf_counter()
@@ -82,7 +85,8 @@ class _Report:
     ) -> None:
         seconds = perf_counter() - self._start
         code = grpc.StatusCode.OK if error is None else _code(error, self._context)
-        self._to.metrics.call_ended(self._call, code, seconds)
+        if not self._stream or error is not None:
+            self._to.metrics.call_ended(self._call, code, seconds)
         if self._call.trace is not None:
             self._call.trace.end(self._call, code)
         log_call(self._call, code, seconds, with_texts=self._to.log_texts)
