@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from bertwire_server.call import Call
 from bertwire_server.model.observer import Ran
 from bertwire_server.telemetry.metrics import Metrics
-from bertwire_server.telemetry.model_metrics import ModelInfo
+from bertwire_server.telemetry.model_metrics import ModelInfo, ModelMetrics
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 DASHBOARD: dict[str, Any] = json.loads((DEPLOY / "grafana" / "bertwire.json").read_bytes())
@@ -25,6 +25,12 @@ PANELS: list[dict[str, Any]] = [panel for panel in DASHBOARD["panels"] if panel[
 METRIC = re.compile(r"\b(?:bertwire|process|python)_[a-z_]+\b(?!=)")
 # What a scrape adds of its own.
 SCRAPED = {"job", "instance"}
+
+
+class Model:
+    """Stands for a model whose state is read."""
+
+    waiting, busy_seconds, healthy = 0, 0.0, True
 
 
 def expressions() -> Iterator[tuple[str, str]]:
@@ -46,7 +52,8 @@ EXPRESSIONS = dict(expressions())
 def exposed() -> dict[str, set[str]]:
     """The labels of each sample that a server with a model shows after a call."""
     metrics = Metrics()
-    model = metrics.model(ModelInfo("mood", "3", "int8", "int8", "cpu", "packed", "single_label", ("up",), 100))
+    model = ModelMetrics(ModelInfo("mood", "3", "int8", "int8", "cpu", "packed", "single_label", ("up",), 100))
+    metrics.loaded(model, Model())
     model.ran(Ran([3], 3, [0.1], 0.1))
     metrics.call_ended(Call("/s/m", model="mood"), grpc.StatusCode.OK, 0.1)
     metrics.load_ended("mood", loaded=True)

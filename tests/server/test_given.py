@@ -7,7 +7,7 @@ import pytest
 
 from bertwire_export.bundle import Manifest
 from bertwire_export.bundle.manifest import Calibration
-from bertwire_server.model.given import Given
+from bertwire_server.model.given import Given, labels_given
 from bertwire_server.model.observer import Unobserved
 from bertwire_server.query import Prediction
 
@@ -72,7 +72,6 @@ def test_labels_given(
     """The best label, those over their thresholds, the beginnings of entities, or none; all of them known before."""
     thresholds = (0.4, 0.5, 0.6)[: len(labels)] if task == "multi_label" else ()
     told = Told()
-    telling = Given(manifest(task, labels, thresholds), told)
-    telling.tell(given)
+    Given(manifest(task, labels, thresholds), told).tell(given)
     assert told.labels == expected
-    assert telling.labels == known
+    assert labels_given(manifest(task, labels, thresholds)) == known

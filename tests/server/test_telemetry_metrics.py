@@ -17,7 +17,7 @@ from bertwire_server.model.observer import Observer, Ran
 from bertwire_server.telemetry.http import MetricsServer
 from bertwire_server.telemetry.instruments import Histogram
 from bertwire_server.telemetry.metrics import Metrics
-from bertwire_server.telemetry.model_metrics import ModelInfo
+from bertwire_server.telemetry.model_metrics import ModelInfo, ModelMetrics
 
 OK = grpc.StatusCode.OK
 CLASSIFY = "/bertwire.v1.Classifier/Classify"
@@ -48,6 +48,13 @@ def served(metrics: Metrics) -> Iterator[str]:
     server.close()
 
 
+def loaded(metrics: Metrics, info: ModelInfo = INFO, scheduler: Scheduler | None = None) -> ModelMetrics:
+    """A model that is counted."""
+    made = ModelMetrics(info)
+    metrics.loaded(made, scheduler or Scheduler())
+    return made
+
+
 def scrape(address: str, accept: str = "*/*") -> str:
     """What the server shows."""
     request = urllib.request.Request(f"{address}/metrics", headers={"Accept": accept})  # noqa: S310 - a local address
@@ -70,8 +77,7 @@ def value(address: str, name: str, **labels: str) -> float | None:
 
 def test_shows_what_was_counted(metrics: Metrics, served: str) -> None:
     """Each event of a model appears in the sample that is named for it."""
-    model = metrics.model(INFO)
-    model.watch(Scheduler())
+    model = loaded(metrics)
     observer: Observer = model
     observer.ran(Ran([3, 5], computed=10, queue_seconds=[0.001, 0.3], run_seconds=0.02))
     observer.ran(Ran([4], computed=4, queue_seconds=[20.0], run_seconds=0.02))
@@ -116,10 +122,9 @@ def test_shows_what_was_counted(metrics: Metrics, served: str) -> None:
 
 
 def test_scheduler_is_read_at_the_moment(metrics: Metrics, served: str) -> None:
-    """Gauges show the state now, not that of the last batch; a model without a scheduler is not healthy."""
-    model, scheduler = metrics.model(INFO), Scheduler()
-    assert value(served, "bertwire_model_healthy", **OF_MODEL) == 0
-    model.watch(scheduler)
+    """Gauges show the state now, not that of the last batch."""
+    scheduler = Scheduler()
+    loaded(metrics, scheduler=scheduler)
     scheduler.waiting, scheduler.busy_seconds, scheduler.healthy = 9, 3.5, False
     assert value(served, "bertwire_queue_texts", **OF_MODEL) == 9
     assert value(served, "bertwire_busy_seconds_total", **OF_MODEL) == 3.5
@@ -128,7 +133,7 @@ def test_scheduler_is_read_at_the_moment(metrics: Metrics, served: str) -> None:
 
 def test_calls_by_model_method_and_code(metrics: Metrics, served: str) -> None:
     """Every call counts by its code; only answered ones enter the times."""
-    metrics.model(INFO)
+    loaded(metrics)
     call = Call(CLASSIFY, model="mood", client="ann")
     metrics.call_ended(call, OK, 0.004)
     metrics.call_ended(call, OK, 0.2)
@@ -142,7 +147,7 @@ def test_calls_by_model_method_and_code(metrics: Metrics, served: str) -> None:
 
 def test_clients_make_no_labels(metrics: Metrics, served: str) -> None:
     """A thousand unknown models, clients, request ids and labels add no series but one for no model."""
-    model = metrics.model(INFO)
+    model = loaded(metrics)
     before = len(values(served))
     for number in range(1000):
         metrics.call_ended(Call(CLASSIFY, f"r{number}", f"c{number}", f"m{number}"), OK, 0.1)
@@ -156,8 +161,8 @@ def test_clients_make_no_labels(metrics: Metrics, served: str) -> None:
 
 def test_unloaded_model_is_gone(metrics: Metrics, served: str) -> None:
     """With a version its series go, with the last one those of the model's calls; others stay."""
-    old, new = metrics.model(INFO), metrics.model(replace(INFO, version="4"))
-    metrics.model(replace(INFO, name="other"))
+    old, new = loaded(metrics), loaded(metrics, replace(INFO, version="4"))
+    loaded(metrics, replace(INFO, name="other"))
     metrics.call_ended(Call(CLASSIFY, model="mood"), OK, 0.1)
     metrics.call_ended(Call(CLASSIFY, model="other"), OK, 0.1)
     assert value(served, "bertwire_models_loaded") == 3
@@ -174,7 +179,7 @@ def test_unloaded_model_is_gone(metrics: Metrics, served: str) -> None:
 @pytest.mark.parametrize("gone", [0, 1])
 def test_same_version_loaded_again(metrics: Metrics, served: str, gone: int) -> None:
     """While a version is loaded twice the newer is shown; whichever goes, the other is shown."""
-    models = [metrics.model(INFO), metrics.model(replace(INFO, variant="fp32"))]
+    models = [loaded(metrics), loaded(metrics, replace(INFO, variant="fp32"))]
     for texts, model in enumerate(models, 1):
         model.expired(texts)
     assert value(served, "bertwire_expired_texts_total", **OF_MODEL) == 2
@@ -201,7 +206,7 @@ def test_server_counts(metrics: Metrics, served: str) -> None:
 def test_speaks_openmetrics(metrics: Metrics, served: str) -> None:
     """A scraper that asks for OpenMetrics gets it, by the letter."""
     for version in ("3", "4"):
-        metrics.model(replace(INFO, version=version)).ran(Ran([3], 3, [0.1], 0.1))
+        loaded(metrics, replace(INFO, version=version)).ran(Ran([3], 3, [0.1], 0.1))
     metrics.call_ended(Call(CLASSIFY, model="mood"), OK, 0.1)
     text = scrape(served, "application/openmetrics-text; version=1.0.0")
     assert text.endswith("# EOF\n")

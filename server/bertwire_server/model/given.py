@@ -13,22 +13,23 @@ from bertwire_server.query import Prediction
 _BEGIN = "B-"
 
 
+def labels_given(manifest: Manifest) -> tuple[str, ...]:
+    """The labels that `Given` can tell of a model."""
+    if manifest.task == "regression":
+        return ()
+    return tuple(entity_types(manifest)) if manifest.task == "token_classification" else tuple(manifest.labels)
+
+
 class Given:
     """Tells an observer the labels of predictions.
 
     single_label: the best label. multi_label: each that reaches its threshold. token_classification: the type of each
     entity, with the score of its first word; one that begins with I- is left out. regression: nothing.
-
-    Attributes:
-        labels: what can be told.
     """
 
     def __init__(self, manifest: Manifest, observer: Observer) -> None:
         self._observer, self._task = observer, manifest.task
         by_token = manifest.task == "token_classification"
-        self.labels = {"regression": (), "token_classification": tuple(entity_types(manifest))}.get(
-            manifest.task, tuple(manifest.labels)
-        )
         self._names = [label.removeprefix(_BEGIN) for label in manifest.labels] if by_token else list(manifest.labels)
         self._begins = np.array([label.startswith(_BEGIN) for label in manifest.labels])
         self._thresholds = np.array(manifest.calibration.thresholds, np.float32)

@@ -10,7 +10,7 @@ from prometheus_client.registry import Collector
 
 from bertwire_server.call import Call
 from bertwire_server.telemetry.instruments import Histogram
-from bertwire_server.telemetry.model_metrics import SECONDS, ModelInfo, ModelMetrics
+from bertwire_server.telemetry.model_metrics import SECONDS, ModelMetrics, Watched
 
 # Why a call is refused before any model is asked.
 Refusal = Literal["identity", "scope", "rate", "concurrency", "closing"]
@@ -59,15 +59,19 @@ class Metrics(Collector):
         """Counts a call that was refused before any model was asked."""
         self._refused[reason] += 1
 
-    def model(self, info: ModelInfo) -> ModelMetrics:
-        """Begins to count for a model that has been loaded."""
-        metrics = ModelMetrics(info)
-        self._models.setdefault((info.name, info.version), []).append(metrics)
-        self._names.add(info.name)
-        return metrics
+    def loaded(self, metrics: ModelMetrics, model: Watched) -> None:
+        """Shows what is counted of a model from now on.
+
+        Args:
+            metrics: what the model tells of its work.
+            model: read when Prometheus asks.
+        """
+        metrics.watched = model
+        self._models.setdefault((metrics.info.name, metrics.info.version), []).append(metrics)
+        self._names.add(metrics.info.name)
 
     def unloaded(self, metrics: ModelMetrics) -> None:
-        """Forgets what `model` gave, and the calls of a model of which no version is left."""
+        """Forgets what `loaded` was given, and the calls of a model of which no version is left."""
         name, version = metrics.info.name, metrics.info.version
         same = self._models[name, version]
         same.remove(metrics)

@@ -64,7 +64,12 @@ class ModelInfo:
 
 
 class ModelMetrics:
-    """Counts for one version of one model; an `Observer`. Every method belongs to the event loop but `collect`."""
+    """Counts for one version of one model; an `Observer`. Every method belongs to the event loop but `collect`.
+
+    Attributes:
+        info: what is known of the model.
+        watched: whose state the gauges show.
+    """
 
     def __init__(self, info: ModelInfo) -> None:
         self.info = info
@@ -75,11 +80,7 @@ class ModelMetrics:
         self._tokens = self._computed = self._expired = self._cancelled = 0
         self._rejected: dict[Reason, int] = {"queue_full": 0, "deadline": 0}
         self._labels = dict.fromkeys(info.labels, 0)
-        self._watched: Watched | None = None
-
-    def watch(self, model: Watched) -> None:
-        """Reads the gauges from this model from now on."""
-        self._watched = model
+        self.watched: Watched | None = None
 
     def ran(self, batch: Ran) -> None:
         """Counts a batch that has run."""
@@ -115,7 +116,7 @@ class ModelMetrics:
             self._labels[label] += 1
 
     def collect(self) -> Iterator[Metric]:
-        """Everything counted so far, in families of one series each; `merged` joins those of several models."""
+        """Everything counted so far, in families of this model alone."""
         model = [self.info.name, self.info.version]
         yield from self._histograms(model)
         yield from self._counters(model)
@@ -136,7 +137,7 @@ class ModelMetrics:
             yield family
 
     def _counters(self, model: list[str]) -> Iterator[Metric]:
-        busy = self._watched.busy_seconds if self._watched else 0.0
+        busy = self.watched.busy_seconds if self.watched else 0.0
         for name, text, value in (
             ("bertwire_tokens", "Tokens of the texts that were run, without padding.", self._tokens),
             ("bertwire_computed_tokens", "Tokens computed, padding included.", self._computed),
@@ -159,7 +160,7 @@ class ModelMetrics:
         yield given
 
     def _gauges(self, model: list[str]) -> Iterator[Metric]:
-        watched = self._watched
+        watched = self.watched
         for name, text, value in (
             ("bertwire_queue_texts", "Texts that wait.", watched.waiting if watched else 0),
             ("bertwire_queue_capacity_texts", "Most texts that may wait.", self.info.queue_texts),
