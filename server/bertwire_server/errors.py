@@ -7,15 +7,35 @@ import grpc
 
 
 class RequestError(Exception):
-    """Base of all failures of a request."""
+    """Base of all failures of a request.
+
+    Attributes:
+        retry_after: seconds after which trying again makes sense; None where it does not, or nobody knows.
+    """
 
     code = grpc.StatusCode.INTERNAL
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class InvalidRequest(RequestError):
     """The request is wrong, and would be wrong again."""
 
     code = grpc.StatusCode.INVALID_ARGUMENT
+
+
+class Unauthenticated(RequestError):
+    """The request has no credential that the server knows."""
+
+    code = grpc.StatusCode.UNAUTHENTICATED
+
+
+class Forbidden(RequestError):
+    """The client is known, and may not do this."""
+
+    code = grpc.StatusCode.PERMISSION_DENIED
 
 
 class ModelNotFound(RequestError):
@@ -26,6 +46,12 @@ class ModelNotFound(RequestError):
 
 class QueueFull(RequestError):
     """More texts are waiting than the server takes."""
+
+    code = grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+class Overloaded(RequestError):
+    """The server, or the client's own share of it, has no room for this now."""
 
     code = grpc.StatusCode.RESOURCE_EXHAUSTED
 
