@@ -24,7 +24,7 @@ class GatedServer(grpc.GenericRpcHandler):
     Attributes:
         address: where it listens, by the name localhost.
         hold: calls wait until it is set.
-        inside: calls that have been let in and not answered.
+        inside: released by each call that has been let in.
     """
 
     def __init__(self, access: Access) -> None:
@@ -32,11 +32,12 @@ class GatedServer(grpc.GenericRpcHandler):
         self.address = ""
         self.hold = asyncio.Event()
         self.hold.set()
-        self.inside = 0
+        self.inside = asyncio.Semaphore(0)
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:  # noqa: ANN401 - gRPC's
         """The one handler, of any method but those of health."""
         method = handler_call_details.method
+        # Health has a real servicer.
         if method.startswith("/grpc.health."):
             return None
 
@@ -45,9 +46,8 @@ class GatedServer(grpc.GenericRpcHandler):
             try:
                 admission = self._access.gate.admit(method, metadata, context) if self._access.gate else nullcontext("")
                 with admission as client:
-                    self.inside += 1
+                    self.inside.release()
                     await self.hold.wait()
-                    self.inside -= 1
             except RequestError as error:
                 await context.abort(error.code, str(error))
             result = Result(labels=[LabelScore(label="yes", score=1.0)])
@@ -66,9 +66,9 @@ async def gated(access: Access, options: Sequence[tuple[str, int]] = ()) -> Asyn
     await watch.set("", health_pb2.HealthCheckResponse.SERVING)
     health_pb2_grpc.add_HealthServicer_to_server(watch, server)
     if access.credentials is None:
-        port = server.add_insecure_port("localhost:0")
+        port = server.add_insecure_port("127.0.0.1:0")
     else:
-        port = server.add_secure_port("localhost:0", access.credentials)
+        port = server.add_secure_port("127.0.0.1:0", access.credentials)
     handler.address = f"localhost:{port}"
     await server.start()
     try:

@@ -43,7 +43,9 @@ class AccessConfig(Config):
     max_concurrency: int = Field(
         0, ge=0, description="Calls in flight of one client, or of one address without credentials; 0: any number."
     )
-    max_connections: int = Field(1000, ge=1, le=1_000_000, description="Most connections; further ones are closed.")
+    max_connections: int = Field(
+        1000, ge=1, le=1_000_000, description="Most connections to --host; further ones are closed."
+    )
     max_connection_calls: int = Field(
         1024,
         ge=1,

@@ -18,6 +18,8 @@ def connection_options(config: AccessConfig) -> list[tuple[str, int]]:
     return [
         ("grpc.max_allowed_incoming_connections", config.max_connections),
         ("grpc.max_concurrent_streams", config.max_connection_calls),
+        # It counts calls that have been answered a moment ago too, and so fails calls of a client at the limit.
+        ("grpc.http.overload_protection", 0),
         ("grpc.max_connection_idle_ms", _ms(config.max_connection_idle_seconds)),
         ("grpc.max_connection_age_ms", age),
         ("grpc.max_connection_age_grace_ms", _ms(config.max_connection_grace_seconds)),
