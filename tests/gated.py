@@ -79,5 +79,6 @@ async def gated(access: Access, options: Sequence[tuple[str, int]] = ()) -> Asyn
 
 async def who(channel: grpc.aio.Channel, method: str = CLASSIFY, metadata: Metadata = ()) -> str:
     """Calls a method and gives the name that the server knows the caller by."""
-    answer = await channel.unary_unary(method)(b"", timeout=20, metadata=tuple(metadata))
+    call: Any = channel.unary_unary(method)
+    answer = await call(b"", timeout=20, metadata=tuple(metadata))
     return str(ClassifyResponse.FromString(answer).model)

@@ -7,6 +7,7 @@ import os
 import subprocess
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -68,7 +69,7 @@ async def test_sync_client_sends_its_key_over_tls(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", [Client, AsyncClient])
 @pytest.mark.parametrize("options", [{"api_key": "a", "token": "b"}, {"api_key": "a b"}, {"token": "\u00e9"}])
-async def test_impossible_credentials_are_refused(kind: type[Client | AsyncClient], options: dict[str, str]) -> None:
+async def test_impossible_credentials_are_refused(kind: type[Client | AsyncClient], options: dict[str, Any]) -> None:
     """Two credentials, and one that no header can carry, are errors at once, which quote nothing."""
     with pytest.raises(ValueError, match=r"API key|api_key or token"):
         kind("localhost:1", **options)

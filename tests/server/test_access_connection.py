@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass
+from typing import Any
 
 import grpc
 import pytest
@@ -56,8 +57,8 @@ async def test_connections_are_counted() -> None:
             await who(third.channel)
         assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
         await first.channel.close()
-        call = third.channel.unary_unary("/a.B/C")(b"", timeout=20, wait_for_ready=True)
-        await call
+        call: Any = third.channel.unary_unary("/a.B/C")
+        await call(b"", timeout=20, wait_for_ready=True)
         assert await who(second.channel) == ""
 
 

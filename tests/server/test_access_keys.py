@@ -1,7 +1,9 @@
 """API keys: from the command that makes one to the call that shows it."""
 
+import asyncio
 import logging
 import subprocess
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -9,10 +11,11 @@ import grpc
 import pytest
 
 from bertwire_client.errors import UserError
-from bertwire_server.access import keys as keys_module
+from bertwire_server.access import setup
 from bertwire_server.access.config import AccessConfig
 from bertwire_server.access.gate import Gate
-from bertwire_server.access.keys import key_hash, new_key
+from bertwire_server.access.identity import Limits
+from bertwire_server.access.keys import key_hash, new_key, read_keys
 from bertwire_server.access.setup import Access, open_access
 from bertwire_server.errors import Forbidden, Overloaded, Unauthenticated
 from gated import CLASSIFY, LOAD, gated, who
@@ -122,9 +125,9 @@ def test_key_expires_while_the_server_runs(tmp_path: Path, monkeypatch: pytest.M
     """A key is good until its end and not after."""
     key, end = new_key(), datetime(2040, 1, 1, tzinfo=UTC)
     _, gate = keyed(tmp_path / "keys.toml", entry(key, more=f"expires = {end.isoformat()}"))
-    monkeypatch.setattr(keys_module.time, "time", lambda: end.timestamp() - 1)
+    monkeypatch.setattr(time, "time", lambda: end.timestamp() - 1)
     assert admitted(gate, key) == "billing"
-    monkeypatch.setattr(keys_module.time, "time", end.timestamp)
+    monkeypatch.setattr(time, "time", end.timestamp)
     with pytest.raises(Unauthenticated):
         admitted(gate, key)
 
@@ -176,6 +179,51 @@ def test_limits_of_the_file_follow_it(tmp_path: Path) -> None:
         access.poll()
         with gate.admit(CLASSIFY, metadata, NoPeer()), pytest.raises(Overloaded):
             gate.admit(CLASSIFY, metadata, NoPeer())
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ("", Limits(5, 10, 3)),
+        ("rate = 50.0", Limits(50, 50, 3)),
+        ("rate = 0.5", Limits(0.5, 1, 3)),
+        ("burst = 7", Limits(5, 7, 3)),
+        ("rate = 50.0\nburst = 7\nconcurrency = 1", Limits(50, 7, 1)),
+    ],
+)
+def test_own_limits_stand_before_the_servers(more: str, expected: Limits, tmp_path: Path) -> None:
+    """What an entry does not say is the server's, but a rate of its own has its own second's calls as burst."""
+    key, path = new_key(), tmp_path / "keys.toml"
+    path.write_text(entry(key, more=more))
+    identity = read_keys(path, Limits(5, 10, 3)).identity(key)
+    assert identity is not None
+    assert identity.limits == expected
+
+
+async def test_watch_looks_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While it runs, a new file is in force without anyone's asking, and a broken one ends nothing."""
+    monkeypatch.setattr(setup, "_POLL_SECONDS", 0)
+    path, old, new = tmp_path / "keys.toml", new_key(), new_key()
+    access, gate = keyed(path, entry(old))
+    polled = asyncio.Event()
+    loop, poll = asyncio.get_running_loop(), access.files[0].poll
+
+    def told() -> None:
+        poll()
+        loop.call_soon_threadsafe(polled.set)
+
+    monkeypatch.setattr(access.files[0], "poll", told)
+    task = asyncio.create_task(access.watch())
+    for content in ("x", entry(new)):
+        path.write_text(content)
+        # The first look may have begun before the file was written.
+        for _ in range(2):
+            polled.clear()
+            await polled.wait()
+    assert admitted(gate, new) == "billing"
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
 
 
 KEY = new_key()

@@ -34,7 +34,7 @@ def mutual(folder: Path, authority: Issued = OLD) -> dict[str, Path]:
 
 async def call(address: str, trusted: Issued, own: Issued | None = None, method: str = CLASSIFY) -> str:
     """One call over a connection of its own; gives the client's name, or gRPC's status."""
-    credentials = grpc.ssl_channel_credentials(trusted.pem, own and own.key_pem, own and own.pem)
+    credentials = grpc.ssl_channel_credentials(trusted.pem, *((own.key_pem, own.pem) if own else (None, None)))
     options = [("grpc.use_local_subchannel_pool", 1)]
     async with grpc.aio.secure_channel(address, credentials, options) as channel:
         try:

@@ -51,7 +51,8 @@ class TokenRules:
 class Tokens:
     """Checks tokens with the keys of one reading of the file.
 
-    What was found good is remembered until it expires: a check takes as long as some fifty calls' other bookkeeping.
+    What was found good is remembered until it expires: a check of a signature takes some 70 to 100 microseconds, a look
+    at what is remembered one.
 
     Args:
         keys: public keys with their ids, None for one without.
