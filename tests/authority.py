@@ -8,8 +8,13 @@ from typing import Self
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey, generate_private_key
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.asymmetric.ec import (
+    SECP256R1,
+    EllipticCurve,
+    EllipticCurvePrivateKey,
+    generate_private_key,
+)
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
 
 
 @dataclass(frozen=True)
@@ -29,14 +34,20 @@ class Issued:
         """The key in PEM."""
         return self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
+    def encrypted(self, passphrase: str) -> bytes:
+        """The key in PEM behind a passphrase."""
+        return self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(passphrase.encode()))
+
     @classmethod
     def authority(cls, name: str) -> Self:
         """An authority that signed itself."""
         return cls._signed(name, (), None, timedelta(days=1))
 
-    def issue(self, name: str, *sans: str, life: timedelta = timedelta(days=1)) -> "Issued":
+    def issue(
+        self, name: str, *sans: str, life: timedelta = timedelta(days=1), curve: EllipticCurve | None = None
+    ) -> "Issued":
         """A certificate that this authority signed; `life` is how long from now it is valid."""
-        return self._signed(name, sans, self, life)
+        return self._signed(name, sans, self, life, curve)
 
     def write(self, folder: Path, name: str) -> tuple[Path, Path]:
         """Writes certificate and key, and gives their paths."""
@@ -46,8 +57,15 @@ class Issued:
         return certificate, key
 
     @classmethod
-    def _signed(cls, name: str, sans: tuple[str, ...], issuer: "Issued | None", life: timedelta) -> Self:
-        key = generate_private_key(SECP256R1())
+    def _signed(
+        cls,
+        name: str,
+        sans: tuple[str, ...],
+        issuer: "Issued | None",
+        life: timedelta,
+        curve: EllipticCurve | None = None,
+    ) -> Self:
+        key = generate_private_key(curve or SECP256R1())
         subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
         end = datetime.now(UTC) + life
         builder = (

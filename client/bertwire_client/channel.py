@@ -1,6 +1,7 @@
 """How a client proves who it is, and knows that the server is the right one."""
 
 import os
+import ssl
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,10 +26,11 @@ def tls_credentials(
         key: PEM file of its private key.
 
     Raises:
-        UserError: a file cannot be read, or one of `certificate` and `key` is missing.
+        UserError: a file cannot be read or is not what it should be, or one of `certificate` and `key` is missing.
     """
     if (certificate is None) != (key is None):
         raise UserError("a client certificate and its key go together; give both or none")
+    _check(ca, certificate, key)
     contents = [None if each is None else _read(each) for each in (ca, key, certificate)]
     return grpc.ssl_channel_credentials(*contents)
 
@@ -89,6 +91,26 @@ def _carrying(make: Callable[..., Any], credential: Credential) -> Callable[...,
         return carry
 
     return method
+
+
+def _check(ca: Path | None, certificate: Path | None, key: Path | None) -> None:
+    """Finds faults before gRPC does, which tells of them at each call, or with an empty file trusts others instead."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        if ca is not None:
+            context.load_verify_locations(cadata=_read(ca).decode("ascii", errors="ignore"))
+    except (ValueError, ssl.SSLError):
+        raise UserError(f"{ca} holds no certificate in PEM, or a damaged one") from None
+    if certificate is None or key is None:
+        return
+    # ssl does not say which of the two it could not read.
+    _read(certificate)
+    _read(key)
+    try:
+        # An encrypted key would otherwise ask for its passphrase on the terminal, and gRPC cannot use it.
+        context.load_cert_chain(certificate, key, password="")
+    except ssl.SSLError:
+        raise UserError(f"{certificate} and {key} are no certificate in PEM and its key without passphrase") from None
 
 
 def _is_credential(text: str) -> bool:

@@ -119,8 +119,36 @@ def test_file_without_a_key_is_refused(content: bytes, tmp_path: Path) -> None:
         read_api_key(path)
     with pytest.raises(UserError, match=r"^cannot read .*none: No such file"):
         read_api_key(tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "fault"),
+    [
+        ("ca.pem", b"", "ca.pem holds no certificate"),
+        ("ca.pem", AUTHORITY.pem[:200], "ca.pem holds no certificate"),
+        ("ca.pem", b"\xff", "ca.pem holds no certificate"),
+        ("ca.pem", None, "cannot read .*ca.pem"),
+        ("own.pem", None, "cannot read .*own.pem"),
+        ("own.key", None, "cannot read .*own.key"),
+        ("own.pem", b"x", "own.key are no certificate in PEM and its key"),
+        ("own.key", AUTHORITY.issue("other").key_pem, "own.key are no certificate in PEM and its key"),
+        ("own.key", AUTHORITY.issue("other").encrypted("secret"), "own.key are no certificate in PEM and its key"),
+    ],
+)
+def test_faults_of_tls_files_are_told_at_once(name: str, content: bytes | None, fault: str, tmp_path: Path) -> None:
+    """A missing, damaged, encrypted or foreign file is named before any call."""
+    ca = tmp_path / "ca.pem"
+    ca.write_bytes(AUTHORITY.pem)
+    own = AUTHORITY.issue("own").write(tmp_path, "own")
+    tls_credentials(ca, *own)
+    if content is None:
+        (tmp_path / name).unlink()
+    else:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=fault):
+        tls_credentials(ca, *own)
     with pytest.raises(UserError, match="give both or none"):
-        tls_credentials(certificate=path)
+        tls_credentials(certificate=own[0])
 
 
 def test_environment_is_second_to_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

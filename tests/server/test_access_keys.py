@@ -9,6 +9,8 @@ from pathlib import Path
 
 import grpc
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bertwire_client.errors import UserError
 from bertwire_server.access import setup
@@ -224,6 +226,14 @@ async def test_watch_looks_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyP
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+@given(st.dictionaries(st.sampled_from(["authorization", "x-api-key"]), st.text() | st.binary(), min_size=1))
+def test_any_metadata_is_refused(tmp_path_factory: pytest.TempPathFactory, metadata: dict[str, str | bytes]) -> None:
+    """Whatever stands in a credential's place, it is Unauthenticated and nothing else."""
+    _, gate = keyed(tmp_path_factory.getbasetemp() / "any.toml", entry(KEY))
+    with pytest.raises(Unauthenticated):
+        gate.admit(CLASSIFY, metadata, NoPeer())
 
 
 KEY = new_key()

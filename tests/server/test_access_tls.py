@@ -8,7 +8,7 @@ from pathlib import Path
 
 import grpc
 import pytest
-from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
+from cryptography.hazmat.primitives.asymmetric.ec import SECP521R1
 
 from authority import Issued
 from bertwire_client.errors import UserError
@@ -121,20 +121,16 @@ async def test_key_decides_over_the_certificate(tmp_path: Path) -> None:
             await who(channel, metadata=[("x-api-key", new_key())])
 
 
-def encrypted(issued: Issued) -> bytes:
-    """A key in PEM behind a passphrase."""
-    return issued.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret"))
-
-
 @pytest.mark.parametrize(
     ("name", "make", "fault"),
     [
         ("server.pem", lambda _: b"", "server.pem holds no certificate"),
         ("server.pem", lambda own: own.pem.replace(b"M", b"?"), "server.pem holds no certificate in PEM, or a damaged"),
         ("server.pem", lambda _: OLD.issue("s", life=timedelta(hours=-1)).pem, "server.pem expired at "),
+        ("server.pem", lambda _: OLD.issue("s", curve=SECP521R1()).pem, "server.pem is of a kind that gRPC does not"),
         ("server.key", lambda _: b"x", "server.key holds no private key"),
         ("server.key", lambda own: own.pem, "server.key holds no private key"),
-        ("server.key", encrypted, "server.key is encrypted"),
+        ("server.key", lambda own: own.encrypted("secret"), "server.key is encrypted"),
         ("server.key", lambda _: NEW.key_pem, "server.key is not the key of .*server.pem"),
         ("ca.pem", lambda own: own.key_pem, "ca.pem holds no certificate"),
         ("ca.pem", None, "cannot read .*ca.pem: No such file"),

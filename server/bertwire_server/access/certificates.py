@@ -7,6 +7,8 @@ from pathlib import Path
 import grpc
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, SECP384R1, EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 from bertwire_client.errors import UserError
@@ -38,6 +40,10 @@ def read_tls(certificate: Path, key: Path, client_ca: Path | None) -> TlsFiles:
     own = _certificates(certificate, content)[0]
     if own.not_valid_after_utc <= datetime.now(UTC):
         raise UserError(f"{certificate} expired at {own.not_valid_after_utc:%Y-%m-%d %H:%M} UTC; renew it")
+    if not _is_usable(own):
+        raise UserError(
+            f"{certificate} is of a kind that gRPC does not serve; take an RSA key, or one on P-256 or P-384"
+        )
     if _public(own) != _public_of_private(key, key_content):
         raise UserError(f"{key} is not the key of {certificate}; give the pair that was made together")
     if client_ca is None:
@@ -75,6 +81,13 @@ def _certificates(path: Path, content: bytes) -> list[x509.Certificate]:
         return x509.load_pem_x509_certificates(content)
     except ValueError:
         raise UserError(f"{path} holds no certificate in PEM, or a damaged one") from None
+
+
+def _is_usable(certificate: x509.Certificate) -> bool:
+    key = certificate.public_key()
+    if isinstance(key, EllipticCurvePublicKey):
+        return isinstance(key.curve, SECP256R1 | SECP384R1)
+    return isinstance(key, RSAPublicKey)
 
 
 def _public(certificate: x509.Certificate) -> bytes:

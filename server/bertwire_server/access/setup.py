@@ -12,9 +12,10 @@ import grpc
 from bertwire_client.errors import UserError
 from bertwire_server.access.certificates import read_tls, server_credentials
 from bertwire_server.access.config import AccessConfig
-from bertwire_server.access.gate import CertificateScopes, Gate
+from bertwire_server.access.gate import Gate
 from bertwire_server.access.identity import Limits, parse_scopes
 from bertwire_server.access.keys import read_keys
+from bertwire_server.access.peers import CertificateScopes
 from bertwire_server.access.tokens import TokenRules, read_tokens
 from bertwire_server.access.watched import Watched
 
