@@ -11,11 +11,14 @@ from typing import Any
 import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha.reflection_pb2_grpc import add_ServerReflectionServicer_to_server
 
 from bertwire.v1 import classifier_pb2
 from bertwire.v1.classifier_pb2_grpc import add_ClassifierServicer_to_server
 from bertwire_client.errors import UserError
 from bertwire_export.bundle import Bundle, open_bundle
+from bertwire_server.access.connection import connection_options
+from bertwire_server.access.setup import open_access, warn_if_open
 from bertwire_server.config import ServerConfig
 from bertwire_server.edge import Edge
 from bertwire_server.inference import Inference, RequestLimits
@@ -48,12 +51,15 @@ async def serve(config: ServerConfig, announce: Callable[[str], None]) -> None:
     """
     stop, hurry = _stop_signals()
     bundle = await asyncio.to_thread(open_bundle, config.bundle, config.public_key)
-    edge, registry, watch = Edge(), Registry(), health.aio.HealthServicer()
+    access = await asyncio.to_thread(open_access, config)
+    warn_if_open(config.host, config)
+    edge, registry, watch = Edge(access.gate), Registry(), health.aio.HealthServicer()
     inference = Inference(registry, RequestLimits(config.max_texts, config.max_text_chars, config.max_call_chars))
     server = _server(config, edge, inference, watch)
     await _set_health(watch, health_pb2.HealthCheckResponse.NOT_SERVING)
-    port = _bind(server, config)
+    port = _bind(server, config, access.credentials)
     await server.start()
+    watching = asyncio.create_task(access.watch())
     model = None
     try:
         model = await _load(config, bundle, stop)
@@ -68,6 +74,7 @@ async def serve(config: ServerConfig, announce: Callable[[str], None]) -> None:
             if hurry.is_set():
                 _log.warning("told to stop again: giving up on %d calls", edge.in_flight)
     finally:
+        watching.cancel()
         await server.stop(0)
         if model is not None:
             await model.stop()
@@ -118,21 +125,25 @@ def _server(
             ("grpc.server.max_pending_requests_hard_limit", _MAX_PENDING),
             ("grpc.max_receive_message_length", bytes_limit),
             ("grpc.max_send_message_length", bytes_limit),
+            *connection_options(config),
         ],
     )
     classifier = Classifier(inference, config.max_stream_requests, edge.closing)
     add_ClassifierServicer_to_server(classifier, edge.over(server))
     health_pb2_grpc.add_HealthServicer_to_server(watch, server)
-    reflection.enable_server_reflection((_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+    names = (_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
+    add_ServerReflectionServicer_to_server(reflection.aio.ReflectionServicer(names), edge.over(server))
     return server
 
 
-def _bind(server: grpc.aio.Server, config: ServerConfig) -> int:
+def _bind(server: grpc.aio.Server, config: ServerConfig, credentials: grpc.ServerCredentials | None) -> int:
     address = f"[{config.host}]:{config.port}" if ":" in config.host else f"{config.host}:{config.port}"
     try:
         # Tried with a socket of our own first: it knows the reason, where gRPC knows only that it failed.
         family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
         socket.create_server((config.host, config.port), family=family).close()
+        if credentials is not None:
+            return server.add_secure_port(address, credentials)
         return server.add_insecure_port(address)
     except (OSError, RuntimeError) as error:
         # asyncio and socket put the address into the reason a second time.

@@ -12,9 +12,12 @@ def run_serve(config: ServerConfig) -> None:
     """
     import asyncio
     import logging
+    import os
 
     from bertwire_server.app import serve as run
 
+    # The library would hand each text to threads of its own, which costs more than a text does.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     logging.basicConfig(level=config.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     asyncio.run(run(config, lambda line: print(line, flush=True)))
 

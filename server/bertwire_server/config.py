@@ -5,10 +5,11 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from bertwire_client.options import Config, argument
+from bertwire_client.options import argument
+from bertwire_server.access.config import AccessConfig
 
 
-class ServerConfig(Config):
+class ServerConfig(AccessConfig):
     """Settings of one server; each becomes an option of the command."""
 
     bundle: Path = argument("Folder of the bundle to serve, written by bertwire export.")

@@ -14,6 +14,7 @@ from google.protobuf.message import DecodeError
 from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
 
+from bertwire_server.access.gate import OPEN, Admission, Gate
 from bertwire_server.call import Call, current
 from bertwire_server.errors import InvalidRequest, NotReady, RequestError
 
@@ -25,13 +26,7 @@ Context = grpc.aio.ServicerContext[Any, Any]
 Handler = Any  # grpc.RpcMethodHandler, whose fields the type stubs call optional though a handler of ours has them
 Unary = Callable[[Any, Context], Awaitable[Any]]
 Stream = Callable[[AsyncIterator[Any], Context], AsyncIterator[Any]]
-
-
-class _Malformed:
-    """Stands for a message that could not be decoded.
-
-    gRPC would answer INTERNAL where a deserializer raises, though the fault is the caller's.
-    """
+Decode = Callable[[bytes], Any]
 
 
 class Edge:
@@ -46,7 +41,9 @@ class Edge:
         closing: set where new calls are refused with UNAVAILABLE, and streams come to their end.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, gate: Gate | None) -> None:
+        """Lets everyone in where there is no gate."""
+        self._gate = gate
         self.in_flight = 0
         self.idle = asyncio.Event()
         self.idle.set()
@@ -58,17 +55,20 @@ class Edge:
         return _Guarded(self, server)
 
     @contextmanager
-    def begin(self, method: str, context: Context) -> Iterator[Call]:
-        """Counts a call in and out, and refuses it while the server is closing."""
+    def begin(self, method: str, context: Context) -> Iterator[Admission]:
+        """Lets a call in and counts it in and out; refuses it while the server is closing."""
         self.in_flight += 1
         self.idle.clear()
         self.arrived.set()
         try:
             if self.closing.is_set():
                 raise NotReady("the server is shutting down; send the request to another one")
-            call = Call(method, _request_id(context))
+            metadata = dict(context.invocation_metadata() or ())
+            call = Call(method, str(metadata.get("x-request-id", ""))[:_MAX_REQUEST_ID])
             current.set(call)
-            yield call
+            with OPEN if self._gate is None else self._gate.admit(method, metadata, context) as admission:
+                call.client = admission.client
+                yield admission
         finally:
             self.in_flight -= 1
             if not self.in_flight:
@@ -90,39 +90,44 @@ class _Guarded:
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, guarded),))
 
     def _guard(self, handler: Handler, method: str) -> Handler:
+        # Messages are decoded here, not by gRPC: after the caller is known, and as the caller's fault where they cannot
+        # be, while gRPC would answer INTERNAL.
+        decode = _decoder(handler.request_deserializer)
         if handler.stream_stream is not None:
             return grpc.stream_stream_rpc_method_handler(
-                _guarded_stream(self._edge, handler.stream_stream, method),
-                request_deserializer=_tolerant(handler.request_deserializer),
+                _guarded_stream(self._edge, handler.stream_stream, decode, method),
                 response_serializer=handler.response_serializer,
             )
         return grpc.unary_unary_rpc_method_handler(
-            _guarded_unary(self._edge, handler.unary_unary, method),
-            request_deserializer=_tolerant(handler.request_deserializer),
+            _guarded_unary(self._edge, handler.unary_unary, decode, method),
             response_serializer=handler.response_serializer,
         )
 
 
-def _guarded_unary(edge: Edge, method: Unary, name: str) -> Unary:
-    async def call(request: Any, context: Context) -> Any:  # noqa: ANN401 - any message
+def _guarded_unary(edge: Edge, method: Unary, decode: Decode, name: str) -> Unary:
+    async def call(content: bytes, context: Context) -> Any:  # noqa: ANN401 - any message
         try:
             with edge.begin(name, context):
-                return await method(_well_formed(request), context)
+                return await method(decode(content), context)
         except Exception as error:
             await fail(context, name, error)
 
     return call
 
 
-def _guarded_stream(edge: Edge, method: Stream, name: str) -> Stream:
-    async def requests(messages: AsyncIterator[Any]) -> AsyncIterator[Any]:
-        async for message in messages:
-            yield _well_formed(message)
+def _guarded_stream(edge: Edge, method: Stream, decode: Decode, name: str) -> Stream:
+    async def requests(contents: AsyncIterator[bytes], admission: Admission) -> AsyncIterator[Any]:
+        first = True
+        async for content in contents:
+            if not first:
+                admission.spend()
+            first = False
+            yield decode(content)
 
-    async def call(messages: AsyncIterator[Any], context: Context) -> AsyncIterator[Any]:
+    async def call(contents: AsyncIterator[bytes], context: Context) -> AsyncIterator[Any]:
         try:
-            with edge.begin(name, context):
-                async for response in method(requests(messages), context):
+            with edge.begin(name, context) as admission:
+                async for response in method(requests(contents, admission), context):
                     yield response
         except Exception as error:
             await fail(context, name, error)
@@ -130,10 +135,14 @@ def _guarded_stream(edge: Edge, method: Stream, name: str) -> Stream:
     return call
 
 
-def _well_formed(message: Any) -> Any:  # noqa: ANN401 - any message
-    if isinstance(message, _Malformed):
-        raise InvalidRequest(_MALFORMED)
-    return message
+def _decoder(deserialize: Decode) -> Decode:
+    def decode(content: bytes) -> Any:  # noqa: ANN401 - any message
+        try:
+            return deserialize(content)
+        except DecodeError:
+            raise InvalidRequest(_MALFORMED) from None
+
+    return decode
 
 
 def masked(error: Exception, method: str) -> RequestError:
@@ -165,20 +174,3 @@ async def fail(context: Context, method: str, error: Exception) -> None:
         ("grpc-status-details-bin", status.SerializeToString()),
     )
     await context.abort(shown.code, str(shown), trailing)
-
-
-def _request_id(context: Context) -> str:
-    for key, value in context.invocation_metadata() or ():
-        if key == "x-request-id" and isinstance(value, str):
-            return value[:_MAX_REQUEST_ID]
-    return ""
-
-
-def _tolerant(deserialize: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
-    def decode(content: bytes) -> Any:  # noqa: ANN401 - any message
-        try:
-            return deserialize(content)
-        except DecodeError:
-            return _Malformed()
-
-    return decode
