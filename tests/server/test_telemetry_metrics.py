@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from bertwire_client.errors import UserError
 from bertwire_server.call import Call
+from bertwire_server.errors import Overloaded, Unauthenticated
 from bertwire_server.model.observer import Observer, Ran
 from bertwire_server.telemetry.http import MetricsServer
 from bertwire_server.telemetry.instruments import Histogram
@@ -20,6 +21,7 @@ from bertwire_server.telemetry.metrics import Metrics
 from bertwire_server.telemetry.model_metrics import ModelInfo, ModelMetrics
 
 OK = grpc.StatusCode.OK
+REFUSALS = ("identity", "scope", "limit", "closing")
 CLASSIFY = "/bertwire.v1.Classifier/Classify"
 INFO = ModelInfo("mood", "3", "int8", "int8", "cpu", "packed", "single_label", ("down", "up"), queue_texts=100)
 OF_MODEL = {"model": "mood", "version": "3"}
@@ -192,12 +194,14 @@ def test_same_version_loaded_again(metrics: Metrics, served: str, gone: int) -> 
 def test_server_counts(metrics: Metrics, served: str) -> None:
     """Refusals by reason, loads by outcome, and the certificate's end once it is known."""
     assert value(served, "bertwire_certificate_expiry_timestamp_seconds") is None
-    metrics.refused("rate")
+    metrics.refused(Overloaded("slow down"))
+    metrics.refused(Unauthenticated("who are you?"))
+    metrics.refused(Unauthenticated("who are you?"))
     metrics.load_ended("mood", loaded=True)
     metrics.load_ended("mood", loaded=False)
     metrics.certificate_ends(1.9e9)
-    assert value(served, "bertwire_refused_calls_total", reason="rate") == 1
-    assert value(served, "bertwire_refused_calls_total", reason="identity") == 0
+    refused = {reason: value(served, "bertwire_refused_calls_total", reason=reason) for reason in REFUSALS}
+    assert refused == {"identity": 2, "scope": 0, "limit": 1, "closing": 0}
     assert value(served, "bertwire_model_loads_total", model="mood", outcome="loaded") == 1
     assert value(served, "bertwire_model_loads_total", model="mood", outcome="failed") == 1
     assert value(served, "bertwire_certificate_expiry_timestamp_seconds") == 1.9e9

@@ -1,7 +1,6 @@
 """Prometheus metrics of a server, in a registry of its own."""
 
 from collections.abc import Iterable, Iterator
-from typing import Literal, get_args
 
 import grpc
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
@@ -9,11 +8,17 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from bertwire_server.call import Call
+from bertwire_server.errors import Forbidden, NotReady, Overloaded, RequestError, Unauthenticated
 from bertwire_server.telemetry.instruments import Histogram
 from bertwire_server.telemetry.model_metrics import SECONDS, ModelMetrics, Watched
 
-# Why a call is refused before any model is asked.
-Refusal = Literal["identity", "scope", "rate", "concurrency", "closing"]
+# Why a call is refused before any model is asked; an overload there is of the client's own limits.
+_REFUSALS: dict[type[RequestError], str] = {
+    Unauthenticated: "identity",
+    Forbidden: "scope",
+    Overloaded: "limit",
+    NotReady: "closing",
+}
 # A client with the right to load may ask for any name; past so many they count as "".
 _MAX_LOAD_NAMES = 1000
 
@@ -30,7 +35,7 @@ class Metrics(Collector):
     def __init__(self) -> None:
         self._requests: dict[tuple[str, str, grpc.StatusCode], int] = {}
         self._seconds: dict[tuple[str, str], Histogram] = {}
-        self._refused: dict[Refusal, int] = dict.fromkeys(get_args(Refusal), 0)
+        self._refused = dict.fromkeys(_REFUSALS.values(), 0)
         # Of one version two may be loaded for a moment, while it is loaded again: the newer is shown.
         self._models: dict[tuple[str, str], list[ModelMetrics]] = {}
         self._names: set[str] = set()
@@ -55,9 +60,9 @@ class Metrics(Collector):
                 histogram = self._seconds[key[:2]] = Histogram(SECONDS)
             histogram.observe(seconds)
 
-    def refused(self, reason: Refusal) -> None:
-        """Counts a call that was refused before any model was asked."""
-        self._refused[reason] += 1
+    def refused(self, error: Unauthenticated | Forbidden | Overloaded | NotReady) -> None:
+        """Counts a call that was refused before any model was asked, by what its client is told."""
+        self._refused[_REFUSALS[type(error)]] += 1
 
     def loaded(self, metrics: ModelMetrics, model: Watched) -> None:
         """Shows what is counted of a model from now on.
