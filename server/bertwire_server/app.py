@@ -22,11 +22,15 @@ from bertwire_server.access.setup import open_access, warn_if_open
 from bertwire_server.config import ServerConfig
 from bertwire_server.edge import Edge
 from bertwire_server.inference import Inference, RequestLimits
-from bertwire_server.model.engine import choose_engine
+from bertwire_server.model.engine import Engine, choose_engine
+from bertwire_server.model.given import labels_given
 from bertwire_server.model.model import Model
 from bertwire_server.model.queue import BatchLimits
 from bertwire_server.protocols.classifier import Classifier
 from bertwire_server.repository.registry import Registry
+from bertwire_server.telemetry.metrics import Metrics
+from bertwire_server.telemetry.model_metrics import ModelInfo, ModelMetrics
+from bertwire_server.telemetry.reporting import Telemetry
 
 _log = logging.getLogger(__name__)
 _SERVICE = classifier_pb2.DESCRIPTOR.services_by_name["Classifier"].full_name
@@ -53,16 +57,17 @@ async def serve(config: ServerConfig, announce: Callable[[str], None]) -> None:
     bundle = await asyncio.to_thread(open_bundle, config.bundle, config.public_key)
     access = await asyncio.to_thread(open_access, config)
     warn_if_open(config.host, config)
-    edge, registry, watch = Edge(access.gate), Registry(), health.aio.HealthServicer()
+    telemetry = Telemetry(config)
+    edge, registry, watch = Edge(access.gate, telemetry), Registry(), health.aio.HealthServicer()
     inference = Inference(registry, RequestLimits(config.max_texts, config.max_text_chars, config.max_call_chars))
-    server = _server(config, edge, inference, watch)
+    server = _server(config, edge, inference, watch, telemetry.metrics)
     await _set_health(watch, health_pb2.HealthCheckResponse.NOT_SERVING)
     port = _bind(server, config, access.credentials)
     await server.start()
     watching = asyncio.create_task(access.watch())
     model = None
     try:
-        model = await _load(config, bundle, stop)
+        model = await _load(config, bundle, stop, telemetry.metrics)
         if model is not None:
             model.start()
             registry.use(model)
@@ -78,6 +83,7 @@ async def serve(config: ServerConfig, announce: Callable[[str], None]) -> None:
         await server.stop(0)
         if model is not None:
             await model.stop()
+        await telemetry.close()
 
 
 def _stop_signals() -> tuple[asyncio.Event, asyncio.Event]:
@@ -113,7 +119,7 @@ async def _watch_over(model: Model, watch: health.aio.HealthServicer) -> None:
 
 
 def _server(
-    config: ServerConfig, edge: Edge, inference: Inference, watch: health.aio.HealthServicer
+    config: ServerConfig, edge: Edge, inference: Inference, watch: health.aio.HealthServicer, metrics: Metrics
 ) -> grpc.aio.Server:
     bytes_limit = config.max_message_mb << 20
     server = grpc.aio.server(
@@ -128,7 +134,7 @@ def _server(
             *connection_options(config),
         ],
     )
-    classifier = Classifier(inference, config.max_stream_requests, edge.closing)
+    classifier = Classifier(inference, config.max_stream_requests, edge.closing, metrics)
     add_ClassifierServicer_to_server(classifier, edge.over(server))
     health_pb2_grpc.add_HealthServicer_to_server(watch, server)
     names = (_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
@@ -151,7 +157,7 @@ def _bind(server: grpc.aio.Server, config: ServerConfig, credentials: grpc.Serve
         raise UserError(f"cannot listen on {address}: {reason}; choose another --port or --host") from error
 
 
-async def _load(config: ServerConfig, bundle: Bundle, stop: asyncio.Event) -> Model | None:
+async def _load(config: ServerConfig, bundle: Bundle, stop: asyncio.Event, metrics: Metrics) -> Model | None:
     """Loads and warms the model in a thread that nothing can end; None where the server was told to stop meanwhile."""
     limits = BatchLimits(
         tokens=config.max_batch_tokens,
@@ -160,14 +166,33 @@ async def _load(config: ServerConfig, bundle: Bundle, stop: asyncio.Event) -> Mo
         waiting=config.max_queue_texts,
     )
 
-    def load() -> Model:
+    def load() -> tuple[Model, ModelMetrics]:
         engine = choose_engine(bundle, config.variant, config.provider, config.threads)
-        model = Model(bundle, engine, limits, config.hang_seconds)
+        counted = ModelMetrics(_info(bundle, engine, config))
+        model = Model(bundle, engine, limits, config.hang_seconds, counted)
         model.warm_up()
-        return model
+        return model, counted
 
-    model = await asyncio.to_thread(load)
-    return None if stop.is_set() else model
+    model, counted = await asyncio.to_thread(load)
+    if stop.is_set():
+        return None
+    metrics.loaded(counted, model)
+    return model
+
+
+def _info(bundle: Bundle, engine: Engine, config: ServerConfig) -> ModelInfo:
+    manifest, variant = bundle.manifest, engine.variant
+    return ModelInfo(
+        name=manifest.name,
+        version=manifest.version,
+        variant=variant.name,
+        precision=variant.precision,
+        provider=engine.provider,
+        layout=variant.layout,
+        task=manifest.task,
+        labels=labels_given(manifest),
+        queue_texts=config.max_queue_texts,
+    )
 
 
 async def _drain(server: grpc.aio.Server, edge: Edge, watch: health.aio.HealthServicer, seconds: float) -> None:

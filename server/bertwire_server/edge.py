@@ -16,7 +16,8 @@ from google.rpc.status_pb2 import Status
 
 from bertwire_server.access.gate import OPEN, Admission, Gate
 from bertwire_server.call import Call, current
-from bertwire_server.errors import InvalidRequest, NotReady, RequestError
+from bertwire_server.errors import Forbidden, InvalidRequest, NotReady, Overloaded, RequestError, Unauthenticated
+from bertwire_server.telemetry.reporting import Telemetry
 
 _log = logging.getLogger(__name__)
 _MALFORMED = "the message cannot be decoded; check that it is of this method's type and that its text is UTF-8"
@@ -41,9 +42,9 @@ class Edge:
         closing: set where new calls are refused with UNAVAILABLE, and streams come to their end.
     """
 
-    def __init__(self, gate: Gate | None) -> None:
-        """Lets everyone in where there is no gate."""
-        self._gate = gate
+    def __init__(self, gate: Gate | None, telemetry: Telemetry) -> None:
+        """Reports on every call; lets everyone in where there is no gate."""
+        self._gate, self._telemetry = gate, telemetry
         self.in_flight = 0
         self.idle = asyncio.Event()
         self.idle.set()
@@ -55,24 +56,34 @@ class Edge:
         return _Guarded(self, server)
 
     @contextmanager
-    def begin(self, method: str, context: Context) -> Iterator[Admission]:
-        """Lets a call in and counts it in and out; refuses it while the server is closing."""
+    def begin(self, method: str, context: Context, *, stream: bool = False) -> Iterator[Admission]:
+        """Lets a call in, counts it in and out and reports on it; refuses it while the server is closing."""
         self.in_flight += 1
         self.idle.clear()
         self.arrived.set()
+        metadata = dict(context.invocation_metadata() or ())
+        call = Call(method, str(metadata.get("x-request-id", ""))[:_MAX_REQUEST_ID])
+        current.set(call)
         try:
-            if self.closing.is_set():
-                raise NotReady("the server is shutting down; send the request to another one")
-            metadata = dict(context.invocation_metadata() or ())
-            call = Call(method, str(metadata.get("x-request-id", ""))[:_MAX_REQUEST_ID])
-            current.set(call)
-            with OPEN if self._gate is None else self._gate.admit(method, metadata, context) as admission:
+            with (
+                self._telemetry.of_call(call, context, stream=stream),
+                self._admit(method, metadata, context) as admission,
+            ):
                 call.client = admission.client
                 yield admission
         finally:
             self.in_flight -= 1
             if not self.in_flight:
                 self.idle.set()
+
+    def _admit(self, method: str, metadata: Mapping[str, str | bytes], context: Context) -> Admission:
+        try:
+            if self.closing.is_set():
+                raise NotReady("the server is shutting down; send the request to another one")
+            return OPEN if self._gate is None else self._gate.admit(method, metadata, context)
+        except (Unauthenticated, Forbidden, Overloaded, NotReady) as error:
+            self._telemetry.metrics.refused(error)
+            raise
 
 
 class _Guarded:
@@ -126,7 +137,7 @@ def _guarded_stream(edge: Edge, method: Stream, decode: Decode, name: str) -> St
 
     async def call(contents: AsyncIterator[bytes], context: Context) -> AsyncIterator[Any]:
         try:
-            with edge.begin(name, context) as admission:
+            with edge.begin(name, context, stream=True) as admission:
                 async for response in method(requests(contents, admission), context):
                     yield response
         except Exception as error:

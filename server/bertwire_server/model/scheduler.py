@@ -90,6 +90,8 @@ class Scheduler:
         self._queue = Queue(limits, layout, self.cost)
         self._batch = Batch()  # the one that runs
         self._until = 0.0  # when that is expected to end
+        # Time of the runs that have ended, and the start of the one under way; one value: another thread reads it.
+        self._busy: tuple[float, float | None] = (0.0, None)
         self._on_the_way = 0
         self._changed = asyncio.Event()
         self._engine, self._helper = Worker("model"), Worker("layout")
@@ -99,6 +101,12 @@ class Scheduler:
     def waiting(self) -> int:
         """Texts in the queue, and on their way into it."""
         return len(self._queue) + self._on_the_way
+
+    @property
+    def busy_seconds(self) -> float:
+        """Time that the engine has run so far, the run under way included; any thread may ask."""
+        ended, since = self._busy
+        return ended if since is None else ended + perf_counter() - since
 
     def start(self) -> None:
         """Begins to run batches."""
@@ -239,12 +247,14 @@ class Scheduler:
         computed = self._layout.computed(len(texts), batch.longest, batch.tokens)
         start = perf_counter()
         self._batch, self._until = batch, start + self.cost.seconds(computed)
+        self._busy = (self._busy[0], start)
         job = self._engine.run(self._compute, texts, arrays)
         ahead = self._lay_out_ahead()
         done, _ = await asyncio.wait([job], timeout=self._hang_seconds)
         if not done:
             raise _Hung
         seconds = perf_counter() - start
+        self._busy = (self._busy[0] + seconds, None)
         self._count(lengths, computed)
         self._observer.ran(Ran(lengths, computed, [start - call.arrived for call, _ in batch.members], seconds))
         if (error := job.exception()) is not None:
