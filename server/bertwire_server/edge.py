@@ -4,6 +4,8 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
+from math import ceil
 from typing import Any
 
 import grpc
@@ -165,23 +167,34 @@ def masked(error: Exception, method: str) -> RequestError:
 
 
 async def fail(context: Context, method: str, error: Exception) -> None:
-    """Ends a call with the status of `error`; see `errors`.
-
-    When trying again makes sense is said twice: by RetryInfo in the status details, which people's code reads, and by
-    `grpc-retry-pushback-ms`, which gRPC's own retries obey (gRFC A6).
-    """
+    """Ends a call with the status of `error`; see `errors`."""
     if isinstance(error, grpc.aio.AbortError):
         raise error
     shown = masked(error, method)
     if shown.retry_after is None:
         await context.abort(shown.code, str(shown))
-    milliseconds = max(1, round(1e3 * shown.retry_after))
+    await context.abort(shown.code, str(shown), _retry_info(shown.code, str(shown), _milliseconds(shown.retry_after)))
+
+
+@lru_cache(1024)
+def _retry_info(code: grpc.StatusCode, message: str, milliseconds: int) -> tuple[tuple[str, str | bytes], ...]:
+    """Trailing metadata that say when trying again makes sense.
+
+    Twice: as RetryInfo in the status details, which people's code reads, and as `grpc-retry-pushback-ms`, which gRPC's
+    own retries obey (gRFC A6).
+    """
     info = RetryInfo(retry_delay=Duration(seconds=milliseconds // 1000, nanos=milliseconds % 1000 * 1_000_000))
     detail = AnyMessage()
     detail.Pack(info)
-    status = Status(code=shown.code.value[0], message=str(shown), details=[detail])
-    trailing = (
+    status = Status(code=code.value[0], message=message, details=[detail])
+    return (
         ("grpc-retry-pushback-ms", str(milliseconds)),
         ("grpc-status-details-bin", status.SerializeToString()),
     )
-    await context.abort(shown.code, str(shown), trailing)
+
+
+def _milliseconds(seconds: float) -> int:
+    """Rounded up to one digit: nobody needs more, and refusals must cost little when there are many."""
+    milliseconds = max(1, ceil(1e3 * seconds))
+    unit = 10 ** (len(str(milliseconds)) - 1)
+    return -(-milliseconds // unit) * unit

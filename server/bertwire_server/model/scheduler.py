@@ -29,6 +29,7 @@ from bertwire_server.query import Priority
 _log = logging.getLogger(__name__)
 _STOPPED = "the model is being shut down; send the request again, here or to another server"
 _HANGS = "the model does not answer any more; send the request to another server"
+_TOO_LATE = "the answer cannot be ready within the deadline; slow down, or allow more time"
 _FAILED = "the model failed on texts[{}]; the server's log has the cause"
 _MIN_RETRY_SECONDS, _MAX_RETRY_SECONDS = 0.01, 10.0
 
@@ -152,11 +153,7 @@ class Scheduler:
         ready = max(now, self._until) + self._queue.seconds(texts, tokens, priority, deadline, now)
         if ready > deadline:
             self._observer.turned_away("deadline", texts)
-            raise Overloaded(
-                f"the answer would take about {1e3 * (ready - now):.0f} ms, and the deadline is in "
-                f"{1e3 * (deadline - now):.0f} ms; slow down, or allow more time",
-                _retry(ready - deadline),
-            )
+            raise Overloaded(_TOO_LATE, _retry(ready - deadline))
 
     def expect(self, texts: int) -> None:
         """Texts are on their way (less where negative): they take room, and an idle model waits for them a while."""
@@ -238,7 +235,7 @@ class Scheduler:
                 call.fail(Expired("the deadline passed before the answer was ready"))
             else:
                 self._observer.turned_away("deadline", texts)
-                call.fail(Overloaded("the deadline cannot be kept; slow down, or allow more time", _MIN_RETRY_SECONDS))
+                call.fail(Overloaded(_TOO_LATE, _MIN_RETRY_SECONDS))
 
     async def _run_batch(self, batch: Batch, arrays: Arrays | None) -> "_Ahead":
         """Runs a batch and answers its texts; meanwhile lays out the one after it, where that is full already."""
