@@ -9,9 +9,13 @@ from contextlib import suppress
 from typing import Any
 
 import grpc.aio
+from grpc_channelz.v1 import channelz_pb2
+from grpc_channelz.v1.channelz_pb2_grpc import add_ChannelzServicer_to_server
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from bertwire.tei import tei_pb2
+from bertwire.tei.tei_pb2_grpc import add_InfoServicer_to_server, add_PredictServicer_to_server
 from bertwire.v1 import classifier_pb2
 from bertwire.v1.classifier_pb2_grpc import add_ClassifierServicer_to_server
 from bertwire_client.errors import UserError
@@ -22,11 +26,21 @@ from bertwire_server.inference import Inference, RequestLimits
 from bertwire_server.model.engine import choose_engine
 from bertwire_server.model.model import Model
 from bertwire_server.model.scheduler import BatchLimits
+from bertwire_server.protocols.channelz import Channelz
 from bertwire_server.protocols.classifier import Classifier
+from bertwire_server.protocols.tei import Limits, TeiInfo, TeiPredict
 from bertwire_server.repository.registry import Registry
 
 _log = logging.getLogger(__name__)
-_SERVICE = classifier_pb2.DESCRIPTOR.services_by_name["Classifier"].full_name
+# Those that answer for the model; health knows each by its name.
+_SERVICES = tuple(
+    service.full_name
+    for file in (classifier_pb2.DESCRIPTOR, tei_pb2.DESCRIPTOR)
+    for service in file.services_by_name.values()
+)
+_CHANNELZ = channelz_pb2.DESCRIPTOR.services_by_name["Channelz"].full_name
+# Most requests of a tei.v1 stream that are unanswered at a time.
+_MAX_STREAM_REQUESTS = 256
 # Time for answers already given to leave, and the most that open health watches can delay the exit.
 _FLUSH_SECONDS = 1.0
 # Time for calls that were sent before their client could know to arrive and be accepted.
@@ -50,7 +64,7 @@ async def serve(config: ServerConfig, announce: Callable[[str], None]) -> None:
     bundle = await asyncio.to_thread(open_bundle, config.bundle, config.public_key)
     edge, registry, watch = Edge(), Registry(), health.aio.HealthServicer()
     inference = Inference(registry, RequestLimits(config.max_texts, config.max_text_chars, config.max_call_chars))
-    server = _server(config, edge, inference, watch)
+    server = _server(config, edge, registry, inference, watch)
     await _set_health(watch, health_pb2.HealthCheckResponse.NOT_SERVING)
     port = _bind(server, config)
     await server.start()
@@ -106,7 +120,7 @@ async def _watch_over(model: Model, watch: health.aio.HealthServicer) -> None:
 
 
 def _server(
-    config: ServerConfig, edge: Edge, inference: Inference, watch: health.aio.HealthServicer
+    config: ServerConfig, edge: Edge, registry: Registry, inference: Inference, watch: health.aio.HealthServicer
 ) -> grpc.aio.Server:
     bytes_limit = config.max_message_mb << 20
     server = grpc.aio.server(
@@ -120,9 +134,14 @@ def _server(
             ("grpc.max_send_message_length", bytes_limit),
         ],
     )
-    add_ClassifierServicer_to_server(Classifier(inference), edge.over(server))
+    guarded = edge.over(server)
+    add_ClassifierServicer_to_server(Classifier(inference), guarded)
+    limits = Limits(config.max_queue_texts, config.max_batch_tokens, config.max_batch_texts)
+    add_InfoServicer_to_server(TeiInfo(registry, limits), guarded)
+    add_PredictServicer_to_server(TeiPredict(inference, _MAX_STREAM_REQUESTS), guarded)
+    add_ChannelzServicer_to_server(Channelz(), guarded)
     health_pb2_grpc.add_HealthServicer_to_server(watch, server)
-    reflection.enable_server_reflection((_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+    reflection.enable_server_reflection((*_SERVICES, _CHANNELZ, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
     return server
 
 
@@ -188,7 +207,7 @@ async def _quiet(edge: Edge) -> None:
 
 
 async def _set_health(watch: health.aio.HealthServicer, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
-    for service in ("", _SERVICE):
+    for service in ("", *_SERVICES):
         await watch.set(service, status)
 
 
