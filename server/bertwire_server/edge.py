@@ -15,7 +15,7 @@ from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
 
 from bertwire_server.call import Call, current
-from bertwire_server.errors import InvalidRequest, NotReady, RequestError
+from bertwire_server.errors import InvalidRequest, NoSuchMethod, NotReady, RequestError
 
 _log = logging.getLogger(__name__)
 _MALFORMED = "the message cannot be decoded; check that it is of this method's type and that its text is UTF-8"
@@ -140,6 +140,8 @@ def masked(error: Exception, method: str) -> RequestError:
     """The error as a client may see it; one that nobody foresaw is logged in full."""
     if isinstance(error, RequestError):
         return error
+    if isinstance(error, NotImplementedError):  # by the generated servicer, for a method that ours does not have
+        return NoSuchMethod("this server does not answer the method")
     _log.error("%s failed", method, exc_info=error)
     return RequestError("internal error; the server's log has the cause")
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from typing import Generic, TypeVar
 
 Request = TypeVar("Request")
@@ -11,7 +11,7 @@ Response = TypeVar("Response")
 
 async def in_order(
     requests: AsyncIterator[Request], answer: Callable[[Request], Awaitable[Response]], most: int
-) -> AsyncIterator[Response]:
+) -> AsyncGenerator[Response, None]:
     """Answers requests at the same time, and yields the answers in the order of the requests.
 
     A request counts as unanswered until its answer has been taken, so that a client who reads slowly, or nothing, stops
