@@ -13,6 +13,7 @@ from grpc_channelz.v1 import channelz_pb2
 from grpc_channelz.v1.channelz_pb2_grpc import add_ChannelzServicer_to_server
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha.reflection_pb2_grpc import add_ServerReflectionServicer_to_server
 
 from bertwire.tei import tei_pb2
 from bertwire.tei.tei_pb2_grpc import add_InfoServicer_to_server, add_PredictServicer_to_server
@@ -139,9 +140,12 @@ def _server(
     limits = Limits(config.max_queue_texts, config.max_batch_tokens, config.max_batch_texts)
     add_InfoServicer_to_server(TeiInfo(registry, limits), guarded)
     add_PredictServicer_to_server(TeiPredict(inference, _MAX_STREAM_REQUESTS), guarded)
-    add_ChannelzServicer_to_server(Channelz(), guarded)
-    health_pb2_grpc.add_HealthServicer_to_server(watch, server)
-    reflection.enable_server_reflection((*_SERVICES, _CHANNELZ, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+    # An edge of their own: they are answered while the server drains, and it does not wait for their ends.
+    beside = Edge().over(server)
+    health_pb2_grpc.add_HealthServicer_to_server(watch, beside)
+    add_ChannelzServicer_to_server(Channelz(), beside)
+    names = (*_SERVICES, _CHANNELZ, health.SERVICE_NAME, reflection.SERVICE_NAME)
+    add_ServerReflectionServicer_to_server(reflection.aio.ReflectionServicer(service_names=names), beside)
     return server
 
 

@@ -85,7 +85,7 @@ class _Guarded:
         """Takes nothing: the same handlers come by name too."""
 
     def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Handler]) -> None:
-        """Adds a service's methods, unary or with streams both ways."""
+        """Adds a service's methods; one that only answers in a stream writes to its context, and is no generator."""
         guarded = {name: self._guard(handler, f"/{service}/{name}") for name, handler in handlers.items()}
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, guarded),))
 
@@ -93,6 +93,12 @@ class _Guarded:
         if handler.stream_stream is not None:
             return grpc.stream_stream_rpc_method_handler(
                 _guarded_stream(self._edge, handler.stream_stream, method),
+                request_deserializer=_tolerant(handler.request_deserializer),
+                response_serializer=handler.response_serializer,
+            )
+        if handler.unary_stream is not None:
+            return grpc.unary_stream_rpc_method_handler(
+                _guarded_unary(self._edge, handler.unary_stream, method),
                 request_deserializer=_tolerant(handler.request_deserializer),
                 response_serializer=handler.response_serializer,
             )
