@@ -12,16 +12,16 @@ from typing import Any
 
 import grpc
 import grpc.aio
-import http2
 import psutil
 import pytest
 from grpc_channelz.v1 import channelz_pb2, channelz_pb2_grpc
 from grpc_health.v1 import health_pb2
-from services import METHODS, Method
 
+import http2
 from bertwire.tei import tei_pb2
 from bertwire.v1.classifier_pb2 import ClassifyRequest
 from bertwire.v1.classifier_pb2_grpc import ClassifierStub
+from services import METHODS, Method
 from support import Serve, Server
 
 CLASSIFY, STREAM = "/bertwire.v1.Classifier/Classify", "/tei.v1.Predict/PredictStream"
@@ -73,13 +73,13 @@ async def test_malformed_messages(server: Server, method: Method) -> None:
     """Bytes that are no message are the caller's fault in every method of every service."""
     async with grpc.aio.insecure_channel(server.address) as channel:
         for content in GARBAGE:
-            call: Any
+            opened: Any = channel  # whose methods' types follow from serializers, of which there are none here
             if method.takes_stream:
-                call = channel.stream_stream(method.name)(iter([content]), timeout=20)
+                call = opened.stream_stream(method.name)(iter([content]), timeout=20)
             elif method.gives_stream:
-                call = channel.unary_stream(method.name)(content, timeout=20)
+                call = opened.unary_stream(method.name)(content, timeout=20)
             else:
-                call = channel.unary_unary(method.name)(content, timeout=20)
+                call = opened.unary_unary(method.name)(content, timeout=20)
             code = await call.code()
             assert code in (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.UNIMPLEMENTED)
 
@@ -249,8 +249,10 @@ def test_deadlines_of_a_millisecond(server: Server) -> None:
     codes = set()
     with grpc.insecure_channel(server.address) as channel:
         for _ in range(10):
-            calls = [channel.unary_unary(CLASSIFY).future(ONE_TEXT, timeout=0.001) for _ in range(50)]
-            streams = [channel.stream_stream(STREAM)(iter([ONE_INPUT] * 20), timeout=0.001) for _ in range(20)]
+            unary: Any = channel.unary_unary(CLASSIFY)
+            both: Any = channel.stream_stream(STREAM)
+            calls = [unary.future(ONE_TEXT, timeout=0.001) for _ in range(50)]
+            streams = [both(iter([ONE_INPUT] * 20), timeout=0.001) for _ in range(20)]
             for stream in streams:
                 with suppress(grpc.RpcError):
                     list(stream)

@@ -22,6 +22,7 @@ from bertwire.v1.classifier_pb2 import ClassifyRequest, Result
 from bertwire.v1.classifier_pb2_grpc import ClassifierStub
 from bertwire_export.bundle import open_bundle
 from bertwire_server.errors import ModelFailed, Overloaded, RequestError
+from bertwire_server.protocols.channelz import Channelz
 from bertwire_server.protocols.in_order import in_order
 from bertwire_server.protocols.tei import TeiPredict
 from bertwire_server.query import Prediction
@@ -127,8 +128,9 @@ def test_info(channel: grpc.Channel, bundle: Path) -> None:
 @pytest.mark.parametrize("method", OTHERS)
 def test_the_rest_is_unimplemented(channel: grpc.Channel, method: str) -> None:
     """The services of an embedder are not served, and gRPC says so."""
+    call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(f"/tei.v1.{method}")
     with pytest.raises(grpc.RpcError) as caught:
-        channel.unary_unary(f"/tei.v1.{method}")(b"", timeout=20)
+        call(b"", timeout=20)
     assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
@@ -347,10 +349,9 @@ def test_channelz(channel: grpc.Channel) -> None:
 
 async def test_channelz_reads_what_a_newer_core_says(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fields that the channelz of today does not know are left out."""
-    from bertwire_server.protocols import channelz
-
     monkeypatch.setattr(
-        channelz.cygrpc, "channelz_get_top_channels", lambda _: '{"end": true, "of_tomorrow": {"a": 1}}'
+        "bertwire_server.protocols.channelz.cygrpc.channelz_get_top_channels",
+        lambda _: '{"end": true, "of_tomorrow": {"a": 1}}',
     )
-    answer = await channelz.Channelz().GetTopChannels(channelz_pb2.GetTopChannelsRequest(), NoDeadline())  # type: ignore[arg-type]
+    answer = await Channelz().GetTopChannels(channelz_pb2.GetTopChannelsRequest(), NoDeadline())  # type: ignore[arg-type]
     assert answer.end
