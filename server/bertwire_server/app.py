@@ -49,7 +49,8 @@ async def serve(config: ServerConfig, announce: Callable[[str], None]) -> None:
     access = await asyncio.to_thread(open_access, config)
     warn_if_open(config.host, config)
     telemetry = Telemetry(config)
-    edge, registry, watch = Edge(access.gate, telemetry), Registry(), health.aio.HealthServicer()
+    registry, watch = Registry(), health.aio.HealthServicer()
+    edge = Edge(access.gate, telemetry, registry.shed)
     inference = Inference(registry, RequestLimits(config.max_texts, config.max_text_chars, config.max_call_chars))
     server = build_server(
         config, edge, Edge(access.gate, telemetry), Services(registry, inference, watch, telemetry.metrics)

@@ -12,19 +12,22 @@ from google.protobuf.message import DecodeError
 
 from bertwire_server.access.gate import OPEN, Admission, Gate
 from bertwire_server.call import Call, current
-from bertwire_server.errors import Forbidden, InvalidRequest, NotReady, Overloaded, Unauthenticated
+from bertwire_server.errors import Expired, Forbidden, InvalidRequest, NotReady, Overloaded, Unauthenticated
 from bertwire_server.status import fail
 from bertwire_server.telemetry.reporting import Telemetry
 
 _MALFORMED = "the message cannot be decoded; check that it is of this method's type and that its text is UTF-8"
 _CLOSING = "the server is shutting down; send what is unanswered to another one"
 _MAX_REQUEST_ID = 128
+# Methods that answer one message with a run of a model.
+_RUN_A_MODEL = frozenset({"Classify", "Predict", "PredictPair", "ModelInfer"})
 
 Context = grpc.aio.ServicerContext[Any, Any]
 Handler = Any  # grpc.RpcMethodHandler, whose fields the type stubs call optional though a handler of ours has them
 Unary = Callable[[Any, Context], Awaitable[Any]]
 Stream = Callable[[AsyncIterator[Any], Context], AsyncIterator[Any]]
 Decode = Callable[[bytes], Any]
+Shed = Callable[[float], None]
 
 
 class Edge:
@@ -39,9 +42,16 @@ class Edge:
         telemetry: told of every call.
     """
 
-    def __init__(self, gate: Gate | None, telemetry: Telemetry) -> None:
-        """Reports on every call; lets everyone in where there is no gate."""
-        self._gate, self.telemetry = gate, telemetry
+    def __init__(self, gate: Gate | None, telemetry: Telemetry, shed: Shed | None = None) -> None:
+        """Begins open.
+
+        Args:
+            gate: decides who may call what; None lets everyone in.
+            telemetry: told of every call.
+            shed: given the seconds that a caller will wait, raises `Overloaded` where no answer can be ready by then;
+                None: never.
+        """
+        self._gate, self.telemetry, self._shed = gate, telemetry, shed
         self.in_flight = 0
         self.idle = asyncio.Event()
         self.idle.set()
@@ -67,6 +77,20 @@ class Edge:
             return OPEN if self._gate is None else self._gate.admit(method, metadata, context)
         except (Unauthenticated, Forbidden, Overloaded, NotReady) as error:
             self.telemetry.metrics.refused(error)
+            raise
+
+    def shed(self, method: str, context: Context) -> None:
+        """Refuses a call that cannot be answered in time before anything is read of it.
+
+        Where there are more calls than can be answered, this is most of what the server does.
+        """
+        remaining = context.time_remaining()
+        if remaining is None or self._shed is None:
+            return
+        try:
+            self._shed(remaining)
+        except (Overloaded, Expired) as error:
+            self.telemetry.metrics.call_ended(Call(method), error.code, 0.0)
             raise
 
     def passage(self, method: str, context: Context, *, stream: bool = False) -> "_Passage":
@@ -186,13 +210,36 @@ class _Guarded:
             stream = _guarded_stream(self._edge, handler.stream_stream, decode, method)
             return grpc.stream_stream_rpc_method_handler(stream, response_serializer=serialize)
         if handler.unary_stream is not None:
-            written = _guarded_unary(self._edge, handler.unary_stream, decode, method)
+            written = _guarded_unary_stream(self._edge, handler.unary_stream, decode, method)
             return grpc.unary_stream_rpc_method_handler(written, response_serializer=serialize)
         unary = _guarded_unary(self._edge, handler.unary_unary, decode, method)
-        return grpc.unary_unary_rpc_method_handler(unary, response_serializer=serialize)
+        # As a stream of which one message is read: a call that is refused costs less unread.
+        return grpc.stream_unary_rpc_method_handler(unary, response_serializer=serialize)
 
 
 def _guarded_unary(edge: Edge, method: Unary, decode: Decode, name: str) -> Unary:
+    sheds = name.rpartition("/")[2] in _RUN_A_MODEL
+
+    async def call(_: AsyncIterator[bytes], context: Context) -> Any:  # noqa: ANN401 - any message
+        try:
+            if sheds:
+                edge.shed(name, context)
+            with edge.passage(name, context):
+                return await method(decode(await _only(context)), context)
+        except Exception as error:
+            await fail(context, name, error)
+
+    return call
+
+
+async def _only(context: Context) -> bytes:
+    content = await context.read()
+    if not isinstance(content, bytes):
+        raise InvalidRequest("the call has no message; send one")
+    return content
+
+
+def _guarded_unary_stream(edge: Edge, method: Unary, decode: Decode, name: str) -> Unary:
     async def call(content: bytes, context: Context) -> Any:  # noqa: ANN401 - any message
         try:
             with edge.passage(name, context):

@@ -131,6 +131,10 @@ class Model:
         """Whether texts that come in now are answered."""
         return not self._scheduler.ended.is_set()
 
+    def shed(self, remaining: float) -> None:
+        """Refuses a call of which nothing is known yet, as `Scheduler.shed`."""
+        self._scheduler.shed(remaining)
+
     def start(self) -> None:
         """Begins to answer; call it on the event loop that will."""
         self._scheduler.start()

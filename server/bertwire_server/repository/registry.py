@@ -35,3 +35,8 @@ class Registry:
         if name not in ("", manifest.name) or version not in ("", manifest.version):
             raise ModelNotFound(f"no model {name[:64]!r} here; this server has {manifest.name!r}")
         yield self._model
+
+    def shed(self, remaining: float) -> None:
+        """Refuses a call of which nothing is known yet, where there is only one model that it can be for."""
+        if self._model is not None:
+            self._model.shed(remaining)
