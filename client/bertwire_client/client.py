@@ -1,7 +1,7 @@
 """The client for threads."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import Any, Self, Unpack
 
 import grpc
@@ -92,7 +92,7 @@ class Client:
         ordered: bool = False,
         timeout: float | None = None,
         **options: Unpack[Options],
-    ) -> Iterator[Answer]:
+    ) -> Generator[Answer, None, None]:
         """Classifies many texts over one stream, which costs far less than a call each.
 
         A request that fails has its `RequestError` in place of a reply, and leaves the others alone. While the server

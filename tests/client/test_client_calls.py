@@ -33,7 +33,7 @@ from bertwire_client import (
 )
 
 if TYPE_CHECKING:
-    from client.conftest import FakeServer
+    from fake import FakeServer
 
 
 async def classify(kind: str, address: str, texts: Any, attempts: int = 4, **options: Any) -> Reply:  # noqa: ANN401 - wrong types too

@@ -30,7 +30,7 @@ from bertwire_client.tables import Batch
 
 if TYPE_CHECKING:
     from bertwire.v1.classifier_pb2 import ClassifyRequest
-    from client.conftest import FakeServer
+    from fake import FakeServer
 
 
 @pytest.fixture

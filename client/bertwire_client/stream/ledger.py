@@ -86,7 +86,8 @@ class Ledger:
             # One text among millions: an answer, as if the server had found it.
             self._answers[index] = Answer(index, InvalidArgumentError(grpc.StatusCode.INVALID_ARGUMENT, str(error)))
             return
-        if not self._pending:
+        if not self._pending and now >= self._connect_at + self._timeout:
+            # Nobody has tried for so long that the server may be back.
             self._broken_since = None
         self._pending[index] = _Pending(message, len(message.request.texts), now + self._timeout)
         self._unsent.append(index)
@@ -125,7 +126,7 @@ class Ledger:
 
     def settle(self, response: ClassifyStreamResponse, now: float) -> None:
         """Notes a response; one to a request that is answered already, or expired, changes nothing."""
-        self._breaks, self._broken_since = 0, None
+        self._breaks, self._broken, self._broken_since = 0, None, None
         index = int(response.id) if response.id.isdecimal() else -1
         pending = self._pending.get(index)
         if pending is None:
@@ -166,9 +167,8 @@ class Ledger:
             index, pending = next(iter(self._pending.items()))
             if pending.until > now:
                 return
-            cause = pending.failure or (None if self.connected else self._broken)
             late = DeadlineExceededError(grpc.StatusCode.DEADLINE_EXCEEDED, f"no answer within {self._timeout:g} s")
-            self._answer(index, cause or late)
+            self._answer(index, pending.failure or self._broken or late)
 
     def seconds_to_wait(self, now: float) -> float | None:
         """Seconds until something is due even if nothing happens; None: nothing is."""

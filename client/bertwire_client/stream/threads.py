@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -23,7 +23,7 @@ _END_SECONDS = 1.0
 
 def stream(
     stub: ClassifierStub, items: Iterable[str | Request], ledger: Ledger, max_in_flight: int
-) -> Iterator[Answer]:
+) -> Generator[Answer, None, None]:
     """Sends items and gives their answers; see `Client.stream`."""
     if max_in_flight < 1:
         raise ValueError(f"max_in_flight is {max_in_flight}; it must be at least 1")
@@ -32,7 +32,7 @@ def stream(
 
 def _answers(
     stub: ClassifierStub, items: Iterable[str | Request], ledger: Ledger, slots: threading.Semaphore
-) -> Iterator[Answer]:
+) -> Generator[Answer, None, None]:
     events: _Events = SimpleQueue()
     ended = threading.Event()
     threading.Thread(target=_take, args=(items, ledger, events, slots, ended), daemon=True).start()
