@@ -118,6 +118,8 @@ def _state(state: int) -> str:
 def parse_error(error: grpc.RpcError) -> RequestError:
     """Turns what gRPC raised from a call into the error of its status code."""
     assert isinstance(error, (grpc.Call, grpc.aio.AioRpcError))  # noqa: S101 - gRPC raises nothing else from a call
+    if error.code() is None:  # so with asyncio, where it is INTERNAL otherwise
+        return request_error(grpc.StatusCode.INTERNAL, "the server's response cannot be decoded")
     return request_error(error.code(), error.details(), _pushback(error.trailing_metadata()))
 
 
@@ -131,6 +133,11 @@ def parse_failure(failure: pb.Failure) -> RequestError:
 def request_error(code: grpc.StatusCode, message: str | None, retry_after: float | None = None) -> RequestError:
     """The error of a status code."""
     return _KINDS.get(code, RequestError)(code, message or "no reason given", retry_after)
+
+
+def is_too_large(error: RequestError) -> bool:
+    """Whether gRPC itself turned a message away for its size, which has the code of a full queue."""
+    return "larger than max" in error.message
 
 
 def _pushback(trailing: Any) -> float | None:  # noqa: ANN401 - gRPC has several kinds of metadata

@@ -1,7 +1,7 @@
 """What `bertwire score` can be told."""
 
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -16,6 +16,9 @@ class ScoreConfig(Config):
     input: Path = argument("File with a text in each row: CSV, TSV, JSONL or Parquet.")
     output: Path = Field(description="File to write, in the input's format; it appears whole or not at all.")
     text_column: str = Field("text", description="Column with the text.")
+    text_pair_column: str | None = Field(
+        None, description="Column with the second text, for a model of text pairs. Unset: text_pair."
+    )
     prefix: str = Field("predicted_", description="What the names of the added columns begin with.")
     all_scores: bool = Field(False, description="Add the column scores: every label's score, as a JSON object.")
     overwrite: bool = Field(False, description="Replace the output, and the summary, if they exist.")
@@ -30,7 +33,14 @@ class ScoreConfig(Config):
     api_key_file: Path | None = Field(
         None, description="File with the API key or token to send; default: the variable BERTWIRE_API_KEY, if set."
     )
-    model: str = Field("", description="Model to ask; default: the one that the server has.")
+    model: str = Field("", description="Model to ask; default: the server's own default.")
+    model_version: str = Field("", description="Version or alias of the model; default: its default version.")
+    threshold: float | None = Field(
+        None, ge=0, le=1, description="Least score of a predicted label or entity; default: the model's own thresholds."
+    )
+    priority: Literal["low", "normal", "high"] = Field(
+        "low", description="Priority on the server; at low, calls of others that wait for an answer go first."
+    )
     batch_size: int = Field(32, ge=1, description="Texts in one call.")
     concurrency: int = Field(8, ge=1, description="Calls in flight at once.")
     timeout: float = Field(60, gt=0, le=86_400, description="Seconds that one call may take.")

@@ -19,7 +19,7 @@ from bertwire_client.errors import (
 from bertwire_client.replies import Answer, Reply
 from bertwire_client.requests import Options, Request
 from bertwire_client.retries import backoff
-from bertwire_client.wire import parse_failure, parse_reply, request_error
+from bertwire_client.wire import is_too_large, parse_failure, parse_reply, request_error
 
 MAX_IN_FLIGHT = 64
 
@@ -200,11 +200,6 @@ class Ledger:
     def _answer(self, index: int, outcome: Reply | RequestError) -> None:
         del self._pending[index]
         self._answers[index] = Answer(index, outcome)
-
-
-def is_too_large(error: RequestError) -> bool:
-    """Whether gRPC itself turned a message away for its size, which has the code of a full queue."""
-    return "larger than max" in error.message
 
 
 def _text_request(item: str, index: int, options: Options) -> Request:
