@@ -7,7 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 
 from bertwire.v1 import classifier_pb2 as pb
+from bertwire.v1 import repository_pb2 as repository
 from bertwire.v1.classifier_pb2_grpc import ClassifierServicer, add_ClassifierServicer_to_server
+from bertwire.v1.repository_pb2_grpc import ModelRepositoryServicer, add_ModelRepositoryServicer_to_server
 
 Failure = tuple[grpc.StatusCode, str]
 
@@ -20,7 +22,7 @@ class Broken(Exception):
         self.code = code
 
 
-class FakeServer(ClassifierServicer):
+class FakeServer(ClassifierServicer, ModelRepositoryServicer):
     """Labels a text `long` above 20 characters, else `short`, and finds texts with `bad` in them invalid.
 
     Attributes:
@@ -48,6 +50,7 @@ class FakeServer(ClassifierServicer):
         options = [("grpc.max_receive_message_length", 1 << 20), ("grpc.so_reuseport", 0)]
         self._server = grpc.server(ThreadPoolExecutor(16), options=options)
         add_ClassifierServicer_to_server(self, self._server)
+        add_ModelRepositoryServicer_to_server(self, self._server)
         self.address = f"localhost:{self._server.add_insecure_port(address)}"
         self._server.start()
 
@@ -87,6 +90,33 @@ class FakeServer(ClassifierServicer):
     def ListModels(self, request: pb.ListModelsRequest, context: grpc.ServicerContext) -> pb.ListModelsResponse:  # noqa: ARG002, N802
         """The one model."""
         return pb.ListModelsResponse(models=[self.model])
+
+    def LoadModel(  # noqa: N802
+        self, request: repository.LoadModelRequest, context: grpc.ServicerContext
+    ) -> repository.LoadModelResponse:
+        """The model in the version asked for; bundles of a name with `broken` in it cannot be served."""
+        if "broken" in request.model:
+            context.abort(grpc.StatusCode.FAILED_PRECONDITION, "the seal is broken")
+        self.model.version = request.model_version or self.model.version
+        return repository.LoadModelResponse(models=[self.model])
+
+    def UnloadModel(  # noqa: N802
+        self, request: repository.UnloadModelRequest, context: grpc.ServicerContext
+    ) -> repository.UnloadModelResponse:
+        """Notes it as the model's state."""
+        if request.model != self.model.name:
+            context.abort(grpc.StatusCode.NOT_FOUND, f"no model {request.model!r}")
+        self.model.state = pb.MODEL_STATE_UNLOADING
+        return repository.UnloadModelResponse()
+
+    def Reload(  # noqa: N802
+        self,
+        request: repository.ReloadRequest,  # noqa: ARG002
+        context: grpc.ServicerContext,  # noqa: ARG002
+    ) -> repository.ReloadResponse:
+        """The one model, which cannot be served now."""
+        self.model.MergeFrom(pb.Model(state=pb.MODEL_STATE_UNAVAILABLE, reason="no [file]"))
+        return repository.ReloadResponse(models=[self.model])
 
     def answered(self, request: pb.ClassifyStreamRequest) -> list[pb.ClassifyStreamResponse]:
         """The usual response to a request of a stream."""

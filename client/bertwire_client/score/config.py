@@ -5,12 +5,13 @@ from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from bertwire_client.connection import ConnectionConfig
 from bertwire_client.files import output_path, require_apart
-from bertwire_client.options import Config, argument
+from bertwire_client.options import argument
 from bertwire_client.tables import table_format
 
 
-class ScoreConfig(Config):
+class ScoreConfig(ConnectionConfig):
     """Settings of one scoring job; each becomes an option of the command."""
 
     input: Path = argument("File with a text in each row: CSV, TSV, JSONL or Parquet.")
@@ -25,14 +26,6 @@ class ScoreConfig(Config):
     summary: Path | None = Field(None, description="JSON file for the summary, for programs.")
 
     address: str = Field("localhost:8500", min_length=1, description="The server's host:port.")
-    tls_ca: Path | None = Field(
-        None, description="CA certificates, PEM, that the server's certificate is checked with; turns TLS on."
-    )
-    tls_certificate: Path | None = Field(None, description="Client certificate, PEM, where the server asks for one.")
-    tls_key: Path | None = Field(None, description="Private key of --tls-certificate, PEM.")
-    api_key_file: Path | None = Field(
-        None, description="File with the API key or token to send; default: the variable BERTWIRE_API_KEY, if set."
-    )
     model: str = Field("", description="Model to ask; default: the server's own default.")
     model_version: str = Field("", description="Version or alias of the model; default: its default version.")
     threshold: float | None = Field(
@@ -57,14 +50,6 @@ class ScoreConfig(Config):
     def _same_format(self) -> Self:
         if (kind := table_format(self.input)) != table_format(self.output):
             raise ValueError(f"the output is written in the input's format, {kind}; give {self.output} that ending")
-        return self
-
-    @model_validator(mode="after")
-    def _tls_complete(self) -> Self:
-        if (self.tls_certificate is None) != (self.tls_key is None):
-            raise ValueError("--tls-certificate and --tls-key go together; give both or none")
-        if self.tls_certificate is not None and self.tls_ca is None:
-            raise ValueError("--tls-certificate needs --tls-ca")
         return self
 
     @model_validator(mode="after")

@@ -7,7 +7,6 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from bertwire_client.aio import AsyncClient
-from bertwire_client.channel import read_api_key, tls_credentials
 from bertwire_client.console import Bar, err, progress
 from bertwire_client.errors import UserError
 from bertwire_client.files import require_absent, whole_file
@@ -48,12 +47,7 @@ def _require_column(config: ScoreConfig, reader: TableReader, column: str, optio
 
 
 async def _score(config: ScoreConfig, reader: TableReader, output: Path, tally: Tally, bar: Bar) -> None:
-    credentials = None
-    if config.tls_ca is not None:
-        credentials = tls_credentials(config.tls_ca, config.tls_certificate, config.tls_key)
-    api_key = read_api_key(config.api_key_file)
-
-    async with AsyncClient(config.address, timeout=config.timeout, credentials=credentials, api_key=api_key) as client:
+    async with AsyncClient(config.address, timeout=config.timeout, **config.credentials()) as client:
         caller = Caller(client, config.address, timeout=config.timeout, max_outage=config.max_outage, tally=tally)
         form = _form(config, reader, await caller.model(config.model, config.model_version))
         with create_table(output, reader, form.added_columns()) as writer:
