@@ -108,5 +108,3 @@ class Caller:
         code = await self.call(message, calls)
         if code is not OK:
             raise UserError(f"a call without a deadline ended {code.name}")
-
-

@@ -63,7 +63,9 @@ def percentiles(seconds: Times, prefix: str = "") -> Figures:
     if not len(seconds):
         return {}
     values = np.percentile(seconds * 1e3, [50, 95, 99, 100])
-    return {f"{prefix}{name}_ms": float(value) for name, value in zip(("p50", "p95", "p99", "max"), values, strict=True)}
+    return {
+        f"{prefix}{name}_ms": float(value) for name, value in zip(("p50", "p95", "p99", "max"), values, strict=True)
+    }
 
 
 def over_rounds(rounds: Sequence[Figures]) -> Figures:
