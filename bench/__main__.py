@@ -85,7 +85,7 @@ def _write(arguments: argparse.Namespace, plan: Plan, found: dict[str, Measured]
 
 
 def _bar(row: Row) -> dict[str, object]:
-    shown = {"name": row.name, "figure": row.figure, "bar": row.bar, "comparison": row.comparison}
+    shown: dict[str, object] = {"name": row.name, "figure": row.figure, "bar": row.bar, "comparison": row.comparison}
     return shown | {"met": row.met, "note": row.note}
 
 

@@ -54,8 +54,7 @@ def rows(measured: Measured) -> list[Row]:
         except (KeyError, IndexError, ValueError):
             # Judged again on made-up figures, for the names and the bars alone.
             found += [
-                Row(each.name, None, each.comparison, each.bar, each.form, "not measured")
-                for each in judge(_NOTHING)
+                Row(each.name, None, each.comparison, each.bar, each.form, "not measured") for each in judge(_NOTHING)
             ]
     return found
 

@@ -1,6 +1,7 @@
 """Calls at the least cost that Python has: prepared bytes on raw stubs, so that the client is not what is measured."""
 
 import gc
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import cycle
@@ -36,8 +37,8 @@ class Target:
 
     def cpu_ms(self) -> float:
         """CPU time that the server has taken so far, all threads."""
-        times = self.server.cpu_times()
-        return float(1e3 * (times.user + times.system))
+        # Linux's number for the clock of another process; /proc counts in steps of 10 ms.
+        return time.clock_gettime((~self.server.pid << 3) | 2) * 1e3
 
     def requests(self, texts_each: int = 1, most: int | None = None) -> list[bytes]:
         """Serialized requests of the first `most` texts, so many in each; what remains in the end is left out."""
@@ -75,7 +76,9 @@ class Caller:
 
     def __init__(self, address: str, connections: int = 1) -> None:
         self._channels = [grpc.aio.insecure_channel(address, options=OPTIONS) for _ in range(connections)]
-        self._methods = cycle([channel.unary_unary(_METHOD) for channel in self._channels])
+        self._methods: cycle[grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]] = cycle(
+            [channel.unary_unary(_METHOD) for channel in self._channels]
+        )
 
     async def __aenter__(self) -> Self:
         for channel in self._channels:

@@ -62,10 +62,9 @@ def percentiles(seconds: Times, prefix: str = "") -> Figures:
     """p50, p95, p99 and the largest in milliseconds; nothing where there are no calls."""
     if not len(seconds):
         return {}
-    values = np.percentile(seconds * 1e3, [50, 95, 99, 100])
-    return {
-        f"{prefix}{name}_ms": float(value) for name, value in zip(("p50", "p95", "p99", "max"), values, strict=True)
-    }
+    names, shares = ("p50", "p95", "p99", "max"), (50, 95, 99, 100)
+    values = np.percentile(seconds * 1e3, shares).tolist()
+    return {f"{prefix}{name}_ms": value for name, value in zip(names, values, strict=True)}
 
 
 def over_rounds(rounds: Sequence[Figures]) -> Figures:

@@ -100,7 +100,7 @@ def _loads(plan: Plan) -> dict[str, dict[str, Any]]:
         "overload": before_after | {"times": sizes.OVERLOAD_TIMES, "seconds": plan.overload},
         "fairness": {
             "callers": sizes.FAIR_CALLERS,
-            "texts": sizes.FAIR_TEXTS,
+            "large_texts": sizes.FAIR_TEXTS,
             "seconds": plan.fair,
             "rounds": plan.fair_rounds,
         },

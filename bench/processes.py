@@ -28,7 +28,7 @@ class Server:
     Attributes:
         process: the process.
         address: where it listens.
-        totals: `texts` run, in `batches`, and the share of `padding`; empty until it has stopped, and where it ran none.
+        totals: `texts` run, in `batches`, with a share of `padding`; empty until it has stopped.
     """
 
     process: psutil.Process

@@ -14,17 +14,17 @@ from bench.probe import beside
 _SETTLE_SECONDS = 0.5
 
 
-async def fairness(target: Target, callers: int, texts: int, seconds: float, rounds: int) -> Figures:
+async def fairness(target: Target, callers: int, large_texts: int, seconds: float, rounds: int) -> Figures:
     """Percentiles of single calls without and with a large call beside them, in turn.
 
     Args:
         target: what is measured.
         callers: single calls at once, each made again at once.
-        texts: texts of the large call; there is always one, or none.
+        large_texts: texts of the large call; there is always one, or none.
         seconds: seconds of each window.
         rounds: windows of each kind.
     """
-    chosen = [target.texts[place % len(target.texts)] for place in range(texts)]
+    chosen = [target.texts[place % len(target.texts)] for place in range(large_texts)]
     large = request(chosen).SerializeToString()
     calls, large_calls = Calls(), Calls()
     without, beside_large = [], []

@@ -25,7 +25,7 @@ async def stream(target: Target, in_flight: int, most: int) -> Figures:
         for place, text in enumerate(target.texts[:most])
     ]
     async with grpc.aio.insecure_channel(target.address, options=OPTIONS) as channel:
-        call = channel.stream_stream(_METHOD)()
+        call: grpc.aio.StreamStreamCall[bytes, bytes] = channel.stream_stream(_METHOD)()
         try:
             await _pass(call, messages[: 2 * in_flight], in_flight)
             cpu_ms, start = target.cpu_ms(), perf_counter()

@@ -74,7 +74,11 @@ def test_timeline_bins_every_outcome() -> None:
 
 def test_reads_what_a_server_ran() -> None:
     """The totals of the log's last lines; none where the server says nothing."""
-    assert totals("x\nran 70 texts in 3 batches, padding share 0.2500\n") == {"texts": 70, "batches": 3, "padding": 0.25}
+    assert totals("x\nran 70 texts in 3 batches, padding share 0.2500\n") == {
+        "texts": 70,
+        "batches": 3,
+        "padding": 0.25,
+    }
     assert totals("stopped") == {}
 
 
@@ -97,10 +101,12 @@ def test_bars_not_measured_are_rows_too() -> None:
 def test_short_run_fills_every_bar(
     bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Every mode runs against a server of the tiny bundle; table, JSON and plot are there, with a figure for each bar."""
+    """Every mode runs against a server of the tiny bundle; table, JSON and plot are there, a figure for each bar."""
     texts, output = tmp_path / "texts.csv", tmp_path / "found.json"
     texts.write_text("text\n" + "\n".join(random_texts(100)) + "\n")
-    plan = Plan(1, texts=96, single_texts=8, capacity=0.5, recovery=0.5, storm=0.5, overload=0.5, fair=0.5, fair_rounds=1)
+    plan = Plan(
+        1, texts=96, single_texts=8, capacity=0.5, recovery=0.5, storm=0.5, overload=0.5, fair=0.5, fair_rounds=1
+    )
     monkeypatch.setattr(bench, "QUICK", plan)
     options = ["--quick", "--variants", "fp32", "--bundle", bundle, "--texts", texts, "--output", output]
     monkeypatch.setattr(sys, "argv", ["bench", *map(str, options)])
