@@ -38,7 +38,8 @@ def main() -> None:
     out.print(f"written to {arguments.output} and {_plot_path(arguments.output)}")
     if unmet:
         out.print(f"{unmet} bars are not met", style="red")
-        sys.exit(1 if arguments.check else 0)
+        if arguments.check:
+            sys.exit(1)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,13 +1,13 @@
 """Fairness: what single calls lose where one call with many texts runs beside them."""
 
 import asyncio
+from itertools import cycle
 from time import perf_counter
 
 import numpy as np
 
 from bench.calls import Caller, Calls, Target, request
 from bench.figures import Figures, percentiles
-from bench.modes.closed import steady
 from bench.probe import beside
 
 # Before a window begins, what was changed has taken hold.
@@ -29,9 +29,15 @@ async def fairness(target: Target, callers: int, large_texts: int, seconds: floa
     calls, large_calls = Calls(), Calls()
     without, beside_large = [], []
 
-    async def keep_calling(caller: Caller) -> None:
-        while True:
-            await caller.must(large, large_calls)
+    async def keep_calling(caller: Caller, messages: list[bytes], noted: Calls) -> None:
+        for message in cycle(messages):
+            await caller.must(message, noted)
+
+    async def singles(caller: Caller) -> None:
+        requests = target.requests()
+        # Each begins elsewhere, so that they do not all send the same text at once.
+        starts = [place * len(requests) // callers for place in range(callers)]
+        await asyncio.gather(*(keep_calling(caller, requests[at:] + requests[:at], calls) for at in starts))
 
     async def window() -> tuple[float, float]:
         await asyncio.sleep(_SETTLE_SECONDS)
@@ -39,14 +45,11 @@ async def fairness(target: Target, callers: int, large_texts: int, seconds: floa
         await asyncio.sleep(seconds)
         return begin, begin + seconds
 
-    async with Caller(target.address) as single, Caller(target.address) as other:
-        until = perf_counter() + 2 * rounds * (seconds + 2 * _SETTLE_SECONDS)
-        singles = asyncio.create_task(steady(single, target.requests(), callers, until, calls))
+    async with Caller(target.address) as single, Caller(target.address) as other, beside(singles(single)):
         for _ in range(rounds):
             without.append(await window())
-            async with beside(keep_calling(other)):
+            async with beside(keep_calling(other, [large], large_calls)):
                 beside_large.append(await window())
-        await singles
     found = calls.all()
     figures: Figures = {"large_calls": len(large_calls.all())}
     for name, windows in (("without", without), ("with", beside_large)):

@@ -98,6 +98,7 @@ def test_bars_not_measured_are_rows_too() -> None:
     assert not any(row.met for row in found)
 
 
+@pytest.mark.timeout(300)
 def test_short_run_fills_every_bar(
     bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
