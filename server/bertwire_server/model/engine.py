@@ -39,6 +39,8 @@ class Engine:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 4  # what it would log it also raises
+        # It plans memory anew for every shape of batch, and keeps each plan: docs/decisions/015-memory.md.
+        options.enable_mem_pattern = False
         # The one format whose weights are known to lie in the very bytes that were verified.
         options.add_session_config_entry("session.load_model_format", "ONNX")
         graph = bundle.read(variant.file)

@@ -17,23 +17,28 @@ from bertwire.v1.classifier_pb2_grpc import ClassifierServicer
 from bertwire_server.edge import masked
 from bertwire_server.errors import Expired, InvalidRequest
 from bertwire_server.inference import Inference
+from bertwire_server.protocols.catalog import Catalog, ModelListing
 from bertwire_server.protocols.messages import deadline, query, response
 from bertwire_server.protocols.streams import answers
 
 _MAX_ID_BYTES = 128
 
 
-class Classifier(ClassifierServicer):
+class Classifier(ModelListing, ClassifierServicer):
     """Answers over gRPC."""
 
-    def __init__(self, inference: Inference, max_stream_requests: int, closing: asyncio.Event) -> None:
+    def __init__(
+        self, inference: Inference, catalog: Catalog, max_stream_requests: int, closing: asyncio.Event
+    ) -> None:
         """Needs nothing else.
 
         Args:
             inference: answers queries.
+            catalog: the models.
             max_stream_requests: most unanswered requests of a stream.
             closing: set when the server shuts down, which ends streams.
         """
+        super().__init__(catalog)
         self._inference = inference
         self._max_stream_requests, self._closing = max_stream_requests, closing
 
