@@ -1,4 +1,4 @@
-"""Repositories of bundles for tests: copies of one tiny bundle under other names, which are told apart by their labels."""
+"""Repositories of bundles for tests: copies of one tiny bundle, told apart by name, version and labels."""
 
 import os
 import shutil

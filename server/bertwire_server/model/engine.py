@@ -57,6 +57,10 @@ class Engine:
         self._inputs = [each.name for each in self._session.get_inputs()]
         self.variant, self.provider = variant, provider
 
+    def close(self) -> None:
+        """Frees the session and its memory; nothing may be run any more."""
+        del self._session
+
     def run(self, arrays: Arrays) -> NDArray[np.float32]:
         """Runs one batch, laid out as the variant's graph reads it, and returns its output."""
         try:

@@ -131,13 +131,16 @@ class SingleBundle:
         path: the folder.
     """
 
-    def __init__(self, path: Path, public_key: Path | None) -> None:
-        self.path, self._public_key = path, public_key
+    def __init__(self, path: Path, public_key: Path | None, default_model: str | None) -> None:
+        """As `Repository`, and the key that must have signed the bundle."""
+        self.path, self._public_key, self._default_model = path, public_key, default_model
 
     def scan(self) -> Scan:
         """Verifies the bundle: no folder's name says what it is."""
         stamp = _stamp(self.path)
         bundle = open_bundle(self.path, self._public_key)
+        if self._default_model not in (None, bundle.manifest.name):
+            raise UserError(f"--default-model: the bundle is of the model {bundle.manifest.name!r}")
         found = Found(bundle.manifest.name, bundle.manifest.version, self.path, stamp, bundle)
         return Scan({found.key: found}, Settings())
 
@@ -157,7 +160,7 @@ def open_source(path: Path, public_key: Path | None, default_model: str | None) 
     if not path.is_dir():
         raise BundleError(f"{path}: no such bundle; give a folder written by bertwire export, or a repository of them")
     if any((path / each).exists() for each in (MANIFEST, SEAL)):
-        return SingleBundle(path, public_key)
+        return SingleBundle(path, public_key, default_model)
     repository = Repository(path, default_model)
     if not repository.scan().found:
         raise BundleError(

@@ -1,6 +1,8 @@
 """A loaded model, and how many calls are using it."""
 
 import asyncio
+import ctypes
+from contextlib import suppress
 
 from bertwire_server.model.model import Model
 
@@ -36,4 +38,13 @@ class Loaded:
         if self._leases:
             self._unused = asyncio.Event()
             await self._unused.wait()
-        await self.model.stop()
+        await free(self.model)
+
+
+async def free(model: Model) -> None:
+    """Stops a model and gives its memory back to the system."""
+    await model.stop()
+    model.engine.close()
+    # What is freed would stay with the process: a graph's weights are many pieces, among others that live on.
+    with suppress(AttributeError, OSError):  # another C library than glibc
+        await asyncio.to_thread(ctypes.CDLL(None).malloc_trim, 0)

@@ -8,6 +8,7 @@ from bertwire_export.bundle import Bundle, BundleError, open_bundle
 from bertwire_server.model.model import Model
 from bertwire_server.model.worker import Worker
 from bertwire_server.repository.folder import Found
+from bertwire_server.repository.leases import free
 
 
 class Loader:
@@ -45,7 +46,7 @@ class Loader:
         try:
             await self._worker.run(model.warm_up)
         except Exception:
-            await model.stop()
+            await free(model)
             raise
         return model
 
