@@ -105,7 +105,7 @@ def refusal(call: object, *arguments: object) -> tuple[str, str]:
     assert callable(call)
     with pytest.raises(grpc.RpcError) as caught:
         call(*arguments)
-    return caught.value.code().name, caught.value.details()
+    return caught.value.code().name, str(caught.value.details())
 
 
 def test_names_and_versions(asks: Asks) -> None:
