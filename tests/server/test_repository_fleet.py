@@ -197,6 +197,41 @@ async def test_refused_is_tried_again_when_it_changes(repository: Path, bundle: 
         assert it.states()["3"] == "READY"
 
 
+async def test_damaged_replacement_is_told_each_time(repository: Path, bundle: Path) -> None:
+    """A version that serves while its folder holds a bad bundle says so at every load."""
+    async with watched(repository) as it:
+        damage(repository / "mood" / "2")
+        for _ in range(2):
+            with pytest.raises(ModelRefused, match="is not what was sealed"):
+                await it.fleet.load("mood", "2")
+        assert it.states()["2"] == "READY"
+        assert it.events.count(("mood", "refused")) == 2
+        shutil.rmtree(repository / "mood" / "2")
+        put(bundle, repository / "mood" / "2")
+        await it.fleet.load("mood", "2")
+        assert [each.reason for each in it.fleet.entries()] == ["", ""]
+
+
+async def test_further_model_takes_nothing_away(repository: Path, bundle: Path) -> None:
+    """Requests that name no model go on to the one that was alone, when a second one comes."""
+    async with watched(repository) as it:
+        put(bundle, repository / "topic" / "1")
+        await it.fleet.reload()
+        with it.fleet.lease("", "") as model:
+            assert model.manifest.name == "mood"
+        assert it.serving[""]
+
+
+async def test_tells_no_path_of_the_key(repository: Path, tmp_path: Path) -> None:
+    """A public key that cannot be read is no reason for clients to learn where it lies."""
+    loader = Loader(tmp_path / "key.pem", lambda _: pytest.fail("built what no key has signed"))
+    fleet = Fleet(Repository(repository, None), loader, Registry(), lambda _: None)
+    with pytest.raises(ModelRefused, match="the public key") as caught:
+        await fleet.load("mood", "1")
+    assert "/" not in str(caught.value)
+    await fleet.stop()
+
+
 async def test_same_bundle_again_is_not_loaded_again(repository: Path) -> None:
     """Files that were copied anew and hold the same are not loaded again."""
     async with watched(repository) as it:

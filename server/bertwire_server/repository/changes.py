@@ -13,7 +13,9 @@ class Changes:
             stamp: gives something that differs whenever the source does; raises `OSError` where it cannot be looked at.
         """
         self._stamp = stamp
-        self._told = self._seen = self._look()
+        self._seen = self._look()
+        # Told once at the beginning: whoever asks may have looked at the source before this did.
+        self._told: object = None
 
     def poll(self) -> bool:
         """Looks again, blocking: whether there is a change that has not been told, and was there at the last look."""

@@ -1,39 +1,20 @@
-"""Keeps the models of a server as their source has them: loads, replaces and unloads, one after the other.
-
-A new version is verified and warmed up before it takes traffic. The switch is one step on the event loop; the old one
-finishes the calls that it has, then stops. A bundle that is refused changes nothing but its own entry.
-"""
+"""Keeps the models of a server as their source has them: loads, replaces and unloads, one after the other."""
 
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from bertwire_client.errors import UserError, first_line
 from bertwire_server.errors import ModelNotFound, ModelRefused
-from bertwire_server.model.model import Model
 from bertwire_server.repository.entry import Entry, Key
 from bertwire_server.repository.folder import Found, Scan, Source
-from bertwire_server.repository.leases import Loaded
 from bertwire_server.repository.loader import Loader
 from bertwire_server.repository.registry import UNLOADED, Record, Registry
+from bertwire_server.repository.service import FleetObserver, Service, unforeseen
 
 _log = logging.getLogger(__name__)
-_ENDED = "it has stopped answering; load it again"
 T = TypeVar("T")
-
-
-class FleetObserver(Protocol):
-    """Told what becomes of models; raises nothing."""
-
-    def load_ended(self, name: str, *, loaded: bool) -> None:
-        """A version of a model was loaded, or refused."""
-
-    def taken(self, model: Model) -> None:
-        """A model takes traffic."""
-
-    def gone(self, model: Model) -> None:
-        """A model that took traffic takes none any more."""
 
 
 class Fleet:
@@ -61,12 +42,12 @@ class Fleet:
             publish: told after each change what is serving, see `Registry.serving`.
             observer: told what becomes of models.
         """
-        self._source, self._loader, self._registry, self._publish = source, loader, registry, publish
-        self._observer = observer
+        self._source, self._loader, self._registry = source, loader, registry
+        self._service = Service(loader, registry, publish, observer)
         self.lease, self.entries = registry.lease, registry.entries
         self._lock = asyncio.Lock()
         self._stopping = False
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._operations: set[asyncio.Task[Any]] = set()
         # By hand: loaded although the settings leave it out, unloaded although they do not. Both hold till the other.
         self._asked: set[Key] = set()
         self._dropped: set[Key] = set()
@@ -77,7 +58,7 @@ class Fleet:
         Raises:
             UserError: the source cannot be used, or nothing of it can be loaded; the first reason.
         """
-        await self._alone(self._start())
+        await self._alone(lambda: self._start())
 
     def summary(self) -> str:
         """What is served, in one line."""
@@ -105,7 +86,7 @@ class Fleet:
             ModelNotFound: the source has none.
             ModelRefused: one cannot be served; what was served before goes on.
         """
-        return await self._alone(self._load(name, version))
+        return await self._alone(lambda: self._load(name, version))
 
     async def unload(self, name: str, version: str = "") -> None:
         """Takes versions of a model out of service; returns when their calls are answered and their memory is free.
@@ -119,7 +100,7 @@ class Fleet:
         Raises:
             ModelNotFound: none is there.
         """
-        await self._alone(self._unload(name, version))
+        await self._alone(lambda: self._unload(name, version))
 
     async def reload(self, *, again: bool = True) -> list[Entry]:
         """Loads what is new or has changed, then unloads what has gone.
@@ -133,25 +114,25 @@ class Fleet:
         Raises:
             ModelRefused: the source cannot be used; nothing has changed.
         """
-        return await self._alone(self._reload(again=again))
+        return await self._alone(lambda: self._reload(again=again))
 
     async def stop(self) -> None:
         """Ends what is under way after the bundle that is loading, and stops every model."""
         self._stopping = True
+        self._service.close()
         async with self._lock:
-            loaded = [record.loaded for record in self._registry.records.values() if record.loaded is not None]
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.gather(*(each.model.stop() for each in loaded))
+            await self._service.stop()
 
-    async def _alone(self, work: Coroutine[Any, Any, T]) -> T:
+    async def _alone(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Runs `work` when no other does, to its end even where the caller is cancelled."""
 
         async def locked() -> T:
             async with self._lock:
-                return await work
+                return await work()
 
         task = asyncio.create_task(locked())
+        self._operations.add(task)
+        task.add_done_callback(self._operations.discard)
         task.add_done_callback(lambda done: done.cancelled() or done.exception())  # the caller may have gone
         return await asyncio.shield(task)
 
@@ -161,14 +142,14 @@ class Fleet:
         wanted = self._wanted(scan)
         for each in wanted:
             self._registry.records[each.key] = Record()
-        self._show()
+        self._service.show()
         # The one error of a server of one bundle is what its command fails with.
         log = len(wanted) > 1
-        errors = [error for each in wanted if (error := await self._ensure(each, log=log)) is not None]
+        errors = [error for each in wanted if (error := await self._service.ensure(each, log=log)) is not None]
         if len(errors) == len(wanted) and errors:
             raise errors[0] if isinstance(errors[0], UserError) else UserError(first_line(errors[0]))
         self._registry.started = not self._stopping
-        self._show()
+        self._service.show()
 
     async def _load(self, name: str, version: str) -> list[Entry]:
         scan = await self._scan()
@@ -185,9 +166,9 @@ class Fleet:
             self._dropped.discard(key)
             if version:
                 self._asked.add(key)
-            if (error := await self._ensure(scan.found[key], again=True)) is not None and refused is None:
+            if (error := await self._service.ensure(scan.found[key], again=True)) is not None and refused is None:
                 refused = ModelRefused(f"{name} version {key[1]}: {self._loader.shown(error, scan.found[key].path)}")
-        self._show()
+        self._service.show()
         if refused is not None:
             raise refused
         if not version:
@@ -204,9 +185,9 @@ class Fleet:
             self._dropped.add(key)
             self._asked.discard(key)
         for key in keys:
-            await self._remove(key)
+            await self._service.remove(key)
             self._registry.records[key] = Record("UNAVAILABLE", UNLOADED)
-        self._show()
+        self._service.show()
 
     async def _reload(self, *, again: bool) -> list[Entry]:
         scan = await self._scan()
@@ -216,7 +197,7 @@ class Fleet:
         wanted = self._wanted(scan)
         refused = 0
         for each in wanted:
-            refused += await self._ensure(each, again=again) is not None
+            refused += await self._service.ensure(each, again=again) is not None
         await self._remove_others({each.key for each in wanted})
         _log.info("looked at the models again: %d versions, %d of them refused", len(wanted), refused)
         return self.entries()
@@ -225,7 +206,7 @@ class Fleet:
         try:
             return await asyncio.to_thread(self._source.scan)
         except Exception as error:
-            _log.error("the models stay as they are: %s", first_line(error), exc_info=_unforeseen(error))
+            _log.error("the models stay as they are: %s", first_line(error), exc_info=unforeseen(error))
             raise ModelRefused(self._loader.shown(error, self._source.path)) from None
 
     def _wanted(self, scan: Scan) -> list[Found]:
@@ -239,100 +220,8 @@ class Fleet:
             keys += [(name, each) for each in ordered if each in held and (name, each) not in self._dropped]
         return [scan.found[key] for key in keys]
 
-    async def _ensure(self, found: Found, *, again: bool = False, log: bool = True) -> Exception | None:
-        """Loads a version that is not there or has changed; gives the reason where it is refused.
-
-        Args:
-            found: its folder.
-            again: whether to try what was refused before and has not changed since.
-            log: whether to log a refusal.
-        """
-        if self._stopping:
-            return None
-        record = self._registry.records.setdefault(found.key, Record())
-        if record.stamp == found.stamp and (record.loaded is not None or not again):
-            return None
-        if record.loaded is None:
-            record.state, record.reason = "LOADING", ""
-            self._show()
-        try:
-            await self._open(found, record)
-        except Exception as error:
-            record.reason = self._loader.shown(error, found.path)
-            if log:
-                serves = "stays as it was" if record.loaded is not None else "is not served"
-                _log.error("%s version %s %s: %s", *found.key, serves, first_line(error), exc_info=_unforeseen(error))
-            record.state = "UNAVAILABLE" if record.loaded is None else "READY"
-            self._tell(lambda observer: observer.load_ended(found.name, loaded=False))
-            self._show()
-            return error
-        finally:
-            record.stamp = found.stamp
-        return None
-
-    async def _open(self, found: Found, record: Record) -> None:
-        """Puts what a folder holds into its record's place, unless that is there already."""
-        bundle = await self._loader.open(found)
-        if record.loaded is not None and record.loaded.sha256 == bundle.sha256:
-            record.reason = ""
-            return
-        model = await self._loader.load(bundle)
-        if self._stopping:
-            await model.stop()
-            return
-        model.start()
-        old, record.loaded = record.loaded, Loaded(model, bundle.sha256)
-        record.state, record.reason = "READY", ""
-        self._tell(lambda observer: observer.load_ended(found.name, loaded=True))
-        self._tell(lambda observer: observer.taken(model))
-        self._show()
-        _log.info("%s version %s takes calls, variant %s", *found.key, model.engine.variant.name)
-        self._spawn(self._watch_over(found.key, record, record.loaded))
-        if old is not None:
-            await self._retire(old)
-
     async def _remove_others(self, wanted: set[Key]) -> None:
         """Unloads and forgets what is not wanted any more."""
         for key in [key for key in self._registry.records if key not in wanted | self._dropped]:
-            await self._remove(key)
-        self._show()
-
-    async def _remove(self, key: Key) -> None:
-        record = self._registry.records[key]
-        if (loaded := record.loaded) is not None:
-            record.loaded, record.state = None, "UNLOADING"
-            self._show()
-            await self._retire(loaded)
-            _log.info("%s version %s is unloaded", *key)
-        self._registry.records.pop(key)
-
-    async def _retire(self, loaded: Loaded) -> None:
-        self._tell(lambda observer: observer.gone(loaded.model))
-        await loaded.retire()
-
-    async def _watch_over(self, key: Key, record: Record, loaded: Loaded) -> None:
-        """Takes a model out of service that ends by itself."""
-        await loaded.model.ended()
-        if record.loaded is not loaded or self._stopping:
-            return
-        record.loaded, record.state, record.reason = None, "UNAVAILABLE", _ENDED
-        _log.error("%s version %s has stopped answering and is out of service", *key)
-        self._show()
-        await self._retire(loaded)
-
-    def _show(self) -> None:
-        self._registry.route()
-        self._publish(self._registry.serving())
-
-    def _tell(self, tell: Callable[[FleetObserver], None]) -> None:
-        if self._observer is not None:
-            tell(self._observer)
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-
-def _unforeseen(error: Exception) -> Exception | None:
-    return None if isinstance(error, UserError) else error
+            await self._service.remove(key)
+        self._service.show()

@@ -1,6 +1,7 @@
 """Takes changes over: when SIGHUP comes, and when the folder is seen to have changed."""
 
 import asyncio
+import logging
 import signal
 from contextlib import suppress
 
@@ -8,6 +9,8 @@ from bertwire_server.errors import ModelRefused
 from bertwire_server.repository.changes import Changes
 from bertwire_server.repository.fleet import Fleet
 from bertwire_server.repository.folder import Source
+
+_log = logging.getLogger(__name__)
 
 
 async def follow(fleet: Fleet, source: Source, seconds: float) -> None:
@@ -29,5 +32,9 @@ async def follow(fleet: Fleet, source: Source, seconds: float) -> None:
         told.clear()
         if not by_hand and not (changes is not None and await asyncio.to_thread(changes.poll)):
             continue
-        with suppress(ModelRefused):
+        try:
             await fleet.reload(again=by_hand)
+        except ModelRefused:
+            continue  # the fleet has logged why
+        except Exception:
+            _log.exception("the models were not looked at")

@@ -94,7 +94,7 @@ class Registry:
             named[name] = (name, "") in self._routes
             for each in (version, *self.settings.of(name).aliases):
                 named[f"{name}/{each}"] = (name, each) in self._routes
-        ready = ("", "") in self._routes if self._default() is not None else bool(self._routes)
+        ready = ("", "") in self._routes or (self._default() is None and bool(self._routes))
         return named | {"": self.started and ready}
 
     def route(self) -> None:
@@ -115,8 +115,9 @@ class Registry:
                     targets[name, alias] = target
         routes = dict(ready) | {(name, alias): ready[name, version] for (name, alias), version in targets.items()}
         default = self._default()
-        before = self._targets.get(("", ""), default or "")
-        if default is not None and (chosen := next((each for each in (default, before) if each in names), None)):
+        # Also where a further model has come and none is set: those who name none go on as they did.
+        former = self._targets.get(("", ""))
+        if chosen := next((each for each in (default, former) if each in names), None):
             targets["", ""] = chosen
             routes |= {("", version): loaded for (name, version), loaded in routes.items() if name == chosen}
         self._routes, self._targets = routes, targets
