@@ -5,10 +5,11 @@ from bertwire_server.config import ServerConfig
 
 
 def run_serve(config: ServerConfig) -> None:
-    """Serve a bundle over gRPC.
+    """Serve a bundle, or a repository of bundles, over gRPC.
 
-    Health turns SERVING after the warm-up. SIGTERM or Ctrl-C drains: health says NOT_SERVING, calls already accepted
-    are answered, and the exit status is 0. A second one ends it at once.
+    Health turns SERVING after the warm-up. SIGHUP takes over what has changed in the folder. SIGTERM or Ctrl-C
+    drains: health says NOT_SERVING, calls already accepted are answered, and the exit status is 0. A second one ends it
+    at once.
     """
     import asyncio
     import os

@@ -265,7 +265,7 @@ async def test_hashes_beside_the_event_loop(bundle: Path, monkeypatch: pytest.Mo
         threads.append(threading.current_thread())
         raise UserError("not this one")
 
-    monkeypatch.setattr("bertwire_server.app.open_bundle", refuse)
+    monkeypatch.setattr("bertwire_server.repository.folder.open_bundle", refuse)
     with pytest.raises(UserError, match="not this one"):
         await serve_bundle(ServerConfig(bundle=bundle, port=0), print)
     assert threads[0] is not threading.main_thread()

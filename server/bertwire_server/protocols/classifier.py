@@ -19,6 +19,7 @@ from bertwire.v1.classifier_pb2_grpc import ClassifierServicer
 from bertwire_server.call import current
 from bertwire_server.errors import Expired, InvalidRequest
 from bertwire_server.inference import Inference
+from bertwire_server.protocols.catalog import Catalog, ModelListing
 from bertwire_server.protocols.messages import deadline, query, response
 from bertwire_server.protocols.streams import answers
 from bertwire_server.status import masked, milliseconds
@@ -27,17 +28,19 @@ from bertwire_server.telemetry.metrics import Metrics
 _MAX_ID_BYTES = 128
 
 
-class Classifier(ClassifierServicer):
+class Classifier(ModelListing, ClassifierServicer):
     """Answers over gRPC."""
 
-    def __init__(self, inference: Inference, max_stream_requests: int, metrics: Metrics) -> None:
+    def __init__(self, inference: Inference, catalog: Catalog, max_stream_requests: int, metrics: Metrics) -> None:
         """Needs nothing else.
 
         Args:
             inference: answers queries.
+            catalog: the models.
             max_stream_requests: most unanswered requests of a stream.
             metrics: told of each message of a stream.
         """
+        super().__init__(catalog)
         self._inference, self._max_stream_requests, self._metrics = inference, max_stream_requests, metrics
 
     async def Classify(  # noqa: N802 - the protocol's name

@@ -14,10 +14,10 @@ from bertwire.tei.tei_pb2_grpc import InfoServicer, PredictServicer
 from bertwire_server.errors import InvalidRequest
 from bertwire_server.inference import Answered, Inference
 from bertwire_server.model.decision import best
+from bertwire_server.protocols.catalog import Catalog
 from bertwire_server.protocols.in_order import in_order
 from bertwire_server.protocols.messages import deadline
 from bertwire_server.query import Query, Text, Truncation
-from bertwire_server.repository.registry import Registry
 
 _DTYPES = {"fp32": "float32", "fp16": "float16"}
 _DIRECTIONS: dict[int, Truncation] = {
@@ -48,12 +48,12 @@ class Limits:
 class TeiInfo(InfoServicer):
     """Says what is served."""
 
-    def __init__(self, registry: Registry, limits: Limits) -> None:
-        self._registry, self._limits = registry, limits
+    def __init__(self, catalog: Catalog, limits: Limits) -> None:
+        self._catalog, self._limits = catalog, limits
 
     async def Info(self, request: pb.InfoRequest, context: Context) -> pb.InfoResponse:  # noqa: ARG002, N802 - the protocol's
         """The default model and the limits."""
-        with self._registry.lease("", "") as model:
+        with self._catalog.lease("", "") as model:
             variant, limits = model.engine.variant, self._limits
             return pb.InfoResponse(
                 version=version("bertwire"),
