@@ -141,7 +141,9 @@ def make_task(task_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Call
     def make(kind: str) -> Made:
         folder = tmp_path_factory.mktemp(kind)
         ranges = {"train": range(64), "dev": range(64, 104), "test": range(104, 124)}
-        files: dict[str, Any] = {name: write(folder / f"{name}.jsonl", ROWS[kind], each) for name, each in ranges.items()}
+        files: dict[str, Any] = {
+            name: write(folder / f"{name}.jsonl", ROWS[kind], each) for name, each in ranges.items()
+        }
         recipe = {"epochs": 3, "batch_size": 8, "learning_rate": 3e-3, "max_length": MAX_LENGTH, "precision": "fp32"}
         checkpoint, output = folder / "checkpoint", folder / "bundle"
         train_model(prepare(TrainConfig(**files, **recipe, model=str(task_base), output=checkpoint)))

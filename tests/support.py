@@ -44,7 +44,7 @@ def bertwire(*arguments: object, python: str = sys.executable) -> list[str]:
     return [python, "-m", "bertwire_client", *map(str, arguments)]
 
 
-def export_padded(checkpoint: Path, output: Path, **options: Any) -> Path:
+def export_padded(checkpoint: Path, output: Path, **options: object) -> Path:
     """Exports a checkpoint as if export did not know its structure, so that its graphs compute padding."""
     from bertwire_export import pipeline
     from bertwire_export.config import ExportConfig

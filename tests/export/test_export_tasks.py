@@ -5,22 +5,20 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
 
 import numpy as np
 import onnxruntime
 import pytest
 
 from bertwire_client.errors import UserError
-from bertwire_client.labelled import Task
-from bertwire_export.bundle import Manifest, open_bundle
+from bertwire_export.bundle import open_bundle
 from bertwire_export.bundle.layouts import arrange, variant_layout
 from bertwire_export.config import ExportConfig
 from bertwire_export.pipeline import run
 from rows import LABELS, LIMITS, MAX_LENGTH, ROWS, Made, Row, filler, numbered, paired, several, tagged, write
 from support import bertwire
+
 
 def test_manifest_is_of_the_task(made: Made) -> None:
     """Task, labels, pairs and calibration are those of the checkpoint."""

@@ -1,5 +1,7 @@
 """Scores to labels and entities, without a model."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -15,10 +17,13 @@ from bertwire_server.query import Prediction, Thresholds
 TAGS = ("O", "B-x", "I-x", "B-y", "I-y")
 
 
-def manifest(task: str, labels: tuple[str, ...], thresholds: tuple[float, ...] = (), temperature: float = 1) -> Manifest:
+def manifest(
+    task: str, labels: tuple[str, ...], thresholds: tuple[float, ...] = (), temperature: float = 1
+) -> Manifest:
     """As much of a manifest as decisions look at."""
     calibration = Calibration(temperature=temperature, thresholds=thresholds, ece_before=None, ece_after=None)
-    return Manifest.model_construct(task=task, labels=labels, calibration=calibration)
+    known: dict[str, Any] = {"task": task, "labels": labels, "calibration": calibration}
+    return Manifest.model_construct(**known)
 
 
 def prediction(scores: NDArray[np.float32], words: list[tuple[int, int, int]]) -> Prediction:
@@ -70,7 +75,8 @@ def test_entity_takes_the_first_token_of_its_words() -> None:
     given = prediction(np.array(rows, np.float32), [(1, 0, 4), (3, 5, 7)])
     tags = manifest("token_classification", ("O", "B-x", "I-x"))
     (found,) = entities(tags, given, Thresholds())
-    assert (found.label, found.start, found.end, found.score) == ("x", 0, 7, pytest.approx(0.7))
+    assert (found.label, found.start, found.end) == ("x", 0, 7)
+    assert found.score == pytest.approx(0.7)
     assert entities(tags, given, Thresholds(all=0.69)) == [found]
     assert not entities(tags, given, Thresholds(all=0.71))
     assert entities(tags, given, Thresholds(all=0.71, by_label={"x": 0.5})) == [found]

@@ -113,7 +113,7 @@ def predicted(manifest: Manifest, scores: Sequence[float], thresholds: Threshold
 
 @lru_cache(maxsize=64)
 def _as_float32(thresholds: tuple[float, ...]) -> tuple[float, ...]:
-    """The manifest's thresholds, which have two decimals, as float32 scores come: none may be missed by its last bit."""
+    """The manifest's thresholds, of two decimals, as float32 scores come: none may be missed by a last bit."""
     return tuple(np.array(thresholds, np.float32).tolist())
 
 
