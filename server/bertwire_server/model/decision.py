@@ -77,8 +77,10 @@ def _softmax_of_few(logits: list[float], temperature: float) -> Floats:
 
 
 def _softmax(logits: Floats, temperature: float) -> Floats:
-    powers = np.exp((logits - logits.max(axis=-1, keepdims=True)) / np.float32(temperature))
-    scores: Floats = powers / powers.sum(axis=-1, keepdims=True)
+    # In float64, where no difference of float32 numbers overflows.
+    wide = logits.astype(np.float64)
+    powers = np.exp((wide - wide.max(axis=-1, keepdims=True)) / temperature)
+    scores: Floats = (powers / powers.sum(axis=-1, keepdims=True)).astype(np.float32)
     return scores
 
 
@@ -111,7 +113,7 @@ def predicted(manifest: Manifest, scores: Sequence[float], thresholds: Threshold
 
 @lru_cache(maxsize=64)
 def _as_float32(thresholds: tuple[float, ...]) -> tuple[float, ...]:
-    """The manifest's thresholds, of two decimals, as float32 scores come: none may be missed by its last bit."""
+    """The manifest's thresholds, of two decimals, as float32 scores come: none may be missed by a last bit."""
     return tuple(np.array(thresholds, np.float32).tolist())
 
 
