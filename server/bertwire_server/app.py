@@ -12,6 +12,7 @@ import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from bertwire.oip.inference_pb2_grpc import add_GRPCInferenceServiceServicer_to_server
 from bertwire.v1 import classifier_pb2
 from bertwire.v1.classifier_pb2_grpc import add_ClassifierServicer_to_server
 from bertwire_client.errors import UserError
@@ -23,6 +24,9 @@ from bertwire_server.model.engine import choose_engine
 from bertwire_server.model.model import Model
 from bertwire_server.model.queue import BatchLimits
 from bertwire_server.protocols.classifier import Classifier
+from bertwire_server.protocols.oip.catalog import Catalog, FixedCatalog
+from bertwire_server.protocols.oip.service import SERVICE as OPEN_INFERENCE
+from bertwire_server.protocols.oip.service import OpenInference
 from bertwire_server.repository.registry import Registry
 
 _log = logging.getLogger(__name__)
@@ -50,7 +54,7 @@ async def serve(config: ServerConfig, announce: Callable[[str], None]) -> None:
     bundle = await asyncio.to_thread(open_bundle, config.bundle, config.public_key)
     edge, registry, watch = Edge(), Registry(), health.aio.HealthServicer()
     inference = Inference(registry, RequestLimits(config.max_texts, config.max_text_chars, config.max_call_chars))
-    server = _server(config, edge, inference, watch)
+    server = _server(config, edge, inference, FixedCatalog(registry), watch)
     await _set_health(watch, health_pb2.HealthCheckResponse.NOT_SERVING)
     port = _bind(server, config)
     await server.start()
@@ -106,7 +110,7 @@ async def _watch_over(model: Model, watch: health.aio.HealthServicer) -> None:
 
 
 def _server(
-    config: ServerConfig, edge: Edge, inference: Inference, watch: health.aio.HealthServicer
+    config: ServerConfig, edge: Edge, inference: Inference, catalog: Catalog, watch: health.aio.HealthServicer
 ) -> grpc.aio.Server:
     bytes_limit = config.max_message_mb << 20
     server = grpc.aio.server(
@@ -122,8 +126,11 @@ def _server(
     )
     classifier = Classifier(inference, config.max_stream_requests, edge.closing)
     add_ClassifierServicer_to_server(classifier, edge.over(server))
+    open_inference = OpenInference(inference, catalog, config.max_texts, config.max_stream_requests, edge.closing)
+    add_GRPCInferenceServiceServicer_to_server(open_inference, edge.over(server))
     health_pb2_grpc.add_HealthServicer_to_server(watch, server)
-    reflection.enable_server_reflection((_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+    services = (_SERVICE, OPEN_INFERENCE, health.SERVICE_NAME, reflection.SERVICE_NAME)
+    reflection.enable_server_reflection(services, server)
     return server
 
 

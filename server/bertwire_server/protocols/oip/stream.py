@@ -1,0 +1,74 @@
+"""ModelStreamInfer: requests side by side, answers in their order, as Triton gives those of a model like ours."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, TypeVar
+
+import grpc.aio
+
+from bertwire.oip.inference_pb2 import ModelInferRequest, ModelInferResponse, ModelStreamInferResponse
+from bertwire_server.edge import masked
+from bertwire_server.errors import RequestError
+from bertwire_server.protocols.messages import deadline
+from bertwire_server.protocols.oip.infer import Inferrer
+from bertwire_server.protocols.streams import answers
+
+Context = grpc.aio.ServicerContext[Any, Any]
+Request = TypeVar("Request")
+Response = TypeVar("Response")
+
+
+async def stream_infer(
+    requests: AsyncIterator[ModelInferRequest],
+    context: Context,
+    inferrer: Inferrer,
+    limit: int,
+    closing: asyncio.Event,
+) -> AsyncIterator[ModelStreamInferResponse]:
+    """Answers the requests of a stream; `limit` and `closing` are those of `answers`.
+
+    Raises:
+        RequestError: the server shuts down; or a request failed, and the client asked to see that as a status.
+    """
+    until = deadline(context)
+    as_status = ("triton_grpc_error", "true") in (context.invocation_metadata() or ())
+
+    async def handle(request: ModelInferRequest) -> ModelStreamInferResponse | RequestError:
+        try:
+            return _answer(await inferrer.infer(request, until))
+        except Exception as error:
+            shown = masked(error, "ModelStreamInfer")
+            return shown if as_status else _failure(request, str(shown))
+
+    async for answer in answers(requests, in_turn(handle), limit, closing):
+        if isinstance(answer, RequestError):
+            raise answer
+        yield answer
+
+
+def in_turn(handle: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
+    """Of calls that run side by side each returns only after those that began before it; `handle` must not raise."""
+    last: asyncio.Event | None = None
+
+    async def call(request: Request) -> Response:
+        nonlocal last
+        before, last = last, asyncio.Event()
+        done = last
+        response = await handle(request)
+        if before is not None:
+            await before.wait()
+        done.set()
+        return response
+
+    return call
+
+
+def _answer(response: ModelInferResponse, error: str = "") -> ModelStreamInferResponse:
+    # A request has one answer, so it is the final one too, which clients of models with several look for.
+    response.parameters["triton_final_response"].bool_param = True
+    return ModelStreamInferResponse(error_message=error, infer_response=response)
+
+
+def _failure(request: ModelInferRequest, error: str) -> ModelStreamInferResponse:
+    names = ModelInferResponse(id=request.id, model_name=request.model_name, model_version=request.model_version)
+    return _answer(names, error)
