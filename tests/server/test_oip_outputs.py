@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from bertwire_export.bundle import Manifest, open_bundle
 from bertwire_server.protocols.oip.describe import model_config, model_metadata
 from oip_support import Echo, Infer, raw_request, typed_request, unpacked
 
+Make = Callable[..., pb.ModelInferRequest]
 LOGITS = [0.0, 2.0, 2.0]
 
 
@@ -49,7 +51,7 @@ def shapes(response: pb.ModelInferResponse) -> dict[str, tuple[int, ...]]:
 
 @pytest.mark.parametrize("make", [raw_request, typed_request])
 @pytest.mark.parametrize("rank", [1, 2])
-async def test_answers_as_it_was_asked(manifest: Manifest, make: Any, rank: int) -> None:
+async def test_answers_as_it_was_asked(manifest: Manifest, make: Make, rank: int) -> None:
     """Raw to raw, typed to typed; one element a text has the shape of `text`; of equal scores the first label wins."""
     response = await Infer(Echo(manifest, LOGITS))(make("w1", "w2", rank=rank))
     column = (2, 1)[:rank]
@@ -71,7 +73,7 @@ async def test_gives_what_is_asked_in_its_order(manifest: Manifest) -> None:
 
 
 @pytest.mark.parametrize("make", [raw_request, typed_request])
-async def test_classification(manifest: Manifest, make: Any) -> None:
+async def test_classification(manifest: Manifest, make: Make) -> None:
     """value:index:label, best first, equal values in label order, never more than there are; labels may hold colons."""
     manifest = manifest.model_copy(update={"labels": ("a", "b:b", "ć")})
     request = make("w1", "w2")
@@ -103,7 +105,7 @@ async def test_regression(manifest: Manifest) -> None:
 
 
 @pytest.mark.parametrize("make", [raw_request, typed_request])
-async def test_token_classification(manifest: Manifest, make: Any) -> None:
+async def test_token_classification(manifest: Manifest, make: Make) -> None:
     """Entities as JSON, with their places in the text as sent."""
     manifest = manifest.model_copy(update={"task": "token_classification", "labels": ("O", "B-PER", "I-PER")})
     model = Echo(manifest, [[9, 0, 0], [0, 9, 0], [0, 0, 9], [9, 0, 0]], words=[(1, 0, 2), (2, 3, 5)])
@@ -133,7 +135,7 @@ def test_metadata_and_config_agree(manifest: Manifest, task: str, pairs: bool) -
 async def test_large_answer_leaves_others_their_turn(manifest: Manifest) -> None:
     """While classes of many labels are written, other calls go on."""
     labels = tuple(map(str, range(1000)))
-    infer = Infer(Echo(manifest.model_copy(update={"labels": labels}), np.arange(1000)))
+    infer = Infer(Echo(manifest.model_copy(update={"labels": labels}), list(range(1000))))
     request = raw_request(*["w1"] * 8)
     request.outputs.add(name="scores").parameters["classification"].int64_param = 1000
     turns = 0

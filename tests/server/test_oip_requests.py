@@ -165,9 +165,9 @@ async def test_refuses_single_text_for_a_model_of_pairs(infer_pairs: Infer) -> N
 
 async def test_refuses_unknown_model(infer: Infer) -> None:
     """A model that is not there is NOT_FOUND, and counted for none."""
-    for fields in ({"model_name": "other"}, {"model_version": "2"}):
+    for request in (raw_request("w1", model_name="other"), raw_request("w1", model_version="2")):
         with pytest.raises(ModelNotFound):
-            await infer(raw_request("w1", **fields))
+            await infer(request)
     assert infer.statistics.message(infer.catalog.model).inference_stats.fail.count == 0
 
 

@@ -1,7 +1,7 @@
 """What a server and its models say of themselves."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 
 from bertwire.oip import inference_pb2 as pb
@@ -14,6 +14,7 @@ from bertwire_server.protocols.oip.schema import Tensor, inputs, outputs
 _PLATFORM = "bertwire"
 # Triton's names of what it has beyond the protocol's core, as far as it is served here.
 _EXTENSIONS = ("classification", "model_repository", "model_configuration", "schedule_policy", "statistics")
+_CPU, _GPU = config_pb.ModelInstanceGroup.KIND_CPU, config_pb.ModelInstanceGroup.KIND_GPU
 _TYPES = {"BYTES": config_pb.TYPE_STRING, "FP32": config_pb.TYPE_FP32}
 
 
@@ -30,7 +31,7 @@ def model_metadata(manifest: Manifest, versions: Sequence[str]) -> pb.ModelMetad
         versions: every version of its name that is ready.
     """
 
-    def metadata(tensors: Sequence[Tensor]) -> list[pb.ModelMetadataResponse.TensorMetadata]:
+    def metadata(tensors: Iterable[Tensor]) -> list[pb.ModelMetadataResponse.TensorMetadata]:
         return [
             pb.ModelMetadataResponse.TensorMetadata(
                 name=each.name, datatype=each.datatype, shape=[-1, each.width(manifest)]
@@ -43,7 +44,7 @@ def model_metadata(manifest: Manifest, versions: Sequence[str]) -> pb.ModelMetad
         versions=versions,
         platform=_PLATFORM,
         inputs=metadata(inputs(manifest)),
-        outputs=metadata(outputs(manifest)),
+        outputs=metadata(outputs(manifest).values()),
     )
 
 
@@ -55,7 +56,7 @@ def model_config(model: Model, max_texts: int) -> config_pb.ModelConfig:
         max_texts: most texts of a call.
     """
     manifest = model.manifest
-    kind = config_pb.ModelInstanceGroup.KIND_GPU if model.engine.provider == "cuda" else _CPU
+    kind = _GPU if model.engine.provider == "cuda" else _CPU
     return config_pb.ModelConfig(
         name=manifest.name,
         platform=_PLATFORM,
@@ -64,7 +65,7 @@ def model_config(model: Model, max_texts: int) -> config_pb.ModelConfig:
         input=[config_pb.ModelInput(name=t.name, data_type=_TYPES[t.datatype], dims=[1]) for t in inputs(manifest)],
         output=[
             config_pb.ModelOutput(name=each.name, data_type=_TYPES[each.datatype], dims=[each.width(manifest)])
-            for each in outputs(manifest)
+            for each in outputs(manifest).values()
         ],
         instance_group=[config_pb.ModelInstanceGroup(name=manifest.name, count=1, kind=kind)],
         dynamic_batching=config_pb.ModelDynamicBatching(
@@ -75,9 +76,6 @@ def model_config(model: Model, max_texts: int) -> config_pb.ModelConfig:
         parameters={name: config_pb.ModelParameter(string_value=text) for name, text in _facts(model).items()},
         model_transaction_policy=config_pb.ModelTransactionPolicy(decoupled=False),
     )
-
-
-_CPU = config_pb.ModelInstanceGroup.KIND_CPU
 
 
 def _facts(model: Model) -> dict[str, str]:

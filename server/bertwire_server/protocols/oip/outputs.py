@@ -67,7 +67,7 @@ class Outputs:
 
     async def add(self, names: Asked) -> None:
         """Adds the outputs asked for, all where none is; raises `InvalidRequest` where the model lacks one."""
-        ours = {each.name: each for each in outputs(self._manifest)}
+        ours = outputs(self._manifest)
         for name, count in (names or dict.fromkeys(ours, 0)).items():
             if name not in ours:
                 raise InvalidRequest(f"the model has no output {name!r}; it has {', '.join(ours)}")
@@ -78,10 +78,10 @@ class Outputs:
     async def _add(self, output: Tensor) -> None:
         predictions = self._predictions
         if output.by_label:
-            table = np.array([getattr(each, output.name) for each in predictions], np.float32)
-            self._floats(output.name, table.shape, table)
+            shape = (len(predictions), len(self._manifest.labels))
+            self._floats(output.name, shape, [getattr(each, output.name) for each in predictions])
         elif output.name == "score":
-            self._floats("score", self._column, np.array([each.scores.max() for each in predictions], np.float32))
+            self._floats("score", self._column, [each.scores[each.scores.argmax()] for each in predictions])
         elif output.name == "label":
             labels = self._manifest.labels
             self._strings("label", self._column, [labels[each.scores.argmax()].encode() for each in predictions])
@@ -123,12 +123,13 @@ class Outputs:
                 await asyncio.sleep(0)
         return elements
 
-    def _floats(self, name: str, shape: Sequence[int], values: Floats) -> None:
+    def _floats(self, name: str, shape: Sequence[int], rows: Sequence[Floats | np.float32]) -> None:
         output = self._response.outputs.add(name=name, datatype="FP32", shape=shape)
         if self._raw:
-            self._response.raw_output_contents.append(values.tobytes())
+            self._response.raw_output_contents.append(b"".join([row.tobytes() for row in rows]))
         else:
-            output.contents.fp32_contents.extend(values.ravel().tolist())
+            for row in rows:
+                output.contents.fp32_contents.extend(row.ravel().tolist())
 
     def _strings(self, name: str, shape: Sequence[int], elements: Sequence[bytes]) -> None:
         output = self._response.outputs.add(name=name, datatype="BYTES", shape=shape)

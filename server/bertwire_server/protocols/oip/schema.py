@@ -1,5 +1,6 @@
 """The inputs and outputs of a model, by its task."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -29,14 +30,17 @@ class Tensor:
 
 _LABEL, _SCORE = Tensor("label", "BYTES"), Tensor("score", "FP32")
 _SCORES, _LOGITS = Tensor("scores", "FP32", by_label=True), Tensor("logits", "FP32", by_label=True)
-_OUTPUTS = {
-    "single_label": (_LABEL, _SCORE, _SCORES, _LOGITS),
-    "multi_label": (_LABEL, _SCORE, _SCORES, _LOGITS, Tensor("labels", "BYTES")),
-    "regression": (_LABEL, _SCORE, _SCORES, _LOGITS),
-    # Tokens differ in number from text to text, so their scores are no tensor.
-    "token_classification": (Tensor("entities", "BYTES"),),
+_OUTPUTS: dict[str, dict[str, Tensor]] = {
+    task: {each.name: each for each in tensors}
+    for task, tensors in {
+        "single_label": (_LABEL, _SCORE, _SCORES, _LOGITS),
+        "multi_label": (_LABEL, _SCORE, _SCORES, _LOGITS, Tensor("labels", "BYTES")),
+        "regression": (_LABEL, _SCORE, _SCORES, _LOGITS),
+        # Tokens differ in number from text to text, so their scores are no tensor.
+        "token_classification": (Tensor("entities", "BYTES"),),
+    }.items()
 }
-OUTPUT_NAMES = frozenset(each.name for outputs in _OUTPUTS.values() for each in outputs)
+OUTPUT_NAMES = frozenset(name for outputs in _OUTPUTS.values() for name in outputs)
 
 
 def inputs(manifest: Manifest) -> tuple[Tensor, ...]:
@@ -45,6 +49,6 @@ def inputs(manifest: Manifest) -> tuple[Tensor, ...]:
     return (text, Tensor(TEXT_PAIR, "BYTES")) if manifest.text_pairs else (text,)
 
 
-def outputs(manifest: Manifest) -> tuple[Tensor, ...]:
-    """What a model answers."""
+def outputs(manifest: Manifest) -> Mapping[str, Tensor]:
+    """What a model answers, by name."""
     return _OUTPUTS[manifest.task]
