@@ -22,6 +22,7 @@ from bertwire_client.replies import LabelScore, Reply, Result, Timing
 
 if TYPE_CHECKING:
     from bertwire_client.aio import AsyncClient
+    from bertwire_client.channel import tls_credentials
     from bertwire_client.client import Client
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "Timing",
     "UnavailableError",
     "UserError",
+    "tls_credentials",
 ]
 
 
@@ -51,4 +53,8 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 - a module's attributes
         from bertwire_client.aio import AsyncClient
 
         return AsyncClient
+    if name == "tls_credentials":
+        from bertwire_client.channel import tls_credentials
+
+        return tls_credentials
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

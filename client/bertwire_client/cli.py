@@ -33,6 +33,7 @@ COMMANDS = {
     "inspect": Command("bertwire_export.cli", CLI, "Verify a bundle and print what it holds."),
     "bundle": Command("bertwire_export.bundle_cli", "'.[sign]'", "Sign a bundle, and verify its signature."),
     "serve": Command("bertwire_server.cli", "'.[serve,cpu]' or '.[serve,gpu]'", "Serve a bundle over gRPC."),
+    "keys": Command("bertwire_server.access.keys_cli", CLI, "Make API keys for a server."),
     "score": Command("bertwire_client.score.cli", CLI, "Score every row of a file against a server."),
 }
 

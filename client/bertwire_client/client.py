@@ -6,6 +6,7 @@ from typing import Self
 import grpc
 
 from bertwire.v1.classifier_pb2_grpc import ClassifierStub
+from bertwire_client.channel import Credential, with_credential
 from bertwire_client.replies import Reply
 from bertwire_client.wire import (
     DEFAULT_ATTEMPTS,
@@ -24,7 +25,9 @@ class Client:
         address: the server's `host:port`.
         timeout: deadline of a call in seconds, its retries included.
         attempts: how often a call is tried, 1 to 5, while the server is UNAVAILABLE.
-        credentials: for TLS; None talks in the clear.
+        credentials: for TLS, from `tls_credentials` for example; None talks in the clear.
+        api_key: sent with every call.
+        token: a JWT instead of it, or a function that gives the one to send now.
     """
 
     def __init__(
@@ -34,13 +37,15 @@ class Client:
         timeout: float = DEFAULT_TIMEOUT,
         attempts: int = DEFAULT_ATTEMPTS,
         credentials: grpc.ChannelCredentials | None = None,
+        api_key: str | None = None,
+        token: Credential | None = None,
     ) -> None:
         options = channel_options(attempts)
         if credentials is None:
             self._channel = grpc.insecure_channel(address, options)
         else:
             self._channel = grpc.secure_channel(address, credentials, options)
-        self._stub = ClassifierStub(self._channel)
+        self._stub = ClassifierStub(with_credential(self._channel, api_key, token))
         self._timeout = timeout
 
     def classify(

@@ -11,23 +11,30 @@ from typing import Any
 import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha.reflection_pb2_grpc import add_ServerReflectionServicer_to_server
 
 from bertwire.oip.inference_pb2_grpc import add_GRPCInferenceServiceServicer_to_server
 from bertwire.v1 import classifier_pb2
 from bertwire.v1.classifier_pb2_grpc import add_ClassifierServicer_to_server
 from bertwire_client.errors import UserError
 from bertwire_export.bundle import Bundle, open_bundle
+from bertwire_server.access.connection import connection_options
+from bertwire_server.access.setup import open_access, warn_if_open
 from bertwire_server.config import ServerConfig
 from bertwire_server.edge import Edge
 from bertwire_server.inference import Inference, RequestLimits
-from bertwire_server.model.engine import choose_engine
+from bertwire_server.model.engine import Engine, choose_engine
+from bertwire_server.model.given import labels_given
 from bertwire_server.model.model import Model
 from bertwire_server.model.queue import BatchLimits
 from bertwire_server.protocols.classifier import Classifier
-from bertwire_server.protocols.oip.catalog import Catalog, FixedCatalog
+from bertwire_server.protocols.oip.catalog import FixedCatalog
 from bertwire_server.protocols.oip.service import SERVICE as OPEN_INFERENCE
 from bertwire_server.protocols.oip.service import OpenInference
 from bertwire_server.repository.registry import Registry
+from bertwire_server.telemetry.metrics import Metrics
+from bertwire_server.telemetry.model_metrics import ModelInfo, ModelMetrics
+from bertwire_server.telemetry.reporting import Telemetry
 
 _log = logging.getLogger(__name__)
 _SERVICE = classifier_pb2.DESCRIPTOR.services_by_name["Classifier"].full_name
@@ -52,15 +59,19 @@ async def serve(config: ServerConfig, announce: Callable[[str], None]) -> None:
     """
     stop, hurry = _stop_signals()
     bundle = await asyncio.to_thread(open_bundle, config.bundle, config.public_key)
-    edge, registry, watch = Edge(), Registry(), health.aio.HealthServicer()
+    access = await asyncio.to_thread(open_access, config)
+    warn_if_open(config.host, config)
+    telemetry = Telemetry(config)
+    edge, registry, watch = Edge(access.gate, telemetry), Registry(), health.aio.HealthServicer()
     inference = Inference(registry, RequestLimits(config.max_texts, config.max_text_chars, config.max_call_chars))
-    server = _server(config, edge, inference, FixedCatalog(registry), watch)
+    server = _server(config, edge, inference, FixedCatalog(registry), watch, telemetry.metrics)
     await _set_health(watch, health_pb2.HealthCheckResponse.NOT_SERVING)
-    port = _bind(server, config)
+    port = _bind(server, config, access.credentials)
     await server.start()
+    watching = asyncio.create_task(access.watch())
     model = None
     try:
-        model = await _load(config, bundle, stop)
+        model = await _load(config, bundle, stop, telemetry.metrics)
         if model is not None:
             model.start()
             registry.use(model)
@@ -72,9 +83,11 @@ async def serve(config: ServerConfig, announce: Callable[[str], None]) -> None:
             if hurry.is_set():
                 _log.warning("told to stop again: giving up on %d calls", edge.in_flight)
     finally:
+        watching.cancel()
         await server.stop(0)
         if model is not None:
             await model.stop()
+        await telemetry.close()
 
 
 def _stop_signals() -> tuple[asyncio.Event, asyncio.Event]:
@@ -110,7 +123,12 @@ async def _watch_over(model: Model, watch: health.aio.HealthServicer) -> None:
 
 
 def _server(
-    config: ServerConfig, edge: Edge, inference: Inference, catalog: Catalog, watch: health.aio.HealthServicer
+    config: ServerConfig,
+    edge: Edge,
+    inference: Inference,
+    catalog: FixedCatalog,
+    watch: health.aio.HealthServicer,
+    metrics: Metrics,
 ) -> grpc.aio.Server:
     bytes_limit = config.max_message_mb << 20
     server = grpc.aio.server(
@@ -122,24 +140,29 @@ def _server(
             ("grpc.server.max_pending_requests_hard_limit", _MAX_PENDING),
             ("grpc.max_receive_message_length", bytes_limit),
             ("grpc.max_send_message_length", bytes_limit),
+            *connection_options(config),
         ],
     )
-    classifier = Classifier(inference, config.max_stream_requests, edge.closing)
+    classifier = Classifier(inference, config.max_stream_requests, edge.closing, metrics)
     add_ClassifierServicer_to_server(classifier, edge.over(server))
-    open_inference = OpenInference(inference, catalog, config.max_texts, config.max_stream_requests, edge.closing)
+    open_inference = OpenInference(
+        inference, catalog, catalog, config.max_texts, config.max_stream_requests, edge.closing, metrics
+    )
     add_GRPCInferenceServiceServicer_to_server(open_inference, edge.over(server))
     health_pb2_grpc.add_HealthServicer_to_server(watch, server)
-    services = (_SERVICE, OPEN_INFERENCE, health.SERVICE_NAME, reflection.SERVICE_NAME)
-    reflection.enable_server_reflection(services, server)
+    names = (_SERVICE, OPEN_INFERENCE, health.SERVICE_NAME, reflection.SERVICE_NAME)
+    add_ServerReflectionServicer_to_server(reflection.aio.ReflectionServicer(names), edge.over(server))
     return server
 
 
-def _bind(server: grpc.aio.Server, config: ServerConfig) -> int:
+def _bind(server: grpc.aio.Server, config: ServerConfig, credentials: grpc.ServerCredentials | None) -> int:
     address = f"[{config.host}]:{config.port}" if ":" in config.host else f"{config.host}:{config.port}"
     try:
         # Tried with a socket of our own first: it knows the reason, where gRPC knows only that it failed.
         family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
         socket.create_server((config.host, config.port), family=family).close()
+        if credentials is not None:
+            return server.add_secure_port(address, credentials)
         return server.add_insecure_port(address)
     except (OSError, RuntimeError) as error:
         # asyncio and socket put the address into the reason a second time.
@@ -147,7 +170,7 @@ def _bind(server: grpc.aio.Server, config: ServerConfig) -> int:
         raise UserError(f"cannot listen on {address}: {reason}; choose another --port or --host") from error
 
 
-async def _load(config: ServerConfig, bundle: Bundle, stop: asyncio.Event) -> Model | None:
+async def _load(config: ServerConfig, bundle: Bundle, stop: asyncio.Event, metrics: Metrics) -> Model | None:
     """Loads and warms the model in a thread that nothing can end; None where the server was told to stop meanwhile."""
     limits = BatchLimits(
         tokens=config.max_batch_tokens,
@@ -156,14 +179,33 @@ async def _load(config: ServerConfig, bundle: Bundle, stop: asyncio.Event) -> Mo
         waiting=config.max_queue_texts,
     )
 
-    def load() -> Model:
+    def load() -> tuple[Model, ModelMetrics]:
         engine = choose_engine(bundle, config.variant, config.provider, config.threads)
-        model = Model(bundle, engine, limits, config.hang_seconds)
+        counted = ModelMetrics(_info(bundle, engine, config))
+        model = Model(bundle, engine, limits, config.hang_seconds, counted)
         model.warm_up()
-        return model
+        return model, counted
 
-    model = await asyncio.to_thread(load)
-    return None if stop.is_set() else model
+    model, counted = await asyncio.to_thread(load)
+    if stop.is_set():
+        return None
+    metrics.loaded(counted, model)
+    return model
+
+
+def _info(bundle: Bundle, engine: Engine, config: ServerConfig) -> ModelInfo:
+    manifest, variant = bundle.manifest, engine.variant
+    return ModelInfo(
+        name=manifest.name,
+        version=manifest.version,
+        variant=variant.name,
+        precision=variant.precision,
+        provider=engine.provider,
+        layout=variant.layout,
+        task=manifest.task,
+        labels=labels_given(manifest),
+        queue_texts=config.max_queue_texts,
+    )
 
 
 async def _drain(server: grpc.aio.Server, edge: Edge, watch: health.aio.HealthServicer, seconds: float) -> None:

@@ -5,10 +5,12 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from bertwire_client.options import Config, argument
+from bertwire_client.options import argument
+from bertwire_server.access.config import AccessConfig
+from bertwire_server.telemetry.config import TelemetryConfig
 
 
-class ServerConfig(Config):
+class ServerConfig(TelemetryConfig, AccessConfig):
     """Settings of one server; each becomes an option of the command."""
 
     bundle: Path = argument("Folder of the bundle to serve, written by bertwire export.")
@@ -43,7 +45,6 @@ class ServerConfig(Config):
         60.0, gt=0, description="A batch that runs longer counts as hung: its model stops serving, and health says so."
     )
     drain_seconds: float = Field(30.0, ge=0, description="Longest wait for accepted work at shutdown, in seconds.")
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe message logged.")
 
     @model_validator(mode="after")
     def _queue_takes_a_call(self) -> Self:

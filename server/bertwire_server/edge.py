@@ -4,6 +4,8 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
+from math import ceil
 from typing import Any
 
 import grpc
@@ -14,8 +16,10 @@ from google.protobuf.message import DecodeError
 from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
 
+from bertwire_server.access.gate import OPEN, Admission, Gate
 from bertwire_server.call import Call, current
-from bertwire_server.errors import InvalidRequest, NotReady, RequestError
+from bertwire_server.errors import Forbidden, InvalidRequest, NotReady, Overloaded, RequestError, Unauthenticated
+from bertwire_server.telemetry.reporting import Telemetry
 
 _log = logging.getLogger(__name__)
 _MALFORMED = "the message cannot be decoded; check that it is of this method's type and that its text is UTF-8"
@@ -25,13 +29,7 @@ Context = grpc.aio.ServicerContext[Any, Any]
 Handler = Any  # grpc.RpcMethodHandler, whose fields the type stubs call optional though a handler of ours has them
 Unary = Callable[[Any, Context], Awaitable[Any]]
 Stream = Callable[[AsyncIterator[Any], Context], AsyncIterator[Any]]
-
-
-class _Malformed:
-    """Stands for a message that could not be decoded.
-
-    gRPC would answer INTERNAL where a deserializer raises, though the fault is the caller's.
-    """
+Decode = Callable[[bytes], Any]
 
 
 class Edge:
@@ -46,7 +44,9 @@ class Edge:
         closing: set where new calls are refused with UNAVAILABLE, and streams come to their end.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, gate: Gate | None, telemetry: Telemetry) -> None:
+        """Reports on every call; lets everyone in where there is no gate."""
+        self._gate, self._telemetry = gate, telemetry
         self.in_flight = 0
         self.idle = asyncio.Event()
         self.idle.set()
@@ -58,21 +58,34 @@ class Edge:
         return _Guarded(self, server)
 
     @contextmanager
-    def begin(self, method: str, context: Context) -> Iterator[Call]:
-        """Counts a call in and out, and refuses it while the server is closing."""
+    def begin(self, method: str, context: Context, *, stream: bool = False) -> Iterator[Admission]:
+        """Lets a call in, counts it in and out and reports on it; refuses it while the server is closing."""
         self.in_flight += 1
         self.idle.clear()
         self.arrived.set()
+        metadata = dict(context.invocation_metadata() or ())
+        call = Call(method, str(metadata.get("x-request-id", ""))[:_MAX_REQUEST_ID])
+        current.set(call)
         try:
-            if self.closing.is_set():
-                raise NotReady("the server is shutting down; send the request to another one")
-            call = Call(method, _request_id(context))
-            current.set(call)
-            yield call
+            with (
+                self._telemetry.of_call(call, context, stream=stream),
+                self._admit(method, metadata, context) as admission,
+            ):
+                call.client = admission.client
+                yield admission
         finally:
             self.in_flight -= 1
             if not self.in_flight:
                 self.idle.set()
+
+    def _admit(self, method: str, metadata: Mapping[str, str | bytes], context: Context) -> Admission:
+        try:
+            if self.closing.is_set():
+                raise NotReady("the server is shutting down; send the request to another one")
+            return OPEN if self._gate is None else self._gate.admit(method, metadata, context)
+        except (Unauthenticated, Forbidden, Overloaded, NotReady) as error:
+            self._telemetry.metrics.refused(error)
+            raise
 
 
 class _Guarded:
@@ -90,39 +103,44 @@ class _Guarded:
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, guarded),))
 
     def _guard(self, handler: Handler, method: str) -> Handler:
+        # Messages are decoded here, not by gRPC: after the caller is known, and as the caller's fault where they cannot
+        # be, while gRPC would answer INTERNAL.
+        decode = _decoder(handler.request_deserializer)
         if handler.stream_stream is not None:
             return grpc.stream_stream_rpc_method_handler(
-                _guarded_stream(self._edge, handler.stream_stream, method),
-                request_deserializer=_tolerant(handler.request_deserializer),
+                _guarded_stream(self._edge, handler.stream_stream, decode, method),
                 response_serializer=handler.response_serializer,
             )
         return grpc.unary_unary_rpc_method_handler(
-            _guarded_unary(self._edge, handler.unary_unary, method),
-            request_deserializer=_tolerant(handler.request_deserializer),
+            _guarded_unary(self._edge, handler.unary_unary, decode, method),
             response_serializer=handler.response_serializer,
         )
 
 
-def _guarded_unary(edge: Edge, method: Unary, name: str) -> Unary:
-    async def call(request: Any, context: Context) -> Any:  # noqa: ANN401 - any message
+def _guarded_unary(edge: Edge, method: Unary, decode: Decode, name: str) -> Unary:
+    async def call(content: bytes, context: Context) -> Any:  # noqa: ANN401 - any message
         try:
             with edge.begin(name, context):
-                return await method(_well_formed(request), context)
+                return await method(decode(content), context)
         except Exception as error:
             await fail(context, name, error)
 
     return call
 
 
-def _guarded_stream(edge: Edge, method: Stream, name: str) -> Stream:
-    async def requests(messages: AsyncIterator[Any]) -> AsyncIterator[Any]:
-        async for message in messages:
-            yield _well_formed(message)
+def _guarded_stream(edge: Edge, method: Stream, decode: Decode, name: str) -> Stream:
+    async def requests(contents: AsyncIterator[bytes], admission: Admission) -> AsyncIterator[Any]:
+        first = True
+        async for content in contents:
+            if not first:
+                admission.spend()
+            first = False
+            yield decode(content)
 
-    async def call(messages: AsyncIterator[Any], context: Context) -> AsyncIterator[Any]:
+    async def call(contents: AsyncIterator[bytes], context: Context) -> AsyncIterator[Any]:
         try:
-            with edge.begin(name, context):
-                async for response in method(requests(messages), context):
+            with edge.begin(name, context, stream=True) as admission:
+                async for response in method(requests(contents, admission), context):
                     yield response
         except Exception as error:
             await fail(context, name, error)
@@ -130,10 +148,14 @@ def _guarded_stream(edge: Edge, method: Stream, name: str) -> Stream:
     return call
 
 
-def _well_formed(message: Any) -> Any:  # noqa: ANN401 - any message
-    if isinstance(message, _Malformed):
-        raise InvalidRequest(_MALFORMED)
-    return message
+def _decoder(deserialize: Decode) -> Decode:
+    def decode(content: bytes) -> Any:  # noqa: ANN401 - any message
+        try:
+            return deserialize(content)
+        except DecodeError:
+            raise InvalidRequest(_MALFORMED) from None
+
+    return decode
 
 
 def masked(error: Exception, method: str) -> RequestError:
@@ -145,40 +167,34 @@ def masked(error: Exception, method: str) -> RequestError:
 
 
 async def fail(context: Context, method: str, error: Exception) -> None:
-    """Ends a call with the status of `error`; see `errors`.
-
-    When trying again makes sense is said twice: by RetryInfo in the status details, which people's code reads, and by
-    `grpc-retry-pushback-ms`, which gRPC's own retries obey (gRFC A6).
-    """
+    """Ends a call with the status of `error`; see `errors`."""
     if isinstance(error, grpc.aio.AbortError):
         raise error
     shown = masked(error, method)
     if shown.retry_after is None:
         await context.abort(shown.code, str(shown))
-    milliseconds = max(1, round(1e3 * shown.retry_after))
+    await context.abort(shown.code, str(shown), _retry_info(shown.code, str(shown), _milliseconds(shown.retry_after)))
+
+
+@lru_cache(1024)
+def _retry_info(code: grpc.StatusCode, message: str, milliseconds: int) -> tuple[tuple[str, str | bytes], ...]:
+    """Trailing metadata that say when trying again makes sense.
+
+    Twice: as RetryInfo in the status details, which people's code reads, and as `grpc-retry-pushback-ms`, which gRPC's
+    own retries obey (gRFC A6).
+    """
     info = RetryInfo(retry_delay=Duration(seconds=milliseconds // 1000, nanos=milliseconds % 1000 * 1_000_000))
     detail = AnyMessage()
     detail.Pack(info)
-    status = Status(code=shown.code.value[0], message=str(shown), details=[detail])
-    trailing = (
+    status = Status(code=code.value[0], message=message, details=[detail])
+    return (
         ("grpc-retry-pushback-ms", str(milliseconds)),
         ("grpc-status-details-bin", status.SerializeToString()),
     )
-    await context.abort(shown.code, str(shown), trailing)
 
 
-def _request_id(context: Context) -> str:
-    for key, value in context.invocation_metadata() or ():
-        if key == "x-request-id" and isinstance(value, str):
-            return value[:_MAX_REQUEST_ID]
-    return ""
-
-
-def _tolerant(deserialize: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
-    def decode(content: bytes) -> Any:  # noqa: ANN401 - any message
-        try:
-            return deserialize(content)
-        except DecodeError:
-            return _Malformed()
-
-    return decode
+def _milliseconds(seconds: float) -> int:
+    """Rounded up to one digit: nobody needs more, and refusals must cost little when there are many."""
+    milliseconds = max(1, ceil(1e3 * seconds))
+    unit = 10 ** (len(str(milliseconds)) - 1)
+    return -(-milliseconds // unit) * unit

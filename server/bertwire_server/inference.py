@@ -55,8 +55,12 @@ class Inference:
             call = current.get()
             call.model, call.model_version = model.manifest.name, model.manifest.version
             call.texts += len(query.texts)
+            call.content = query.texts
             _check_kind(query.texts, pairs=model.manifest.text_pairs)
-            return Answered(model, await model.predict(query))
+            predictions = await model.predict(query)
+            if call.trace is not None:
+                call.trace.answered(predictions)
+            return Answered(model, predictions)
 
     def check_count(self, texts: int) -> None:
         """Raises `InvalidRequest` for no text or too many; a protocol asks before it makes objects of them."""

@@ -1,6 +1,14 @@
-"""A health check for containers: `python -m bertwire_server.probe ADDRESS [SERVICE]` exits 0 where it is SERVING."""
+"""A health check for containers: `python -m bertwire_server.probe ADDRESS [SERVICE]` exits 0 where it is SERVING.
 
+It tries in the clear and then TLS. Nothing secret is asked or sent, so it takes whatever certificate the server shows;
+where the server asks for one too, give it with --tls-certificate and --tls-key.
+"""
+
+import argparse
+import ssl
 import sys
+import time
+from pathlib import Path
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -8,16 +16,70 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 _SECONDS = 2.0
 
 
-def is_serving(address: str, service: str = "") -> bool:
+def is_serving(address: str, service: str = "", certificate: Path | None = None, key: Path | None = None) -> bool:
     """Asks `grpc.health.v1` at `address`; False where nobody answers within 2 seconds."""
+    end = time.monotonic() + _SECONDS
     with grpc.insecure_channel(address) as channel:
-        request = health_pb2.HealthCheckRequest(service=service)
-        try:
-            response = health_pb2_grpc.HealthStub(channel).Check(request, timeout=_SECONDS)
-        except grpc.RpcError:
-            return False
-    return bool(response.status == health_pb2.HealthCheckResponse.SERVING)
+        status = _status(channel, service, end)
+    if status is None and (shown := _certificate(address, end)) is not None:
+        with _pinned(address, shown, certificate, key) as channel:
+            status = _status(channel, service, end)
+    return bool(status == health_pb2.HealthCheckResponse.SERVING)
+
+
+def _status(channel: grpc.Channel, service: str, end: float) -> int | None:
+    """What the server says; None where it cannot be reached in this way."""
+    request = health_pb2.HealthCheckRequest(service=service)
+    try:
+        return int(health_pb2_grpc.HealthStub(channel).Check(request, timeout=end - time.monotonic()).status)
+    except grpc.RpcError as error:
+        unreached = isinstance(error, grpc.Call) and error.code() is grpc.StatusCode.UNAVAILABLE
+        return None if unreached else int(health_pb2.HealthCheckResponse.UNKNOWN)
+
+
+def _certificate(address: str, end: float) -> bytes | None:
+    """The certificate that the server shows, PEM; None where it talks no TLS."""
+    host, _, port = address.rpartition(":")
+    try:
+        return ssl.get_server_certificate(
+            (host.strip("[]"), int(port)), timeout=max(end - time.monotonic(), 0.01)
+        ).encode()
+    except (OSError, ValueError):
+        return None
+
+
+def _pinned(address: str, shown: bytes, certificate: Path | None, key: Path | None) -> grpc.Channel:
+    """A channel to the holder of exactly this certificate, whatever its name is."""
+    own = [None if path is None else path.read_bytes() for path in (key, certificate)]
+    credentials = grpc.ssl_channel_credentials(shown, *own)
+    return grpc.secure_channel(address, credentials, [("grpc.ssl_target_name_override", _name(shown))])
+
+
+def _name(shown: bytes) -> str:
+    """A name that the certificate is for; empty where it has none that a client could call it by."""
+    from cryptography import x509
+
+    parsed = x509.load_pem_x509_certificate(shown)
+    try:
+        names = parsed.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return "".join(str(each.value) for each in parsed.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)[:1])
+    found = [*names.get_values_for_type(x509.DNSName), *map(str, names.get_values_for_type(x509.IPAddress))]
+    return next(iter(found), "")
+
+
+def _main() -> int | str:
+    parser = argparse.ArgumentParser(prog="bertwire_server.probe", description="Exits 0 where a server is SERVING.")
+    parser.add_argument("address", help="host:port")
+    parser.add_argument("service", nargs="?", default="", help="default: the server as a whole")
+    parser.add_argument("--tls-certificate", type=Path, help="client certificate, PEM")
+    parser.add_argument("--tls-key", type=Path, help="its private key, PEM")
+    options = parser.parse_args()
+    try:
+        return 0 if is_serving(options.address, options.service, options.tls_certificate, options.tls_key) else 1
+    except OSError as error:
+        return f"cannot read {error.filename}: {error.strerror}"
 
 
 if __name__ == "__main__":
-    sys.exit(0 if is_serving(*sys.argv[1:]) else 1)
+    sys.exit(_main())

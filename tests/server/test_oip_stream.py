@@ -8,9 +8,10 @@ from typing import Any, cast
 import pytest
 
 from bertwire.oip.inference_pb2 import ModelInferRequest, ModelInferResponse, ModelStreamInferResponse
+from bertwire_server.call import Call, current
 from bertwire_server.errors import NotReady, Overloaded
 from bertwire_server.protocols.oip.infer import Inferrer
-from bertwire_server.protocols.oip.stream import stream_infer
+from bertwire_server.protocols.oip.stream import Streams
 
 
 class Held:
@@ -18,6 +19,8 @@ class Held:
 
     def __init__(self) -> None:
         self.begun: list[str] = []
+        self.codes: list[str] = []
+        self.metrics: Any = SimpleNamespace(call_ended=lambda _, code, __: self.codes.append(code.name))
         self.answers: dict[str, asyncio.Future[None]] = {}
 
     async def infer(self, request: ModelInferRequest, _: float | None) -> ModelInferResponse:
@@ -46,7 +49,13 @@ def stream(
 ) -> AsyncIterator[ModelStreamInferResponse]:
     """The answers of a stream of `count` requests."""
     context: Any = SimpleNamespace(invocation_metadata=lambda: metadata, time_remaining=lambda: None)
-    return stream_infer(requests(count), context, cast(Inferrer, held), limit, asyncio.Event())
+    return streams(held, limit, asyncio.Event()).infer(requests(count), context)
+
+
+def streams(held: Held, limit: int, closing: asyncio.Event) -> Streams:
+    """Streams whose requests are held, within a call."""
+    current.set(Call("ModelStreamInfer"))
+    return Streams(cast(Inferrer, held), limit, closing, held.metrics)
 
 
 async def turns() -> None:
@@ -107,6 +116,7 @@ async def test_failure_of_a_request_leaves_the_others_alone(caplog: pytest.LogCa
         ("2", ""),
     ]
     assert answers[0].infer_response.model_name == "m"
+    assert sorted(held.codes) == ["INTERNAL", "OK", "RESOURCE_EXHAUSTED"]
     assert "secret" in caplog.text
 
 
@@ -131,7 +141,7 @@ async def test_shutdown_ends_a_stream_after_what_it_has_read() -> None:
         await asyncio.Event().wait()
 
     context: Any = SimpleNamespace(invocation_metadata=lambda: None, time_remaining=lambda: None)
-    answers = stream_infer(endless(), context, cast(Inferrer, held), 4, closing)
+    answers = streams(held, 4, closing).infer(endless(), context)
     first = asyncio.ensure_future(anext(answers))
     await turns()
     closing.set()

@@ -22,6 +22,14 @@ class ScoreConfig(Config):
     summary: Path | None = Field(None, description="JSON file for the summary, for programs.")
 
     address: str = Field("localhost:8500", min_length=1, description="The server's host:port.")
+    tls_ca: Path | None = Field(
+        None, description="CA certificates, PEM, that the server's certificate is checked with; turns TLS on."
+    )
+    tls_certificate: Path | None = Field(None, description="Client certificate, PEM, where the server asks for one.")
+    tls_key: Path | None = Field(None, description="Private key of --tls-certificate, PEM.")
+    api_key_file: Path | None = Field(
+        None, description="File with the API key or token to send; default: the variable BERTWIRE_API_KEY, if set."
+    )
     model: str = Field("", description="Model to ask; default: the one that the server has.")
     batch_size: int = Field(32, ge=1, description="Texts in one call.")
     concurrency: int = Field(8, ge=1, description="Calls in flight at once.")
@@ -39,6 +47,14 @@ class ScoreConfig(Config):
     def _same_format(self) -> Self:
         if (kind := table_format(self.input)) != table_format(self.output):
             raise ValueError(f"the output is written in the input's format, {kind}; give {self.output} that ending")
+        return self
+
+    @model_validator(mode="after")
+    def _tls_complete(self) -> Self:
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("--tls-certificate and --tls-key go together; give both or none")
+        if self.tls_certificate is not None and self.tls_ca is None:
+            raise ValueError("--tls-certificate needs --tls-ca")
         return self
 
     @model_validator(mode="after")

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from contextlib import ExitStack
 
 from bertwire_client.aio import AsyncClient
+from bertwire_client.channel import read_api_key, tls_credentials
 from bertwire_client.console import Bar, progress
 from bertwire_client.errors import UserError
 from bertwire_client.files import require_absent, whole_file
@@ -44,6 +45,10 @@ def score_file(config: ScoreConfig) -> Summary:
 
 async def _score(config: ScoreConfig, reader: TableReader, writer: TableWriter, tally: Tally, bar: Bar) -> None:
     slots = asyncio.Semaphore(config.concurrency)
+    credentials = None
+    if config.tls_ca is not None:
+        credentials = tls_credentials(config.tls_ca, config.tls_certificate, config.tls_key)
+    api_key = read_api_key(config.api_key_file)
 
     async def answer(batch: Batch) -> list[Outcome]:
         texts, faults = texts_and_faults(batch, config.text_column)
@@ -57,7 +62,7 @@ async def _score(config: ScoreConfig, reader: TableReader, writer: TableWriter, 
         tally.written(len(outcomes), sum(isinstance(outcome, str) for outcome in outcomes))
         bar(reader.position(), tally.note())
 
-    async with AsyncClient(config.address, timeout=config.timeout) as client:
+    async with AsyncClient(config.address, timeout=config.timeout, credentials=credentials, api_key=api_key) as client:
         caller = Caller(
             client,
             config.address,

@@ -29,6 +29,7 @@ from bertwire_server.query import Priority
 _log = logging.getLogger(__name__)
 _STOPPED = "the model is being shut down; send the request again, here or to another server"
 _HANGS = "the model does not answer any more; send the request to another server"
+_TOO_LATE = "the answer cannot be ready within the deadline; slow down, or allow more time"
 _FAILED = "the model failed on texts[{}]; the server's log has the cause"
 _MIN_RETRY_SECONDS, _MAX_RETRY_SECONDS = 0.01, 10.0
 
@@ -90,6 +91,8 @@ class Scheduler:
         self._queue = Queue(limits, layout, self.cost)
         self._batch = Batch()  # the one that runs
         self._until = 0.0  # when that is expected to end
+        # Time of the runs that have ended, and the start of the one under way; one value: another thread reads it.
+        self._busy: tuple[float, float | None] = (0.0, None)
         self._on_the_way = 0
         self._changed = asyncio.Event()
         self._engine, self._helper = Worker("model"), Worker("layout")
@@ -99,6 +102,12 @@ class Scheduler:
     def waiting(self) -> int:
         """Texts in the queue, and on their way into it."""
         return len(self._queue) + self._on_the_way
+
+    @property
+    def busy_seconds(self) -> float:
+        """Time that the engine has run so far, the run under way included; any thread may ask."""
+        ended, since = self._busy
+        return ended if since is None else ended + perf_counter() - since
 
     def start(self) -> None:
         """Begins to run batches."""
@@ -144,11 +153,7 @@ class Scheduler:
         ready = max(now, self._until) + self._queue.seconds(texts, tokens, priority, deadline, now)
         if ready > deadline:
             self._observer.turned_away("deadline", texts)
-            raise Overloaded(
-                f"the answer would take about {1e3 * (ready - now):.0f} ms, and the deadline is in "
-                f"{1e3 * (deadline - now):.0f} ms; slow down, or allow more time",
-                _retry(ready - deadline),
-            )
+            raise Overloaded(_TOO_LATE, _retry(ready - deadline))
 
     def expect(self, texts: int) -> None:
         """Texts are on their way (less where negative): they take room, and an idle model waits for them a while."""
@@ -230,7 +235,7 @@ class Scheduler:
                 call.fail(Expired("the deadline passed before the answer was ready"))
             else:
                 self._observer.turned_away("deadline", texts)
-                call.fail(Overloaded("the deadline cannot be kept; slow down, or allow more time", _MIN_RETRY_SECONDS))
+                call.fail(Overloaded(_TOO_LATE, _MIN_RETRY_SECONDS))
 
     async def _run_batch(self, batch: Batch, arrays: Arrays | None) -> "_Ahead":
         """Runs a batch and answers its texts; meanwhile lays out the one after it, where that is full already."""
@@ -239,12 +244,14 @@ class Scheduler:
         computed = self._layout.computed(len(texts), batch.longest, batch.tokens)
         start = perf_counter()
         self._batch, self._until = batch, start + self.cost.seconds(computed)
+        self._busy = (self._busy[0], start)
         job = self._engine.run(self._compute, texts, arrays)
         ahead = self._lay_out_ahead()
         done, _ = await asyncio.wait([job], timeout=self._hang_seconds)
         if not done:
             raise _Hung
         seconds = perf_counter() - start
+        self._busy = (self._busy[0] + seconds, None)
         self._count(lengths, computed)
         self._observer.ran(Ran(lengths, computed, [start - call.arrived for call, _ in batch.members], seconds))
         if (error := job.exception()) is not None:

@@ -54,12 +54,14 @@ class TextTokenizer:
 
     def encode(self, texts: Sequence[Text], side: Literal["left", "right"] | None = None) -> list[Encoded]:
         """Tokenizes texts in order, cutting them on `side`; None: on the model's own."""
-        encodings = self._by_side[side or self._side].encode_batch(texts)
+        tokenizer = self._by_side[side or self._side]
         if not self._words:
+            # Without the offsets, which take a seventh of the time.
+            encodings = tokenizer.encode_batch_fast(texts)
             return [Encoded(each.ids, each.type_ids, bool(each.overflowing)) for each in encodings]
         return [
             Encoded(each.ids, each.type_ids, bool(each.overflowing), _words(each, text))
-            for each, text in zip(encodings, texts, strict=True)
+            for each, text in zip(tokenizer.encode_batch(texts), texts, strict=True)
         ]
 
 

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from time import perf_counter
 
+import grpc
 import grpc.aio
 
 from bertwire.v1.classifier_pb2 import (
@@ -14,11 +15,13 @@ from bertwire.v1.classifier_pb2 import (
     Failure,
 )
 from bertwire.v1.classifier_pb2_grpc import ClassifierServicer
+from bertwire_server.call import current
 from bertwire_server.edge import masked
 from bertwire_server.errors import Expired, InvalidRequest
 from bertwire_server.inference import Inference
 from bertwire_server.protocols.messages import deadline, query, response
 from bertwire_server.protocols.streams import answers
+from bertwire_server.telemetry.metrics import Metrics
 
 _MAX_ID_BYTES = 128
 
@@ -26,15 +29,19 @@ _MAX_ID_BYTES = 128
 class Classifier(ClassifierServicer):
     """Answers over gRPC."""
 
-    def __init__(self, inference: Inference, max_stream_requests: int, closing: asyncio.Event) -> None:
+    def __init__(
+        self, inference: Inference, max_stream_requests: int, closing: asyncio.Event, metrics: Metrics
+    ) -> None:
         """Needs nothing else.
 
         Args:
             inference: answers queries.
             max_stream_requests: most unanswered requests of a stream.
             closing: set when the server shuts down, which ends streams.
+            metrics: told of each message of a stream.
         """
         self._inference = inference
+        self._metrics = metrics
         self._max_stream_requests, self._closing = max_stream_requests, closing
 
     async def Classify(  # noqa: N802 - the protocol's name
@@ -52,10 +59,14 @@ class Classifier(ClassifierServicer):
         until = deadline(context)
 
         async def handle(message: ClassifyStreamRequest) -> ClassifyStreamResponse:
+            start, call = perf_counter(), current.get()
             try:
-                return ClassifyStreamResponse(id=message.id, response=await self._classify_message(message, until))
+                response = await self._classify_message(message, until)
+                self._metrics.call_ended(call, grpc.StatusCode.OK, perf_counter() - start)
+                return ClassifyStreamResponse(id=message.id, response=response)
             except Exception as error:
                 shown = masked(error, "ClassifyStream")
+                self._metrics.call_ended(call, shown.code, perf_counter() - start)
                 failure = Failure(code=shown.code.value[0], message=str(shown))
                 if shown.retry_after is not None:
                     failure.retry_after_ms = max(1, round(1e3 * shown.retry_after))

@@ -14,23 +14,28 @@ from bertwire_server.repository.registry import Registry
 State = Literal["LOADING", "READY", "UNLOADING", "UNAVAILABLE"]
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One version of a model.
+class Entry(Protocol):
+    """One version of a model."""
 
-    Attributes:
-        name: the model's name.
-        version: its version.
-        state: what can be expected of it.
-        reason: why it is UNAVAILABLE.
-        model: the loaded model, where READY.
-    """
+    @property
+    def name(self) -> str:
+        """The model's name."""
 
-    name: str
-    version: str
-    state: State
-    reason: str = ""
-    model: Model | None = None
+    @property
+    def version(self) -> str:
+        """Its version."""
+
+    @property
+    def state(self) -> State:
+        """What can be expected of it."""
+
+    @property
+    def reason(self) -> str:
+        """Why it is UNAVAILABLE."""
+
+    @property
+    def model(self) -> Model | None:
+        """The loaded model; there where READY."""
 
 
 class Catalog(Protocol):
@@ -42,11 +47,24 @@ class Catalog(Protocol):
     def entries(self) -> Sequence[Entry]:
         """Every version that is known, by name, then version."""
 
-    async def load(self, name: str) -> None:
+
+class Loader(Protocol):
+    """Changes what is served."""
+
+    async def load(self, name: str) -> object:
         """Loads a model, or its new versions; raises a `RequestError` where that fails."""
 
-    async def unload(self, name: str) -> None:
+    async def unload(self, name: str) -> object:
         """Takes every version of a model out of service; raises `ModelNotFound` where there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    name: str
+    version: str
+    model: Model
+    state: State = "READY"
+    reason: str = ""
 
 
 class FixedCatalog:
@@ -59,7 +77,7 @@ class FixedCatalog:
         """The model, once it is there."""
         try:
             with self.lease("", "") as model:
-                return [Entry(model.manifest.name, model.manifest.version, "READY", model=model)]
+                return [_Ready(model.manifest.name, model.manifest.version, model)]
         except NotReady:
             return []
 

@@ -11,11 +11,12 @@ from bertwire.oip.inference_pb2_grpc import GRPCInferenceServiceServicer
 from bertwire_server.errors import InvalidRequest, ModelNotFound, NotReady
 from bertwire_server.inference import Inference
 from bertwire_server.protocols.messages import deadline
-from bertwire_server.protocols.oip.catalog import Catalog, Entry
+from bertwire_server.protocols.oip.catalog import Catalog, Entry, Loader
 from bertwire_server.protocols.oip.describe import model_config, model_metadata, server_metadata
 from bertwire_server.protocols.oip.infer import Inferrer
 from bertwire_server.protocols.oip.statistics import Statistics
-from bertwire_server.protocols.oip.stream import stream_infer
+from bertwire_server.protocols.oip.stream import Streams
+from bertwire_server.telemetry.metrics import Metrics
 
 Context = grpc.aio.ServicerContext[Any, Any]
 SERVICE = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
@@ -29,21 +30,30 @@ class OpenInference(GRPCInferenceServiceServicer):
     """
 
     def __init__(
-        self, inference: Inference, catalog: Catalog, max_texts: int, max_stream_requests: int, closing: asyncio.Event
+        self,
+        inference: Inference,
+        catalog: Catalog,
+        loader: Loader,
+        max_texts: int,
+        max_stream_requests: int,
+        closing: asyncio.Event,
+        metrics: Metrics,
     ) -> None:
         """Serves what the catalog has.
 
         Args:
             inference: answers queries.
             catalog: the models.
+            loader: changes what the catalog has.
             max_texts: most texts of a call, which clients see as the largest batch.
             max_stream_requests: most unanswered requests of a stream.
             closing: set when the server shuts down, which ends streams.
+            metrics: told of each request of a stream.
         """
         self.statistics = Statistics()
+        self._catalog, self._loader, self._max_texts = catalog, loader, max_texts
         self._inferrer = Inferrer(inference, catalog, self.statistics)
-        self._catalog, self._max_texts = catalog, max_texts
-        self._max_stream_requests, self._closing = max_stream_requests, closing
+        self._streams = Streams(self._inferrer, max_stream_requests, closing, metrics)
 
     async def ServerLive(self, request: pb.ServerLiveRequest, context: Context) -> pb.ServerLiveResponse:  # noqa: N802, ARG002
         """Whether the process answers."""
@@ -104,7 +114,7 @@ class OpenInference(GRPCInferenceServiceServicer):
         if request.parameters:
             raise InvalidRequest("a model is loaded as the repository has it; send no parameters")
         name = _model_name(request)
-        await self._catalog.load(name)
+        await self._loader.load(name)
         return pb.RepositoryModelLoadResponse(model_name=name, is_loaded=True)
 
     async def RepositoryModelUnload(  # noqa: N802
@@ -114,7 +124,7 @@ class OpenInference(GRPCInferenceServiceServicer):
     ) -> pb.RepositoryModelUnloadResponse:
         """Takes a model out of service. No model depends on another, so parameters about that change nothing."""
         name = _model_name(request)
-        await self._catalog.unload(name)
+        await self._loader.unload(name)
         return pb.RepositoryModelUnloadResponse(model_name=name, is_unloaded=True)
 
     async def ModelInfer(self, request: pb.ModelInferRequest, context: Context) -> pb.ModelInferResponse:  # noqa: N802
@@ -125,7 +135,7 @@ class OpenInference(GRPCInferenceServiceServicer):
         self, request_iterator: AsyncIterator[pb.ModelInferRequest], context: Context
     ) -> AsyncIterator[pb.ModelStreamInferResponse]:
         """Classifies texts request by request."""
-        return stream_infer(request_iterator, context, self._inferrer, self._max_stream_requests, self._closing)
+        return self._streams.infer(request_iterator, context)
 
     def _ready(self) -> list[Entry]:
         return [each for each in self._catalog.entries() if each.state == "READY"]

@@ -2,48 +2,67 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from time import perf_counter
 from typing import Any, TypeVar
 
+import grpc
 import grpc.aio
 
 from bertwire.oip.inference_pb2 import ModelInferRequest, ModelInferResponse, ModelStreamInferResponse
+from bertwire_server.call import current
 from bertwire_server.edge import masked
 from bertwire_server.errors import RequestError
 from bertwire_server.protocols.messages import deadline
 from bertwire_server.protocols.oip.infer import Inferrer
 from bertwire_server.protocols.streams import answers
+from bertwire_server.telemetry.metrics import Metrics
 
 Context = grpc.aio.ServicerContext[Any, Any]
 Request = TypeVar("Request")
 Response = TypeVar("Response")
 
 
-async def stream_infer(
-    requests: AsyncIterator[ModelInferRequest],
-    context: Context,
-    inferrer: Inferrer,
-    limit: int,
-    closing: asyncio.Event,
-) -> AsyncIterator[ModelStreamInferResponse]:
-    """Answers the requests of a stream; `limit` and `closing` are those of `answers`.
+class Streams:
+    """Answers streams of requests."""
 
-    Raises:
-        RequestError: the server shuts down; or a request failed, and the client asked to see that as a status.
-    """
-    until = deadline(context)
-    as_status = ("triton_grpc_error", "true") in (context.invocation_metadata() or ())
+    def __init__(self, inferrer: Inferrer, max_requests: int, closing: asyncio.Event, metrics: Metrics) -> None:
+        """Needs nothing else.
 
-    async def handle(request: ModelInferRequest) -> ModelStreamInferResponse | RequestError:
-        try:
-            return _answer(await inferrer.infer(request, until))
-        except Exception as error:
-            shown = masked(error, "ModelStreamInfer")
-            return shown if as_status else _failure(request, str(shown))
+        Args:
+            inferrer: answers a request.
+            max_requests: most unanswered requests of a stream.
+            closing: set when the server shuts down, which ends streams.
+            metrics: told of each request.
+        """
+        self._inferrer, self._max_requests = inferrer, max_requests
+        self._closing, self._metrics = closing, metrics
 
-    async for answer in answers(requests, in_turn(handle), limit, closing):
-        if isinstance(answer, RequestError):
-            raise answer
-        yield answer
+    async def infer(
+        self, requests: AsyncIterator[ModelInferRequest], context: Context
+    ) -> AsyncIterator[ModelStreamInferResponse]:
+        """Answers the requests of one stream.
+
+        Raises:
+            RequestError: the server shuts down; or a request failed, and the client asked to see that as a status.
+        """
+        until = deadline(context)
+        as_status = ("triton_grpc_error", "true") in (context.invocation_metadata() or ())
+
+        async def handle(request: ModelInferRequest) -> ModelStreamInferResponse | RequestError:
+            start, call = perf_counter(), current.get()
+            try:
+                answer = _answer(await self._inferrer.infer(request, until))
+            except Exception as error:
+                shown = masked(error, "ModelStreamInfer")
+                self._metrics.call_ended(call, shown.code, perf_counter() - start)
+                return shown if as_status else _failure(request, str(shown))
+            self._metrics.call_ended(call, grpc.StatusCode.OK, perf_counter() - start)
+            return answer
+
+        async for answer in answers(requests, in_turn(handle), self._max_requests, self._closing):
+            if isinstance(answer, RequestError):
+                raise answer
+            yield answer
 
 
 def in_turn(handle: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:

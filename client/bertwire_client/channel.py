@@ -1,0 +1,124 @@
+"""How a client proves who it is, and knows that the server is the right one."""
+
+import os
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from bertwire_client.errors import UserError, first_line
+
+API_KEY_VARIABLE = "BERTWIRE_API_KEY"
+# A constant credential, or a function that gives the one to use now, such as a token that is renewed.
+Credential = str | Callable[[], str]
+
+
+def tls_credentials(
+    ca: Path | None = None, certificate: Path | None = None, key: Path | None = None
+) -> grpc.ChannelCredentials:
+    """Credentials for a server that talks TLS.
+
+    Args:
+        ca: PEM file of the authorities that may have signed the server's certificate; None: those that gRPC brings.
+        certificate: PEM file of this client's own certificate, for a server that asks for one.
+        key: PEM file of its private key.
+
+    Raises:
+        UserError: a file cannot be read or is not what it should be, or one of `certificate` and `key` is missing.
+    """
+    if (certificate is None) != (key is None):
+        raise UserError("a client certificate and its key go together; give both or none")
+    _check(ca, certificate, key)
+    contents = [None if each is None else _read(each) for each in (ca, key, certificate)]
+    return grpc.ssl_channel_credentials(*contents)
+
+
+def read_api_key(path: Path | None) -> str | None:
+    """The API key or token in a file, or without a file in the variable BERTWIRE_API_KEY; None where neither is.
+
+    Raises:
+        UserError: the file cannot be read, or what is there is no credential.
+    """
+    content = os.environ.get(API_KEY_VARIABLE, "").encode() if path is None else _read(path)
+    where = API_KEY_VARIABLE if path is None else path
+    credential = content.decode("ascii", errors="replace").strip()
+    if not credential and path is None:
+        return None
+    if not _is_credential(credential):
+        raise UserError(f"{where} holds no API key: one word of ASCII, such as bertwire keys new prints")
+    return credential
+
+
+def with_credential(channel: Any, api_key: str | None, token: Credential | None) -> Any:  # noqa: ANN401 - sync or aio
+    """The channel, or where there is a credential one whose calls all carry it, over TLS or in the clear.
+
+    Raises:
+        ValueError: both are given, or one is not a word of ASCII.
+    """
+    if api_key is not None and token is not None:
+        raise ValueError("give api_key or token, not both")
+    credential = token if api_key is None else api_key
+    if isinstance(credential, str) and not _is_credential(credential):
+        # gRPC would refuse each call, and quote it.
+        raise ValueError("an API key or a token is one word of ASCII characters")
+    return channel if credential is None else _CredentialChannel(channel, credential)
+
+
+class _CredentialChannel:
+    """What a stub needs of a channel.
+
+    gRPC's own way, call credentials, works over TLS alone; its interceptors cost more than the call's other handling.
+    """
+
+    def __init__(self, channel: Any, credential: Credential) -> None:  # noqa: ANN401 - sync or aio
+        self.unary_unary = _carrying(channel.unary_unary, credential)
+        self.unary_stream = _carrying(channel.unary_stream, credential)
+        self.stream_unary = _carrying(channel.stream_unary, credential)
+        self.stream_stream = _carrying(channel.stream_stream, credential)
+
+
+def _carrying(make: Callable[..., Any], credential: Credential) -> Callable[..., Any]:
+    def method(*arguments: Any, **options: Any) -> Callable[..., Any]:  # noqa: ANN401 - gRPC's
+        call = make(*arguments, **options)
+
+        def carry(*arguments: Any, metadata: Any = None, **options: Any) -> Any:  # noqa: ANN401 - gRPC's
+            current = credential if isinstance(credential, str) else credential()
+            own = ("authorization", f"Bearer {current}")
+            return call(*arguments, metadata=(own, *(metadata or ())), **options)
+
+        return carry
+
+    return method
+
+
+def _check(ca: Path | None, certificate: Path | None, key: Path | None) -> None:
+    """Finds faults before gRPC does, which tells of them at each call, or with an empty file trusts others instead."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        if ca is not None:
+            context.load_verify_locations(cadata=_read(ca).decode("ascii", errors="ignore"))
+    except (ValueError, ssl.SSLError):
+        raise UserError(f"{ca} holds no certificate in PEM, or a damaged one") from None
+    if certificate is None or key is None:
+        return
+    # ssl does not say which of the two it could not read.
+    _read(certificate)
+    _read(key)
+    try:
+        # An encrypted key would otherwise ask for its passphrase on the terminal, and gRPC cannot use it.
+        context.load_cert_chain(certificate, key, password="")
+    except ssl.SSLError:
+        raise UserError(f"{certificate} and {key} are no certificate in PEM and its key without passphrase") from None
+
+
+def _is_credential(text: str) -> bool:
+    return text.isascii() and text.isprintable() and len(text.split()) == 1
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or first_line(error)}") from error

@@ -1,0 +1,129 @@
+"""Decides about each call before anything is done for it."""
+
+from collections.abc import Mapping
+
+from bertwire_server.access.identity import Identity, Limits, required_scope
+from bertwire_server.access.keys import PREFIX, Keys
+from bertwire_server.access.limits import Account, Accounts
+from bertwire_server.access.peers import CertificateScopes, Peer
+from bertwire_server.access.tokens import Tokens
+from bertwire_server.access.watched import Watched
+from bertwire_server.errors import Forbidden, Unauthenticated
+
+_SCHEME = "bearer "
+
+
+class Admission:
+    """A call that was let in; ends with the block.
+
+    Attributes:
+        client: the client's name, empty where nobody has to say.
+    """
+
+    __slots__ = ("_account", "client")
+
+    def __init__(self, client: str, account: Account | None) -> None:
+        self.client, self._account = client, account
+
+    def spend(self) -> None:
+        """Counts a further request of a stream against the client's rate; raises `Overloaded` where it is used up."""
+        if self._account is not None:
+            self._account.spend()
+
+    def __enter__(self) -> "Admission":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._account is not None:
+            self._account.leave()
+
+
+OPEN = Admission("", None)
+
+
+class Gate:
+    """Knows callers by their credentials, holds them to their scopes and to their limits.
+
+    A key or token in the metadata decides alone, also over a connection with a certificate: a wrong one is never
+    forgiven for the sake of another credential.
+
+    Args:
+        keys: API keys, where they are used.
+        tokens: checks tokens, where they are used.
+        certificates: what clients with a certificate may do, where certificates are asked for.
+        anonymous: the limits of an address, where no credential is asked for.
+    """
+
+    def __init__(
+        self,
+        keys: Watched[Keys] | None,
+        tokens: Watched[Tokens] | None,
+        certificates: CertificateScopes | None,
+        anonymous: Limits,
+    ) -> None:
+        self._keys, self._tokens, self._certificates, self._anonymous = keys, tokens, certificates, anonymous
+        self._identifies = bool(keys or tokens or certificates)
+        self._accounts = Accounts()
+
+    def admit(self, method: str, metadata: Mapping[str, str | bytes], peer: Peer) -> Admission:
+        """Lets a call in, or raises.
+
+        Args:
+            method: its full gRPC name.
+            metadata: the metadata that came with it.
+            peer: its connection.
+
+        Raises:
+            Unauthenticated: it has no credential, or none that is known.
+            Forbidden: the client lacks the method's scope.
+            Overloaded: the client has used up its rate, or has too many calls in flight.
+        """
+        scope = required_scope(method)
+        if scope is None:
+            return OPEN
+        if not self._identifies:
+            return self._enter(peer.peer().rpartition(":")[0], "", self._anonymous)
+        identity = self._identify(metadata, peer)
+        if scope not in identity.scopes:
+            raise Forbidden(f"client {identity.client!r} lacks the scope {scope!r}, which {method} needs")
+        return self._enter(identity.client, identity.client, identity.limits)
+
+    def _enter(self, account: str, client: str, limits: Limits) -> Admission:
+        if not limits.rate and not limits.concurrency:
+            return Admission(client, None)
+        entered = self._accounts.of(account, limits)
+        entered.enter()
+        return Admission(client, entered)
+
+    def _identify(self, metadata: Mapping[str, str | bytes], peer: Peer) -> Identity:
+        if self._keys or self._tokens:
+            if (header := metadata.get("authorization")) is not None:
+                return self._bearer(header)
+            if self._keys and (key := metadata.get("x-api-key")) is not None:
+                return _by_key(self._keys.value, key)
+        if self._certificates and (identity := self._certificates.identity(peer)) is not None:
+            return identity
+        raise Unauthenticated(self._asked())
+
+    def _bearer(self, header: str | bytes) -> Identity:
+        if not isinstance(header, str) or header[: len(_SCHEME)].lower() != _SCHEME:
+            raise Unauthenticated("the authorization metadata is not of the form 'Bearer CREDENTIAL'")
+        credential = header[len(_SCHEME) :].strip()
+        if self._keys and (self._tokens is None or credential.startswith(PREFIX)):
+            return _by_key(self._keys.value, credential)
+        if self._tokens:
+            return self._tokens.value.identity(credential)
+        raise Unauthenticated(self._asked())
+
+    def _asked(self) -> str:
+        if not (self._keys or self._tokens):
+            return "no credential; connect with a client certificate"
+        kinds = " or ".join(name for name, used in (("API key", self._keys), ("JWT", self._tokens)) if used)
+        return f"no credential; send the metadata authorization: Bearer CREDENTIAL, with your {kinds}"
+
+
+def _by_key(keys: Keys, key: str | bytes) -> Identity:
+    identity = keys.identity(key) if isinstance(key, str) else None
+    if identity is None:
+        raise Unauthenticated("the API key is unknown or has expired")
+    return identity

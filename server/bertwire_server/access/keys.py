@@ -1,0 +1,131 @@
+"""API keys: made, kept as hashes in a file, looked up.
+
+The file is TOML with one table a key; `expires`, `rate`, `burst` and `concurrency` may be left out:
+
+    [[keys]]
+    client = "billing"
+    scopes = ["infer"]
+    sha256 = "<64 hexadecimal digits>"
+    expires = 2030-01-01T00:00:00Z
+    rate = 100.0
+    burst = 200
+    concurrency = 32
+
+A key is 256 random bits. Nobody can try them all, so a plain hash is as good as a slow one made for passwords.
+"""
+
+import hashlib
+import hmac
+import secrets
+import time
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import AwareDatetime, Field, ValidationError, field_validator
+
+from bertwire_client.errors import UserError, first_line
+from bertwire_client.options import Config
+from bertwire_server.access.identity import Identity, Limits
+from bertwire_server.access.watched import read_bytes
+
+PREFIX = "bw_"
+_RANDOM_BYTES = 32
+CLIENT_PATTERN = r"^[\w.@:/+-]{1,128}$"
+
+
+class _Entry(Config):
+    client: str = Field(pattern=CLIENT_PATTERN)
+    scopes: frozenset[Literal["infer", "admin"]] = Field(min_length=1)
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    expires: AwareDatetime | None = None
+    rate: float | None = Field(None, gt=0)
+    burst: int | None = Field(None, ge=1)
+    concurrency: int | None = Field(None, ge=1)
+
+    @field_validator("sha256", mode="before")
+    @classmethod
+    def _no_key(cls, value: object) -> object:
+        if isinstance(value, str) and value.startswith(PREFIX):
+            raise ValueError("holds a key itself, which belongs in no file of the server; put its SHA-256 there")
+        return value
+
+    def limits(self, default: Limits) -> Limits:
+        rate = self.rate or default.rate
+        burst = self.burst or (max(1.0, self.rate) if self.rate else default.burst)
+        return Limits(rate, burst, self.concurrency or default.concurrency)
+
+
+class _File(Config):
+    keys: tuple[_Entry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    digest: bytes
+    expires: float
+    identity: Identity
+
+
+class Keys:
+    """The keys of one reading of the file, by hash."""
+
+    def __init__(self, known: Mapping[bytes, _Known]) -> None:
+        self._known = known
+
+    def identity(self, key: str) -> Identity | None:
+        """Whose key it is; None where nobody's, or where it has expired."""
+        digest = hashlib.sha256(key.encode(errors="replace")).digest()
+        # A dict compares a whole digest only where Python's own randomized hash of it is equal; what is left of a
+        # timing tells nothing of a key, and the last word is a comparison in constant time.
+        known = self._known.get(digest)
+        if known is None or not hmac.compare_digest(known.digest, digest) or known.expires <= time.time():
+            return None
+        return known.identity
+
+
+def new_key() -> str:
+    """A new random key."""
+    return PREFIX + secrets.token_urlsafe(_RANDOM_BYTES)
+
+
+def key_hash(key: str) -> str:
+    """What the file holds of a key."""
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+def read_keys(path: Path, default: Limits) -> Keys:
+    """Reads a keys file; `default` is for clients without limits of their own.
+
+    Raises:
+        UserError: the file cannot be read or is not as it must be.
+    """
+    known: dict[bytes, _Known] = {}
+    limits: dict[str, Limits] = {}
+    for index, entry in enumerate(_parsed(path).keys):
+        digest = bytes.fromhex(entry.sha256)
+        if digest in known:
+            raise UserError(f"{path}: keys[{index}] is there twice; give each key to one client")
+        own = entry.limits(default)
+        # Keys of one client share the object itself, which is how its account sees that nothing has changed.
+        identity = Identity(entry.client, frozenset(entry.scopes), limits.setdefault(entry.client, own))
+        if identity.limits != own:
+            raise UserError(f"{path}: the keys of client {entry.client!r} differ in limits; a client has one of each")
+        expires = entry.expires.timestamp() if entry.expires else float("inf")
+        known[digest] = _Known(digest, expires, identity)
+    return Keys(known)
+
+
+def _parsed(path: Path) -> _File:
+    try:
+        content: dict[str, Any] = tomllib.loads(read_bytes(path).decode())
+        return _File(**content)
+    except ValidationError as error:
+        detail = error.errors(include_input=False)[0]
+        place = "".join(f"[{each}]" if isinstance(each, int) else f".{each}" for each in detail["loc"])
+        fault = detail["msg"].removeprefix("Value error, ")
+        raise UserError(f"{path}: {place.lstrip('.')}: {fault}; bertwire keys new prints an entry") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is not TOML: {first_line(error)}") from None

@@ -1,0 +1,36 @@
+"""The command `bertwire keys new`."""
+
+from pydantic import Field, field_validator
+
+from bertwire_client.console import err
+from bertwire_client.options import Config, command
+from bertwire_server.access.identity import parse_scopes
+from bertwire_server.access.keys import CLIENT_PATTERN, key_hash, new_key
+
+
+class NewKeyConfig(Config):
+    """Settings of `bertwire keys new`."""
+
+    client: str = Field(pattern=CLIENT_PATTERN, description="Name of the client that will use the key.")
+    scope: str = Field("infer", description="What it may do: infer, admin, or both separated by a comma.")
+
+    @field_validator("scope")
+    @classmethod
+    def _known(cls, scope: str) -> str:
+        parse_scopes(scope)
+        return scope
+
+
+def run_new(config: NewKeyConfig) -> None:
+    """Make an API key: print it to standard output, and its entry for the server's keys file to standard error.
+
+    The key is shown this once and kept nowhere. The entry holds its hash alone.
+    """
+    key = new_key()
+    scopes = ", ".join(f'"{each}"' for each in sorted(parse_scopes(config.scope)))
+    entry = f'[[keys]]\nclient = "{config.client}"\nscopes = [{scopes}]\nsha256 = "{key_hash(key)}"'
+    print(key)
+    err.print(f"\n# for the file of bertwire serve --api-keys\n{entry}", markup=False, highlight=False, soft_wrap=True)
+
+
+keys = {"new": command(NewKeyConfig, run_new)}

@@ -1,0 +1,71 @@
+"""Files that are read again when they change."""
+
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from bertwire_client.errors import UserError
+
+_log = logging.getLogger(__name__)
+# Far above any file of keys or certificates; keeps a wrong file from being read whole.
+_MAX_BYTES = 16 << 20
+
+T = TypeVar("T")
+# Time of change, size and inode; the inode tells a file that was renamed into place within the clock's tick.
+_Stamp = tuple[int, int, int] | None
+
+
+class Watched(Generic[T]):
+    """What was last read well from some files.
+
+    Args:
+        paths: the files, which change together.
+        read: reads them; raises `UserError` where they are not as they must be, as this constructor does then.
+
+    Attributes:
+        value: what `read` gave; replaced in one step, so that any thread may look at it.
+    """
+
+    def __init__(self, paths: Sequence[Path], read: Callable[[], T]) -> None:
+        self._paths, self._read = tuple(paths), read
+        # Before they are read, so that a change in between is seen by the next poll.
+        self._stamps = self._look()
+        self.value = read()
+
+    def poll(self) -> None:
+        """Reads the files again if one has changed; where they are bad the old value stays, and the log says why."""
+        if (stamps := self._look()) == self._stamps:
+            return
+        self._stamps = stamps
+        names = " and ".join(map(str, self._paths))
+        try:
+            self.value = self._read()
+        except Exception as error:
+            # Whatever a file holds, it must not end what watches it.
+            _log.error("what was read from %s before stays in use: %s", names, error)
+        else:
+            _log.info("read %s again", names)
+
+    def _look(self) -> list[_Stamp]:
+        return [_stamp(path) for path in self._paths]
+
+
+def read_bytes(path: Path) -> bytes:
+    """The content of a small file; raises `UserError` where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(_MAX_BYTES + 1)
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
+    if len(content) > _MAX_BYTES:
+        raise UserError(f"{path} has more than {_MAX_BYTES >> 20} MiB; give the right file")
+    return content
+
+
+def _stamp(path: Path) -> _Stamp:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size, status.st_ino

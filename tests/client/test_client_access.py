@@ -1,0 +1,170 @@
+"""Clients that say who they are, and servers that prove who they are."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from authority import Issued
+from bertwire_client import AsyncClient, Client, RequestError, UserError, tls_credentials
+from bertwire_client.channel import read_api_key
+from bertwire_client.options import validated
+from bertwire_client.score import ScoreConfig
+from bertwire_server.access.config import AccessConfig
+from bertwire_server.access.keys import key_hash, new_key
+from bertwire_server.access.setup import Access, open_access
+from gated import gated
+from support import bertwire
+
+KEYS = [new_key(), new_key()]
+AUTHORITY = Issued.authority("test")
+
+
+def keyed(folder: Path, **options: Path) -> Access:
+    """Access by the two keys, of clients 0 and 1."""
+    path = folder / "keys.toml"
+    path.write_text(
+        "".join(
+            f'[[keys]]\nclient = "{index}"\nscopes = ["infer"]\nsha256 = "{key_hash(key)}"\n'
+            for index, key in enumerate(KEYS)
+        )
+    )
+    return open_access(AccessConfig(api_keys=path, **options))
+
+
+async def test_async_client_sends_its_key(tmp_path: Path) -> None:
+    """Each call carries the key, in the clear too; a function is asked for each call; a wrong key is an error."""
+    numbers = count()
+    async with gated(keyed(tmp_path)) as server:
+        async with AsyncClient(server.address, api_key=KEYS[1]) as client:
+            assert [(await client.classify(["a"])).model for _ in range(2)] == ["1", "1"]
+        async with AsyncClient(server.address, token=lambda: KEYS[next(numbers)]) as client:
+            assert [(await client.classify(["a"])).model for _ in range(2)] == ["0", "1"]
+        async with AsyncClient(server.address, api_key=new_key()) as client:
+            with pytest.raises(RequestError, match=r"^UNAUTHENTICATED: the API key is unknown") as caught:
+                await client.classify(["a"])
+            assert "bw_" not in str(caught.value)
+
+
+async def test_sync_client_sends_its_key_over_tls(tmp_path: Path) -> None:
+    """The client for threads sends it over TLS, to a server that its CA file vouches for."""
+    certificate, key = AUTHORITY.issue("server", "localhost").write(tmp_path, "server")
+    access = keyed(tmp_path, tls_certificate=certificate, tls_key=key)
+    (tmp_path / "ca.pem").write_bytes(AUTHORITY.pem)
+    code = (
+        "import sys; from pathlib import Path; from bertwire_client import Client, tls_credentials\n"
+        "with Client(sys.argv[1], api_key=sys.argv[2], credentials=tls_credentials(Path(sys.argv[3]))) as client:\n"
+        "    print(client.classify(['a']).model)"
+    )
+    async with gated(access) as server:
+        result = await run([*bertwire()[:1], "-c", code, server.address, KEYS[0], str(tmp_path / "ca.pem")])
+    assert result == (0, "0\n", "")
+
+
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+@pytest.mark.parametrize("options", [{"api_key": "a", "token": "b"}, {"api_key": "a b"}, {"token": "\u00e9"}])
+async def test_impossible_credentials_are_refused(kind: type[Client | AsyncClient], options: dict[str, Any]) -> None:
+    """Two credentials, and one that no header can carry, are errors at once, which quote nothing."""
+    with pytest.raises(ValueError, match=r"API key|api_key or token"):
+        kind("localhost:1", **options)
+
+
+@pytest.mark.parametrize("by_file", [True, False])
+async def test_score_shows_key_and_certificate(by_file: bool, tmp_path: Path) -> None:
+    """The command reaches a server with mTLS and keys by files, or with the key in the environment."""
+    (tmp_path / "ca.pem").write_bytes(AUTHORITY.pem)
+    certificate, key = AUTHORITY.issue("server", "localhost").write(tmp_path, "server")
+    options = {"tls_certificate": certificate, "tls_key": key, "tls_client_ca": tmp_path / "ca.pem"}
+    own = AUTHORITY.issue("client").write(tmp_path, "client")
+    (tmp_path / "key").write_text(KEYS[1] + "\n")
+    (tmp_path / "in.jsonl").write_text('{"text": "a"}\n')
+    tls = ("--tls-ca", tmp_path / "ca.pem", "--tls-certificate", own[0], "--tls-key", own[1])
+    async with gated(keyed(tmp_path, **options)) as server:
+        where = (tmp_path / "in.jsonl", "--output", tmp_path / "out.jsonl", "--address", server.address)
+        shown = ("--api-key-file", tmp_path / "key") if by_file else ()
+        status, _, said = await run(bertwire("score", *where, *tls, *shown), "" if by_file else KEYS[1])
+        assert (status, "1 rows, 0 failed" in said, "model 1 " in said) == (0, True, True)
+        assert KEYS[1] not in said
+        status, _, said = await run(bertwire("score", *where, *tls, "--overwrite"), new_key())
+        assert status == 1
+        assert said.splitlines()[-1].startswith("bertwire: error: UNAUTHENTICATED: the API key is unknown")
+        assert "bw_" not in said
+
+
+@pytest.mark.parametrize(
+    ("options", "fault"),
+    [
+        ({"tls_key": "a"}, "go together"),
+        ({"tls_certificate": "a", "tls_key": "a"}, "needs --tls-ca"),
+    ],
+)
+def test_half_a_certificate_is_refused(options: dict[str, str], fault: str) -> None:
+    """What is missing is said before anything is read."""
+    with pytest.raises(UserError, match=fault):
+        validated(ScoreConfig, {"input": "a.csv", "output": "b.csv"} | options)
+
+
+@pytest.mark.parametrize("content", [b"", b"two words", b"\xff\xfe", b"a\nb"])
+def test_file_without_a_key_is_refused(content: bytes, tmp_path: Path) -> None:
+    """A file that cannot be a key is named, not quoted."""
+    path = tmp_path / "key"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=f"^{path} holds no API key"):
+        read_api_key(path)
+    with pytest.raises(UserError, match=r"^cannot read .*none: No such file"):
+        read_api_key(tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "fault"),
+    [
+        ("ca.pem", b"", "ca.pem holds no certificate"),
+        ("ca.pem", AUTHORITY.pem[:200], "ca.pem holds no certificate"),
+        ("ca.pem", b"\xff", "ca.pem holds no certificate"),
+        ("ca.pem", None, "cannot read .*ca.pem"),
+        ("own.pem", None, "cannot read .*own.pem"),
+        ("own.key", None, "cannot read .*own.key"),
+        ("own.pem", b"x", "own.key are no certificate in PEM and its key"),
+        ("own.key", AUTHORITY.issue("other").key_pem, "own.key are no certificate in PEM and its key"),
+        ("own.key", AUTHORITY.issue("other").encrypted("secret"), "own.key are no certificate in PEM and its key"),
+    ],
+)
+def test_faults_of_tls_files_are_told_at_once(name: str, content: bytes | None, fault: str, tmp_path: Path) -> None:
+    """A missing, damaged, encrypted or foreign file is named before any call."""
+    ca = tmp_path / "ca.pem"
+    ca.write_bytes(AUTHORITY.pem)
+    own = AUTHORITY.issue("own").write(tmp_path, "own")
+    tls_credentials(ca, *own)
+    if content is None:
+        (tmp_path / name).unlink()
+    else:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=fault):
+        tls_credentials(ca, *own)
+    with pytest.raises(UserError, match="give both or none"):
+        tls_credentials(certificate=own[0])
+
+
+def test_environment_is_second_to_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The variable counts where no file is given, and empty it is none."""
+    (tmp_path / "key").write_text("of-file\n")
+    for value, found in [("of-environment", "of-environment"), ("", None)]:
+        monkeypatch.setenv("BERTWIRE_API_KEY", value)
+        assert read_api_key(None) == found
+        assert read_api_key(tmp_path / "key") == "of-file"
+
+
+async def run(command: list[str], key: str = "") -> tuple[int, str, str]:
+    """Runs a command beside this event loop, `key` in its environment; gives exit status and both outputs."""
+    environment = {**os.environ, "BERTWIRE_API_KEY": key}
+    pipe = subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=pipe, env=environment)
+    out, err = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, out.decode(), err.decode()

@@ -1,0 +1,137 @@
+"""What one client may take: its rate and its calls in flight."""
+
+import asyncio
+
+import grpc
+import pytest
+
+from bertwire_server.access import limits as limits_module
+from bertwire_server.access.config import AccessConfig
+from bertwire_server.access.gate import Gate
+from bertwire_server.access.identity import Limits
+from bertwire_server.access.limits import Accounts
+from bertwire_server.access.setup import open_access
+from bertwire_server.errors import Overloaded
+from gated import CLASSIFY, gated, who
+
+
+class Clock:
+    """The limits' clock, which a test moves."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        """The time in seconds."""
+        return self.now
+
+
+class Address:
+    """A peer by address alone."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+
+    def peer(self) -> str:
+        """The address with a port."""
+        return self._address
+
+    def peer_identities(self) -> None:
+        """No names."""
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Stands still until it is moved."""
+    clock = Clock()
+    monkeypatch.setattr(limits_module, "time", clock)
+    return clock
+
+
+def test_rate_is_a_bucket(clock: Clock) -> None:
+    """A burst is taken at once, then one call each 1/rate seconds; a refusal says when, and costs nothing."""
+    account = Accounts().of("a", Limits(rate=4, burst=3))
+    for _ in range(3):
+        account.spend()
+    for passed, left in [(0.0, 0.25), (0.1, 0.15), (0.05, 0.1)]:
+        clock.now += passed
+        with pytest.raises(Overloaded, match="4 calls per second") as caught:
+            account.spend()
+        assert caught.value.retry_after == pytest.approx(left)
+    clock.now += left
+    account.spend()
+    clock.now += 1000
+    for _ in range(3):
+        account.spend()
+    with pytest.raises(Overloaded):
+        account.spend()
+
+
+def test_calls_in_flight_are_counted(clock: Clock) -> None:  # noqa: ARG001 - stands still
+    """One call too many is refused until one ends, and does not use up the rate; a failed call ends too."""
+    gate = Gate(None, None, None, Limits(rate=1, burst=3, concurrency=1))
+    peer = Address("ipv4:192.0.2.1:1")
+
+    def failing() -> None:
+        with gate.admit(CLASSIFY, {}, peer):
+            for _ in range(5):
+                with pytest.raises(Overloaded, match="1 calls of this client are in flight") as caught:
+                    gate.admit(CLASSIFY, {}, peer)
+                assert caught.value.retry_after
+            raise KeyError
+
+    for _ in range(2):
+        with pytest.raises(KeyError):
+            failing()
+    gate.admit(CLASSIFY, {}, peer)
+
+
+def test_addresses_have_accounts_of_their_own(clock: Clock) -> None:  # noqa: ARG001 - stands still
+    """Where nobody says who it is, each address has its limits, whatever the port."""
+    gate = Gate(None, None, None, Limits(rate=1, burst=1))
+    for address in ("ipv4:192.0.2.1:1", "ipv4:192.0.2.2:1", "ipv6:%5B::1%5D:1"):
+        with gate.admit(CLASSIFY, {}, Address(address)) as admission:
+            assert admission.client == ""
+        with pytest.raises(Overloaded):
+            gate.admit(CLASSIFY, {}, Address(address[:-1] + "2"))
+
+
+def test_requests_of_a_stream_count(clock: Clock) -> None:  # noqa: ARG001 - stands still
+    """A stream that was let in spends the same rate with each request."""
+    gate = Gate(None, None, None, Limits(rate=1, burst=3))
+    admission = gate.admit(CLASSIFY, {}, Address("unix:"))
+    with admission:
+        admission.spend()
+        admission.spend()
+        with pytest.raises(Overloaded):
+            admission.spend()
+    with gate.admit("/grpc.health.v1.Health/Watch", {}, Address("unix:")):
+        pass
+
+
+def test_accounts_are_bounded(clock: Clock) -> None:  # noqa: ARG001 - stands still
+    """Of many clients the ones unseen for longest are forgotten, but none that has a call in flight."""
+    accounts, limits = Accounts(most=3), Limits(rate=1, burst=1, concurrency=1)
+    accounts.of("busy", limits).enter()
+    for number in range(100):
+        accounts.of(str(number), limits).spend()
+    assert len(accounts._accounts) <= 4
+    with pytest.raises(Overloaded):
+        accounts.of("busy", limits).enter()
+    with pytest.raises(Overloaded):
+        accounts.of("99", limits).spend()
+    accounts.of("0", limits).spend()
+
+
+async def test_server_refuses_one_call_too_many() -> None:
+    """Over gRPC the call beyond the limit is RESOURCE_EXHAUSTED, and the others are answered."""
+    access = open_access(AccessConfig(max_concurrency=2))
+    async with gated(access) as server, grpc.aio.insecure_channel(server.address) as channel:
+        server.hold.clear()
+        calls = [asyncio.create_task(who(channel)) for _ in range(3)]
+        done, waiting = await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
+        error = done.pop().exception()
+        assert isinstance(error, grpc.aio.AioRpcError)
+        assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        server.hold.set()
+        assert [await each for each in waiting] == ["", ""]

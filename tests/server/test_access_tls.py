@@ -1,0 +1,209 @@
+"""TLS and client certificates, and what happens when their files change under a running server."""
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from pathlib import Path
+
+import grpc
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ec import SECP521R1
+
+from authority import Issued
+from bertwire_client.errors import UserError
+from bertwire_server import probe as probe_module
+from bertwire_server.access.config import AccessConfig
+from bertwire_server.access.keys import key_hash, new_key
+from bertwire_server.access.setup import open_access
+from gated import CLASSIFY, LOAD, NOBODY, gated, who
+
+OLD, NEW = Issued.authority("old"), Issued.authority("new")
+
+
+def tls_options(folder: Path, authority: Issued = OLD) -> dict[str, Path]:
+    """Settings for a server whose certificate is of an authority, its files written."""
+    certificate, key = authority.issue("server", "localhost").write(folder, "server")
+    return {"tls_certificate": certificate, "tls_key": key}
+
+
+def mutual(folder: Path, authority: Issued = OLD) -> dict[str, Path]:
+    """The same for a server that asks for a client certificate of that authority."""
+    (folder / "ca.pem").write_bytes(authority.pem)
+    return tls_options(folder, authority) | {"tls_client_ca": folder / "ca.pem"}
+
+
+async def call(address: str, trusted: Issued, own: Issued | None = None, method: str = CLASSIFY) -> str:
+    """One call over a connection of its own; gives the client's name, or gRPC's status."""
+    credentials = grpc.ssl_channel_credentials(trusted.pem, *((own.key_pem, own.pem) if own else (None, None)))
+    options = [("grpc.use_local_subchannel_pool", 1)]
+    async with grpc.aio.secure_channel(address, credentials, options) as channel:
+        try:
+            return await who(channel, method)
+        except grpc.aio.AioRpcError as error:
+            return error.code().name
+
+
+async def test_certificate_is_changed_under_a_running_server(tmp_path: Path) -> None:
+    """Who trusts the new authority alone gets in after the change, a connection from before goes on."""
+    access = open_access(AccessConfig(**tls_options(tmp_path)))
+    assert access.gate is None
+    async with gated(access) as server:
+        credentials = grpc.ssl_channel_credentials(OLD.pem)
+        async with grpc.aio.secure_channel(server.address, credentials) as standing:
+            assert await who(standing) == ""
+            assert [await call(server.address, each) for each in (OLD, NEW)] == ["", "UNAVAILABLE"]
+            tls_options(tmp_path, NEW)
+            access.poll()
+            assert [await call(server.address, each) for each in (OLD, NEW)] == ["UNAVAILABLE", ""]
+            assert await who(standing) == ""
+
+
+async def test_client_authority_is_changed_under_a_running_server(tmp_path: Path) -> None:
+    """With the new authority's file in place its clients get in, those of the old one and those of none do not."""
+    clients = [OLD.issue("client"), NEW.issue("client"), None]
+    access = open_access(AccessConfig(**mutual(tmp_path)))
+    async with gated(access) as server:
+        assert [await call(server.address, OLD, each) for each in clients] == ["client", *["UNAVAILABLE"] * 2]
+        mutual(tmp_path, NEW)
+        access.poll()
+        said = [await call(server.address, NEW, each) for each in clients]
+        assert said == ["UNAVAILABLE", "client", "UNAVAILABLE"]
+
+
+async def test_bad_new_files_keep_the_old_ones(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A key without its certificate, or half a file, is told of once each, and new connections are still served."""
+    options = tls_options(tmp_path)
+    access = open_access(AccessConfig(**options))
+    async with gated(access) as server:
+        renewed = NEW.issue("server", "localhost")
+        options["tls_key"].write_bytes(renewed.key_pem)
+        access.poll()
+        access.poll()
+        assert [record.levelname for record in caplog.records] == ["ERROR"]
+        assert await call(server.address, OLD) == ""
+        options["tls_certificate"].write_bytes(renewed.pem[:100])
+        access.poll()
+        assert [record.levelname for record in caplog.records] == ["ERROR"] * 2
+        assert await call(server.address, OLD) == ""
+        options["tls_certificate"].write_bytes(renewed.pem)
+        access.poll()
+        assert await call(server.address, NEW) == ""
+
+
+async def test_certificate_names_the_client(tmp_path: Path) -> None:
+    """The first SAN is the client's name, or else the CN; all may infer, those that are named may administer."""
+    access = open_access(AccessConfig(**mutual(tmp_path), tls_admins="ops.internal, spiffe://example/ops"))
+    expected = [
+        (OLD.issue("cn", "billing.internal", "other.internal"), "billing.internal", "PERMISSION_DENIED"),
+        (OLD.issue("cn"), "cn", "PERMISSION_DENIED"),
+        (OLD.issue("ops.internal", "billing.internal"), "billing.internal", "PERMISSION_DENIED"),
+        (OLD.issue("cn", "ops.internal"), "ops.internal", "ops.internal"),
+        (OLD.issue("cn", "spiffe://example/ops"), "spiffe://example/ops", "spiffe://example/ops"),
+    ]
+    async with gated(access) as server:
+        for client, infers, administers in expected:
+            assert await call(server.address, OLD, client) == infers
+            assert await call(server.address, OLD, client, LOAD) == administers
+
+
+async def test_key_decides_over_the_certificate(tmp_path: Path) -> None:
+    """Where keys are used too, one that is sent counts alone: a good one names the client, a bad one is refused."""
+    key = new_key()
+    keys = tmp_path / "keys.toml"
+    keys.write_text(f'[[keys]]\nclient = "by-key"\nscopes = ["infer"]\nsha256 = "{key_hash(key)}"\n')
+    own = OLD.issue("by-certificate")
+    access = open_access(AccessConfig(**mutual(tmp_path), api_keys=keys))
+    credentials = grpc.ssl_channel_credentials(OLD.pem, own.key_pem, own.pem)
+    async with gated(access) as server, grpc.aio.secure_channel(server.address, credentials) as channel:
+        assert await who(channel) == "by-certificate"
+        assert await who(channel, metadata=[("x-api-key", key)]) == "by-key"
+        with pytest.raises(grpc.aio.AioRpcError, match="unknown or has expired"):
+            await who(channel, metadata=[("x-api-key", new_key())])
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "fault"),
+    [
+        ("server.pem", lambda _: b"", "server.pem holds no certificate"),
+        ("server.pem", lambda own: own.pem.replace(b"M", b"?"), "server.pem holds no certificate in PEM, or a damaged"),
+        ("server.pem", lambda _: OLD.issue("s", life=timedelta(hours=-1)).pem, "server.pem expired at "),
+        ("server.pem", lambda _: OLD.issue("s", curve=SECP521R1()).pem, "server.pem is of a kind that gRPC does not"),
+        ("server.key", lambda _: b"x", "server.key holds no private key"),
+        ("server.key", lambda own: own.pem, "server.key holds no private key"),
+        ("server.key", lambda own: own.encrypted("secret"), "server.key is encrypted"),
+        ("server.key", lambda _: NEW.key_pem, "server.key is not the key of .*server.pem"),
+        ("ca.pem", lambda own: own.key_pem, "ca.pem holds no certificate"),
+        ("ca.pem", None, "cannot read .*ca.pem: No such file"),
+    ],
+)
+def test_faults_of_files_are_one_line(name: str, make: object, fault: str, tmp_path: Path) -> None:
+    """Each damaged, missing, expired or foreign file is named, in one line that quotes none of it."""
+    options = mutual(tmp_path)
+    if callable(make):
+        own = OLD.issue("server")
+        (tmp_path / name).write_bytes(make(own))
+    else:
+        (tmp_path / name).unlink()
+    with pytest.raises(UserError, match=fault) as caught:
+        open_access(AccessConfig(**options))
+    assert "\n" not in str(caught.value)
+    assert "BEGIN" not in str(caught.value)
+
+
+def test_faults_of_all_files_are_told_at_once(tmp_path: Path) -> None:
+    """Certificate, keys and JWKS that are all missing are all named."""
+    config = AccessConfig(
+        tls_certificate=tmp_path / "a.pem",
+        tls_key=tmp_path / "a.key",
+        api_keys=tmp_path / "b.toml",
+        jwt_jwks=tmp_path / "c.json",
+        jwt_issuer="i",
+        jwt_audience="a",
+    )
+    with pytest.raises(UserError, match=r"a\.pem.*; .*b\.toml.*; .*c\.json"):
+        open_access(config)
+
+
+Probe = Callable[..., Awaitable[object]]
+
+
+@pytest.fixture
+def probe(monkeypatch: pytest.MonkeyPatch) -> Probe:
+    """Runs the probe with the words of its command line, patient with a busy machine, and gives its exit status."""
+    monkeypatch.setattr(probe_module, "_SECONDS", 30.0)
+
+    async def run(*words: object) -> object:
+        monkeypatch.setattr(sys, "argv", ["probe", *map(str, words)])
+        return await asyncio.to_thread(probe_module._main)
+
+    return run
+
+
+@pytest.mark.parametrize(
+    "sans", [(), ("localhost",), ("127.0.0.1",), ("*.example.com",), ("classifier.prod.example.com", "10.1.2.3")]
+)
+async def test_probe_sees_a_server_that_talks_tls(sans: tuple[str, ...], probe: Probe, tmp_path: Path) -> None:
+    """The container's health check finds it SERVING without settings, whatever names its certificate has."""
+    certificate, key = OLD.issue("server", *sans).write(tmp_path, "server")
+    async with gated(open_access(AccessConfig(tls_certificate=certificate, tls_key=key))) as server:
+        assert await probe(server.address) == 0
+        assert await probe(server.address, "unknown") == 1
+
+
+async def test_probe_shows_a_certificate_where_one_is_asked_for(probe: Probe, tmp_path: Path) -> None:
+    """A server with mTLS is SERVING to a probe with a certificate, and unhealthy to one without."""
+    access = open_access(AccessConfig(**mutual(tmp_path)))
+    certificate, key = OLD.issue("probe").write(tmp_path, "probe")
+    async with gated(access) as server:
+        assert await probe(server.address, "--tls-certificate", certificate, "--tls-key", key) == 0
+        assert await probe(server.address) == 1
+        missing = await probe(server.address, "--tls-certificate", tmp_path / "none", "--tls-key", key)
+        assert missing == f"cannot read {tmp_path / 'none'}: No such file or directory"
+
+
+async def test_probe_sees_a_server_in_the_clear(probe: Probe) -> None:
+    """It finds a server without TLS SERVING, and nobody where it has gone."""
+    async with gated(NOBODY) as server:
+        assert await probe(server.address) == 0
+    assert await probe(server.address) == 1
