@@ -196,5 +196,5 @@ def _retry_info(code: grpc.StatusCode, message: str, milliseconds: int) -> tuple
 def _milliseconds(seconds: float) -> int:
     """Rounded up to one digit: nobody needs more, and refusals must cost little when there are many."""
     milliseconds = max(1, ceil(1e3 * seconds))
-    unit = 10 ** (len(str(milliseconds)) - 1)
-    return -(-milliseconds // unit) * unit
+    unit: int = 10 ** (len(str(milliseconds)) - 1)
+    return ceil(milliseconds / unit) * unit

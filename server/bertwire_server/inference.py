@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from bertwire_server.call import current
 from bertwire_server.errors import InvalidRequest
+from bertwire_server.model.decision import require_fitting
 from bertwire_server.model.model import Model
 from bertwire_server.query import Prediction, Query, Text
 from bertwire_server.repository.registry import Registry
@@ -57,6 +58,7 @@ class Inference:
             call.texts += len(query.texts)
             call.content = query.texts
             _check_kind(query.texts, pairs=model.manifest.text_pairs)
+            require_fitting(query.thresholds, model.manifest)
             predictions = await model.predict(query)
             if call.trace is not None:
                 call.trace.answered(predictions)
