@@ -10,17 +10,16 @@ from numpy.typing import NDArray
 from bertwire.oip.inference_pb2 import ModelInferRequest, ModelInferResponse
 from bertwire_export.bundle import Manifest
 from bertwire_server.errors import InvalidRequest
-from bertwire_server.model.decision import Thresholds, best, entities, predicted
+from bertwire_server.model.decision import best, entities, predicted
 from bertwire_server.protocols.oip.parameters import classification, refuse_shared_memory
 from bertwire_server.protocols.oip.schema import OUTPUT_NAMES, Tensor, outputs
-from bertwire_server.query import Prediction
+from bertwire_server.query import MODELS_OWN, Prediction
 
 Floats = NDArray[np.float32]
 # The outputs that are asked for by name, and of each how many best labels it shall be; 0: its own elements.
 Asked = dict[str, int]
 # Makes the elements of one text.
 Elements = Callable[[Prediction], list[bytes]]
-_OWN_THRESHOLDS = Thresholds()
 # Elements that are made one by one before other calls get their turn, a millisecond or two.
 _ELEMENTS_A_TURN = 1024
 
@@ -102,13 +101,13 @@ class Outputs:
     def _labels(self, prediction: Prediction) -> list[bytes]:
         """JSON of the labels that the model decides for, best first."""
         scores = prediction.scores.tolist()
-        chosen = predicted(self._manifest, scores, _OWN_THRESHOLDS)
+        chosen = predicted(self._manifest, scores, MODELS_OWN)
         order = [index for index in best(prediction.scores, None) if chosen[index]]
         return [_json([{"label": self._manifest.labels[index], "score": scores[index]} for index in order])]
 
     def _entities(self, prediction: Prediction) -> list[bytes]:
         """JSON of the entities in the order of the text; places are in code points."""
-        found = entities(self._manifest, prediction, _OWN_THRESHOLDS)
+        found = entities(self._manifest, prediction, MODELS_OWN)
         return [_json([{"label": e.label, "start": e.start, "end": e.end, "score": e.score} for e in found])]
 
     async def _each(self, make: Elements) -> list[bytes]:
