@@ -3,22 +3,14 @@
 import asyncio
 import logging
 import signal
-import socket
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any
 
 import grpc.aio
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
-from grpc_reflection.v1alpha.reflection_pb2_grpc import add_ServerReflectionServicer_to_server
+from grpc_health.v1 import health, health_pb2
 
-from bertwire.oip.inference_pb2_grpc import add_GRPCInferenceServiceServicer_to_server
-from bertwire.v1 import classifier_pb2
-from bertwire.v1.classifier_pb2_grpc import add_ClassifierServicer_to_server
-from bertwire_client.errors import UserError
 from bertwire_export.bundle import Bundle, open_bundle
-from bertwire_server.access.connection import connection_options
 from bertwire_server.access.setup import open_access, warn_if_open
 from bertwire_server.config import ServerConfig
 from bertwire_server.edge import Edge
@@ -27,24 +19,19 @@ from bertwire_server.model.engine import Engine, choose_engine
 from bertwire_server.model.given import labels_given
 from bertwire_server.model.model import Model
 from bertwire_server.model.queue import BatchLimits
-from bertwire_server.protocols.classifier import Classifier
-from bertwire_server.protocols.oip.catalog import FixedCatalog
-from bertwire_server.protocols.oip.service import SERVICE as OPEN_INFERENCE
-from bertwire_server.protocols.oip.service import OpenInference
 from bertwire_server.repository.registry import Registry
 from bertwire_server.telemetry.metrics import Metrics
 from bertwire_server.telemetry.model_metrics import ModelInfo, ModelMetrics
 from bertwire_server.telemetry.reporting import Telemetry
+from bertwire_server.transport import SERVICES, Services, bind, build_server
 
 _log = logging.getLogger(__name__)
-_SERVICE = classifier_pb2.DESCRIPTOR.services_by_name["Classifier"].full_name
 # Time for answers already given to leave, and the most that open health watches can delay the exit.
 _FLUSH_SECONDS = 1.0
 # Time for calls that were sent before their client could know to arrive and be accepted.
 _ON_THE_WAY_SECONDS = 0.25
 # How long no call arrives before gRPC is stopped, and how long that is waited for.
 _QUIET_SECONDS, _MAX_QUIET_SECONDS = 0.1, 2.0
-_MAX_PENDING = 1 << 20
 
 
 async def serve(config: ServerConfig, announce: Callable[[str], None]) -> None:
@@ -64,9 +51,11 @@ async def serve(config: ServerConfig, announce: Callable[[str], None]) -> None:
     telemetry = Telemetry(config)
     edge, registry, watch = Edge(access.gate, telemetry), Registry(), health.aio.HealthServicer()
     inference = Inference(registry, RequestLimits(config.max_texts, config.max_text_chars, config.max_call_chars))
-    server = _server(config, edge, inference, FixedCatalog(registry), watch, telemetry.metrics)
+    server = build_server(
+        config, edge, Edge(access.gate, telemetry), Services(registry, inference, watch, telemetry.metrics)
+    )
     await _set_health(watch, health_pb2.HealthCheckResponse.NOT_SERVING)
-    port = _bind(server, config, access.credentials)
+    port = bind(server, config.host, config.port, access.credentials)
     await server.start()
     watching = asyncio.create_task(access.watch())
     model = None
@@ -122,54 +111,6 @@ async def _watch_over(model: Model, watch: health.aio.HealthServicer) -> None:
     await asyncio.Event().wait()
 
 
-def _server(
-    config: ServerConfig,
-    edge: Edge,
-    inference: Inference,
-    catalog: FixedCatalog,
-    watch: health.aio.HealthServicer,
-    metrics: Metrics,
-) -> grpc.aio.Server:
-    bytes_limit = config.max_message_mb << 20
-    server = grpc.aio.server(
-        options=[
-            # Otherwise a second server on the same port would start too, and take half of the calls.
-            ("grpc.so_reuseport", 0),
-            # Above 1000 calls that have not begun gRPC cancels some at random; our own queue refuses, and says why.
-            ("grpc.server.max_pending_requests", _MAX_PENDING),
-            ("grpc.server.max_pending_requests_hard_limit", _MAX_PENDING),
-            ("grpc.max_receive_message_length", bytes_limit),
-            ("grpc.max_send_message_length", bytes_limit),
-            *connection_options(config),
-        ],
-    )
-    classifier = Classifier(inference, config.max_stream_requests, edge.closing, metrics)
-    add_ClassifierServicer_to_server(classifier, edge.over(server))
-    open_inference = OpenInference(
-        inference, catalog, catalog, config.max_texts, config.max_stream_requests, edge.closing, metrics
-    )
-    add_GRPCInferenceServiceServicer_to_server(open_inference, edge.over(server))
-    health_pb2_grpc.add_HealthServicer_to_server(watch, server)
-    names = (_SERVICE, OPEN_INFERENCE, health.SERVICE_NAME, reflection.SERVICE_NAME)
-    add_ServerReflectionServicer_to_server(reflection.aio.ReflectionServicer(names), edge.over(server))
-    return server
-
-
-def _bind(server: grpc.aio.Server, config: ServerConfig, credentials: grpc.ServerCredentials | None) -> int:
-    address = f"[{config.host}]:{config.port}" if ":" in config.host else f"{config.host}:{config.port}"
-    try:
-        # Tried with a socket of our own first: it knows the reason, where gRPC knows only that it failed.
-        family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
-        socket.create_server((config.host, config.port), family=family).close()
-        if credentials is not None:
-            return server.add_secure_port(address, credentials)
-        return server.add_insecure_port(address)
-    except (OSError, RuntimeError) as error:
-        # asyncio and socket put the address into the reason a second time.
-        reason = str(getattr(error, "strerror", None) or error).partition(" (while")[0]
-        raise UserError(f"cannot listen on {address}: {reason}; choose another --port or --host") from error
-
-
 async def _load(config: ServerConfig, bundle: Bundle, stop: asyncio.Event, metrics: Metrics) -> Model | None:
     """Loads and warms the model in a thread that nothing can end; None where the server was told to stop meanwhile."""
     limits = BatchLimits(
@@ -216,7 +157,7 @@ async def _drain(server: grpc.aio.Server, edge: Edge, watch: health.aio.HealthSe
     """
     await watch.enter_graceful_shutdown()
     await asyncio.sleep(_ON_THE_WAY_SECONDS)
-    edge.closing.set()
+    edge.close()
     with suppress(TimeoutError):
         await asyncio.wait_for(edge.idle.wait(), seconds)
     if edge.in_flight:
@@ -238,7 +179,7 @@ async def _quiet(edge: Edge) -> None:
 
 
 async def _set_health(watch: health.aio.HealthServicer, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
-    for service in ("", _SERVICE):
+    for service in ("", *SERVICES):
         await watch.set(service, status)
 
 

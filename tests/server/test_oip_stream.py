@@ -9,7 +9,7 @@ import pytest
 
 from bertwire.oip.inference_pb2 import ModelInferRequest, ModelInferResponse, ModelStreamInferResponse
 from bertwire_server.call import Call, current
-from bertwire_server.errors import NotReady, Overloaded
+from bertwire_server.errors import Overloaded
 from bertwire_server.protocols.oip.infer import Inferrer
 from bertwire_server.protocols.oip.stream import Streams
 
@@ -49,13 +49,13 @@ def stream(
 ) -> AsyncIterator[ModelStreamInferResponse]:
     """The answers of a stream of `count` requests."""
     context: Any = SimpleNamespace(invocation_metadata=lambda: metadata, time_remaining=lambda: None)
-    return streams(held, limit, asyncio.Event()).infer(requests(count), context)
+    return streams(held, limit).infer(requests(count), context)
 
 
-def streams(held: Held, limit: int, closing: asyncio.Event) -> Streams:
+def streams(held: Held, limit: int) -> Streams:
     """Streams whose requests are held, within a call."""
     current.set(Call("ModelStreamInfer"))
-    return Streams(cast(Inferrer, held), limit, closing, held.metrics)
+    return Streams(cast(Inferrer, held), limit, held.metrics)
 
 
 async def turns() -> None:
@@ -129,24 +129,4 @@ async def test_failure_as_status_where_the_client_asks_for_it() -> None:
     answers = stream(held, 3, metadata=(("triton_grpc_error", "true"),))
     assert (await anext(answers)).infer_response.id == "0"
     with pytest.raises(Overloaded, match="slow down"):
-        await anext(answers)
-
-
-async def test_shutdown_ends_a_stream_after_what_it_has_read() -> None:
-    """Read requests are answered; then the stream fails with NotReady."""
-    held, closing = Held(), asyncio.Event()
-
-    async def endless() -> AsyncIterator[ModelInferRequest]:
-        yield ModelInferRequest(id="0")
-        await asyncio.Event().wait()
-
-    context: Any = SimpleNamespace(invocation_metadata=lambda: None, time_remaining=lambda: None)
-    answers = streams(held, 4, closing).infer(endless(), context)
-    first = asyncio.ensure_future(anext(answers))
-    await turns()
-    closing.set()
-    await turns()
-    held.let(0)
-    assert (await first).infer_response.id == "0"
-    with pytest.raises(NotReady):
         await anext(answers)

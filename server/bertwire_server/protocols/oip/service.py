@@ -1,7 +1,6 @@
 """The service `inference.GRPCInferenceService`: the Open Inference Protocol v2 as Triton speaks it."""
 
-import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
 import grpc.aio
@@ -19,7 +18,6 @@ from bertwire_server.protocols.oip.stream import Streams
 from bertwire_server.telemetry.metrics import Metrics
 
 Context = grpc.aio.ServicerContext[Any, Any]
-SERVICE = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
 
 
 class OpenInference(GRPCInferenceServiceServicer):
@@ -36,7 +34,6 @@ class OpenInference(GRPCInferenceServiceServicer):
         loader: Loader,
         max_texts: int,
         max_stream_requests: int,
-        closing: asyncio.Event,
         metrics: Metrics,
     ) -> None:
         """Serves what the catalog has.
@@ -47,13 +44,12 @@ class OpenInference(GRPCInferenceServiceServicer):
             loader: changes what the catalog has.
             max_texts: most texts of a call, which clients see as the largest batch.
             max_stream_requests: most unanswered requests of a stream.
-            closing: set when the server shuts down, which ends streams.
             metrics: told of each request of a stream.
         """
         self.statistics = Statistics()
         self._catalog, self._loader, self._max_texts = catalog, loader, max_texts
         self._inferrer = Inferrer(inference, catalog, self.statistics)
-        self._streams = Streams(self._inferrer, max_stream_requests, closing, metrics)
+        self._streams = Streams(self._inferrer, max_stream_requests, metrics)
 
     async def ServerLive(self, request: pb.ServerLiveRequest, context: Context) -> pb.ServerLiveResponse:  # noqa: N802, ARG002
         """Whether the process answers."""
@@ -133,7 +129,7 @@ class OpenInference(GRPCInferenceServiceServicer):
 
     def ModelStreamInfer(  # noqa: N802
         self, request_iterator: AsyncIterator[pb.ModelInferRequest], context: Context
-    ) -> AsyncIterator[pb.ModelStreamInferResponse]:
+    ) -> AsyncGenerator[pb.ModelStreamInferResponse, None]:
         """Classifies texts request by request."""
         return self._streams.infer(request_iterator, context)
 

@@ -1,7 +1,8 @@
 """ModelStreamInfer: requests side by side, answers in their order, as Triton gives those of a model like ours."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from time import perf_counter
 from typing import Any, TypeVar
 
@@ -10,11 +11,11 @@ import grpc.aio
 
 from bertwire.oip.inference_pb2 import ModelInferRequest, ModelInferResponse, ModelStreamInferResponse
 from bertwire_server.call import current
-from bertwire_server.edge import masked
 from bertwire_server.errors import RequestError
 from bertwire_server.protocols.messages import deadline
 from bertwire_server.protocols.oip.infer import Inferrer
 from bertwire_server.protocols.streams import answers
+from bertwire_server.status import masked
 from bertwire_server.telemetry.metrics import Metrics
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -25,25 +26,23 @@ Response = TypeVar("Response")
 class Streams:
     """Answers streams of requests."""
 
-    def __init__(self, inferrer: Inferrer, max_requests: int, closing: asyncio.Event, metrics: Metrics) -> None:
+    def __init__(self, inferrer: Inferrer, max_requests: int, metrics: Metrics) -> None:
         """Needs nothing else.
 
         Args:
             inferrer: answers a request.
             max_requests: most unanswered requests of a stream.
-            closing: set when the server shuts down, which ends streams.
             metrics: told of each request.
         """
-        self._inferrer, self._max_requests = inferrer, max_requests
-        self._closing, self._metrics = closing, metrics
+        self._inferrer, self._max_requests, self._metrics = inferrer, max_requests, metrics
 
     async def infer(
         self, requests: AsyncIterator[ModelInferRequest], context: Context
-    ) -> AsyncIterator[ModelStreamInferResponse]:
+    ) -> AsyncGenerator[ModelStreamInferResponse, None]:
         """Answers the requests of one stream.
 
         Raises:
-            RequestError: the server shuts down; or a request failed, and the client asked to see that as a status.
+            RequestError: a request failed, and the client asked to see that as a status.
         """
         until = deadline(context)
         as_status = ("triton_grpc_error", "true") in (context.invocation_metadata() or ())
@@ -59,10 +58,11 @@ class Streams:
             self._metrics.call_ended(call, grpc.StatusCode.OK, perf_counter() - start)
             return answer
 
-        async for answer in answers(requests, in_turn(handle), self._max_requests, self._closing):
-            if isinstance(answer, RequestError):
-                raise answer
-            yield answer
+        async with aclosing(answers(requests, in_turn(handle), self._max_requests)) as answered:
+            async for answer in answered:
+                if isinstance(answer, RequestError):
+                    raise answer
+                yield answer
 
 
 def in_turn(handle: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
