@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help install optimum lock proto check test demo bench bench-graphs soak gpu-check clean
+.PHONY: help install optimum tritonclient lock proto check test demo bench bench-graphs soak gpu-check clean
 
 help:  ## show this help
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -26,7 +26,16 @@ install: .venv/.complete  ## make the environment in .venv from pinned versions
 
 optimum: .optimum/.complete  ## make the environment of bertwire export --converter optimum in .optimum
 
-lock:  ## pin again what pyproject.toml and requirements/optimum.in allow; needs uv
+# Apart from .venv, where its protobuf stubs would clash with the server's.
+.tritonclient/.complete: requirements/tritonclient.txt
+	rm -rf .tritonclient
+	$(PYTHON) -m venv .tritonclient
+	.tritonclient/bin/python -m pip install --disable-pip-version-check --no-warn-script-location --requirement $<
+	touch $@
+
+tritonclient: .tritonclient/.complete  ## make the environment of the tests with Triton's client in .tritonclient
+
+lock:  ## pin again what pyproject.toml and requirements/*.in allow; needs uv
 	scripts/lock.sh
 
 proto: install  ## write the Python stubs of protos/
@@ -71,4 +80,4 @@ gpu-check:  ## the demo's model on a CUDA device: proof and speed against the de
 	.gpu/bin/python -m bench.gpu
 
 clean:  ## remove what make test, demo, install and optimum left
-	rm -rf build .venv .optimum .gpu .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf build .venv .optimum .tritonclient .gpu .mypy_cache .pytest_cache .ruff_cache .hypothesis

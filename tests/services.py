@@ -8,10 +8,27 @@ from grpc_channelz.v1 import channelz_pb2
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
+from bertwire.oip import inference_pb2
 from bertwire.tei import tei_pb2
 from bertwire.v1 import classifier_pb2, repository_pb2
 
-_FILES: tuple[Any, ...] = (classifier_pb2, repository_pb2, tei_pb2, channelz_pb2, health_pb2, reflection_pb2)
+_FILES: tuple[Any, ...] = (
+    classifier_pb2,
+    repository_pb2,
+    inference_pb2,
+    tei_pb2,
+    channelz_pb2,
+    health_pb2,
+    reflection_pb2,
+)
+    classifier_pb2,
+    repository_pb2,
+    inference_pb2,
+    tei_pb2,
+    channelz_pb2,
+    health_pb2,
+    reflection_pb2,
+)
 
 
 @dataclass(frozen=True)

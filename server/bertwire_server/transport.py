@@ -11,6 +11,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from grpc_reflection.v1alpha.reflection_pb2_grpc import add_ServerReflectionServicer_to_server
 
+from bertwire.oip import inference_pb2
+from bertwire.oip.inference_pb2_grpc import add_GRPCInferenceServiceServicer_to_server
 from bertwire.tei import tei_pb2
 from bertwire.tei.tei_pb2_grpc import add_InfoServicer_to_server, add_PredictServicer_to_server
 from bertwire.v1 import classifier_pb2, repository_pb2
@@ -24,6 +26,7 @@ from bertwire_server.inference import Inference
 from bertwire_server.protocols.channelz import Channelz
 from bertwire_server.protocols.classifier import Classifier
 from bertwire_server.protocols.health import Health
+from bertwire_server.protocols.oip.service import OpenInference
 from bertwire_server.protocols.repository import ModelRepository
 from bertwire_server.protocols.tei import Limits, TeiInfo, TeiPredict
 from bertwire_server.repository.fleet import Fleet
@@ -32,7 +35,12 @@ from bertwire_server.telemetry.metrics import Metrics
 # Those that answer for models; health knows each by its name.
 SERVICES = tuple(
     service.full_name
-    for file in (classifier_pb2.DESCRIPTOR, repository_pb2.DESCRIPTOR, tei_pb2.DESCRIPTOR)
+    for file in (
+        classifier_pb2.DESCRIPTOR,
+        repository_pb2.DESCRIPTOR,
+        inference_pb2.DESCRIPTOR,
+        tei_pb2.DESCRIPTOR,
+    )
     for service in file.services_by_name.values()
 )
 _CHANNELZ = channelz_pb2.DESCRIPTOR.services_by_name["Channelz"].full_name
@@ -92,6 +100,9 @@ def _add_models(server: grpc.aio.Server, config: ServerConfig, edge: Edge, servi
     guarded, most = edge.over(server), config.max_stream_requests
     add_ClassifierServicer_to_server(Classifier(services.inference, services.fleet, most, services.metrics), guarded)
     add_ModelRepositoryServicer_to_server(ModelRepository(services.fleet), guarded)
+    fleet = services.fleet
+    open_inference = OpenInference(services.inference, fleet, fleet, config.max_texts, most, services.metrics)
+    add_GRPCInferenceServiceServicer_to_server(open_inference, guarded)
     limits = Limits(config.max_queue_texts, config.max_batch_tokens, config.max_batch_texts)
     add_InfoServicer_to_server(TeiInfo(services.fleet, limits), guarded)
     add_PredictServicer_to_server(TeiPredict(services.inference, most), guarded)

@@ -17,7 +17,7 @@ from bertwire_server.model.engine import Engine
 from bertwire_server.model.given import Given
 from bertwire_server.model.observer import Observer, Unobserved
 from bertwire_server.model.queue import BatchLimits
-from bertwire_server.model.scheduler import Rows, Scheduler
+from bertwire_server.model.scheduler import Rows, Scheduler, Totals
 from bertwire_server.model.tokenizer import Encoded, TextTokenizer
 from bertwire_server.model.worker import Worker
 from bertwire_server.query import Prediction, Query, Text
@@ -120,6 +120,11 @@ class Model:
     def waiting(self) -> int:
         """Texts in the queue."""
         return self._scheduler.waiting
+
+    @property
+    def totals(self) -> Totals:
+        """What has been run so far."""
+        return self._scheduler.totals
 
     @property
     def busy_seconds(self) -> float:

@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
 from time import perf_counter
 from typing import Protocol
@@ -61,12 +61,23 @@ class Totals:
         texts: texts in them.
         tokens: the texts' own tokens.
         computed: tokens computed, padding included.
+        by_size: for each number of texts, how many batches had it, and the seconds that they ran.
     """
 
     batches: int = 0
     texts: int = 0
     tokens: int = 0
     computed: int = 0
+    by_size: dict[int, tuple[int, float]] = field(default_factory=dict)
+
+    def add(self, lengths: Sequence[int], computed: int, seconds: float) -> None:
+        """Counts a batch of texts with these lengths."""
+        self.batches += 1
+        self.texts += len(lengths)
+        self.tokens += sum(lengths)
+        self.computed += computed
+        count, before = self.by_size.get(len(lengths), (0, 0.0))
+        self.by_size[len(lengths)] = (count + 1, before + seconds)
 
 
 class Scheduler:
@@ -292,7 +303,7 @@ class Scheduler:
             raise _Hung
         seconds = perf_counter() - start
         self._busy = (self._busy[0] + seconds, None)
-        self._count(lengths, computed)
+        self.totals.add(lengths, computed, seconds)
         self._observer.ran(Ran(lengths, computed, [start - call.arrived for call, _ in batch.members], seconds))
         if (error := job.exception()) is not None:
             await self._split(batch, error)
@@ -315,12 +326,6 @@ class Scheduler:
         future = self._helper.run(self._runner.lay_out, batch.texts)
         future.add_done_callback(asyncio.Future.exception)  # the batch itself will fail, and tell
         return _Ahead(batch.members, future)
-
-    def _count(self, lengths: Sequence[int], computed: int) -> None:
-        self.totals.batches += 1
-        self.totals.texts += len(lengths)
-        self.totals.tokens += sum(lengths)
-        self.totals.computed += computed
 
     async def _split(self, batch: Batch, error: BaseException) -> None:
         """Runs the halves of a batch that failed, until the text that is at fault is alone."""

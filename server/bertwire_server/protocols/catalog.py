@@ -25,6 +25,16 @@ class Catalog(Protocol):
     def entries(self) -> Callable[[], Sequence[Entry]]: ...  # noqa: D102
 
 
+class Loader(Protocol):
+    """Changes what is served."""
+
+    async def load(self, name: str, version: str = "") -> object:
+        """Loads versions of a model; raises a `RequestError` where that fails."""
+
+    async def unload(self, name: str, version: str = "") -> object:
+        """Takes versions of a model out of service; raises `ModelNotFound` where there is none."""
+
+
 class ModelListing:
     """The methods of `bertwire.v1.Classifier` that list models."""
 

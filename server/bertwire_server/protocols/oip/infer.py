@@ -1,0 +1,82 @@
+"""ModelInfer: a request in, its response out."""
+
+import asyncio
+from time import perf_counter
+
+from bertwire.oip.inference_pb2 import ModelInferRequest, ModelInferResponse
+from bertwire_server.errors import Expired, RequestError
+from bertwire_server.inference import Answered, Inference
+from bertwire_server.protocols.catalog import Catalog
+from bertwire_server.protocols.oip.outputs import Outputs, asked
+from bertwire_server.protocols.oip.parameters import priority, timeout
+from bertwire_server.protocols.oip.statistics import Statistics
+from bertwire_server.protocols.oip.tensors import Texts, read_texts
+from bertwire_server.query import Priority, Query
+
+
+class Inferrer:
+    """Answers requests, and counts what becomes of them."""
+
+    def __init__(self, inference: Inference, catalog: Catalog, statistics: Statistics) -> None:
+        self._inference, self._catalog, self._statistics = inference, catalog, statistics
+
+    async def infer(self, request: ModelInferRequest, until: float | None) -> ModelInferResponse:
+        """Answers one request.
+
+        Args:
+            request: the request.
+            until: when the caller stops waiting, on the clock of `time.perf_counter`; None: never.
+
+        Raises:
+            RequestError: it cannot be answered; the subclass says why.
+        """
+        start = perf_counter()
+        try:
+            seconds = timeout(request.parameters) if request.parameters else None
+            if seconds is None:
+                return await self._answer(request, start, until)
+            own = start + seconds
+            async with asyncio.timeout(seconds):
+                return await self._answer(request, start, own if until is None else min(own, until))
+        except TimeoutError:
+            self._count_failure(request, start)
+            raise Expired("the timeout passed before the answer was ready") from None
+        except Exception:
+            self._count_failure(request, start)
+            raise
+
+    async def _answer(self, request: ModelInferRequest, start: float, until: float | None) -> ModelInferResponse:
+        names = asked(request)
+        texts = read_texts(request, self._inference.check_count)
+        answered = await self._inference.predict(_query(request, texts, until))
+        answer_start = perf_counter()
+        response = await _response(request, texts, answered, names)
+        end = perf_counter()
+        self._statistics.succeeded(answered, end - start, end - answer_start)
+        return response
+
+    def _count_failure(self, request: ModelInferRequest, start: float) -> None:
+        try:
+            with self._catalog.lease(request.model_name, request.model_version) as model:
+                self._statistics.failed(model, perf_counter() - start)
+        except RequestError:
+            return  # no model to count it for
+
+
+def _query(request: ModelInferRequest, texts: Texts, until: float | None) -> Query:
+    return Query(
+        texts=texts.texts,
+        model=request.model_name,
+        version=request.model_version,
+        priority=priority(request.parameters) if request.parameters else Priority.NORMAL,
+        deadline=until,
+    )
+
+
+async def _response(
+    request: ModelInferRequest, texts: Texts, answered: Answered, names: dict[str, int]
+) -> ModelInferResponse:
+    manifest = answered.model.manifest
+    response = ModelInferResponse(model_name=manifest.name, model_version=manifest.version, id=request.id)
+    await Outputs(response, manifest, answered.predictions, texts.rank, raw=texts.raw).add(names)
+    return response

@@ -1,0 +1,143 @@
+"""Predictions as the tensors of a response."""
+
+import asyncio
+import json
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bertwire.oip.inference_pb2 import ModelInferRequest, ModelInferResponse
+from bertwire_export.bundle import Manifest
+from bertwire_server.errors import InvalidRequest
+from bertwire_server.model.decision import best, entities, predicted
+from bertwire_server.protocols.oip.parameters import classification, refuse_shared_memory
+from bertwire_server.protocols.oip.schema import OUTPUT_NAMES, Tensor, outputs
+from bertwire_server.query import MODELS_OWN, Prediction
+
+Floats = NDArray[np.float32]
+# The outputs that are asked for by name, and of each how many best labels it shall be; 0: its own elements.
+Asked = dict[str, int]
+# Makes the elements of one text.
+Elements = Callable[[Prediction], list[bytes]]
+# Elements that are made one by one before other calls get their turn, a millisecond or two.
+_ELEMENTS_A_TURN = 1024
+
+
+def asked(request: ModelInferRequest) -> Asked:
+    """The outputs that a request names; raises `InvalidRequest` where no model has one of that name."""
+    names: Asked = {}
+    for output in request.outputs:
+        if output.name not in OUTPUT_NAMES:
+            raise InvalidRequest(f"no output {output.name[:64]!r} here; ModelMetadata lists what the model answers")
+        if output.name in names:
+            raise InvalidRequest(f"the output {output.name!r} is asked for twice; ask once")
+        names[output.name] = 0
+        if output.parameters:
+            refuse_shared_memory(output.parameters)
+            names[output.name] = classification(output.parameters)
+    return names
+
+
+class Outputs:
+    """Adds the outputs of one answer to its response."""
+
+    def __init__(
+        self,
+        response: ModelInferResponse,
+        manifest: Manifest,
+        predictions: Sequence[Prediction],
+        rank: int,
+        *,
+        raw: bool,
+    ) -> None:
+        """Adds nothing yet.
+
+        Args:
+            response: where they go.
+            manifest: of the model that answered.
+            predictions: its answers, one for each text.
+            rank: of outputs that have one element for a text: 1 for [N], 2 for [N, 1].
+            raw: whether the elements go into `raw_output_contents`.
+        """
+        self._response, self._raw = response, raw
+        self._manifest, self._predictions = manifest, predictions
+        self._column = [len(predictions), 1][:rank]
+
+    async def add(self, names: Asked) -> None:
+        """Adds the outputs asked for, all where none is; raises `InvalidRequest` where the model lacks one."""
+        ours = outputs(self._manifest)
+        for name, count in (names or dict.fromkeys(ours, 0)).items():
+            if name not in ours:
+                raise InvalidRequest(f"the model has no output {name!r}; it has {', '.join(ours)}")
+            if count and not ours[name].by_label:
+                raise InvalidRequest(f"{name} has no classification; ask for that of scores or logits")
+            await (self._add_classes(name, count) if count else self._add(ours[name]))
+
+    async def _add(self, output: Tensor) -> None:
+        predictions = self._predictions
+        if output.by_label:
+            shape = (len(predictions), len(self._manifest.labels))
+            self._floats(output.name, shape, [getattr(each, output.name) for each in predictions])
+        elif output.name == "score":
+            self._floats("score", self._column, [each.scores[each.scores.argmax()] for each in predictions])
+        elif output.name == "label":
+            labels = self._manifest.labels
+            self._strings("label", self._column, [labels[each.scores.argmax()].encode() for each in predictions])
+        else:
+            make = self._entities if output.name == "entities" else self._labels
+            self._strings(output.name, self._column, await self._each(make))
+
+    async def _add_classes(self, name: str, count: int) -> None:
+        """The best labels of a text as Triton writes them: `value:index:label`."""
+        count, labels = min(count, len(self._manifest.labels)), self._manifest.labels
+
+        def classes(prediction: Prediction) -> list[bytes]:
+            values: Floats = getattr(prediction, name)
+            return [f"{values[index]:f}:{index}:{labels[index]}".encode() for index in best(values, count)]
+
+        self._strings(name, (len(self._predictions), count), await self._each(classes))
+
+    def _labels(self, prediction: Prediction) -> list[bytes]:
+        """JSON of the labels that the model decides for, best first."""
+        scores = prediction.scores.tolist()
+        chosen = predicted(self._manifest, scores, MODELS_OWN)
+        order = [index for index in best(prediction.scores, None) if chosen[index]]
+        return [_json([{"label": self._manifest.labels[index], "score": scores[index]} for index in order])]
+
+    def _entities(self, prediction: Prediction) -> list[bytes]:
+        """JSON of the entities in the order of the text; places are in code points."""
+        found = entities(self._manifest, prediction, MODELS_OWN)
+        return [_json([{"label": e.label, "start": e.start, "end": e.end, "score": e.score} for e in found])]
+
+    async def _each(self, make: Elements) -> list[bytes]:
+        elements: list[bytes] = []
+        rest = _ELEMENTS_A_TURN
+        for prediction in self._predictions:
+            made = make(prediction)
+            elements += made
+            rest -= len(made)
+            if rest <= 0:
+                rest = _ELEMENTS_A_TURN
+                await asyncio.sleep(0)
+        return elements
+
+    def _floats(self, name: str, shape: Sequence[int], rows: Sequence[Floats | np.float32]) -> None:
+        output = self._response.outputs.add(name=name, datatype="FP32", shape=shape)
+        if self._raw:
+            self._response.raw_output_contents.append(b"".join([row.tobytes() for row in rows]))
+        else:
+            for row in rows:
+                output.contents.fp32_contents.extend(row.ravel().tolist())
+
+    def _strings(self, name: str, shape: Sequence[int], elements: Sequence[bytes]) -> None:
+        output = self._response.outputs.add(name=name, datatype="BYTES", shape=shape)
+        if self._raw:
+            parts = [part for each in elements for part in (len(each).to_bytes(4, "little"), each)]
+            self._response.raw_output_contents.append(b"".join(parts))
+        else:
+            output.contents.bytes_contents.extend(elements)
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(value, ensure_ascii=False).encode()

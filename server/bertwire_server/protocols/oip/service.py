@@ -1,0 +1,153 @@
+"""The service `inference.GRPCInferenceService`: the Open Inference Protocol v2 as Triton speaks it."""
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Any
+
+import grpc.aio
+
+from bertwire.oip import inference_pb2 as pb
+from bertwire.oip.inference_pb2_grpc import GRPCInferenceServiceServicer
+from bertwire_server.errors import InvalidRequest, ModelNotFound, NotReady
+from bertwire_server.inference import Inference
+from bertwire_server.protocols.catalog import Catalog, Loader
+from bertwire_server.protocols.messages import deadline
+from bertwire_server.protocols.oip.describe import model_config, model_metadata, server_metadata
+from bertwire_server.protocols.oip.infer import Inferrer
+from bertwire_server.protocols.oip.statistics import Statistics
+from bertwire_server.protocols.oip.stream import Streams
+from bertwire_server.repository.entry import Entry
+from bertwire_server.telemetry.metrics import Metrics
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class OpenInference(GRPCInferenceServiceServicer):
+    """Answers over gRPC. What the methods promise stands in `inference.proto`.
+
+    Attributes:
+        statistics: what ModelStatistics reports; whoever sees batches run tells it.
+    """
+
+    def __init__(
+        self,
+        inference: Inference,
+        catalog: Catalog,
+        loader: Loader,
+        max_texts: int,
+        max_stream_requests: int,
+        metrics: Metrics,
+    ) -> None:
+        """Serves what the catalog has.
+
+        Args:
+            inference: answers queries.
+            catalog: the models.
+            loader: changes what the catalog has.
+            max_texts: most texts of a call, which clients see as the largest batch.
+            max_stream_requests: most unanswered requests of a stream.
+            metrics: told of each request of a stream.
+        """
+        self.statistics = Statistics()
+        self._catalog, self._loader, self._max_texts = catalog, loader, max_texts
+        self._inferrer = Inferrer(inference, catalog, self.statistics)
+        self._streams = Streams(self._inferrer, max_stream_requests, metrics)
+
+    async def ServerLive(self, request: pb.ServerLiveRequest, context: Context) -> pb.ServerLiveResponse:  # noqa: N802, ARG002
+        """Whether the process answers."""
+        return pb.ServerLiveResponse(live=True)
+
+    async def ServerReady(self, request: pb.ServerReadyRequest, context: Context) -> pb.ServerReadyResponse:  # noqa: N802, ARG002
+        """Whether a model answers."""
+        return pb.ServerReadyResponse(ready=any(each.state == "READY" for each in self._catalog.entries()))
+
+    async def ModelReady(self, request: pb.ModelReadyRequest, context: Context) -> pb.ModelReadyResponse:  # noqa: N802, ARG002
+        """Whether a certain model answers."""
+        try:
+            with self._catalog.lease(request.name, request.version):
+                return pb.ModelReadyResponse(ready=True)
+        except (ModelNotFound, NotReady):
+            return pb.ModelReadyResponse(ready=False)
+
+    async def ServerMetadata(self, request: pb.ServerMetadataRequest, context: Context) -> pb.ServerMetadataResponse:  # noqa: N802, ARG002
+        """The server."""
+        return server_metadata()
+
+    async def ModelMetadata(self, request: pb.ModelMetadataRequest, context: Context) -> pb.ModelMetadataResponse:  # noqa: N802, ARG002
+        """A model's inputs and outputs."""
+        with self._catalog.lease(request.name, request.version) as model:
+            versions = [each.version for each in self._ready() if each.name == model.manifest.name]
+            return model_metadata(model.manifest, versions)
+
+    async def ModelConfig(self, request: pb.ModelConfigRequest, context: Context) -> pb.ModelConfigResponse:  # noqa: N802, ARG002
+        """How a model is served."""
+        with self._catalog.lease(request.name, request.version) as model:
+            return pb.ModelConfigResponse(config=model_config(model, self._max_texts))
+
+    async def ModelStatistics(self, request: pb.ModelStatisticsRequest, context: Context) -> pb.ModelStatisticsResponse:  # noqa: N802, ARG002
+        """Counts and times of one model or all."""
+        if request.version:
+            with self._catalog.lease(request.name, request.version) as model:
+                return pb.ModelStatisticsResponse(model_stats=[self.statistics.message(model)])
+        found = [each.model for each in self._ready() if request.name in ("", each.name)]
+        if request.name and not found:
+            raise ModelNotFound(f"no model {request.name[:64]!r} is ready here; RepositoryIndex lists those that are")
+        return pb.ModelStatisticsResponse(model_stats=[self.statistics.message(each) for each in found if each])
+
+    async def RepositoryIndex(self, request: pb.RepositoryIndexRequest, context: Context) -> pb.RepositoryIndexResponse:  # noqa: N802, ARG002
+        """Every version of every model."""
+        _require_the_repository(request.repository_name)
+        entries = self._ready() if request.ready else self._catalog.entries()
+        index = pb.RepositoryIndexResponse.ModelIndex
+        return pb.RepositoryIndexResponse(
+            models=[index(name=e.name, version=e.version, state=e.state, reason=e.reason) for e in entries]
+        )
+
+    async def RepositoryModelLoad(  # noqa: N802
+        self,
+        request: pb.RepositoryModelLoadRequest,
+        context: Context,  # noqa: ARG002
+    ) -> pb.RepositoryModelLoadResponse:
+        """Loads a model, or its new versions."""
+        if request.parameters:
+            raise InvalidRequest("a model is loaded as the repository has it; send no parameters")
+        name = _model_name(request)
+        await self._loader.load(name)
+        return pb.RepositoryModelLoadResponse(model_name=name, is_loaded=True)
+
+    async def RepositoryModelUnload(  # noqa: N802
+        self,
+        request: pb.RepositoryModelUnloadRequest,
+        context: Context,  # noqa: ARG002
+    ) -> pb.RepositoryModelUnloadResponse:
+        """Takes a model out of service. No model depends on another, so parameters about that change nothing."""
+        name = _model_name(request)
+        await self._loader.unload(name)
+        return pb.RepositoryModelUnloadResponse(model_name=name, is_unloaded=True)
+
+    async def ModelInfer(self, request: pb.ModelInferRequest, context: Context) -> pb.ModelInferResponse:  # noqa: N802
+        """Classifies texts."""
+        return await self._inferrer.infer(request, deadline(context))
+
+    def ModelStreamInfer(  # noqa: N802
+        self, request_iterator: AsyncIterator[pb.ModelInferRequest], context: Context
+    ) -> AsyncGenerator[pb.ModelStreamInferResponse, None]:
+        """Classifies texts request by request."""
+        return self._streams.infer(request_iterator, context)
+
+    def _ready(self) -> list[Entry]:
+        return [each for each in self._catalog.entries() if each.state == "READY"]
+
+
+def _model_name(request: pb.RepositoryModelLoadRequest | pb.RepositoryModelUnloadRequest) -> str:
+    """The model meant, by Triton's layout of the message or KServe's."""
+    if request.model_name:
+        _require_the_repository(request.repository_name)
+        return request.model_name
+    if not request.repository_name:
+        raise InvalidRequest("model_name is empty; name a model")
+    return request.repository_name
+
+
+def _require_the_repository(name: str) -> None:
+    if name:
+        raise InvalidRequest(f"no repository {name[:64]!r} here; leave repository_name empty")

@@ -1,0 +1,245 @@
+"""Drives a server with Triton's own client, in the client's environment: `triton_checks.py CHECK ADDRESS MODEL`.
+
+The server's model is the tiny one of conftest.py.
+"""
+
+import asyncio
+import queue
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import numpy as np
+import tritonclient.grpc as triton
+import tritonclient.grpc.aio as triton_aio
+from tritonclient.utils import InferenceServerException
+
+Client = Any  # the client's packages have no types
+LABELS = ["negative", "neutral", "positive"]
+
+
+def text_input(*texts: str, flat: bool = False) -> triton.InferInput:
+    """The tensor of some texts, [N, 1] or [N]."""
+    array = np.array(texts if flat else [[text] for text in texts], dtype=object)
+    tensor = triton.InferInput("text", list(array.shape), "BYTES")
+    return tensor.set_data_from_numpy(array)
+
+
+def refused(code: str, words: str, call: Callable[..., object], *arguments: object, **options: object) -> None:
+    """Asserts that a call fails with a status code, and a message that has the words."""
+    raised = None
+    try:
+        call(*arguments, **options)
+    except InferenceServerException as error:
+        raised = error
+    assert raised is not None, f"{code} expected"
+    assert raised.status() == f"StatusCode.{code}", raised
+    assert words in raised.message(), raised
+
+
+def check_metadata(client: Client, model: str) -> None:
+    """Server, model and configuration describe what infer takes and gives."""
+    assert client.is_server_live()
+    assert client.is_server_ready()
+    assert client.is_model_ready(model)
+    assert client.is_model_ready(model, "1")
+    assert not client.is_model_ready("other")
+    assert not client.is_model_ready(model, "2")
+    assert "statistics" in client.get_server_metadata(as_json=True)["extensions"]
+    metadata = client.get_model_metadata(model)
+    assert (metadata.name, list(metadata.versions)) == (model, ["1"])
+    assert [(each.name, each.datatype, list(each.shape)) for each in metadata.inputs] == [("text", "BYTES", [-1, 1])]
+    assert {each.name: (each.datatype, list(each.shape)) for each in metadata.outputs} == {
+        "label": ("BYTES", [-1, 1]),
+        "score": ("FP32", [-1, 1]),
+        "scores": ("FP32", [-1, 3]),
+        "logits": ("FP32", [-1, 3]),
+    }
+    config = client.get_model_config(model).config
+    assert config.max_batch_size == 1024
+    assert [(each.name, list(each.dims)) for each in config.output][2] == ("scores", [3])
+    assert config.WhichOneof("scheduling_choice") == "dynamic_batching"
+    assert config.parameters["task"].string_value == "single_label"
+    refused("NOT_FOUND", "no model 'other'", client.get_model_metadata, "other")
+
+
+def check_repository(client: Client, model: str) -> None:
+    """The index lists the model; it can be unloaded and loaded; to load one that is not there fails."""
+    (entry,) = client.get_model_repository_index().models
+    assert (entry.name, entry.version, entry.state) == (model, "1", "READY")
+    refused("NOT_FOUND", "no model 'other'", client.load_model, "other")
+    refused("NOT_FOUND", "no model 'other'", client.unload_model, "other")
+    refused("INVALID_ARGUMENT", "send no parameters", client.load_model, model, config="{}")
+    client.unload_model(model)
+    assert not client.is_model_ready(model)
+    client.load_model(model)
+    assert client.is_model_ready(model)
+
+
+def check_infer(client: Client, model: str) -> None:
+    """Texts as raw BYTES, of either shape, give tensors that as_numpy reads and that fit one another."""
+    texts = ["w1 w2", "w3 zażółć 😀", "w4 " * 50]
+    result = client.infer(model, [text_input(*texts)], request_id="a/7")
+    assert result.get_response().id == "a/7"
+    assert (result.get_response().model_name, result.get_response().model_version) == (model, "1")
+    label, score, scores, logits = (result.as_numpy(name) for name in ("label", "score", "scores", "logits"))
+    assert (label.shape, score.shape, scores.shape, logits.shape) == ((3, 1), (3, 1), (3, 3), (3, 3))
+    assert [LABELS[row.argmax()].encode() for row in logits] == label.ravel().tolist()
+    np.testing.assert_array_equal(score.ravel(), scores.max(axis=1))
+    np.testing.assert_allclose(scores.sum(axis=1), 1, atol=1e-6)
+    flat = client.infer(model, [text_input(*texts, flat=True)])
+    assert flat.as_numpy("label").shape == (3,)
+    np.testing.assert_allclose(flat.as_numpy("logits"), logits, atol=1e-5)
+    only = client.infer(model, [text_input("w1")], outputs=[triton.InferRequestedOutput("score")])
+    assert [each.name for each in only.get_response().outputs] == ["score"]
+
+
+def check_classification(client: Client, model: str) -> None:
+    """class_count gives the best labels as value:index:label, at most as many as there are."""
+    plain = client.infer(model, [text_input("w1 w2", "w3")])
+    for name in ("scores", "logits"):
+        for count in (1, 2, 99):
+            outputs = [triton.InferRequestedOutput(name, class_count=count)]
+            classes = client.infer(model, [text_input("w1 w2", "w3")], outputs=outputs).as_numpy(name)
+            assert classes.shape == (2, min(count, 3))
+            for row, values in zip(classes, plain.as_numpy(name), strict=True):
+                parts = [each.decode().split(":") for each in row]
+                best = np.argsort(-values)[:count]
+                assert [(int(index), label) for _, index, label in parts] == [(i, LABELS[i]) for i in best]
+                np.testing.assert_allclose([float(value) for value, _, _ in parts], values[best], atol=1e-5)
+    outputs = [triton.InferRequestedOutput("label", class_count=2)]
+    refused("INVALID_ARGUMENT", "no classification", client.infer, model, [text_input("w1")], outputs=outputs)
+
+
+def check_parameters(client: Client, model: str) -> None:
+    """Priority and timeout are taken as the client sends them; a timeout that passes is DEADLINE_EXCEEDED."""
+    inputs = [text_input("w1")]
+    for priority in (0, 1, 2, 3, 2**64 - 1):
+        client.infer(model, inputs, priority=priority, timeout=30_000_000, parameters={"anything": "else"})
+    refused("DEADLINE_EXCEEDED", "", client.infer, model, inputs, timeout=1)
+    refused("DEADLINE_EXCEEDED", "", client.infer, model, [text_input(*["w1 w2 w3"] * 1024)], client_timeout=1e-3)
+    refused("INVALID_ARGUMENT", "timeout is no whole number", client.infer, model, inputs, timeout=-5)
+
+
+def check_errors(client: Client, model: str) -> None:
+    """Each wrong request has its status code and a line that says what is wrong; what is not served says so."""
+    refused("NOT_FOUND", "no model 'other'", client.infer, "other", [text_input("w1")])
+    refused("NOT_FOUND", "", client.infer, model, [text_input("w1")], model_version="7")
+    refused("INVALID_ARGUMENT", "texts[1] is blank", client.infer, model, [text_input("w1", " ")])
+    numbers = triton.InferInput("text", [1], "FP32").set_data_from_numpy(np.ones(1, np.float32))
+    refused("INVALID_ARGUMENT", "datatype 'FP32'", client.infer, model, [numbers])
+    table = triton.InferInput("text", [1, 2], "BYTES").set_data_from_numpy(np.array([["a", "b"]], dtype=object))
+    refused("INVALID_ARGUMENT", "the shape [1, 2]", client.infer, model, [table])
+    other = triton.InferInput("prompt", [1], "BYTES").set_data_from_numpy(np.array(["a"], dtype=object))
+    refused("INVALID_ARGUMENT", "no input 'prompt'", client.infer, model, [other])
+    outputs = [triton.InferRequestedOutput("embedding")]
+    refused("INVALID_ARGUMENT", "no output 'embedding'", client.infer, model, [text_input("w1")], outputs=outputs)
+    shared = text_input("w1")
+    shared.set_shared_memory("region", 8)
+    refused("INVALID_ARGUMENT", "no shared memory", client.infer, model, [shared])
+    refused("UNIMPLEMENTED", "", client.get_system_shared_memory_status)
+    refused("UNIMPLEMENTED", "", client.get_trace_settings)
+    refused("UNIMPLEMENTED", "", client.get_log_settings)
+
+
+def check_statistics(client: Client, model: str) -> None:
+    """Successes, failures and texts are counted, and take time."""
+    (before,) = client.get_inference_statistics(model).model_stats
+    for _ in range(3):
+        client.infer(model, [text_input("w1", "w2")])
+    refused("INVALID_ARGUMENT", "blank", client.infer, model, [text_input("")])
+    (after,) = client.get_inference_statistics(model, "1").model_stats
+    assert after.inference_count - before.inference_count == 6
+    assert after.last_inference >= before.last_inference
+    assert after.inference_stats.fail.count - before.inference_stats.fail.count == 1
+    for name in ("success", "queue", "compute_input", "compute_infer", "compute_output"):
+        new, old = getattr(after.inference_stats, name), getattr(before.inference_stats, name)
+        assert new.count - old.count == 3, name
+        assert new.ns > old.ns, name
+    assert [each.name for each in client.get_inference_statistics().model_stats] == [model]
+    refused("NOT_FOUND", "no model 'other'", client.get_inference_statistics, "other")
+
+
+def check_async(client: Client, model: str) -> None:
+    """Many calls at once come back to their callbacks, each with its own answer."""
+    done: queue.Queue[Any] = queue.Queue()
+    for number in range(60):
+        inputs = [text_input(f"w{number}")]
+        client.async_infer(model, inputs, lambda result, error: done.put((result, error)), request_id=str(number))
+    answers = {}
+    for _ in range(60):
+        result, error = done.get(timeout=30)
+        assert error is None
+        answers[result.get_response().id] = result.as_numpy("logits")
+    for number in (0, 31, 59):
+        alone = client.infer(model, [text_input(f"w{number}")]).as_numpy("logits")
+        np.testing.assert_allclose(answers[str(number)], alone, atol=1e-5)
+
+
+def check_stream(client: Client, model: str) -> None:
+    """Answers of a stream keep the order of requests; one that fails says so and leaves the others alone."""
+    done: queue.Queue[Any] = queue.Queue()
+    client.start_stream(lambda result, error: done.put((result, error)))
+    for number in range(300):
+        texts = [""] if number == 150 else [f"w{number % 60}"] * (1 + number % 7)
+        client.async_stream_infer(
+            model, [text_input(*texts)], request_id=str(number), enable_empty_final_response=number % 2 == 0
+        )
+    answers = [done.get(timeout=30) for _ in range(300)]
+    client.stop_stream()
+    assert done.empty()
+    assert "texts[0] is blank" in answers.pop(150)[1].message()
+    assert [error for _, error in answers if error] == []
+    responses = [result.get_response() for result, _ in answers]
+    assert [int(each.id) for each in responses] == [number for number in range(300) if number != 150]
+    assert all(each.parameters["triton_final_response"].bool_param for each in responses)
+    assert answers[4][0].as_numpy("scores").shape == (5, 3)
+
+
+def check_stream_status(client: Client, model: str) -> None:
+    """A client that asks for it sees a request's failure as the status of the stream, after the answers before it."""
+    done: queue.Queue[Any] = queue.Queue()
+    client.start_stream(lambda result, error: done.put((result, error)), headers={"triton_grpc_error": "true"})
+    client.async_stream_infer(model, [text_input("w1")])
+    client.async_stream_infer(model, [text_input(" ")])
+    result, error = done.get(timeout=30)
+    assert error is None
+    assert result.as_numpy("label").shape == (1, 1)
+    _, error = done.get(timeout=30)
+    assert error.status() == "StatusCode.INVALID_ARGUMENT"
+    client.stop_stream()
+
+
+async def check_aio(client: Client, model: str) -> None:
+    """The asyncio client: metadata, calls at once, a stream."""
+    assert await client.is_model_ready(model)
+    assert (await client.get_model_config(model)).config.name == model
+    calls = [client.infer(model, [text_input(f"w{number}")], request_id=str(number)) for number in range(50)]
+    assert [each.get_response().id for each in await asyncio.gather(*calls)] == [str(number) for number in range(50)]
+
+    async def requests() -> AsyncIterator[dict[str, Any]]:
+        for number in range(50):
+            text = "" if number == 9 else f"w{number}"
+            yield {"model_name": model, "inputs": [text_input(text)], "request_id": str(number)}
+
+    results = [each async for each in client.stream_infer(requests())]
+    assert [number for number, (_, error) in enumerate(results) if error] == [9]
+    assert [each.get_response().id for each, error in results if not error] == [str(n) for n in range(50) if n != 9]
+
+
+async def _check_aio(check: Callable[[Client, str], Awaitable[None]], address: str, model: str) -> None:
+    async with triton_aio.InferenceServerClient(address) as client:
+        await check(client, model)
+
+
+def _main(name: str, address: str, model: str) -> None:
+    check = globals()[name]
+    if asyncio.iscoroutinefunction(check):
+        asyncio.run(_check_aio(check, address, model))
+        return
+    with triton.InferenceServerClient(address) as client:
+        check(client, model)
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])
