@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help install optimum lock proto check test demo bench bench-graphs gpu-check clean
+.PHONY: help install optimum lock proto check test demo bench bench-graphs soak gpu-check clean
 
 help:  ## show this help
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -43,13 +43,17 @@ test: check  ## lint, format, types and all tests
 demo: install  ## labelled text becomes a service that answers: train, export, serve, score; SHORT=1 for a tenth of it
 	$(BIN)/python -m demo $(if $(SHORT),--short)
 
-bench: install  ## server against raw ONNX Runtime on the demo's model; writes bench/results/
+bench: install  ## the server against raw ONNX Runtime and its bars, on the demo's model; QUICK=1 for a short run
 	test -d build/demo/vader || $(MAKE) demo
-	$(BIN)/python -m bench
+	$(BIN)/python -m bench $(if $(QUICK),--quick)
 
 bench-graphs: install  ## what a text costs in each graph of the demo's model; writes bench/results/
 	test -d build/demo/checkpoint || $(MAKE) demo
 	$(BIN)/python -m bench.graphs
+
+soak: install  ## mixed lengths at full load for SECONDS (600): fails where the server's memory grows by 2%
+	test -d build/demo/vader || $(MAKE) demo
+	$(BIN)/python -m bench.soak --seconds $(or $(SECONDS),600)
 
 # The pinned environment with ONNX Runtime's build for CUDA in place of the one for CPUs: both own the same module.
 .gpu/.complete: pyproject.toml requirements/dev.txt

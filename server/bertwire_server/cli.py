@@ -5,20 +5,21 @@ from bertwire_server.config import ServerConfig
 
 
 def run_serve(config: ServerConfig) -> None:
-    """Serve a bundle over gRPC.
+    """Serve a bundle, or a repository of bundles, over gRPC.
 
-    Health turns SERVING after the warm-up. SIGTERM or Ctrl-C drains: health says NOT_SERVING, calls already accepted
-    are answered, and the exit status is 0. A second one ends it at once.
+    Health turns SERVING after the warm-up. SIGHUP takes over what has changed in the folder. SIGTERM or Ctrl-C
+    drains: health says NOT_SERVING, calls already accepted are answered, and the exit status is 0. A second one ends it
+    at once.
     """
     import asyncio
-    import logging
     import os
 
     from bertwire_server.app import serve as run
+    from bertwire_server.telemetry.logs import configure
 
     # The library would hand each text to threads of its own, which costs more than a text does.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    logging.basicConfig(level=config.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    configure(config.log_level, config.log_format)
     asyncio.run(run(config, lambda line: print(line, flush=True)))
 
 

@@ -7,12 +7,16 @@ from pydantic import Field, model_validator
 
 from bertwire_client.options import argument
 from bertwire_server.access.config import AccessConfig
+from bertwire_server.repository.config import RepositoryConfig
+from bertwire_server.telemetry.config import TelemetryConfig
 
 
-class ServerConfig(AccessConfig):
+class ServerConfig(TelemetryConfig, AccessConfig, RepositoryConfig):
     """Settings of one server; each becomes an option of the command."""
 
-    bundle: Path = argument("Folder of the bundle to serve, written by bertwire export.")
+    bundle: Path = argument(
+        "Folder of the bundle to serve, written by bertwire export; or of a repository of bundles, NAME/VERSION/ each."
+    )
     public_key: Path | None = Field(
         None, description="Ed25519 public key, PEM; a bundle that is not signed by it is refused. Default: none needed."
     )
@@ -24,7 +28,9 @@ class ServerConfig(AccessConfig):
     provider: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="ONNX Runtime provider; auto takes CUDA where it works and the CPU elsewhere."
     )
-    threads: int = Field(0, ge=0, le=1024, description="Threads of one run on the CPU; 0 takes one for each core.")
+    threads: int = Field(
+        0, ge=0, le=1024, description="Threads of one run on the CPU, of each model; 0 takes one for each core."
+    )
     max_batch_tokens: int = Field(
         4096, ge=1, description="Most tokens that one batch computes, padding too; a longer single text runs alone."
     )
@@ -44,7 +50,6 @@ class ServerConfig(AccessConfig):
         60.0, gt=0, description="A batch that runs longer counts as hung: its model stops serving, and health says so."
     )
     drain_seconds: float = Field(30.0, ge=0, description="Longest wait for accepted work at shutdown, in seconds.")
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe message logged.")
 
     @model_validator(mode="after")
     def _queue_takes_a_call(self) -> Self:

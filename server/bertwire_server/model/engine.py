@@ -39,6 +39,8 @@ class Engine:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 4  # what it would log it also raises
+        # It plans memory anew for every shape of batch, and keeps each plan: docs/decisions/015-memory.md.
+        options.enable_mem_pattern = False
         # The one format whose weights are known to lie in the very bytes that were verified.
         options.add_session_config_entry("session.load_model_format", "ONNX")
         graph = bundle.read(variant.file)
@@ -54,6 +56,10 @@ class Engine:
             raise UserError(_UNAVAILABLE.format(provider))
         self._inputs = [each.name for each in self._session.get_inputs()]
         self.variant, self.provider = variant, provider
+
+    def close(self) -> None:
+        """Frees the session and its memory; nothing may be run any more."""
+        del self._session
 
     def run(self, arrays: Arrays) -> NDArray[np.float32]:
         """Runs one batch, laid out as the variant's graph reads it, and returns its output."""

@@ -46,6 +46,7 @@ class Worker:
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
             job()
+            del job  # or what it gave would be kept until the next one
         self._ended.set()
 
 

@@ -1,0 +1,84 @@
+"""What `bertwire.v1` says of models."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+import grpc.aio
+
+from bertwire.v1 import classifier_pb2 as pb
+from bertwire_export.bundle import Scores, Variant
+from bertwire_server.errors import ModelNotFound, NotReady
+from bertwire_server.model.model import Model
+from bertwire_server.repository.entry import Entry
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class Catalog(Protocol):
+    """Models by name and version."""
+
+    @property
+    def lease(self) -> Callable[[str, str], AbstractContextManager[Model]]: ...  # noqa: D102
+
+    @property
+    def entries(self) -> Callable[[], Sequence[Entry]]: ...  # noqa: D102
+
+
+class ModelListing:
+    """The methods of `bertwire.v1.Classifier` that list models."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+
+    async def ListModels(self, request: pb.ListModelsRequest, context: Context) -> pb.ListModelsResponse:  # noqa: N802, ARG002
+        """Every model."""
+        return pb.ListModelsResponse(models=map(model_message, self._catalog.entries()))
+
+    async def GetModel(self, request: pb.GetModelRequest, context: Context) -> pb.Model:  # noqa: N802, ARG002
+        """One model."""
+        return model_message(find(self._catalog, request.model, request.model_version))
+
+
+def find(catalog: Catalog, name: str, version: str) -> Entry:
+    """The model of a name and a version or alias, in whatever state.
+
+    Raises:
+        ModelNotFound: there is none.
+        NotReady: it is not clear which is meant before it is ready.
+    """
+    entries = catalog.entries()
+    try:
+        with catalog.lease(name, version) as model:
+            return next(each for each in entries if each.model is model)
+    except (ModelNotFound, NotReady):
+        named = [each for each in entries if each.name == name and (each.version == version or not version)]
+        if len(named) == 1:
+            return named[0]
+        raise
+
+
+def model_message(entry: Entry) -> pb.Model:
+    """An entry as a message."""
+    message = pb.Model(
+        name=entry.name,
+        version=entry.version,
+        aliases=entry.aliases,
+        default=entry.default,
+        state=f"MODEL_STATE_{entry.state}",
+        reason=entry.reason,
+    )
+    if entry.model is not None:
+        manifest, engine = entry.model.manifest, entry.model.engine
+        message.task, message.text_pairs, message.max_length = manifest.task, manifest.text_pairs, manifest.max_length
+        message.labels.extend(manifest.labels)
+        message.variant, message.precision = engine.variant.name, engine.variant.precision
+        message.provider = engine.provider
+        message.quality.update(_quality(engine.variant, engine.provider))
+    return message
+
+
+def _quality(variant: Variant, provider: str) -> Scores:
+    """On the test texts, which nothing was chosen by; on dev where there were none."""
+    proof = next(each for each in variant.proofs if each.provider == provider)
+    return (proof.test or proof.dev).scores

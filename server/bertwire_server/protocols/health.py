@@ -1,0 +1,76 @@
+"""The `grpc.health.v1.Health` service.
+
+Not the one of grpcio-health-checking: there the end of one watch cuts off every other watch of the same name, a slow
+reader holds up whoever changes a status, and a name once set cannot be taken away.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import grpc
+import grpc.aio
+from grpc_health.v1 import health_pb2
+from grpc_health.v1.health_pb2_grpc import HealthServicer
+
+from bertwire_server.errors import ModelNotFound
+
+Context = grpc.aio.ServicerContext[Any, Any]
+_SERVING: int = health_pb2.HealthCheckResponse.SERVING
+_NOT_SERVING: int = health_pb2.HealthCheckResponse.NOT_SERVING
+_UNKNOWN: int = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
+
+
+class Health(HealthServicer):  # type: ignore[misc]
+    """Tells what is serving, by name. All methods belong to one event loop."""
+
+    def __init__(self) -> None:
+        self._serving: Mapping[str, bool] = {}
+        self._closed = False
+        self._changed = asyncio.Event()
+
+    def publish(self, serving: Mapping[str, bool]) -> None:
+        """Says from now on which names there are, and whether each is serving."""
+        self._serving = dict(serving)
+        self._wake()
+
+    def close(self) -> None:
+        """Nothing is serving from now on, whatever is published."""
+        self._closed = True
+        self._wake()
+
+    def _wake(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    def _status(self, name: str) -> int:
+        if name not in self._serving:
+            return _UNKNOWN
+        return _SERVING if self._serving[name] and not self._closed else _NOT_SERVING
+
+    async def Check(  # noqa: N802 - the protocol's name
+        self,
+        request: health_pb2.HealthCheckRequest,
+        context: Context,
+    ) -> health_pb2.HealthCheckResponse:
+        """The status of a name; NOT_FOUND where there is no such name."""
+        status = self._status(request.service)
+        if status == _UNKNOWN:
+            await context.abort(ModelNotFound.code, "the server has no such service or model")
+        return health_pb2.HealthCheckResponse(status=status)
+
+    async def Watch(  # noqa: N802
+        self,
+        request: health_pb2.HealthCheckRequest,
+        context: Context,
+    ) -> None:
+        """Writes the status of a name now and whenever it changes; a name that is not there is SERVICE_UNKNOWN."""
+        told: int | None = None
+        while True:
+            # Before the look, so that a change while this one is written is not missed.
+            changed = self._changed
+            status = self._status(request.service)
+            if status != told:
+                told = status
+                await context.write(health_pb2.HealthCheckResponse(status=status))
+            await changed.wait()

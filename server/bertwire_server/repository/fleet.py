@@ -1,0 +1,227 @@
+"""Keeps the models of a server as their source has them: loads, replaces and unloads, one after the other."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, TypeVar
+
+from bertwire_client.errors import UserError, first_line
+from bertwire_server.errors import ModelNotFound, ModelRefused
+from bertwire_server.repository.entry import Entry, Key
+from bertwire_server.repository.folder import Found, Scan, Source
+from bertwire_server.repository.loader import Loader
+from bertwire_server.repository.registry import UNLOADED, Record, Registry
+from bertwire_server.repository.service import FleetObserver, Service, unforeseen
+
+_log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+class Fleet:
+    """Loads and unloads models. All methods belong to one event loop; one operation runs at a time, to its end.
+
+    Attributes:
+        lease: as `Registry.lease`.
+        entries: as `Registry.entries`.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        loader: Loader,
+        registry: Registry,
+        publish: Callable[[Mapping[str, bool]], None],
+        observer: FleetObserver | None = None,
+    ) -> None:
+        """Loads nothing yet; see `start`.
+
+        Args:
+            source: where bundles come from.
+            loader: makes models of them.
+            registry: where queries find the models; this fleet fills it.
+            publish: told after each change what is serving, see `Registry.serving`.
+            observer: told what becomes of models.
+        """
+        self._source, self._loader, self._registry = source, loader, registry
+        self._service = Service(loader, registry, publish, observer)
+        self.lease, self.entries = registry.lease, registry.entries
+        self._lock = asyncio.Lock()
+        self._stopping = False
+        self._operations: set[asyncio.Task[Any]] = set()
+        # By hand: loaded although the settings leave it out, unloaded although they do not. Both hold till the other.
+        self._asked: set[Key] = set()
+        self._dropped: set[Key] = set()
+
+    async def start(self) -> None:
+        """Loads all that the source has, the default model first.
+
+        Raises:
+            UserError: the source cannot be used, or nothing of it can be loaded; the first reason.
+        """
+        await self._alone(lambda: self._start())
+
+    def summary(self) -> str:
+        """What is served, in one line."""
+        ready = [(each, each.model) for each in self.entries() if each.model is not None]
+        if len(ready) == 1:
+            ((entry, model),) = ready
+            return (
+                f"{entry.name} version {entry.version}, variant {model.engine.variant.name} on {model.engine.provider}"
+            )
+        return f"{len(ready)} models: {', '.join(f'{each.name} {each.version}' for each, _ in ready)}"
+
+    async def load(self, name: str, version: str = "") -> list[Entry]:
+        """Loads versions of a model that are not READY, or READY with another bundle than the source now holds.
+
+        Without a version it also unloads those that the settings do not choose any more.
+
+        Args:
+            name: the model's name.
+            version: version or alias; empty for all that the settings choose.
+
+        Returns:
+            What became of each.
+
+        Raises:
+            ModelNotFound: the source has none.
+            ModelRefused: one cannot be served; what was served before goes on.
+        """
+        return await self._alone(lambda: self._load(name, version))
+
+    async def unload(self, name: str, version: str = "") -> None:
+        """Takes versions of a model out of service; returns when their calls are answered and their memory is free.
+
+        They stay unloaded until they are loaded by name again.
+
+        Args:
+            name: the model's name.
+            version: version or alias; empty for all.
+
+        Raises:
+            ModelNotFound: none is there.
+        """
+        await self._alone(lambda: self._unload(name, version))
+
+    async def reload(self, *, again: bool = True) -> list[Entry]:
+        """Loads what is new or has changed, then unloads what has gone.
+
+        Args:
+            again: whether to try anew what was refused before and has not changed since.
+
+        Returns:
+            Every version that is known.
+
+        Raises:
+            ModelRefused: the source cannot be used; nothing has changed.
+        """
+        return await self._alone(lambda: self._reload(again=again))
+
+    async def stop(self) -> None:
+        """Ends what is under way after the bundle that is loading, and stops every model."""
+        self._stopping = True
+        self._service.close()
+        async with self._lock:
+            await self._service.stop()
+
+    async def _alone(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Runs `work` when no other does, to its end even where the caller is cancelled."""
+
+        async def locked() -> T:
+            async with self._lock:
+                return await work()
+
+        task = asyncio.create_task(locked())
+        self._operations.add(task)
+        task.add_done_callback(self._operations.discard)
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())  # the caller may have gone
+        return await asyncio.shield(task)
+
+    async def _start(self) -> None:
+        scan = await asyncio.to_thread(self._source.scan)
+        self._registry.settings = scan.settings
+        wanted = self._wanted(scan)
+        for each in wanted:
+            self._registry.records[each.key] = Record()
+        self._service.show()
+        # The one error of a server of one bundle is what its command fails with.
+        log = len(wanted) > 1
+        errors = [error for each in wanted if (error := await self._service.ensure(each, log=log)) is not None]
+        if len(errors) == len(wanted) and errors:
+            raise errors[0] if isinstance(errors[0], UserError) else UserError(first_line(errors[0]))
+        self._registry.started = not self._stopping
+        self._service.show()
+
+    async def _load(self, name: str, version: str) -> list[Entry]:
+        scan = await self._scan()
+        held = scan.versions(name)
+        wanted = (
+            [scan.settings.of(name).aliases.get(version, version)] if version else scan.settings.of(name).chosen(held)
+        )
+        if not held or not set(wanted) <= set(held):
+            what = f"version {version[:64]!r} of model {name[:64]!r}" if held else f"model {name[:64]!r}"
+            raise ModelNotFound(f"the repository has no {what}")
+        self._registry.settings = scan.settings
+        refused = None
+        for key in [(name, each) for each in wanted]:
+            self._dropped.discard(key)
+            if version:
+                self._asked.add(key)
+            if (error := await self._service.ensure(scan.found[key], again=True)) is not None and refused is None:
+                refused = ModelRefused(f"{name} version {key[1]}: {self._loader.shown(error, scan.found[key].path)}")
+        self._service.show()
+        if refused is not None:
+            raise refused
+        if not version:
+            others = {key for key in self._registry.records if key[0] != name}
+            await self._remove_others({(name, each) for each in wanted} | self._asked | others)
+        return [each for each in self.entries() if each.name == name and each.version in wanted]
+
+    async def _unload(self, name: str, version: str) -> None:
+        wanted = self._registry.resolve(name, version)
+        keys = [key for key in self._registry.records if key[0] == name and wanted in ("", key[1])]
+        if not set(keys) - self._dropped:
+            raise ModelNotFound(f"no model {name[:64]!r} here, or not that version of it")
+        for key in keys:
+            self._dropped.add(key)
+            self._asked.discard(key)
+        for key in keys:
+            await self._service.remove(key)
+            self._registry.records[key] = Record("UNAVAILABLE", UNLOADED)
+        self._service.show()
+
+    async def _reload(self, *, again: bool) -> list[Entry]:
+        scan = await self._scan()
+        self._registry.settings = scan.settings
+        self._dropped &= scan.found.keys()
+        self._asked &= scan.found.keys()
+        wanted = self._wanted(scan)
+        refused = 0
+        for each in wanted:
+            refused += await self._service.ensure(each, again=again) is not None
+        await self._remove_others({each.key for each in wanted})
+        _log.info("looked at the models again: %d versions, %d of them refused", len(wanted), refused)
+        return self.entries()
+
+    async def _scan(self) -> Scan:
+        try:
+            return await asyncio.to_thread(self._source.scan)
+        except Exception as error:
+            _log.error("the models stay as they are: %s", first_line(error), exc_info=unforeseen(error))
+            raise ModelRefused(self._loader.shown(error, self._source.path)) from None
+
+    def _wanted(self, scan: Scan) -> list[Found]:
+        """What should be loaded: the default model first, of each its set default version, then the highest."""
+        names = sorted({name for name, _ in scan.found}, key=lambda each: (each != scan.settings.default, each))
+        keys = []
+        for name in names:
+            settings, held = scan.settings.of(name), scan.versions(name)
+            chosen = settings.chosen(held) + [version for each, version in self._asked if each == name]
+            ordered = sorted(dict.fromkeys(chosen), key=lambda each: each != settings.default)
+            keys += [(name, each) for each in ordered if each in held and (name, each) not in self._dropped]
+        return [scan.found[key] for key in keys]
+
+    async def _remove_others(self, wanted: set[Key]) -> None:
+        """Unloads and forgets what is not wanted any more."""
+        for key in [key for key in self._registry.records if key not in wanted | self._dropped]:
+            await self._service.remove(key)
+        self._service.show()

@@ -1,0 +1,154 @@
+"""Puts versions of models into service and takes them out, one at a time.
+
+A new version is verified and warmed up before it takes traffic. The switch is one step on the event loop; the old one
+finishes the calls that it has, then stops. A bundle that is refused changes nothing but its own entry.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from bertwire_client.errors import UserError, first_line
+from bertwire_server.model.model import Model
+from bertwire_server.repository.entry import Key
+from bertwire_server.repository.folder import Found
+from bertwire_server.repository.leases import Loaded
+from bertwire_server.repository.loader import Loader
+from bertwire_server.repository.registry import Record, Registry
+
+_log = logging.getLogger(__name__)
+_ENDED = "it has stopped answering; load it again"
+
+
+class FleetObserver(Protocol):
+    """Told what becomes of models; raises nothing."""
+
+    def load_ended(self, name: str, *, loaded: bool) -> None:
+        """A version of a model was loaded, or refused."""
+
+    def taken(self, model: Model) -> None:
+        """A model takes traffic."""
+
+    def gone(self, model: Model) -> None:
+        """A model that took traffic takes none any more."""
+
+
+class Service:
+    """Changes what a registry holds. All methods belong to one event loop; `ensure` and `remove` take turns."""
+
+    def __init__(
+        self,
+        loader: Loader,
+        registry: Registry,
+        publish: Callable[[Mapping[str, bool]], None],
+        observer: FleetObserver | None,
+    ) -> None:
+        """As `Fleet`."""
+        self._loader, self._registry, self._publish, self._observer = loader, registry, publish, observer
+        self._stopping = False
+        self._watching: set[asyncio.Task[None]] = set()
+
+    def show(self) -> None:
+        """Lets names lead to what the records now hold, and tells what is serving."""
+        self._registry.route()
+        self._publish(self._registry.serving())
+
+    def close(self) -> None:
+        """Takes nothing more into service."""
+        self._stopping = True
+
+    async def stop(self) -> None:
+        """Stops every model."""
+        for task in self._watching:
+            task.cancel()
+        loaded = [record.loaded for record in self._registry.records.values() if record.loaded is not None]
+        await asyncio.gather(*(each.model.stop() for each in loaded))
+
+    async def ensure(self, found: Found, *, again: bool = False, log: bool = True) -> Exception | None:
+        """Loads a version that is not there or has changed; gives the reason where it is refused.
+
+        Args:
+            found: its folder.
+            again: whether to try what was refused before and has not changed since.
+            log: whether to log a refusal.
+        """
+        if self._stopping:
+            return None
+        record = self._registry.records.setdefault(found.key, Record())
+        good = record.loaded is not None and not record.reason
+        if record.stamp == found.stamp and (good or not again):
+            return None
+        if record.loaded is None:
+            record.state, record.reason = "LOADING", ""
+            self.show()
+        try:
+            await self._open(found, record)
+        except Exception as error:
+            record.reason = self._loader.shown(error, found.path)
+            if log:
+                serves = "stays as it was" if record.loaded is not None else "is not served"
+                _log.error("%s version %s %s: %s", *found.key, serves, first_line(error), exc_info=unforeseen(error))
+            record.state = "UNAVAILABLE" if record.loaded is None else "READY"
+            self._tell(lambda observer: observer.load_ended(found.name, loaded=False))
+            self.show()
+            return error
+        finally:
+            record.stamp = found.stamp
+        return None
+
+    async def _open(self, found: Found, record: Record) -> None:
+        """Puts what a folder holds into its record's place, unless that is there already."""
+        bundle = await self._loader.open(found)
+        if record.loaded is not None and record.loaded.sha256 == bundle.sha256:
+            record.reason = ""
+            return
+        model = await self._loader.load(bundle)
+        if self._stopping:
+            await model.stop()
+            return
+        model.start()
+        old, record.loaded = record.loaded, Loaded(model, bundle.sha256)
+        record.state, record.reason = "READY", ""
+        self._tell(lambda observer: observer.load_ended(found.name, loaded=True))
+        self._tell(lambda observer: observer.taken(model))
+        self.show()
+        _log.info("%s version %s takes calls, variant %s", *found.key, model.engine.variant.name)
+        watch = asyncio.create_task(self._watch_over(found.key, record, record.loaded))
+        self._watching.add(watch)
+        watch.add_done_callback(self._watching.discard)
+        if old is not None:
+            await self._retire(old)
+
+    async def remove(self, key: Key) -> None:
+        """Takes a version out of service and forgets it; returns when its calls are answered and its memory is free."""
+        record = self._registry.records[key]
+        if (loaded := record.loaded) is not None:
+            record.loaded, record.state = None, "UNLOADING"
+            self.show()
+            await self._retire(loaded)
+            _log.info("%s version %s is unloaded", *key)
+        self._registry.records.pop(key)
+
+    async def _retire(self, loaded: Loaded) -> None:
+        self._tell(lambda observer: observer.gone(loaded.model))
+        await loaded.retire()
+
+    async def _watch_over(self, key: Key, record: Record, loaded: Loaded) -> None:
+        """Takes a model out of service that ends by itself."""
+        await loaded.model.ended()
+        if record.loaded is not loaded or self._stopping:
+            return
+        record.loaded, record.state, record.reason = None, "UNAVAILABLE", _ENDED
+        _log.error("%s version %s has stopped answering and is out of service", *key)
+        self.show()
+        await self._retire(loaded)
+
+    def _tell(self, tell: Callable[[FleetObserver], None]) -> None:
+        if self._observer is not None:
+            tell(self._observer)
+
+
+def unforeseen(error: Exception) -> Exception | None:
+    """The error for the log where it is none that a person can have caused."""
+    return None if isinstance(error, UserError) else error

@@ -1,0 +1,126 @@
+"""What `models.toml` at the root of a repository says: which versions are served, and by which names.
+
+default = "sentiment"        # the model that answers where a request names none
+
+[sentiment]
+versions = 2                 # "all" (the default), how many of the highest, or a list: ["2", "3"]
+default = "2"                # the version that answers where a request names none; default: the highest
+aliases = { stable = "2", canary = "3" }
+"""
+
+import tomllib
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, RootModel, ValidationError
+
+from bertwire_client.errors import UserError, first_line
+from bertwire_client.options import Config
+from bertwire_export.bundle import Identifier
+from bertwire_server.repository.entry import natural
+
+FILE = "models.toml"
+# Far above any such file; keeps a wrong one from being read whole.
+_MAX_BYTES = 1 << 20
+
+
+class ModelSettings(Config):
+    """What is set of one model; see this module."""
+
+    versions: Literal["all"] | Annotated[int, Field(strict=True, ge=1)] | tuple[Identifier, ...] = "all"
+    default: Identifier | None = None
+    aliases: dict[Identifier, Identifier] = Field(default_factory=dict)
+
+    def chosen(self, versions: Collection[str]) -> list[str]:
+        """Of the versions that the repository holds those to serve, the highest first."""
+        ordered = sorted(versions, key=natural, reverse=True)
+        if self.versions == "all":
+            return ordered
+        if isinstance(self.versions, int):
+            return ordered[: self.versions]
+        return [each for each in ordered if each in self.versions]
+
+
+class _Models(RootModel[dict[Identifier, ModelSettings]]):
+    model_config = ConfigDict(frozen=True)
+
+
+class Settings:
+    """What is set of all models.
+
+    Attributes:
+        default: the model that answers where a request names none; None: the only one, if it is.
+    """
+
+    def __init__(self, default: str | None = None, models: Mapping[str, ModelSettings] | None = None) -> None:
+        self.default, self._models = default, models or {}
+
+    def of(self, name: str) -> ModelSettings:
+        """What is set of a model."""
+        return self._models.get(name, _UNSET)
+
+    def with_default(self, name: str) -> "Settings":
+        """The same with another default model."""
+        return Settings(name, self._models)
+
+    def faults(self, held: Mapping[str, Collection[str]]) -> list[str]:
+        """What does not fit the models and versions that the repository holds."""
+        found = []
+        if self.default is not None and self.default not in held:
+            found.append(f"default: the repository has no model {self.default!r}")
+        for name, settings in self._models.items():
+            versions = held.get(name)
+            if versions is None:
+                found.append(f"{name}: the repository has no such model")
+                continue
+            named = {"default": settings.default, **{f"aliases.{key}": to for key, to in settings.aliases.items()}}
+            if isinstance(settings.versions, tuple):
+                named |= {f"versions[{index}]": each for index, each in enumerate(settings.versions)}
+            for place, version in named.items():
+                if version is not None and version not in versions:
+                    found.append(f"{name}.{place}: the repository has no version {version!r} of it")
+            found += [f"{name}.aliases.{key}: a version has this name" for key in settings.aliases if key in versions]
+        return found
+
+
+_UNSET = ModelSettings()
+
+
+def read_settings(root: Path) -> Settings:
+    """Reads the repository's `models.toml`, which need not be there.
+
+    Raises:
+        UserError: it cannot be read or is not as it must be; names every fault.
+    """
+    path = root / FILE
+    try:
+        with path.open("rb") as file:
+            content = file.read(_MAX_BYTES + 1)
+    except FileNotFoundError:
+        return Settings()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+    if len(content) > _MAX_BYTES:
+        raise UserError(f"{path}: has more than {_MAX_BYTES >> 20} MiB; give the right file")
+    try:
+        tables: dict[str, Any] = tomllib.loads(content.decode())
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: is not TOML: {first_line(error)}") from None
+    default = tables.pop("default", None)
+    faults = [] if default is None or isinstance(default, str) else ["default: give the name of a model"]
+    try:
+        models = _Models(tables)
+    except ValidationError as error:
+        faults += [_fault(detail["loc"], detail["msg"]) for detail in error.errors(include_input=False)]
+        models = _Models({})
+    if faults:
+        raise UserError(f"{path}: {'; '.join(dict.fromkeys(faults))}")
+    return Settings(default, models.root)
+
+
+def _fault(place: tuple[int | str, ...], message: str) -> str:
+    # pydantic names each of the forms that a value could have had.
+    if "versions" in place:
+        return f'{place[0]}.versions: give "all", a number of at least 1, or a list of versions'
+    return f"{'.'.join(str(each) for each in place if each != '[key]')}: {message[0].lower()}{message[1:]}"

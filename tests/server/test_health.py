@@ -1,0 +1,55 @@
+"""The health service, over a real channel."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import grpc
+import grpc.aio
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from bertwire_server.protocols.health import Health
+
+SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
+UNKNOWN = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
+
+
+@asynccontextmanager
+async def asked(health: Health) -> AsyncIterator[health_pb2_grpc.HealthStub]:
+    """A client of the service."""
+    server = grpc.aio.server()
+    health_pb2_grpc.add_HealthServicer_to_server(health, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        yield health_pb2_grpc.HealthStub(channel)
+    await server.stop(0)
+
+
+async def test_every_watch_sees_every_lasting_change() -> None:
+    """Watches of one name go on when another of that name ends; names come and go; closing tells NOT_SERVING."""
+    health = Health()
+    request = health_pb2.HealthCheckRequest(service="mood")
+    async with asked(health) as stub:
+        first, second = stub.Watch(request), stub.Watch(request)
+        for each in (first, second):
+            assert (await each.read()).status == UNKNOWN
+        first.cancel()
+        for serving, status in [({"mood": True}, SERVING), ({}, UNKNOWN), ({"mood": False}, NOT_SERVING)]:
+            health.publish(serving)
+            assert (await second.read()).status == status
+        health.publish({"mood": True})
+        assert (await second.read()).status == SERVING
+        health.close()
+        assert (await second.read()).status == NOT_SERVING
+        health.publish({"mood": True})
+        assert (await stub.Check(request)).status == NOT_SERVING
+        second.cancel()
+
+
+async def test_check_of_an_unknown_name() -> None:
+    """A name that is not there is NOT_FOUND."""
+    async with asked(Health()) as stub:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await stub.Check(health_pb2.HealthCheckRequest(service="x"))
+        assert caught.value.code() is grpc.StatusCode.NOT_FOUND

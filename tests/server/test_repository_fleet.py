@@ -1,0 +1,289 @@
+"""Loading, replacing and unloading, one step at a time, with real models in this process."""
+
+import asyncio
+import logging
+import shutil
+import threading
+import weakref
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from bertwire_client.errors import UserError
+from bertwire_export.bundle import Bundle
+from bertwire_server.errors import ModelNotFound, ModelRefused, NotReady
+from bertwire_server.model.engine import choose_engine
+from bertwire_server.model.model import Model
+from bertwire_server.model.queue import BatchLimits
+from bertwire_server.query import Query
+from bertwire_server.repository.fleet import Fleet
+from bertwire_server.repository.folder import Repository
+from bertwire_server.repository.loader import Loader
+from bertwire_server.repository.registry import Registry
+from repositories import damage, put
+
+QUERY = Query(["w1 w2"])
+
+
+class Watched:
+    """A fleet of a repository, and what it told.
+
+    Attributes:
+        fleet: the fleet.
+        serving: what it published last.
+        events: what its observer was told.
+        built: bundles that were built, by version.
+        gate: loading waits until it is set.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.serving: Mapping[str, bool] = {}
+        self.events: list[tuple[str, str]] = []
+        self.built: list[str] = []
+        self._changed = asyncio.Event()
+        self.gate = threading.Event()
+        self.gate.set()
+        self.fleet = Fleet(Repository(path, None), Loader(None, self._build), Registry(), self._publish, self)
+
+    def _build(self, bundle: Bundle) -> Model:
+        self.built.append(bundle.manifest.version)
+        self.gate.wait()
+        limits = BatchLimits(tokens=256, texts=4, delay=0, waiting=64)
+        return Model(bundle, choose_engine(bundle, "fp32", "cpu", 1), limits, 60)
+
+    def _publish(self, serving: Mapping[str, bool]) -> None:
+        self.serving = serving
+        self._changed.set()
+
+    def load_ended(self, name: str, *, loaded: bool) -> None:
+        """A load ended."""
+        self.events.append((name, "loaded" if loaded else "refused"))
+
+    def taken(self, model: Model) -> None:
+        """A model takes traffic."""
+        self.events.append((model.manifest.version, "taken"))
+
+    def gone(self, model: Model) -> None:
+        """A model takes none any more."""
+        self.events.append((model.manifest.version, "gone"))
+
+    def states(self) -> dict[str, str]:
+        """The state of each version."""
+        return {each.version: each.state for each in self.fleet.entries()}
+
+    async def until(self, version: str, state: str) -> None:
+        """Waits until a version is in a state."""
+        async with asyncio.timeout(60):
+            while self.states().get(version) != state:
+                self._changed.clear()
+                await self._changed.wait()
+
+
+@asynccontextmanager
+async def watched(path: Path) -> AsyncIterator[Watched]:
+    """A fleet that has started."""
+    it = Watched(path)
+    await it.fleet.start()
+    try:
+        yield it
+    finally:
+        it.gate.set()
+        await it.fleet.stop()
+
+
+@pytest.fixture
+def repository(bundle: Path, tmp_path: Path) -> Path:
+    """Versions 1 and 2 of the model mood."""
+    for version in "12":
+        put(bundle, tmp_path / "repository" / "mood" / version)
+    return tmp_path / "repository"
+
+
+async def test_cancelled_load_ends_whole(repository: Path, bundle: Path) -> None:
+    """Where the caller of a load goes away, the version is loaded all the same; until then the old one answers."""
+    async with watched(repository) as it:
+        put(bundle, repository / "mood" / "3")
+        it.gate.clear()
+        load = asyncio.create_task(it.fleet.load("mood", "3"))
+        await it.until("3", "LOADING")
+        with it.fleet.lease("mood", "") as model:
+            assert model.manifest.version == "2"
+        with pytest.raises(NotReady, match="warming up"):
+            it.fleet.lease("mood", "3")
+        load.cancel()
+        it.gate.set()
+        await it.until("3", "READY")
+        with it.fleet.lease("", "") as model:
+            await model.predict(QUERY)
+            assert model.manifest.version == "3"
+
+
+async def test_operations_take_turns(repository: Path, bundle: Path) -> None:
+    """Loads, reloads and unloads asked for at once come one after the other, and nothing is loaded twice."""
+    async with watched(repository) as it:
+        put(bundle, repository / "mood" / "3")
+        await asyncio.gather(
+            it.fleet.load("mood", "3"), it.fleet.reload(), it.fleet.load("mood"), it.fleet.unload("mood")
+        )
+        assert it.built == ["2", "1", "3"]
+        assert it.states() == dict.fromkeys("123", "UNAVAILABLE")
+        assert it.serving == {"": False, "mood": False, "mood/1": False, "mood/2": False, "mood/3": False}
+
+
+async def test_unload_waits_for_leases_and_frees(repository: Path) -> None:
+    """A version that is being used is unloaded once it is not, and its session is freed then."""
+    async with watched(repository) as it:
+        with it.fleet.lease("mood", "2") as model:
+            session = weakref.ref(vars(model.engine)["_session"])
+            unload = asyncio.create_task(it.fleet.unload("mood", "2"))
+            await it.until("2", "UNLOADING")
+            with pytest.raises(ModelNotFound, match="unloaded"):
+                it.fleet.lease("mood", "2")
+            await model.predict(QUERY)
+            assert session() is not None
+        await unload
+        assert session() is None
+        assert it.events[-1] == ("2", "gone")
+
+
+async def test_model_that_ends_by_itself(repository: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A model whose scheduler ends is UNAVAILABLE, the other version answers, and a load brings it back."""
+    async with watched(repository) as it:
+        with it.fleet.lease("", "2") as model:
+            await model.stop()
+        await it.until("2", "UNAVAILABLE")
+        assert "mood version 2 has stopped answering" in caplog.text
+        assert (it.serving[""], it.serving["mood/2"]) == (True, False)
+        with pytest.raises(NotReady, match="stopped answering"):
+            it.fleet.lease("mood", "2")
+        with it.fleet.lease("", "") as model:
+            assert model.manifest.version == "1"
+        await it.fleet.load("mood", "2")
+        with it.fleet.lease("", "") as model:
+            await model.predict(QUERY)
+            assert model.manifest.version == "2"
+
+
+async def test_stop_while_loading(repository: Path) -> None:
+    """Stopping ends the start after the bundle that is loading, and takes nothing more into traffic."""
+    it = Watched(repository)
+    it.gate.clear()
+    start = asyncio.create_task(it.fleet.start())
+    await it.until("2", "LOADING")
+    stop = asyncio.create_task(it.fleet.stop())
+    await asyncio.sleep(0)
+    it.gate.set()
+    await asyncio.gather(start, stop)
+    assert it.built == ["2"]
+    assert (it.serving[""], it.events) == (False, [])
+
+
+async def test_refused_is_tried_again_when_it_changes(repository: Path, bundle: Path) -> None:
+    """A reload by itself leaves alone what was refused and is the same; one by hand tries it anew."""
+    bad = put(bundle, repository / "mood" / "3")
+    damage(bad)
+    async with watched(repository) as it:
+        refused = ("mood", "refused")
+        assert it.events.count(refused) == 1
+        await it.fleet.reload(again=False)
+        assert it.events.count(refused) == 1
+        await it.fleet.reload()
+        assert it.events.count(refused) == 2
+        shutil.rmtree(bad)
+        put(bundle, bad)
+        await it.fleet.reload(again=False)
+        assert it.states()["3"] == "READY"
+
+
+async def test_damaged_replacement_is_told_each_time(repository: Path, bundle: Path) -> None:
+    """A version that serves while its folder holds a bad bundle says so at every load."""
+    async with watched(repository) as it:
+        damage(repository / "mood" / "2")
+        for _ in range(2):
+            with pytest.raises(ModelRefused, match="is not what was sealed"):
+                await it.fleet.load("mood", "2")
+        assert it.states()["2"] == "READY"
+        assert it.events.count(("mood", "refused")) == 2
+        shutil.rmtree(repository / "mood" / "2")
+        put(bundle, repository / "mood" / "2")
+        await it.fleet.load("mood", "2")
+        assert [each.reason for each in it.fleet.entries()] == ["", ""]
+
+
+async def test_further_model_takes_nothing_away(repository: Path, bundle: Path) -> None:
+    """Requests that name no model go on to the one that was alone, when a second one comes."""
+    async with watched(repository) as it:
+        put(bundle, repository / "topic" / "1")
+        await it.fleet.reload()
+        with it.fleet.lease("", "") as model:
+            assert model.manifest.name == "mood"
+        assert it.serving[""]
+
+
+async def test_tells_no_path_of_the_key(repository: Path, tmp_path: Path) -> None:
+    """A public key that cannot be read is no reason for clients to learn where it lies."""
+    loader = Loader(tmp_path / "key.pem", lambda _: pytest.fail("built what no key has signed"))
+    fleet = Fleet(Repository(repository, None), loader, Registry(), lambda _: None)
+    with pytest.raises(ModelRefused, match="the public key") as caught:
+        await fleet.load("mood", "1")
+    assert "/" not in str(caught.value)
+    await fleet.stop()
+
+
+async def test_same_bundle_again_is_not_loaded_again(repository: Path) -> None:
+    """Files that were copied anew and hold the same are not loaded again."""
+    async with watched(repository) as it:
+        shutil.copytree(repository / "mood" / "1", repository.parent / "copy")
+        shutil.rmtree(repository / "mood" / "1")
+        shutil.move(repository.parent / "copy", repository / "mood" / "1")
+        await it.fleet.reload()
+        assert it.built == ["2", "1"]
+
+
+async def test_default_that_cannot_answer_leaves_the_old_one(repository: Path, bundle: Path) -> None:
+    """Where the settings name a version that is refused, the name stays with the version that it had."""
+    settings = repository / "models.toml"
+    settings.write_text('[mood]\ndefault = "1"\naliases = { stable = "1" }')
+    async with watched(repository) as it:
+        damage(put(bundle, repository / "mood" / "3"))
+        settings.write_text('[mood]\ndefault = "3"\naliases = { stable = "3" }')
+        await it.fleet.reload()
+        for version in ("", "stable"):
+            with it.fleet.lease("mood", version) as model:
+                assert model.manifest.version == "1"
+        assert it.serving[""]
+
+
+async def test_unforeseen_failure_is_masked(
+    repository: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What nobody foresaw while loading goes to the log, and clients learn only that it failed."""
+
+    def exhausted(_: object) -> None:
+        raise MemoryError("no 123 bytes left")
+
+    async with watched(repository) as it:
+        put(bundle, repository / "mood" / "3")
+        monkeypatch.setattr(Model, "warm_up", exhausted)
+        threads = set(threading.enumerate())
+        with pytest.raises(ModelRefused, match=r"^mood version 3: the bundle cannot be loaded; the server's log has"):
+            await it.fleet.load("mood", "3")
+        for each in set(threading.enumerate()) - threads:
+            if each.name in ("model", "layout", "tokenizer"):
+                each.join(30)
+                assert not each.is_alive()
+        assert "no 123 bytes left" in caplog.text
+        assert it.states() == {"1": "READY", "2": "READY", "3": "UNAVAILABLE"}
+
+
+async def test_nothing_to_serve(repository: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Where no bundle can be served the start fails with the first reason."""
+    for version in "12":
+        damage(repository / "mood" / version)
+    it = Watched(repository)
+    with caplog.at_level(logging.ERROR), pytest.raises(UserError, match=r"2: .*is not what was sealed"):
+        await it.fleet.start()
+    await it.fleet.stop()
+    assert it.serving[""] is False
