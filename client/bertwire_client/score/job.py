@@ -57,7 +57,7 @@ async def _score(config: ScoreConfig, reader: TableReader, output: Path, tally: 
                 await _score_rows(config, form, caller, reader, writer, tally, bar)
 
 
-def _form(config: ScoreConfig, reader: TableReader, model: ModelInfo | None) -> Form:
+def _form(config: ScoreConfig, reader: TableReader, model: ModelInfo) -> Form:
     try:
         form = choose_form(config, model)
     except ValueError as error:
