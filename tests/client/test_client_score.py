@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import pyarrow as pa
@@ -19,8 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from bertwire.v1 import classifier_pb2 as pb
-from bertwire_client import AsyncClient
-from bertwire_client.errors import RequestError, UserError
+from bertwire_client.errors import UserError
 from bertwire_client.options import validated
 from bertwire_client.score import ScoreConfig, Summary, score_file
 from bertwire_client.score.caller import SLOW_TRIES, pause
@@ -421,20 +420,6 @@ def test_model_that_is_not_ready(tmp_path: Path, fake: FakeServer, pauses: list[
     with pytest.raises(UserError, match="--all-scores is for labels, and the model is one of regression"):
         score(path, fake.address, all_scores=True)
     assert leaves_nothing(path)
-
-
-def test_server_without_model_information(tmp_path: Path, fake: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server that says nothing of its models is taken for one of one label; pairs go to it where they are named."""
-
-    def unimplemented(*_: object) -> NoReturn:
-        raise RequestError(grpc.StatusCode.UNIMPLEMENTED, "Method not implemented!")
-
-    monkeypatch.setattr(AsyncClient, "get_model", unimplemented)
-    path = jsonl(tmp_path, "a")
-    assert score(path, fake.address).failed == 0
-    assert scored(path)[0]["predicted_label"] == "short"
-    assert score(path, fake.address, text_pair_column="text", overwrite=True).failed == 0
-    assert list(fake.requests[-1].text_pairs) == ["a"]
 
 
 def test_job_that_failed_as_a_whole_names_its_cause(tmp_path: Path, fake: FakeServer) -> None:

@@ -59,8 +59,8 @@ class Caller:
         self._answered_at = time.monotonic()
         self._lost_since: float | None = None
 
-    async def model(self, name: str, version: str) -> ModelInfo | None:
-        """What the server says of a model once that is ready; None where it is one that says nothing of its models.
+    async def model(self, name: str, version: str) -> ModelInfo:
+        """What the server says of a model, once that is ready.
 
         Raises:
             UserError: the server was never reached, takes no call any more, or cannot serve the model.
@@ -72,12 +72,7 @@ class Caller:
                 raise UnavailableError(grpc.StatusCode.UNAVAILABLE, f"model {info.name} is warming up")
             return info
 
-        try:
-            info = await self._answer(ask, texts=1)
-        except RequestError as error:
-            if error.code is grpc.StatusCode.UNIMPLEMENTED:
-                return None
-            raise
+        info = await self._answer(ask, texts=1)
         if info.state != "ready":
             raise UserError(
                 f"model {info.name} version {info.version} is {info.state}: {info.reason or 'no reason given'}"

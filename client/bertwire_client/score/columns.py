@@ -11,6 +11,8 @@ from bertwire_client.tables import Batch
 Outcome = Result | str
 # A text, or a pair of them.
 Text = str | tuple[str, str]
+# The column of the second text, where no other is named.
+TEXT_PAIR = "text_pair"
 
 _DECISIONS: dict[str, dict[str, type]] = {
     "single_label": {"label": str, "score": float},
@@ -70,25 +72,17 @@ class Form:
         return (first, second[0]) if second else first
 
 
-def choose_form(config: ScoreConfig, model: ModelInfo | None) -> Form:
-    """The columns for a model; None is one of which the server says nothing, as those did that knew one task alone.
-
-    Raises:
-        ValueError: an option does not fit the model; the message says which.
-    """
-    task = "single_label" if model is None else model.task
+def choose_form(config: ScoreConfig, model: ModelInfo) -> Form:
+    """The columns for a model; raises `ValueError` where an option does not fit it, with a message that says which."""
+    task = model.task
     if task not in _DECISIONS:
         raise ValueError(f"the model's task, {task!r}, is not known to this client")
     if config.all_scores and not task.endswith("_label"):
         raise ValueError(f"--all-scores is for labels, and the model is one of {task}")
-    pairs = config.text_pair_column is not None if model is None else model.text_pairs
-    if config.text_pair_column is not None and not pairs:
+    if config.text_pair_column is not None and not model.text_pairs:
         raise ValueError("--text-pair-column is for a model of text pairs, and the model reads single texts")
-    second = (config.text_pair_column or TEXT_PAIR,) if pairs else ()
+    second = (config.text_pair_column or TEXT_PAIR,) if model.text_pairs else ()
     return Form((config.text_column, *second), task, config.prefix, config.all_scores)
-
-
-TEXT_PAIR = "text_pair"
 
 
 def _decision(result: Result, task: str) -> dict[str, Any]:

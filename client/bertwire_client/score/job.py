@@ -17,6 +17,7 @@ from bertwire_client.score.columns import TEXT_PAIR, Form, Outcome, choose_form
 from bertwire_client.score.config import ScoreConfig
 from bertwire_client.score.tally import Summary, Tally
 from bertwire_client.tables import Batch, TableReader, TableWriter, create_table, open_table
+from bertwire_client.wakeup import woken_by_signals
 
 
 def score_file(config: ScoreConfig) -> Summary:
@@ -47,14 +48,16 @@ def _require_column(config: ScoreConfig, reader: TableReader, column: str, optio
 
 
 async def _score(config: ScoreConfig, reader: TableReader, output: Path, tally: Tally, bar: Bar) -> None:
-    async with AsyncClient(config.address, timeout=config.timeout, **config.credentials()) as client:
-        caller = Caller(client, config.address, timeout=config.timeout, max_outage=config.max_outage, tally=tally)
-        form = _form(config, reader, await caller.model(config.model, config.model_version))
-        with create_table(output, reader, form.added_columns()) as writer:
-            await _score_rows(config, form, caller, reader, writer, tally, bar)
+    credentials = config.credentials()
+    with woken_by_signals():
+        async with AsyncClient(config.address, timeout=config.timeout, **credentials) as client:
+            caller = Caller(client, config.address, timeout=config.timeout, max_outage=config.max_outage, tally=tally)
+            form = _form(config, reader, await caller.model(config.model, config.model_version))
+            with create_table(output, reader, form.added_columns()) as writer:
+                await _score_rows(config, form, caller, reader, writer, tally, bar)
 
 
-def _form(config: ScoreConfig, reader: TableReader, model: ModelInfo | None) -> Form:
+def _form(config: ScoreConfig, reader: TableReader, model: ModelInfo) -> Form:
     try:
         form = choose_form(config, model)
     except ValueError as error:
