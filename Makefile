@@ -43,9 +43,9 @@ test: check  ## lint, format, types and all tests
 demo: install  ## labelled text becomes a service that answers: train, export, serve, score; SHORT=1 for a tenth of it
 	$(BIN)/python -m demo $(if $(SHORT),--short)
 
-bench: install  ## server against raw ONNX Runtime on the demo's model; writes bench/results/
+bench: install  ## the server against raw ONNX Runtime and its bars, on the demo's model; QUICK=1 for a short run
 	test -d build/demo/vader || $(MAKE) demo
-	$(BIN)/python -m bench
+	$(BIN)/python -m bench $(if $(QUICK),--quick)
 
 bench-graphs: install  ## what a text costs in each graph of the demo's model; writes bench/results/
 	test -d build/demo/checkpoint || $(MAKE) demo

@@ -1,40 +1,43 @@
-"""A closed-loop client: a fixed number of calls in flight, one text each. A process of its own.
+"""The client, a process of its own.
 
-`python -m bench.load ADDRESS TEXTS CALLS_IN_FLIGHT` sends every text once and prints one JSON object.
+`python -m bench.load MODE ADDRESS PID TEXTS OPTIONS` with the server's process id, a table of texts and the mode's
+arguments in JSON prints one JSON object: its figures, and the timeline where the mode has one.
 """
 
 import asyncio
 import json
 import sys
-import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-import numpy as np
+import psutil
 
+from bench.calls import Target
+from bench.modes.closed import closed
+from bench.modes.fairness import fairness
+from bench.modes.gone import gone
+from bench.modes.overload import overload
+from bench.modes.storm import storm
+from bench.modes.stream import stream
 from bench.texts import read_texts
-from bertwire_client import AsyncClient
+from bertwire_client.errors import UserError
+
+MODES: dict[str, Callable[..., Any]] = {
+    each.__name__: each for each in (closed, fairness, gone, overload, storm, stream)
+}
 
 
-async def load(address: str, texts: list[str], in_flight: int) -> dict[str, float]:
-    """Texts a second, and the percentiles of a call's time in milliseconds as the client saw it."""
-    seconds: list[float] = []
-    waiting = iter(texts)
-
-    async def work(client: AsyncClient) -> None:
-        for text in waiting:
-            start = time.perf_counter()
-            await client.classify([text], top_k=1, timeout=60)
-            seconds.append(time.perf_counter() - start)
-
-    async with AsyncClient(address) as client:
-        start = time.perf_counter()
-        await asyncio.gather(*(work(client) for _ in range(in_flight)))
-        elapsed = time.perf_counter() - start
-    p50, p95, p99 = np.percentile(np.array(seconds) * 1e3, [50, 95, 99])
-    return {"texts": len(texts), "texts_per_second": len(texts) / elapsed, "p50_ms": p50, "p95_ms": p95, "p99_ms": p99}
+def main(mode: str, address: str, pid: str, texts: str, options: str) -> None:
+    """Runs one mode and prints what it found."""
+    target = Target(address, psutil.Process(int(pid)), read_texts(Path(texts)))
+    found = asyncio.run(MODES[mode](target, **json.loads(options)))
+    figures, timeline = found if isinstance(found, tuple) else (found, None)
+    print(json.dumps({"figures": figures, "timeline": timeline}))
 
 
 if __name__ == "__main__":
-    address_argument, texts_argument, in_flight_argument = sys.argv[1:]
-    texts_given = read_texts(Path(texts_argument))
-    print(json.dumps(asyncio.run(load(address_argument, texts_given, int(in_flight_argument)))))
+    try:
+        main(*sys.argv[1:])
+    except UserError as error:
+        sys.exit(str(error))

@@ -1,7 +1,7 @@
-"""The ceiling: ONNX Runtime alone on one thread, tokenizing included, batches of 32. A process of its own.
+"""The ceiling: ONNX Runtime alone on one thread, tokenizing included. A process of its own.
 
-`python -m bench.raw BUNDLE VARIANT TEXTS ORDER` with VARIANT a name or a precision, as for `bertwire serve`, and ORDER
-arrival or sorted prints one JSON object.
+`python -m bench.raw BUNDLE VARIANT TEXTS ORDER BATCH MOST` with VARIANT a name or a precision, as for `bertwire serve`,
+ORDER arrival or sorted, BATCH texts in each run and the first MOST texts prints one JSON object.
 """
 
 import json
@@ -9,18 +9,24 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import onnxruntime
 from tokenizers import Tokenizer
 
+from bench.figures import Figures, percentiles
 from bench.texts import read_texts
 from bertwire_export.bundle import open_bundle
 from bertwire_export.bundle.layouts import arrange, variant_layout
 
 BATCH = 32
+_WARM_BATCHES = 4
 
 
-def measure(bundle_path: Path, variant_name: str, texts: list[str], order: str) -> dict[str, float]:
-    """CPU-milliseconds a text, and the share of tokens in linear layers that are padding; one batch warms up before."""
+def measure(bundle_path: Path, variant_name: str, texts: list[str], order: str, size: int) -> Figures:
+    """CPU-milliseconds a text, a run's time, and the share of tokens in linear layers that are padding.
+
+    Some batches warm up before: without them the first runs of single texts would count among few.
+    """
     bundle = open_bundle(bundle_path)
     manifest = bundle.manifest
     variant = next(
@@ -46,15 +52,22 @@ def measure(bundle_path: Path, variant_name: str, texts: list[str], order: str) 
         lengths = [len(encoding.ids) for encoding in encodings]
         real, computed = real + sum(lengths), computed + layout.computed(len(lengths), max(lengths), sum(lengths))
 
-    run(texts[:BATCH])
+    batches = [texts[first : first + size] for first in range(0, len(texts), size)]
+    for batch in batches[:_WARM_BATCHES]:
+        run(batch)
     real = computed = 0
-    start = time.process_time()
-    for first in range(0, len(texts), BATCH):
-        run(texts[first : first + BATCH])
-    return {"cpu_ms_per_text": 1e3 * (time.process_time() - start) / len(texts), "padding": 1 - real / computed}
+    seconds = []
+    cpu = time.process_time()
+    for batch in batches:
+        start = time.perf_counter()
+        run(batch)
+        seconds.append(time.perf_counter() - start)
+    cpu_ms = 1e3 * (time.process_time() - cpu) / len(texts)
+    return {"cpu_ms_per_text": cpu_ms, "padding": 1 - real / computed} | percentiles(np.array(seconds))
 
 
 if __name__ == "__main__":
-    bundle_argument, variant_argument, texts_argument, order_argument = sys.argv[1:]
-    result = measure(Path(bundle_argument), variant_argument, read_texts(Path(texts_argument)), order_argument)
-    print(json.dumps(result))
+    bundle_argument, variant_argument, texts_argument, order_argument, size_argument, most_argument = sys.argv[1:]
+    chosen = read_texts(Path(texts_argument))[: int(most_argument)]
+    result = measure(Path(bundle_argument), variant_argument, chosen, order_argument, int(size_argument))
+    print(json.dumps({"figures": result, "timeline": None}))

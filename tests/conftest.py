@@ -5,12 +5,15 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from rows import LIMITS, MAX_LENGTH, ROWS, Made, write
 from support import LABELS, SPECIAL, WORDS, Serve, Server, bertwire, random_texts
 
 
@@ -100,3 +103,57 @@ def server(serve: Serve, bundle: Path) -> Iterator[Server]:
     """A server of the tiny bundle's fp32 variant, shared by the tests of a file."""
     with serve(bundle, "--variant", "fp32") as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def task_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random BERT encoder of 2 layers whose tokenizer splits `goodxy` into three pieces."""
+    import torch
+    from transformers import BertConfig, BertModel, BertTokenizer
+
+    folder = tmp_path_factory.mktemp("bases") / "tiny"
+    vocabulary = [*SPECIAL, "good", "bad", "##x", "##y", *WORDS]
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=64,
+        max_position_embeddings=64,
+        initializer_range=0.2,
+    )
+    BertModel(config).save_pretrained(folder)
+    BertTokenizer({word: index for index, word in enumerate(vocabulary)}).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def make_task(task_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Made]:
+    """Trains and exports a tiny model of a kind of rows, once."""
+    from bertwire_export.config import ExportConfig
+    from bertwire_export.pipeline import run
+    from bertwire_trainer.config import TrainConfig
+    from bertwire_trainer.prepare import prepare
+    from bertwire_trainer.train import train_model
+
+    @cache
+    def make(kind: str) -> Made:
+        folder = tmp_path_factory.mktemp(kind)
+        ranges = {"train": range(64), "dev": range(64, 104), "test": range(104, 124)}
+        files: dict[str, Any] = {
+            name: write(folder / f"{name}.jsonl", ROWS[kind], each) for name, each in ranges.items()
+        }
+        recipe = {"epochs": 3, "batch_size": 8, "learning_rate": 3e-3, "max_length": MAX_LENGTH, "precision": "fp32"}
+        checkpoint, output = folder / "checkpoint", folder / "bundle"
+        train_model(prepare(TrainConfig(**files, **recipe, model=str(task_base), output=checkpoint)))
+        run(ExportConfig(checkpoint=checkpoint, output=output, quick=kind in ("regression", "pairs"), **LIMITS))
+        return Made(kind, checkpoint, output)
+
+    return make
+
+
+@pytest.fixture(scope="module", params=list(ROWS))
+def made(request: pytest.FixtureRequest, make_task: Callable[[str], Made]) -> Made:
+    """A checkpoint of each task, and its bundle."""
+    return make_task(request.param)

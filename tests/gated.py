@@ -8,7 +8,7 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-from bertwire.v1.classifier_pb2 import ClassifyResponse, LabelScore, Result
+from bertwire.v1.classifier_pb2 import MODEL_STATE_READY, ClassifyResponse, LabelScore, Model, Result
 from bertwire_server.access.gate import OPEN
 from bertwire_server.access.setup import Access
 from bertwire_server.errors import RequestError
@@ -20,7 +20,7 @@ Metadata = Sequence[tuple[str, str]]
 
 
 class GatedServer(grpc.GenericRpcHandler):
-    """Answers with a `ClassifyResponse` whose model is the client's name.
+    """Answers with a `ClassifyResponse` whose model is the client's name; GetModel with a model of one label.
 
     Attributes:
         address: where it listens, by the name localhost.
@@ -51,7 +51,9 @@ class GatedServer(grpc.GenericRpcHandler):
                     await self.hold.wait()
             except RequestError as error:
                 await context.abort(error.code, str(error))
-            result = Result(labels=[LabelScore(label="yes", score=1.0)])
+            if method.endswith("/GetModel"):
+                return Model(state=MODEL_STATE_READY, task="single_label").SerializeToString()
+            result = Result(labels=[LabelScore(label="yes", score=1.0, predicted=True)])
             return ClassifyResponse(model=admission.client, model_version="1", results=[result]).SerializeToString()
 
         return grpc.unary_unary_rpc_method_handler(call)

@@ -8,7 +8,9 @@ import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
+
+import pytest
 
 LABELS = ["negative", "neutral", "positive"]
 WORDS = [f"w{number}" for number in range(60)]
@@ -40,6 +42,21 @@ Serve = Callable[..., AbstractContextManager[Server]]
 def bertwire(*arguments: object, python: str = sys.executable) -> list[str]:
     """The command line of the `bertwire` command in an environment, this one unless told otherwise."""
     return [python, "-m", "bertwire_client", *map(str, arguments)]
+
+
+def export_padded(checkpoint: Path, output: Path, **options: object) -> Path:
+    """Exports a checkpoint as if export did not know its structure, so that its graphs compute padding."""
+    from bertwire_export import pipeline
+    from bertwire_export.config import ExportConfig
+    from bertwire_export.packed.weights import NotPackable
+
+    def refuse(_: object) -> NoReturn:
+        raise NotPackable("unknown")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pipeline, "read_encoder", refuse)
+        pipeline.run(ExportConfig(checkpoint=checkpoint, output=output, quick=True, **options))
+    return output
 
 
 def reseal(folder: Path, edit: Edit) -> None:

@@ -4,57 +4,70 @@
         reply = client.classify(["a text", "another"], top_k=1)
         print([(result.label, result.score) for result in reply.results])
 
-`AsyncClient` is the same for asyncio.
+`AsyncClient` is the same for asyncio. `Client.stream` classifies many texts over one stream, `Admin` loads and unloads
+models.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from bertwire_client.errors import (
     DeadlineExceededError,
+    FailedPreconditionError,
     InvalidArgumentError,
     NotFoundError,
+    PermissionDeniedError,
     RequestError,
     ResourceExhaustedError,
+    UnauthenticatedError,
     UnavailableError,
     UserError,
 )
-from bertwire_client.replies import LabelScore, Reply, Result, Timing
+from bertwire_client.replies import Answer, Entity, LabelScore, ModelInfo, Reply, Result, Timing
 
 if TYPE_CHECKING:
+    from bertwire_client.admin import Admin
     from bertwire_client.aio import AsyncClient
     from bertwire_client.channel import tls_credentials
     from bertwire_client.client import Client
+    from bertwire_client.requests import Request
 
 __all__ = [
+    "Admin",
+    "Answer",
     "AsyncClient",
     "Client",
     "DeadlineExceededError",
+    "Entity",
+    "FailedPreconditionError",
     "InvalidArgumentError",
     "LabelScore",
+    "ModelInfo",
     "NotFoundError",
+    "PermissionDeniedError",
     "Reply",
+    "Request",
     "RequestError",
     "ResourceExhaustedError",
     "Result",
     "Timing",
+    "UnauthenticatedError",
     "UnavailableError",
     "UserError",
     "tls_credentials",
 ]
 
+# Every part imports something of this package, and most of them need no gRPC.
+_LOADED_WHEN_ASKED = {
+    "Admin": "admin",
+    "AsyncClient": "aio",
+    "Client": "client",
+    "Request": "requests",
+    "tls_credentials": "channel",
+}
+
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - a module's attributes
-    # Every part imports something of this package, and most of them need no gRPC.
-    if name == "Client":
-        from bertwire_client.client import Client
-
-        return Client
-    if name == "AsyncClient":
-        from bertwire_client.aio import AsyncClient
-
-        return AsyncClient
-    if name == "tls_credentials":
-        from bertwire_client.channel import tls_credentials
-
-        return tls_credentials
+    if name in _LOADED_WHEN_ASKED:
+        return getattr(import_module(f"{__name__}.{_LOADED_WHEN_ASKED[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

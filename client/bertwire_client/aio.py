@@ -1,19 +1,26 @@
 """The client for asyncio."""
 
-from collections.abc import Sequence
-from typing import Self
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Sequence
+from typing import Any, Self, Unpack
 
 import grpc
 
+from bertwire.v1.classifier_pb2 import GetModelRequest, ListModelsRequest
 from bertwire.v1.classifier_pb2_grpc import ClassifierStub
 from bertwire_client.channel import Credential, with_credential
-from bertwire_client.replies import Reply
+from bertwire_client.replies import Answer, ModelInfo, Reply
+from bertwire_client.requests import Options, Request
+from bertwire_client.retries import seconds_to_retry
+from bertwire_client.stream.ledger import MAX_IN_FLIGHT, Ledger
+from bertwire_client.stream.tasks import stream
 from bertwire_client.wire import (
     DEFAULT_ATTEMPTS,
     DEFAULT_TIMEOUT,
-    build_request,
     channel_options,
     parse_error,
+    parse_model,
     parse_reply,
 )
 
@@ -24,7 +31,8 @@ class AsyncClient:
     Args:
         address: the server's `host:port`.
         timeout: deadline of a call in seconds, its retries included.
-        attempts: how often a call is tried, 1 to 5, while the server is UNAVAILABLE.
+        attempts: how often a call is tried, 1 to 5, while the server is UNAVAILABLE, or is RESOURCE_EXHAUSTED and says
+            when to try again.
         credentials: for TLS, from `tls_credentials` for example; None talks in the clear.
         api_key: sent with every call.
         token: a JWT instead of it, or a function that gives the one to send now.
@@ -45,8 +53,9 @@ class AsyncClient:
             self._channel = grpc.aio.insecure_channel(address, options)
         else:
             self._channel = grpc.aio.secure_channel(address, credentials, options)
-        self._stub = ClassifierStub(with_credential(self._channel, api_key, token))
-        self._timeout = timeout
+        self._authorized = with_credential(self._channel, api_key, token)
+        self._stub = ClassifierStub(self._authorized)
+        self._timeout, self._attempts = timeout, attempts
 
     @property
     def connected(self) -> bool:
@@ -57,18 +66,62 @@ class AsyncClient:
         self,
         texts: Sequence[str],
         *,
-        top_k: int | None = None,
-        logits: bool = False,
-        model: str = "",
+        text_pairs: Sequence[str] | None = None,
         timeout: float | None = None,  # noqa: ASYNC109 - the server learns of gRPC's deadline, not of asyncio's
+        **options: Unpack[Options],
     ) -> Reply:
         """Classifies texts in one call; arguments, result and errors are those of `Client.classify`."""
-        request = build_request(texts, top_k, logits, model)
-        try:
-            response = await self._stub.Classify(request, timeout=self._timeout if timeout is None else timeout)
-        except grpc.aio.AioRpcError as error:
-            raise parse_error(error) from error
-        return parse_reply(response, len(request.texts))
+        message = Request(texts, text_pairs, **options).message()
+        return parse_reply(await self._call(self._stub.Classify, message, timeout), len(message.texts))
+
+    def stream(
+        self,
+        items: Iterable[str | Request] | AsyncIterable[str | Request],
+        *,
+        max_in_flight: int = MAX_IN_FLIGHT,
+        ordered: bool = False,
+        timeout: float | None = None,
+        **options: Unpack[Options],
+    ) -> AsyncGenerator[Answer, None]:
+        """Classifies many texts over one stream; arguments, answers and errors are those of `Client.stream`.
+
+        `items` may be asynchronous; where they are not, taking one must not take long, since the event loop waits.
+        A loop that is left early should close the stream at once, by `contextlib.aclosing`.
+        """
+        seconds = self._timeout if timeout is None else timeout
+        return stream(self._stub, items, Ledger(seconds, ordered=ordered, options=options), max_in_flight)
+
+    async def list_models(self, *, timeout: float | None = None) -> list[ModelInfo]:  # noqa: ASYNC109 - as above
+        """The models that can be asked, by name and version; raises `RequestError`."""
+        response = await self._call(self._stub.ListModels, ListModelsRequest(), timeout)
+        return [parse_model(each) for each in response.models]
+
+    async def get_model(
+        self,
+        model: str = "",
+        model_version: str = "",
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109 - as above
+    ) -> ModelInfo:
+        """One model, by default the server's, and its default version; raises `RequestError`."""
+        request = GetModelRequest(model=model, model_version=model_version)
+        return parse_model(await self._call(self._stub.GetModel, request, timeout))
+
+    async def _call(self, method: Callable[..., Any], message: object, timeout: float | None) -> Any:  # noqa: ANN401, ASYNC109
+        left = seconds = self._timeout if timeout is None else timeout
+        until = time.monotonic() + seconds
+        tries = 0
+        while True:
+            try:
+                return await method(message, timeout=left)
+            except grpc.aio.AioRpcError as error:
+                failure = parse_error(error)
+                tries += 1
+                pause = seconds_to_retry(failure, tries, self._attempts, until - time.monotonic())
+                if pause is None:
+                    raise failure from error
+            await asyncio.sleep(pause)
+            left = until - time.monotonic()
 
     async def close(self) -> None:
         """Closes the connection; calls in flight are cancelled."""

@@ -34,6 +34,8 @@ COMMANDS = {
     "bundle": Command("bertwire_export.bundle_cli", "'.[sign]'", "Sign a bundle, and verify its signature."),
     "serve": Command("bertwire_server.cli", "'.[serve,cpu]' or '.[serve,gpu]'", "Serve a bundle over gRPC."),
     "keys": Command("bertwire_server.access.keys_cli", CLI, "Make API keys for a server."),
+    "classify": Command("bertwire_client.classify_cli", CLI, "Classify texts given on the command line."),
+    "models": Command("bertwire_client.models_cli", CLI, "List, load and unload the models of a server."),
     "score": Command("bertwire_client.score.cli", CLI, "Score every row of a file against a server."),
 }
 

@@ -1,19 +1,25 @@
 """The client for threads."""
 
-from collections.abc import Sequence
-from typing import Self
+import time
+from collections.abc import Callable, Generator, Iterable, Sequence
+from typing import Any, Self, Unpack
 
 import grpc
 
+from bertwire.v1.classifier_pb2 import GetModelRequest, ListModelsRequest
 from bertwire.v1.classifier_pb2_grpc import ClassifierStub
 from bertwire_client.channel import Credential, with_credential
-from bertwire_client.replies import Reply
+from bertwire_client.replies import Answer, ModelInfo, Reply
+from bertwire_client.requests import Options, Request
+from bertwire_client.retries import seconds_to_retry
+from bertwire_client.stream.ledger import MAX_IN_FLIGHT, Ledger
+from bertwire_client.stream.threads import stream
 from bertwire_client.wire import (
     DEFAULT_ATTEMPTS,
     DEFAULT_TIMEOUT,
-    build_request,
     channel_options,
     parse_error,
+    parse_model,
     parse_reply,
 )
 
@@ -24,7 +30,8 @@ class Client:
     Args:
         address: the server's `host:port`.
         timeout: deadline of a call in seconds, its retries included.
-        attempts: how often a call is tried, 1 to 5, while the server is UNAVAILABLE.
+        attempts: how often a call is tried, 1 to 5, while the server is UNAVAILABLE, or is RESOURCE_EXHAUSTED and says
+            when to try again.
         credentials: for TLS, from `tls_credentials` for example; None talks in the clear.
         api_key: sent with every call.
         token: a JWT instead of it, or a function that gives the one to send now.
@@ -45,26 +52,26 @@ class Client:
             self._channel = grpc.insecure_channel(address, options)
         else:
             self._channel = grpc.secure_channel(address, credentials, options)
-        self._stub = ClassifierStub(with_credential(self._channel, api_key, token))
-        self._timeout = timeout
+        self._authorized = with_credential(self._channel, api_key, token)
+        self._stub = ClassifierStub(self._authorized)
+        self._timeout, self._attempts = timeout, attempts
 
     def classify(
         self,
         texts: Sequence[str],
         *,
-        top_k: int | None = None,
-        logits: bool = False,
-        model: str = "",
+        text_pairs: Sequence[str] | None = None,
         timeout: float | None = None,
+        **options: Unpack[Options],
     ) -> Reply:
         """Classifies texts in one call.
 
         Args:
             texts: one or many texts; the server limits how many and how long.
-            top_k: how many labels to return for a text, best first; None: all.
-            logits: also return the raw logits.
-            model: name of the model to ask; empty: the one that the server has.
-            timeout: deadline of this call in seconds; None: the client's.
+            text_pairs: for a model of text pairs the second text of each.
+            timeout: deadline of this call in seconds, its retries included; None: the client's.
+            **options: top_k, logits, model, model_version, threshold, thresholds, truncation and priority, as
+                `Request` says.
 
         Returns:
             The reply, with one result for each text in the order of the texts.
@@ -72,14 +79,70 @@ class Client:
         Raises:
             RequestError: the call failed; its subclass and `code` say how.
             TypeError: `texts` is a single string, or holds something that is not a string.
-            ValueError: a text cannot be encoded as UTF-8.
+            ValueError: a text cannot be encoded as UTF-8, or an option has none of its values.
         """
-        request = build_request(texts, top_k, logits, model)
-        try:
-            response = self._stub.Classify(request, timeout=self._timeout if timeout is None else timeout)
-        except grpc.RpcError as error:
-            raise parse_error(error) from error
-        return parse_reply(response, len(request.texts))
+        message = Request(texts, text_pairs, **options).message()
+        return parse_reply(self._call(self._stub.Classify, message, timeout), len(message.texts))
+
+    def stream(
+        self,
+        items: Iterable[str | Request],
+        *,
+        max_in_flight: int = MAX_IN_FLIGHT,
+        ordered: bool = False,
+        timeout: float | None = None,
+        **options: Unpack[Options],
+    ) -> Generator[Answer, None, None]:
+        """Classifies many texts over one stream, which costs far less than a call each.
+
+        A request that fails has its `RequestError` in place of a reply, and leaves the others alone. While the server
+        is away or has no room for a request, what is unanswered is sent again within its timeout; each request is
+        answered exactly once. Ending the loop early ends the stream.
+
+        Args:
+            items: texts, or requests with several texts or options of their own. They are taken in a thread of the
+                stream's own, and only as fast as answers are taken: `max_in_flight` ahead at most.
+            max_in_flight: most requests that are taken and not yet answered, which bounds memory.
+            ordered: whether answers come in the order of the items instead of as soon as they are there.
+            timeout: seconds that a request may take from its sending on, its retries included; None: the client's.
+            **options: how to classify the texts, as for `classify`.
+
+        Yields:
+            An answer for each item.
+
+        Raises:
+            RequestError: no request can be answered any more: no server has taken the stream for `timeout` seconds, or
+                it refuses the caller.
+            TypeError: an item is neither a text nor a request.
+        """
+        seconds = self._timeout if timeout is None else timeout
+        return stream(self._stub, items, Ledger(seconds, ordered=ordered, options=options), max_in_flight)
+
+    def list_models(self, *, timeout: float | None = None) -> list[ModelInfo]:
+        """The models that can be asked, by name and version; raises `RequestError`."""
+        response = self._call(self._stub.ListModels, ListModelsRequest(), timeout)
+        return [parse_model(each) for each in response.models]
+
+    def get_model(self, model: str = "", model_version: str = "", *, timeout: float | None = None) -> ModelInfo:
+        """One model, by default the server's, and its default version; raises `RequestError`."""
+        request = GetModelRequest(model=model, model_version=model_version)
+        return parse_model(self._call(self._stub.GetModel, request, timeout))
+
+    def _call(self, method: Callable[..., Any], message: object, timeout: float | None) -> Any:  # noqa: ANN401
+        left = seconds = self._timeout if timeout is None else timeout
+        until = time.monotonic() + seconds
+        tries = 0
+        while True:
+            try:
+                return method(message, timeout=left)
+            except grpc.RpcError as error:
+                failure = parse_error(error)
+                tries += 1
+                pause = seconds_to_retry(failure, tries, self._attempts, until - time.monotonic())
+                if pause is None:
+                    raise failure from error
+            time.sleep(pause)
+            left = until - time.monotonic()
 
     def close(self) -> None:
         """Closes the connection; calls in flight are cancelled."""

@@ -1,21 +1,23 @@
-"""What the two clients share: channel settings, requests, replies."""
+"""What the clients share: channel settings, and replies and errors out of messages."""
 
 import json
-from collections.abc import Sequence
+from typing import Any
 
 import grpc
 
-from bertwire.v1.classifier_pb2 import ClassifyRequest, ClassifyResponse
-from bertwire.v1.classifier_pb2 import Result as ResultMessage
+from bertwire.v1 import classifier_pb2 as pb
 from bertwire_client.errors import (
     DeadlineExceededError,
+    FailedPreconditionError,
     InvalidArgumentError,
     NotFoundError,
+    PermissionDeniedError,
     RequestError,
     ResourceExhaustedError,
+    UnauthenticatedError,
     UnavailableError,
 )
-from bertwire_client.replies import LabelScore, Reply, Result, Timing
+from bertwire_client.replies import Entity, LabelScore, ModelInfo, Reply, Result, Timing
 
 DEFAULT_TIMEOUT = 10.0
 DEFAULT_ATTEMPTS = 4
@@ -26,10 +28,16 @@ _KINDS: dict[grpc.StatusCode, type[RequestError]] = {
     grpc.StatusCode.RESOURCE_EXHAUSTED: ResourceExhaustedError,
     grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineExceededError,
     grpc.StatusCode.UNAVAILABLE: UnavailableError,
+    grpc.StatusCode.UNAUTHENTICATED: UnauthenticatedError,
+    grpc.StatusCode.PERMISSION_DENIED: PermissionDeniedError,
+    grpc.StatusCode.FAILED_PRECONDITION: FailedPreconditionError,
 }
+_CODES: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
 
 # A call of many long texts is larger than gRPC's default of 4 MiB.
 _MESSAGE_BYTES = 64 << 20
+# Not ClassifyStream: gRPC would keep all that a stream has sent, to send it again; `stream` keeps what is unanswered.
+_RETRIED_METHODS = ("Classify", "ListModels", "GetModel")
 
 
 def channel_options(attempts: int) -> list[tuple[str, int | str]]:
@@ -56,48 +64,85 @@ def _service_config(attempts: int) -> str:
         "backoffMultiplier": 2,
         "retryableStatusCodes": ["UNAVAILABLE"],
     }
-    return json.dumps({"methodConfig": [{"name": [{"service": "bertwire.v1.Classifier"}], "retryPolicy": policy}]})
+    names = [{"service": "bertwire.v1.Classifier", "method": method} for method in _RETRIED_METHODS]
+    return json.dumps({"methodConfig": [{"name": names, "retryPolicy": policy}]})
 
 
-def build_request(texts: Sequence[str], top_k: int | None, logits: bool, model: str) -> ClassifyRequest:
-    """Builds a request.
-
-    Raises:
-        TypeError: `texts` is one string, or holds something that is not a string.
-        ValueError: a text has a lone surrogate, which UTF-8 cannot carry.
-    """
-    if isinstance(texts, (str, bytes)):
-        raise TypeError("texts is a single string; pass a list of texts, for example [text]")
-    for index, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise TypeError(f"texts[{index}] is not a string but {type(text).__name__}")
-    try:
-        return ClassifyRequest(model=model, texts=texts, top_k=top_k, logits=logits)
-    except UnicodeEncodeError as error:
-        raise ValueError(f"a text or the model's name has no UTF-8 form: {error}") from None
-
-
-def parse_reply(response: ClassifyResponse, texts: int) -> Reply:
+def parse_reply(response: pb.ClassifyResponse, texts: int) -> Reply:
     """Turns a response to `texts` texts into a reply; raises `RequestError` (INTERNAL) where it has not one a text."""
-    if len(response.results) != texts or not all(result.labels for result in response.results):
-        reason = f"the server gave {len(response.results)} results for {texts} texts, or one without a label"
+    if len(response.results) != texts:
+        reason = f"the server gave {len(response.results)} results for {texts} texts"
         raise RequestError(grpc.StatusCode.INTERNAL, reason)
     return Reply(response.model, response.model_version, tuple(map(_result, response.results)))
 
 
-def _result(message: ResultMessage) -> Result:
+def _result(message: pb.Result) -> Result:
     timing = message.timing
     return Result(
-        labels=tuple(LabelScore(each.label, each.score) for each in message.labels),
+        labels=tuple(LabelScore(each.label, each.score, each.predicted) for each in message.labels),
         logits=tuple(message.logits),
         token_count=message.token_count,
         truncated=message.truncated,
         timing=Timing(timing.queue_us, timing.tokenize_us, timing.run_us),
+        entities=tuple(Entity(each.label, each.start, each.end, each.score) for each in message.entities),
     )
+
+
+def parse_model(message: pb.Model) -> ModelInfo:
+    """Turns what a server says of a model into `ModelInfo`."""
+    return ModelInfo(
+        name=message.name,
+        version=message.version,
+        aliases=tuple(message.aliases),
+        default=message.default,
+        state=_state(message.state),
+        reason=message.reason,
+        task=message.task,
+        text_pairs=message.text_pairs,
+        labels=tuple(message.labels),
+        max_length=message.max_length,
+        variant=message.variant,
+        precision=message.precision,
+        provider=message.provider,
+        quality=dict(message.quality),
+    )
+
+
+def _state(state: int) -> str:
+    # A later server may have states that this client does not know.
+    if state == pb.MODEL_STATE_UNSPECIFIED or state not in pb.ModelState.values():
+        return "unknown"
+    return pb.ModelState.Name(state).removeprefix("MODEL_STATE_").lower()
 
 
 def parse_error(error: grpc.RpcError) -> RequestError:
     """Turns what gRPC raised from a call into the error of its status code."""
     assert isinstance(error, (grpc.Call, grpc.aio.AioRpcError))  # noqa: S101 - gRPC raises nothing else from a call
-    code = error.code()
-    return _KINDS.get(code, RequestError)(code, error.details() or "no reason given")
+    if error.code() is None:  # so with asyncio, where it is INTERNAL otherwise
+        return request_error(grpc.StatusCode.INTERNAL, "the server's response cannot be decoded")
+    return request_error(error.code(), error.details(), _pushback(error.trailing_metadata()))
+
+
+def parse_failure(failure: pb.Failure) -> RequestError:
+    """Turns the failure of one request of a stream into the error of its status code."""
+    code = _CODES.get(failure.code, grpc.StatusCode.UNKNOWN)
+    retry_after = failure.retry_after_ms / 1e3 if failure.HasField("retry_after_ms") else None
+    return request_error(code, failure.message, retry_after)
+
+
+def request_error(code: grpc.StatusCode, message: str | None, retry_after: float | None = None) -> RequestError:
+    """The error of a status code."""
+    return _KINDS.get(code, RequestError)(code, message or "no reason given", retry_after)
+
+
+def is_too_large(error: RequestError) -> bool:
+    """Whether gRPC itself turned a message away for its size, which has the code of a full queue."""
+    return "larger than max" in error.message
+
+
+def _pushback(trailing: Any) -> float | None:  # noqa: ANN401 - gRPC has several kinds of metadata
+    for key, value in trailing or ():
+        # Negative, or no number: do not try again (gRFC A6).
+        if key == "grpc-retry-pushback-ms" and isinstance(value, str) and value.isdecimal():
+            return int(value) / 1e3
+    return None

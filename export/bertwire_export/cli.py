@@ -59,7 +59,7 @@ def run_export(config: ExportConfig) -> None:
 
 def _cautions(config: ExportConfig, outcome: "Outcome") -> list[str]:
     """What a reader of the table should know before trusting it."""
-    manifest, found = outcome.manifest, []
+    found = []
     # fp32 decides as PyTorch text for text; what the others lose is a matter of few texts.
     drops = [
         config.limits(each.built.precision).max_quality_drop
@@ -72,8 +72,6 @@ def _cautions(config: ExportConfig, outcome: "Outcome") -> list[str]:
             f"{outcome.texts} dev texts are few: one moves accuracy by {1 / outcome.texts:.4f}, and the limit is "
             f"{least:g}; prove it on more with --dev"
         )
-    if manifest is not None and (manifest.task, manifest.text_pairs) != ("single_label", False):
-        found.append("bertwire serve answers models of one label a single text only; it will refuse this bundle")
     return found
 
 

@@ -3,22 +3,13 @@
 import asyncio
 import logging
 import signal
-import socket
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from typing import Any
 
 import grpc.aio
-from grpc_health.v1 import health, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
-from grpc_reflection.v1alpha.reflection_pb2_grpc import add_ServerReflectionServicer_to_server
 
-from bertwire.v1 import classifier_pb2, repository_pb2
-from bertwire.v1.classifier_pb2_grpc import add_ClassifierServicer_to_server
-from bertwire.v1.repository_pb2_grpc import add_ModelRepositoryServicer_to_server
-from bertwire_client.errors import UserError
 from bertwire_export.bundle import Bundle
-from bertwire_server.access.connection import connection_options
 from bertwire_server.access.setup import open_access, warn_if_open
 from bertwire_server.config import ServerConfig
 from bertwire_server.edge import Edge
@@ -26,28 +17,23 @@ from bertwire_server.inference import Inference, RequestLimits
 from bertwire_server.model.engine import choose_engine
 from bertwire_server.model.model import Model
 from bertwire_server.model.queue import BatchLimits
-from bertwire_server.protocols.classifier import Classifier
 from bertwire_server.protocols.health import Health
-from bertwire_server.protocols.repository import ModelRepository
+from bertwire_server.repository.counted import CountedModels
 from bertwire_server.repository.fleet import Fleet
 from bertwire_server.repository.folder import open_source
 from bertwire_server.repository.follow import follow
 from bertwire_server.repository.loader import Loader
 from bertwire_server.repository.registry import Registry
+from bertwire_server.telemetry.reporting import Telemetry
+from bertwire_server.transport import SERVICES, Services, address, bind, build_server
 
 _log = logging.getLogger(__name__)
-_SERVICES = tuple(
-    service.full_name
-    for file in (classifier_pb2.DESCRIPTOR, repository_pb2.DESCRIPTOR)
-    for service in file.services_by_name.values()
-)
 # Time for answers already given to leave, and the most that open health watches can delay the exit.
 _FLUSH_SECONDS = 1.0
 # Time for calls that were sent before their client could know to arrive and be accepted.
 _ON_THE_WAY_SECONDS = 0.25
 # How long no call arrives before gRPC is stopped, and how long that is waited for.
 _QUIET_SECONDS, _MAX_QUIET_SECONDS = 0.1, 2.0
-_MAX_PENDING = 1 << 20
 
 
 async def serve(config: ServerConfig, announce: Callable[[str], None]) -> None:
@@ -64,17 +50,21 @@ async def serve(config: ServerConfig, announce: Callable[[str], None]) -> None:
     source = await asyncio.to_thread(open_source, config.bundle, config.public_key, config.default_model)
     access = await asyncio.to_thread(open_access, config)
     warn_if_open(config.host, config)
-    edge, registry, health_service = Edge(access.gate), Registry(), Health()
+    telemetry = Telemetry(config)
+    registry, health_service = Registry(), Health()
+    edge, beside = Edge(access.gate, telemetry, registry.shed), Edge(access.gate, telemetry)
     inference = Inference(registry, RequestLimits(config.max_texts, config.max_text_chars, config.max_call_chars))
-    fleet = Fleet(source, Loader(config.public_key, _build(config)), registry, _publish(health_service))
-    server = _server(config, edge, inference, fleet, health_service)
-    port = _bind(server, config, access.credentials)
+    counted = CountedModels(telemetry.metrics, config.max_queue_texts)
+    loader = Loader(config.public_key, _build(config, counted))
+    fleet = Fleet(source, loader, registry, _publish(health_service), counted)
+    server = build_server(config, edge, beside, Services(fleet, inference, health_service, telemetry.metrics))
+    port = bind(server, config.host, config.port, access.credentials)
     await server.start()
     background = [asyncio.create_task(each) for each in (access.watch(), follow(fleet, source, config.watch_seconds))]
     try:
         await _first(fleet.start(), stop.wait())
         if not stop.is_set():
-            announce(f"serving {fleet.summary()}, at {_address(config.host, port)}")
+            announce(f"serving {fleet.summary()}, at {address(config.host, port)}")
             await stop.wait()
             _log.info("told to stop: draining %d calls in flight", edge.in_flight)
             await _first(_drain(server, edge, health_service, config.drain_seconds), hurry.wait())
@@ -85,6 +75,7 @@ async def serve(config: ServerConfig, announce: Callable[[str], None]) -> None:
             task.cancel()
         await server.stop(0)
         await _first(fleet.stop(), hurry.wait())
+        await telemetry.close()
 
 
 def _stop_signals() -> tuple[asyncio.Event, asyncio.Event]:
@@ -112,47 +103,7 @@ async def _first(*waits: Coroutine[Any, Any, object]) -> None:
             task.cancel()
 
 
-def _server(
-    config: ServerConfig, edge: Edge, inference: Inference, fleet: Fleet, health_service: Health
-) -> grpc.aio.Server:
-    bytes_limit = config.max_message_mb << 20
-    server = grpc.aio.server(
-        options=[
-            # Otherwise a second server on the same port would start too, and take half of the calls.
-            ("grpc.so_reuseport", 0),
-            # Above 1000 calls that have not begun gRPC cancels some at random; our own queue refuses, and says why.
-            ("grpc.server.max_pending_requests", _MAX_PENDING),
-            ("grpc.server.max_pending_requests_hard_limit", _MAX_PENDING),
-            ("grpc.max_receive_message_length", bytes_limit),
-            ("grpc.max_send_message_length", bytes_limit),
-            *connection_options(config),
-        ],
-    )
-    classifier = Classifier(inference, fleet, config.max_stream_requests, edge.closing)
-    add_ClassifierServicer_to_server(classifier, edge.over(server))
-    add_ModelRepositoryServicer_to_server(ModelRepository(fleet), edge.over(server))
-    health_pb2_grpc.add_HealthServicer_to_server(health_service, server)
-    names = (*_SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
-    add_ServerReflectionServicer_to_server(reflection.aio.ReflectionServicer(names), edge.over(server))
-    return server
-
-
-def _bind(server: grpc.aio.Server, config: ServerConfig, credentials: grpc.ServerCredentials | None) -> int:
-    address = _address(config.host, config.port)
-    try:
-        # Tried with a socket of our own first: it knows the reason, where gRPC knows only that it failed.
-        family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
-        socket.create_server((config.host, config.port), family=family).close()
-        if credentials is not None:
-            return server.add_secure_port(address, credentials)
-        return server.add_insecure_port(address)
-    except (OSError, RuntimeError) as error:
-        # asyncio and socket put the address into the reason a second time.
-        reason = str(getattr(error, "strerror", None) or error).partition(" (while")[0]
-        raise UserError(f"cannot listen on {address}: {reason}; choose another --port or --host") from error
-
-
-def _build(config: ServerConfig) -> Callable[[Bundle], Model]:
+def _build(config: ServerConfig, counted: CountedModels) -> Callable[[Bundle], Model]:
     """How the settings make a model of a bundle."""
     limits = BatchLimits(
         tokens=config.max_batch_tokens,
@@ -163,7 +114,7 @@ def _build(config: ServerConfig) -> Callable[[Bundle], Model]:
 
     def build(bundle: Bundle) -> Model:
         engine = choose_engine(bundle, config.variant, config.provider, config.threads)
-        return Model(bundle, engine, limits, config.hang_seconds)
+        return counted.build(bundle, engine, limits, config.hang_seconds)
 
     return build
 
@@ -172,7 +123,7 @@ def _publish(health_service: Health) -> Callable[[Mapping[str, bool]], None]:
     """Health says of each service what it says of the server."""
 
     def publish(serving: Mapping[str, bool]) -> None:
-        health_service.publish({**serving, **dict.fromkeys(_SERVICES, serving[""])})
+        health_service.publish({**serving, **dict.fromkeys(SERVICES, serving[""])})
 
     publish({"": False})
     return publish
@@ -186,7 +137,7 @@ async def _drain(server: grpc.aio.Server, edge: Edge, health_service: Health, se
     """
     health_service.close()
     await asyncio.sleep(_ON_THE_WAY_SECONDS)
-    edge.closing.set()
+    edge.close()
     with suppress(TimeoutError):
         await asyncio.wait_for(edge.idle.wait(), seconds)
     if edge.in_flight:
@@ -205,7 +156,3 @@ async def _quiet(edge: Edge) -> None:
             await asyncio.wait_for(edge.arrived.wait(), _QUIET_SECONDS)
         except TimeoutError:
             return
-
-
-def _address(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

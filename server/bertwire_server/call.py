@@ -1,7 +1,15 @@
 """What is known of the RPC that is being answered; whatever reports on it finds it here."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bertwire_server.query import Text
+    from bertwire_server.telemetry.tracing import Trace
 
 
 @dataclass(slots=True)
@@ -15,6 +23,8 @@ class Call:
         model: the model that was asked, once it is known to be there.
         model_version: its version.
         texts: how many texts it has asked to classify so far.
+        content: the texts it has asked to classify last, which only the log of calls may show, and only masked.
+        trace: the span of the call; None where traces are off.
     """
 
     method: str
@@ -23,6 +33,8 @@ class Call:
     model: str = ""
     model_version: str = ""
     texts: int = 0
+    content: Sequence[Text] = field(default=(), repr=False)
+    trace: Trace | None = field(default=None, repr=False)
 
 
 # Each RPC is handled in a task of its own, and tasks begun from it see the same call.

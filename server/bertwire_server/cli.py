@@ -12,14 +12,14 @@ def run_serve(config: ServerConfig) -> None:
     at once.
     """
     import asyncio
-    import logging
     import os
 
     from bertwire_server.app import serve as run
+    from bertwire_server.telemetry.logs import configure
 
     # The library would hand each text to threads of its own, which costs more than a text does.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    logging.basicConfig(level=config.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    configure(config.log_level, config.log_format)
     asyncio.run(run(config, lambda line: print(line, flush=True)))
 
 

@@ -8,9 +8,10 @@ from pydantic import Field, model_validator
 from bertwire_client.options import argument
 from bertwire_server.access.config import AccessConfig
 from bertwire_server.repository.config import RepositoryConfig
+from bertwire_server.telemetry.config import TelemetryConfig
 
 
-class ServerConfig(AccessConfig, RepositoryConfig):
+class ServerConfig(TelemetryConfig, AccessConfig, RepositoryConfig):
     """Settings of one server; each becomes an option of the command."""
 
     bundle: Path = argument(
@@ -49,7 +50,6 @@ class ServerConfig(AccessConfig, RepositoryConfig):
         60.0, gt=0, description="A batch that runs longer counts as hung: its model stops serving, and health says so."
     )
     drain_seconds: float = Field(30.0, ge=0, description="Longest wait for accepted work at shutdown, in seconds.")
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe message logged.")
 
     @model_validator(mode="after")
     def _queue_takes_a_call(self) -> Self:

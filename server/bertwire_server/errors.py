@@ -26,6 +26,12 @@ class InvalidRequest(RequestError):
     code = grpc.StatusCode.INVALID_ARGUMENT
 
 
+class NoSuchMethod(RequestError):
+    """The service has a method that this server does not answer."""
+
+    code = grpc.StatusCode.UNIMPLEMENTED
+
+
 class Unauthenticated(RequestError):
     """The request has no credential that the server knows."""
 

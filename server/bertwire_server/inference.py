@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from bertwire_server.call import current
 from bertwire_server.errors import InvalidRequest
+from bertwire_server.model.decision import require_fitting
 from bertwire_server.model.model import Model
 from bertwire_server.query import Prediction, Query, Text
 from bertwire_server.repository.registry import Registry
@@ -55,8 +56,13 @@ class Inference:
             call = current.get()
             call.model, call.model_version = model.manifest.name, model.manifest.version
             call.texts += len(query.texts)
+            call.content = query.texts
             _check_kind(query.texts, pairs=model.manifest.text_pairs)
-            return Answered(model, await model.predict(query))
+            require_fitting(query.thresholds, model.manifest)
+            predictions = await model.predict(query)
+            if call.trace is not None:
+                call.trace.answered(predictions)
+            return Answered(model, predictions)
 
     def check_count(self, texts: int) -> None:
         """Raises `InvalidRequest` for no text or too many; a protocol asks before it makes objects of them."""

@@ -1,7 +1,7 @@
 """What a model is asked and what it answers, in no protocol's terms."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Literal
 
@@ -22,6 +22,30 @@ class Priority(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Thresholds:
+    """Least scores, each in 0 to 1, that a caller asks for.
+
+    Attributes:
+        all: for every label or type of entity; None: the model's own.
+        by_label: over `all`, for single ones.
+    """
+
+    all: float | None = None
+    by_label: Mapping[str, float] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return self.all is not None or bool(self.by_label)
+
+    def of(self, label: str, default: float) -> float:
+        """The threshold of a label, for which the model has `default`."""
+        return self.by_label.get(label, default if self.all is None else self.all)
+
+
+# Nothing asked for.
+MODELS_OWN = Thresholds()
+
+
+@dataclass(frozen=True, slots=True)
 class Query:
     """One call.
 
@@ -32,6 +56,7 @@ class Query:
         priority: its class.
         deadline: when the answer is of no use any more, on the clock of `time.perf_counter`; None: never.
         truncation: the side on which text past the model's limit is cut, `model` for that of its training; or refuse.
+        thresholds: what the caller will decide by; checked before the model runs.
     """
 
     texts: Sequence[Text]
@@ -40,6 +65,7 @@ class Query:
     priority: Priority = Priority.NORMAL
     deadline: float | None = None
     truncation: Truncation = "model"
+    thresholds: Thresholds = MODELS_OWN
 
 
 @dataclass(frozen=True, slots=True)

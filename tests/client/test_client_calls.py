@@ -6,29 +6,34 @@ import pickle
 import subprocess
 import sys
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
 
+from bertwire.v1 import classifier_pb2 as pb
 from bertwire_client import (
     AsyncClient,
     Client,
     DeadlineExceededError,
+    Entity,
+    FailedPreconditionError,
     InvalidArgumentError,
     LabelScore,
     NotFoundError,
+    PermissionDeniedError,
     Reply,
     RequestError,
     ResourceExhaustedError,
     Timing,
+    UnauthenticatedError,
     UnavailableError,
     UserError,
 )
 
 if TYPE_CHECKING:
-    from bertwire.v1.classifier_pb2 import ClassifyRequest
-    from client.conftest import FakeServer
+    from fake import FakeServer
 
 
 async def classify(kind: str, address: str, texts: Any, attempts: int = 4, **options: Any) -> Reply:  # noqa: ANN401 - wrong types too
@@ -50,7 +55,8 @@ async def test_reply_holds_everything_the_server_said(kind: str, fake: FakeServe
     assert (reply.model, reply.model_version) == ("named", "7")
     first, second = reply.results
     assert (first.label, round(first.score, 6)) == ("short", 0.9)
-    assert second.labels == (LabelScore("long", 0.75), LabelScore("short", 0.25))
+    assert second.labels == (LabelScore("long", 0.75, predicted=True), LabelScore("short", 0.25))
+    assert (second.predicted, second.entities) == (("long",), ())
     assert (second.logits, second.token_count, second.truncated, first.truncated) == ((1.5, -0.5), 50, True, False)
     assert second.timing == Timing(1, 2, 3)
 
@@ -59,9 +65,34 @@ async def test_reply_holds_everything_the_server_said(kind: str, fake: FakeServe
 async def test_options_reach_the_server(kind: str, fake: FakeServer) -> None:
     """Unset options stay unset on the wire, set ones are sent."""
     await classify(kind, fake.address, ["a"])
-    assert not fake.requests[0].HasField("top_k")
-    reply = await classify(kind, fake.address, ["a"], top_k=1)
-    assert fake.requests[1].top_k == 1
+    assert fake.requests[0] == pb.ClassifyRequest(texts=["a"], priority=pb.PRIORITY_NORMAL)
+    reply = await classify(
+        kind,
+        fake.address,
+        ["a"],
+        text_pairs=["b"],
+        top_k=1,
+        logits=True,
+        model="m",
+        model_version="2",
+        threshold=0.0,
+        thresholds={"short": 0.5},
+        truncation="refuse",
+        priority="high",
+    )
+    assert fake.requests[1] == pb.ClassifyRequest(
+        texts=["a"],
+        text_pairs=["b"],
+        top_k=1,
+        logits=True,
+        model="m",
+        model_version="2",
+        threshold=0.0,
+        thresholds={"short": 0.5},
+        truncation=pb.TRUNCATION_REFUSE,
+        priority=pb.PRIORITY_HIGH,
+    )
+    assert fake.requests[1].HasField("threshold")
     assert len(reply.results[0].labels) == 1
 
 
@@ -72,6 +103,40 @@ async def test_wrong_texts_are_a_type_error(kind: str, texts: list[str], message
     with pytest.raises(TypeError, match=message):
         await classify(kind, fake.address, texts)
     assert not fake.requests
+
+
+@both
+@pytest.mark.parametrize(
+    ("options", "kind_of_error", "message"),
+    [
+        ({"text_pairs": ["b", "c"]}, ValueError, "2 text_pairs for 1 texts"),
+        ({"text_pairs": "b"}, TypeError, "text_pairs is a single string"),
+        ({"truncation": "middle"}, ValueError, "truncation is 'middle'; choose one of model, left"),
+        ({"priority": "urgent"}, ValueError, "priority is 'urgent'"),
+        ({"topk": 1}, TypeError, "topk"),
+    ],
+)
+async def test_wrong_options_are_told_at_once(
+    kind: str, options: dict[str, Any], kind_of_error: type[Exception], message: str, fake: FakeServer
+) -> None:
+    """An option that cannot mean anything is caught before anything is sent."""
+    with pytest.raises(kind_of_error, match=message):
+        await classify(kind, fake.address, ["a"], **options)
+    assert not fake.requests
+
+
+@both
+async def test_tasks_without_labels(kind: str, fake: FakeServer) -> None:
+    """Entities come with their place in the text, and a text of them has no label; a number is a score."""
+    fake.model.task = "token_classification"
+    (result,) = (await classify(kind, fake.address, ["Oslo is cold"])).results
+    assert result.entities == (Entity("WORD", 0, 4, 0.5),)
+    assert (result.labels, result.predicted) == ((), ())
+    with pytest.raises(ValueError, match="see entities"):
+        _ = result.label
+    fake.model.task = "regression"
+    (result,) = (await classify(kind, fake.address, ["a"])).results
+    assert (result.label, result.score, result.predicted) == ("length", 1.5, ("length",))
 
 
 @both
@@ -89,6 +154,9 @@ async def test_lone_surrogate_is_a_value_error(kind: str, fake: FakeServer) -> N
         (grpc.StatusCode.NOT_FOUND, NotFoundError),
         (grpc.StatusCode.RESOURCE_EXHAUSTED, ResourceExhaustedError),
         (grpc.StatusCode.DEADLINE_EXCEEDED, DeadlineExceededError),
+        (grpc.StatusCode.UNAUTHENTICATED, UnauthenticatedError),
+        (grpc.StatusCode.PERMISSION_DENIED, PermissionDeniedError),
+        (grpc.StatusCode.FAILED_PRECONDITION, FailedPreconditionError),
         (grpc.StatusCode.INTERNAL, RequestError),
     ],
 )
@@ -104,6 +172,35 @@ async def test_status_codes_become_errors(
     assert (caught.value.code, caught.value.message) == (code, "because")
     assert str(pickle.loads(pickle.dumps(caught.value))) == f"{code.name}: because"  # noqa: S301
     assert len(fake.requests) == 1
+
+
+@both
+async def test_overload_is_tried_again_when_the_server_says(kind: str, fake: FakeServer) -> None:
+    """RESOURCE_EXHAUSTED with a time is tried again after it, as often as `attempts` says."""
+    fake.pushback = "30"
+    failures = iter([(grpc.StatusCode.RESOURCE_EXHAUSTED, "queue is full")] * 2)
+    fake.fail = lambda _: next(failures, None)
+    started = time.monotonic()
+    await classify(kind, fake.address, ["a"])
+    assert time.monotonic() - started >= 2 * 0.03
+    fake.fail = lambda _: (grpc.StatusCode.RESOURCE_EXHAUSTED, "queue is full")
+    with pytest.raises(ResourceExhaustedError) as caught:
+        await classify(kind, fake.address, ["a"], attempts=2)
+    assert (len(fake.requests), caught.value.retry_after) == (3 + 2, 0.03)
+    assert pickle.loads(pickle.dumps(caught.value)).retry_after == 0.03  # noqa: S301
+
+
+@both
+@pytest.mark.parametrize(("pushback", "retry_after"), [("60000", 60.0), ("-1", None), ("soon", None), (None, None)])
+async def test_overload_is_told_where_waiting_is_vain(
+    kind: str, pushback: str | None, retry_after: float | None, fake: FakeServer
+) -> None:
+    """A time beyond the deadline, one that means never, and none at all: the failure comes at once, and says which."""
+    fake.pushback = pushback
+    fake.fail = lambda _: (grpc.StatusCode.RESOURCE_EXHAUSTED, "queue is full")
+    with pytest.raises(ResourceExhaustedError, match="queue is full") as caught:
+        await classify(kind, fake.address, ["a"], timeout=30)
+    assert (len(fake.requests), caught.value.retry_after) == (1, retry_after)
 
 
 @both
@@ -138,7 +235,7 @@ async def test_deadline_holds(kind: str, fake: FakeServer) -> None:
     """A call's own timeout ends the wait for a server that does not answer."""
     release = threading.Event()
 
-    def hang(_: ClassifyRequest) -> None:
+    def hang(_: pb.ClassifyRequest) -> None:
         release.wait(30)
 
     fake.fail = hang
@@ -155,10 +252,27 @@ def test_attempts_out_of_range_are_refused() -> None:
         Client("localhost:1", attempts=6)
 
 
-def test_result_without_labels_is_an_internal_error(fake: FakeServer) -> None:
+def test_too_few_results_are_an_internal_error(fake: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """A response that breaks the API is an error of the server, not an IndexError later."""
-    with Client(fake.address) as client, pytest.raises(RequestError, match="INTERNAL"):
-        client.classify(["a"], top_k=0)
+    monkeypatch.setattr(fake, "_response", lambda _: pb.ClassifyResponse(model="fake"))
+    with Client(fake.address) as client, pytest.raises(RequestError, match="INTERNAL: the server gave 0 results for 1"):
+        client.classify(["a"])
+
+
+async def test_models_are_listed(fake: FakeServer) -> None:
+    """Both clients give what the server says of its models; one that it does not have is a NotFoundError."""
+    fake.model.MergeFrom(pb.Model(aliases=["best"], default=True, labels=["long", "short"], quality={"f1": 0.5}))
+    with Client(fake.address) as client:
+        assert client.list_models() == [client.get_model("fake")]
+        model = client.get_model()
+        with pytest.raises(NotFoundError, match="no model 'x'"):
+            client.get_model("x")
+    assert (model.name, model.version, model.aliases, model.state) == ("fake", "7", ("best",), "ready")
+    assert (model.default, model.labels, model.quality) == (True, ("long", "short"), {"f1": 0.5})
+    fake.model.state = 77  # type: ignore[assignment]
+    async with AsyncClient(fake.address) as other:
+        assert [each.state for each in await other.list_models()] == ["unknown"]
+        assert (await other.get_model()).task == "single_label"
 
 
 def test_base_install_is_enough() -> None:

@@ -17,7 +17,7 @@ from bertwire_client.errors import UserError, first_line
 from bertwire_client.faults import report
 
 if TYPE_CHECKING:
-    from client.conftest import FakeServer
+    from fake import FakeServer
 
 COMMAND = [sys.executable, "-m", "bertwire_client"]
 

@@ -11,14 +11,16 @@ import threading
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import grpc
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from bertwire_client.errors import UserError
+from bertwire.v1 import classifier_pb2 as pb
+from bertwire_client import AsyncClient
+from bertwire_client.errors import RequestError, UserError
 from bertwire_client.options import validated
 from bertwire_client.score import ScoreConfig, Summary, score_file
 from bertwire_client.score.caller import SLOW_TRIES, pause
@@ -29,8 +31,7 @@ from bertwire_client.score.tally import Latencies
 from bertwire_client.tables import Batch
 
 if TYPE_CHECKING:
-    from bertwire.v1.classifier_pb2 import ClassifyRequest
-    from client.conftest import FakeServer
+    from fake import FakeServer
 
 
 @pytest.fixture
@@ -73,7 +74,7 @@ def test_rows_come_out_in_order(tmp_path: Path, fake: FakeServer) -> None:
     """Rows keep their order although the first call is answered last."""
     later = threading.Event()
 
-    def fail(request: ClassifyRequest) -> None:
+    def fail(request: pb.ClassifyRequest) -> None:
         if request.texts[0] == "0":
             assert later.wait(30)
         elif request.texts[0] == "6":
@@ -170,7 +171,7 @@ def test_full_queue_is_outlasted_while_others_are_answered(tmp_path: Path, fake:
     """However often a call is refused, it is sent again as long as the server answers any other."""
     refused = 0
 
-    def fail(request: ClassifyRequest) -> tuple[grpc.StatusCode, str] | None:
+    def fail(request: pb.ClassifyRequest) -> tuple[grpc.StatusCode, str] | None:
         nonlocal refused
         if request.texts[0] != "first" or refused == 50:
             return None
@@ -237,7 +238,7 @@ def test_server_that_never_answers(tmp_path: Path, fake: FakeServer, pauses: lis
     """A connection on which every deadline passes ends the job, instead of a try for each text of the file."""
     fake.fail = lambda _: (grpc.StatusCode.DEADLINE_EXCEEDED, "late")
     path = jsonl(tmp_path, *["a"] * 10_000)
-    with pytest.raises(UserError, match=r"answered no call for 0\.2 s; .*late"):
+    with pytest.raises(UserError, match=r"answered no call for 0\.2 s; .*DEADLINE_EXCEEDED"):
         score(path, fake.address, timeout=0.02, max_outage=0)
     assert leaves_nothing(path)
     assert len(fake.requests) < 10_000
@@ -316,18 +317,142 @@ def test_inputs_that_cannot_be_scored(tmp_path: Path) -> None:
         validated(ScoreConfig, {"input": Path("a.csv"), "output": Path("b.jsonl")})
 
 
-def test_file_without_rows(tmp_path: Path) -> None:
-    """It needs no server, and the summary has no latencies."""
+def test_file_without_rows(tmp_path: Path, fake: FakeServer) -> None:
+    """It gains the columns, and the summary has no latencies."""
     (tmp_path / "in.csv").write_text("text\n")
-    summary = score(tmp_path / "in.csv", "localhost:1")
+    summary = score(tmp_path / "in.csv", fake.address)
     assert (summary.rows, summary.calls, summary.latency_p50_ms, summary.model) == (0, 0, None, "")
     assert (tmp_path / "out.csv").read_text().startswith("text,predicted_label")
+
+
+@pytest.mark.parametrize(
+    ("task", "options", "added"),
+    [
+        ("single_label", {}, {"label": "short", "score": 0.9}),
+        ("single_label", {"threshold": 0.95}, {"label": None, "score": 0.9}),
+        ("multi_label", {}, {"labels": ["short"]}),
+        (
+            "multi_label",
+            {"threshold": 0.05, "all_scores": True},
+            {"labels": ["short", "long"], "scores": {"short": 0.9, "long": 0.1}},
+        ),
+        ("multi_label", {"threshold": 0.95}, {"labels": []}),
+        ("token_classification", {}, {"entities": [{"label": "WORD", "start": 0, "end": 4, "score": 0.5}]}),
+        ("regression", {}, {"value": 12.5}),
+    ],
+)
+def test_columns_of_each_task(
+    task: str, options: dict[str, Any], added: dict[str, Any], tmp_path: Path, fake: FakeServer
+) -> None:
+    """The columns are those of what the model answers; in Parquet and CSV lists and objects are their JSON text."""
+    fake.model.task = task
+    path = jsonl(tmp_path, "Oslo is cold", None)
+    score(path, fake.address, **options)
+    row, failed = scored(path)
+    assert row == {
+        "id": 0,
+        "text": "Oslo is cold",
+        **prefixed(added),
+        "predicted_truncated": False,
+        "predicted_error": None,
+    }
+    assert {name for name, value in failed.items() if value is not None} == {"id", "predicted_error"}
+    pq.write_table(pa.table({"text": ["Oslo is cold"]}), tmp_path / "in.parquet")
+    score(tmp_path / "in.parquet", fake.address, **options)
+    (row,) = pq.read_table(tmp_path / "out.parquet").to_pylist()
+    plain = {name: json.dumps(value) if isinstance(value, list | dict) else value for name, value in added.items()}
+    assert row == {"text": "Oslo is cold", **prefixed(plain), "predicted_truncated": False, "predicted_error": None}
+
+
+def prefixed(columns: dict[str, Any]) -> dict[str, Any]:
+    """The columns under the names that they have in a file."""
+    return {f"predicted_{name}": value for name, value in columns.items()}
+
+
+def test_pairs_are_sent_as_pairs(tmp_path: Path, fake: FakeServer, capsys: pytest.CaptureFixture[str]) -> None:
+    """A model of pairs gets both columns; for one of single texts the second is said not to be read."""
+    path = tmp_path / "in.csv"
+    path.write_text("text,text_pair\na,1\nbad,2\nc,\nd,4\n")
+    fake.model.text_pairs = True
+    assert score(path, fake.address).failed == 2
+    with path.with_name("out.csv").open() as file:
+        assert [row["predicted_error"] for row in csv.DictReader(file)] == [
+            "",
+            "INVALID_ARGUMENT: text 0 is bad",
+            "'text_pair' is blank",
+            "",
+        ]
+    assert {tuple(zip(each.texts, each.text_pairs, strict=True)) for each in fake.requests} >= {(("d", "4"),)}
+    with pytest.raises(UserError, match=r"no column 'q' but 'text', 'text_pair'; choose one with --text-pair-column"):
+        score(path, fake.address, text_pair_column="q", overwrite=True)
+    assert "is not read" not in capsys.readouterr().err
+    fake.model.text_pairs = False
+    score(path, fake.address, overwrite=True)
+    assert "column 'text_pair' is not read: the model reads single texts" in capsys.readouterr().err
+    assert not fake.requests[-1].text_pairs
+    with pytest.raises(UserError, match="--text-pair-column is for a model of text pairs"):
+        score(path, fake.address, text_pair_column="text_pair", overwrite=True)
+
+
+def test_options_of_the_calls(tmp_path: Path, fake: FakeServer) -> None:
+    """Model, version and threshold go with each call; the priority is low, so that the job yields to other calls."""
+    path = jsonl(tmp_path, "a")
+    score(path, fake.address, model="m", model_version="best", threshold=0.5)
+    score(path, fake.address, priority="high", overwrite=True)
+    first, second = fake.requests
+    assert (first.model, first.model_version, first.threshold, first.top_k) == ("m", "best", 0.5, 1)
+    assert (first.priority, second.priority) == (pb.PRIORITY_LOW, pb.PRIORITY_HIGH)
+
+
+def test_model_that_is_not_ready(tmp_path: Path, fake: FakeServer, pauses: list[int]) -> None:
+    """One that is loading is waited for; one that cannot be served ends the job with the reason."""
+    path = jsonl(tmp_path, "a")
+    fake.model.state = pb.MODEL_STATE_LOADING
+    with pytest.raises(UserError, match=r"took no call for 0\.1 s; .*model fake is warming up"):
+        score(path, fake.address, max_outage=0.1)
+    assert pauses
+    fake.model.MergeFrom(pb.Model(state=pb.MODEL_STATE_UNAVAILABLE, reason="the seal is broken"))
+    with pytest.raises(UserError, match="model fake version 7 is unavailable: the seal is broken"):
+        score(path, fake.address)
+    fake.model.MergeFrom(pb.Model(state=pb.MODEL_STATE_READY, task="poetry"))
+    with pytest.raises(UserError, match="'poetry', is not known"):
+        score(path, fake.address)
+    fake.model.task = "regression"
+    with pytest.raises(UserError, match="--all-scores is for labels, and the model is one of regression"):
+        score(path, fake.address, all_scores=True)
+    assert leaves_nothing(path)
+
+
+def test_server_without_model_information(tmp_path: Path, fake: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that says nothing of its models is taken for one of one label; pairs go to it where they are named."""
+
+    def unimplemented(*_: object) -> NoReturn:
+        raise RequestError(grpc.StatusCode.UNIMPLEMENTED, "Method not implemented!")
+
+    monkeypatch.setattr(AsyncClient, "get_model", unimplemented)
+    path = jsonl(tmp_path, "a")
+    assert score(path, fake.address).failed == 0
+    assert scored(path)[0]["predicted_label"] == "short"
+    assert score(path, fake.address, text_pair_column="text", overwrite=True).failed == 0
+    assert list(fake.requests[-1].text_pairs) == ["a"]
+
+
+def test_job_that_failed_as_a_whole_names_its_cause(tmp_path: Path, fake: FakeServer) -> None:
+    """Where no row has a prediction, the command's one line says why the first has none."""
+    fake.fail = lambda _: (grpc.StatusCode.INVALID_ARGUMENT, "the model gives a number")
+    path = jsonl(tmp_path, "a", "b")
+    config = ScoreConfig(input=path, output=tmp_path / "o.jsonl", address=fake.address)
+    with pytest.raises(
+        UserError, match=r"none of 2 rows has a prediction; .*of the first: INVALID_ARGUMENT: the model"
+    ):
+        run_score(config)
+    assert (tmp_path / "o.jsonl").exists()
 
 
 def test_new_version_in_the_middle_is_told(tmp_path: Path, fake: FakeServer) -> None:
     """A summary names every version that answered."""
 
-    def fail(_: ClassifyRequest) -> None:
+    def fail(_: pb.ClassifyRequest) -> None:
         fake.version = str(len(fake.requests))
 
     fake.fail = fail
@@ -351,7 +476,7 @@ def test_memory_is_bounded(tmp_path: Path, fake: FakeServer) -> None:
     """However many rows, no more batches live than the window holds."""
     alive: list[int] = []
 
-    def count(_: ClassifyRequest) -> None:
+    def count(_: pb.ClassifyRequest) -> None:
         if len(fake.requests) % 50 == 0:
             alive.append(sum(type(each) is Batch for each in gc.get_objects()))
 

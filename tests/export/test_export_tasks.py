@@ -5,137 +5,19 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
 
 import numpy as np
 import onnxruntime
 import pytest
 
 from bertwire_client.errors import UserError
-from bertwire_client.labelled import Task
-from bertwire_export.bundle import Manifest, open_bundle
+from bertwire_export.bundle import open_bundle
 from bertwire_export.bundle.layouts import arrange, variant_layout
 from bertwire_export.config import ExportConfig
 from bertwire_export.pipeline import run
-from support import SPECIAL, WORDS, bertwire
-
-Row = dict[str, Any]
-MAX_LENGTH = 16
-# Random weights may lose what they like to int8.
-LIMITS = {"int8_min_agreement": 0, "int8_max_drop": 9}
-
-
-def filler(number: int) -> str:
-    return f"{WORDS[number % 60]} {WORDS[number // 60]}" + " w1" * (number % 5)
-
-
-def several(number: int) -> Row:
-    """Each of two words is a label of its own; some texts have none, and few the third label."""
-    labels = [name for place, name in enumerate(("good", "bad")) if number >> place & 1]
-    return {"text": " ".join([filler(number), *labels]), "labels": [*labels, *["rare"] * (number % 20 == 0)]}
-
-
-def tagged(number: int) -> Row:
-    """`good`, in one piece or three, begins an entity; every fourth text is longer than the model reads."""
-    words = ["w1", "goodxy" if number % 2 else "good", *["bad"] * (number % 3), WORDS[number % 60]]
-    tags = ["O", "B-x", *["I-x"] * (number % 3), "O"]
-    repeat = 6 if number % 4 == 0 else 1
-    return {"tokens": words * repeat, "tags": tags * repeat}
-
-
-def numbered(number: int) -> Row:
-    """The number is the share of `good` words."""
-    return {
-        "text": " ".join([filler(number), *["good"] * (number % 4), *["bad"] * (3 - number % 4)]),
-        "label": (number % 4) / 4,
-    }
-
-
-def paired(number: int) -> Row:
-    """The label shows in the second text."""
-    word = "good" if number % 2 else "bad"
-    return {"text": filler(number), "text_pair": word, "label": "yes" if number % 2 else "no"}
-
-
-ROWS: dict[str, Callable[[int], Row]] = {
-    "multi_label": several,
-    "token_classification": tagged,
-    "regression": numbered,
-    "pairs": paired,
-}
-LABELS = {
-    "multi_label": ("bad", "good", "rare"),
-    "token_classification": ("O", "B-x", "I-x"),
-    "regression": ("label",),
-    "pairs": ("no", "yes"),
-}
-
-
-@dataclass(frozen=True)
-class Made:
-    """What was trained and exported for one task."""
-
-    kind: str
-    checkpoint: Path
-    bundle: Path
-
-    @property
-    def manifest(self) -> Manifest:
-        """The bundle's manifest."""
-        return open_bundle(self.bundle).manifest
-
-    @property
-    def task(self) -> Task:
-        """The task that the kind of rows is of."""
-        return "single_label" if self.kind == "pairs" else next(each for each in get_args(Task) if each == self.kind)
-
-
-def write(path: Path, row: Callable[[int], Row], numbers: range) -> Path:
-    path.write_text("".join(json.dumps(row(number)) + "\n" for number in numbers))
-    return path
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random BERT encoder of 2 layers whose tokenizer splits `goodxy` into three pieces."""
-    import torch
-    from transformers import BertConfig, BertModel, BertTokenizer
-
-    folder = tmp_path_factory.mktemp("bases") / "tiny"
-    vocabulary = [*SPECIAL, "good", "bad", "##x", "##y", *WORDS]
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=len(vocabulary),
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        intermediate_size=64,
-        max_position_embeddings=64,
-        initializer_range=0.2,
-    )
-    BertModel(config).save_pretrained(folder)
-    BertTokenizer({word: index for index, word in enumerate(vocabulary)}).save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture(scope="module", params=list(ROWS))
-def made(request: pytest.FixtureRequest, base: Path, tmp_path_factory: pytest.TempPathFactory) -> Made:
-    """A checkpoint of each task, and its bundle."""
-    from bertwire_trainer.config import TrainConfig
-    from bertwire_trainer.prepare import prepare
-    from bertwire_trainer.train import train_model
-
-    kind: str = request.param
-    folder = tmp_path_factory.mktemp(kind)
-    ranges = {"train": range(64), "dev": range(64, 104), "test": range(104, 124)}
-    files: dict[str, Any] = {name: write(folder / f"{name}.jsonl", ROWS[kind], each) for name, each in ranges.items()}
-    recipe = {"epochs": 3, "batch_size": 8, "learning_rate": 3e-3, "max_length": MAX_LENGTH, "precision": "fp32"}
-    checkpoint, output = folder / "checkpoint", folder / "bundle"
-    train_model(prepare(TrainConfig(**files, **recipe, model=str(base), output=checkpoint)))
-    run(ExportConfig(checkpoint=checkpoint, output=output, quick=kind in ("regression", "pairs"), **LIMITS))
-    return Made(kind, checkpoint, output)
+from rows import LABELS, LIMITS, MAX_LENGTH, ROWS, Made, Row, filler, numbered, paired, several, tagged, write
+from support import bertwire
 
 
 def test_manifest_is_of_the_task(made: Made) -> None:
@@ -307,11 +189,11 @@ def test_refuses_pairs_for_single_texts_and_the_reverse(made: Made, tmp_path: Pa
     ],
 )
 def test_train_refuses_task_that_does_not_fit(
-    base: Path, tmp_path: Path, row: Callable[[int], Row], options: tuple[str, ...], words: str
+    task_base: Path, tmp_path: Path, row: Callable[[int], Row], options: tuple[str, ...], words: str
 ) -> None:
     """A --task that the columns do not hold is refused in one line."""
     train = write(tmp_path / "train.jsonl", row, range(20))
-    command = bertwire("train", "--train", train, "--output", tmp_path / "out", "--model", base, *options)
+    command = bertwire("train", "--train", train, "--output", tmp_path / "out", "--model", task_base, *options)
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
     (line,) = [each for each in done.stderr.splitlines() if each.startswith("bertwire: error: ")]
     assert words in line

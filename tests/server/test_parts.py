@@ -8,31 +8,9 @@ import pytest
 
 from bertwire.v1.classifier_pb2 import ClassifyRequest
 from bertwire_export.bundle import open_bundle
-from bertwire_server.model.decision import best, softmax
 from bertwire_server.model.tokenizer import TextTokenizer
 from bertwire_server.protocols.messages import response
 from bertwire_server.query import Prediction
-
-
-@pytest.mark.parametrize("temperature", [0.05, 1.0, 20.0])
-def test_softmax_survives_large_logits(temperature: float) -> None:
-    """Scores sum to 1 for logits whose powers overflow, at every temperature that export can find."""
-    scores = softmax(np.array([1000, 1000, -1000], dtype=np.float32), temperature)
-    np.testing.assert_allclose(scores, [0.5, 0.5, 0], atol=1e-7)
-    assert scores.dtype == np.float32
-
-
-def test_softmax_divides_by_the_temperature() -> None:
-    """At temperature 2 a score's odds are the square root of what they are at 1; the order stays."""
-    logits = np.log(np.array([16, 4, 1], dtype=np.float32))
-    np.testing.assert_allclose(softmax(logits, 1), np.array([16, 4, 1]) / 21, rtol=1e-6)
-    np.testing.assert_allclose(softmax(logits, 2), np.array([4, 2, 1]) / 7, rtol=1e-6)
-
-
-@pytest.mark.parametrize(("count", "expected"), [(None, [2, 1, 3, 0]), (1, [2]), (3, [2, 1, 3]), (99, [2, 1, 3, 0])])
-def test_best_keeps_order_of_equals(count: int | None, expected: list[int]) -> None:
-    """Highest first; equal scores in label order; never more than there are."""
-    assert best(np.array([0, 0.2, 0.6, 0.2], dtype=np.float32), count) == expected
 
 
 @pytest.mark.parametrize(("side", "kept"), [("right", [2, 6, 7, 3]), ("left", [2, 8, 9, 3])])

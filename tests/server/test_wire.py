@@ -10,7 +10,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import grpc
 import numpy as np
@@ -30,7 +30,7 @@ from bertwire_export.bundle import open_bundle
 from bertwire_export.bundle.layouts import arrange, variant_layout
 from bertwire_server.app import serve as serve_bundle
 from bertwire_server.config import ServerConfig
-from support import LABELS, Edit, Serve, Server, bertwire, random_texts, rehash, reseal
+from support import LABELS, Edit, Serve, Server, bertwire, export_padded, random_texts, rehash, reseal
 
 METHOD = "/bertwire.v1.Classifier/Classify"
 SERVICE = "bertwire.v1.Classifier"
@@ -53,19 +53,8 @@ def classify(channel: grpc.Channel, request: ClassifyRequest) -> ClassifyRespons
 @pytest.fixture(scope="module")
 def padded(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny checkpoint's bundle as of a model whose structure export does not know: its graphs compute padding."""
-    from bertwire_export import pipeline
-    from bertwire_export.config import ExportConfig
-    from bertwire_export.packed.weights import NotPackable
-
-    def refuse(_: object) -> NoReturn:
-        raise NotPackable("unknown")
-
-    output = tmp_path_factory.mktemp("padded") / "tiny"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pipeline, "read_encoder", refuse)
-        limits = {"int8_min_agreement": 0, "int8_max_drop": 1, "int8_max_batch_variance": 9}
-        pipeline.run(ExportConfig(checkpoint=checkpoint, output=output, quick=True, **limits))
-    return output
+    limits = {"int8_min_agreement": 0, "int8_max_drop": 1, "int8_max_batch_variance": 9}
+    return export_padded(checkpoint, tmp_path_factory.mktemp("padded") / "tiny", **limits)
 
 
 def offline_logits(bundle: Path, name: str, texts: list[str]) -> NDArray[np.float32]:

@@ -3,15 +3,20 @@
 import asyncio
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 
 import grpc
 
 from bertwire_client.aio import AsyncClient
-from bertwire_client.errors import DeadlineExceededError, RequestError, UserError
-from bertwire_client.replies import Reply
-from bertwire_client.score.columns import Outcome
+from bertwire_client.errors import DeadlineExceededError, RequestError, UnavailableError, UserError
+from bertwire_client.replies import ModelInfo, Reply
+from bertwire_client.requests import Options
+from bertwire_client.score.columns import Outcome, Text
 from bertwire_client.score.tally import Tally
+from bertwire_client.wire import is_too_large
+
+Answered = TypeVar("Answered")
 
 # A text that is too slow alone may have been slowed by others once.
 SLOW_TRIES = 2
@@ -37,37 +42,49 @@ def pause(tries: int) -> float:
 
 
 class Caller:
-    """Classifies the texts of a job.
+    """Asks the server for the answers of a job.
 
     Args:
         client: the connection to the server.
         address: the server's address, for messages.
-        model: the model to ask; empty: the server's.
-        top_k: labels to return for a text; None: all.
         timeout: the client's deadline of a call in seconds.
         max_outage: seconds to wait for a server that takes no call: away, warming up or overloaded.
         tally: counts the answered calls.
     """
 
-    def __init__(
-        self,
-        client: AsyncClient,
-        address: str,
-        *,
-        model: str,
-        top_k: int | None,
-        timeout: float,
-        max_outage: float,
-        tally: Tally,
-    ) -> None:
+    def __init__(self, client: AsyncClient, address: str, *, timeout: float, max_outage: float, tally: Tally) -> None:
         self._client, self._address, self._tally = client, address, tally
-        self._model, self._top_k = model, top_k
         self._max_outage, self._max_silence = max_outage, max_outage + SILENT_TIMEOUTS * timeout
         self._reached = False
         self._answered_at = time.monotonic()
         self._lost_since: float | None = None
 
-    async def classify(self, texts: Sequence[str]) -> list[Outcome]:
+    async def model(self, name: str, version: str) -> ModelInfo | None:
+        """What the server says of a model once that is ready; None where it is one that says nothing of its models.
+
+        Raises:
+            UserError: the server was never reached, takes no call any more, or cannot serve the model.
+        """
+
+        async def ask() -> ModelInfo:
+            info = await self._client.get_model(name, version)
+            if info.state == "loading":
+                raise UnavailableError(grpc.StatusCode.UNAVAILABLE, f"model {info.name} is warming up")
+            return info
+
+        try:
+            info = await self._answer(ask, texts=1)
+        except RequestError as error:
+            if error.code is grpc.StatusCode.UNIMPLEMENTED:
+                return None
+            raise
+        if info.state != "ready":
+            raise UserError(
+                f"model {info.name} version {info.version} is {info.state}: {info.reason or 'no reason given'}"
+            )
+        return info
+
+    async def classify(self, texts: Sequence[Text], options: Options) -> list[Outcome]:
         """Gives each text's result, or why it has none.
 
         A call that one of its texts may have failed is sent again in halves, until the faulty and the slow texts stand
@@ -79,47 +96,56 @@ class Caller:
         """
         if not texts:
             return []
+        firsts = [text if isinstance(text, str) else text[0] for text in texts]
+        seconds = [text[1] for text in texts if not isinstance(text, str)]
+
+        async def ask() -> Reply:
+            started = time.perf_counter()
+            reply = await self._client.classify(firsts, text_pairs=seconds or None, **options)
+            self._tally.answered(reply, time.perf_counter() - started)
+            return reply
+
         try:
-            return list((await self._answer(texts)).results)
+            return list((await self._answer(ask, len(texts))).results)
         except RequestError as error:
             if error.code in _HOPELESS:
                 raise
-            if len(texts) == 1 or not (error.code in _ONE_TEXT or _is_too_large(error)):
+            if len(texts) == 1 or not (error.code in _ONE_TEXT or is_too_large(error)):
                 return [str(error)] * len(texts)
         middle = len(texts) // 2
-        return await self.classify(texts[:middle]) + await self.classify(texts[middle:])
+        return await self.classify(texts[:middle], options) + await self.classify(texts[middle:], options)
 
-    async def _answer(self, texts: Sequence[str]) -> Reply:
+    async def _answer(self, ask: Callable[[], Awaitable[Answered]], texts: int) -> Answered:
         tries = slow = 0
         while True:
             try:
-                return await self._call(texts)
+                return await self._once(ask)
             except DeadlineExceededError as error:
+                wait = 0.0
                 if self._client.connected:
                     slow += 1
                     self._check_silence(error)
-                    if len(texts) > 1 or slow == SLOW_TRIES:
+                    if texts > 1 or slow == SLOW_TRIES:
                         raise
                 else:
                     self._check_outage(error)
             except RequestError as error:
-                if error.code not in _NOT_TAKEN or _is_too_large(error):
+                if error.code not in _NOT_TAKEN or is_too_large(error):
                     raise
                 self._check_outage(error)
+                wait = error.retry_after or 0.0
             tries += 1
-            await asyncio.sleep(pause(tries))
+            await asyncio.sleep(max(pause(tries), wait))
 
-    async def _call(self, texts: Sequence[str]) -> Reply:
-        started = time.perf_counter()
+    async def _once(self, ask: Callable[[], Awaitable[Answered]]) -> Answered:
         try:
-            reply = await self._client.classify(texts, top_k=self._top_k, model=self._model)
+            answered = await ask()
         except RequestError as error:
             if error.code not in _NOT_TAKEN and not isinstance(error, DeadlineExceededError):
                 self._progressed()
             raise
         self._progressed()
-        self._tally.answered(reply, time.perf_counter() - started)
-        return reply
+        return answered
 
     def _progressed(self) -> None:
         self._reached, self._lost_since, self._answered_at = True, None, time.monotonic()
@@ -142,8 +168,3 @@ class Caller:
         return UserError(
             f"the server at {self._address} {what}; {self._tally.rows} rows were done, and no output is left: {error}"
         )
-
-
-def _is_too_large(error: RequestError) -> bool:
-    # gRPC itself turns away a message above a size limit, with the code of a full queue.
-    return "larger than max" in error.message

@@ -25,8 +25,12 @@ def run_score(config: ScoreConfig) -> None:
         with whole_file(config.summary) as path:
             path.write_text(json.dumps(asdict(summary), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     if summary.failed:
-        column = config.prefix + "error"
-        raise UserError(f"{summary.failed} of {summary.rows} rows have no prediction; column {column!r} says why")
+        where = f"column {config.prefix + 'error'!r} says why"
+        if summary.failed == summary.rows:
+            raise UserError(
+                f"none of {summary.rows} rows has a prediction; {where}, of the first: {summary.first_error}"
+            )
+        raise UserError(f"{summary.failed} of {summary.rows} rows have no prediction; {where}")
 
 
 def _line(summary: Summary) -> str:

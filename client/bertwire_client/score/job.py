@@ -4,14 +4,16 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import ExitStack
+from pathlib import Path
 
 from bertwire_client.aio import AsyncClient
-from bertwire_client.channel import read_api_key, tls_credentials
-from bertwire_client.console import Bar, progress
+from bertwire_client.console import Bar, err, progress
 from bertwire_client.errors import UserError
 from bertwire_client.files import require_absent, whole_file
+from bertwire_client.replies import ModelInfo
+from bertwire_client.requests import Options
 from bertwire_client.score.caller import Caller
-from bertwire_client.score.columns import Outcome, added_columns, added_values, texts_and_faults
+from bertwire_client.score.columns import TEXT_PAIR, Form, Outcome, choose_form
 from bertwire_client.score.config import ScoreConfig
 from bertwire_client.score.tally import Summary, Tally
 from bertwire_client.tables import Batch, TableReader, TableWriter, create_table, open_table
@@ -29,51 +31,67 @@ def score_file(config: ScoreConfig) -> Summary:
     tally = Tally()
     with ExitStack() as stack:
         reader = stack.enter_context(open_table(config.input))
-        if reader.columns is not None and config.text_column not in reader.columns:
-            raise UserError(
-                f"{config.input} has no column {config.text_column!r} but {', '.join(map(repr, reader.columns))}; "
-                "choose one with --text-column"
-            )
+        _require_column(config, reader, config.text_column, "--text-column")
         output = stack.enter_context(whole_file(config.output))
-        writer = stack.enter_context(
-            create_table(output, reader, added_columns(config.prefix, all_scores=config.all_scores))
-        )
         bar = stack.enter_context(progress("score", reader.size))
-        asyncio.run(_score(config, reader, writer, tally, bar))
+        asyncio.run(_score(config, reader, output, tally, bar))
     return tally.summary()
 
 
-async def _score(config: ScoreConfig, reader: TableReader, writer: TableWriter, tally: Tally, bar: Bar) -> None:
+def _require_column(config: ScoreConfig, reader: TableReader, column: str, option: str) -> None:
+    if reader.columns is not None and column not in reader.columns:
+        raise UserError(
+            f"{config.input} has no column {column!r} but {', '.join(map(repr, reader.columns))}; "
+            f"choose one with {option}"
+        )
+
+
+async def _score(config: ScoreConfig, reader: TableReader, output: Path, tally: Tally, bar: Bar) -> None:
+    async with AsyncClient(config.address, timeout=config.timeout, **config.credentials()) as client:
+        caller = Caller(client, config.address, timeout=config.timeout, max_outage=config.max_outage, tally=tally)
+        form = _form(config, reader, await caller.model(config.model, config.model_version))
+        with create_table(output, reader, form.added_columns()) as writer:
+            await _score_rows(config, form, caller, reader, writer, tally, bar)
+
+
+def _form(config: ScoreConfig, reader: TableReader, model: ModelInfo | None) -> Form:
+    try:
+        form = choose_form(config, model)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    if len(form.texts) > 1:
+        _require_column(config, reader, form.texts[1], "--text-pair-column")
+    elif TEXT_PAIR in (reader.columns or ()):
+        err.print(f"column {TEXT_PAIR!r} is not read: the model reads single texts", highlight=False, soft_wrap=True)
+    return form
+
+
+async def _score_rows(
+    config: ScoreConfig, form: Form, caller: Caller, reader: TableReader, writer: TableWriter, tally: Tally, bar: Bar
+) -> None:
     slots = asyncio.Semaphore(config.concurrency)
-    credentials = None
-    if config.tls_ca is not None:
-        credentials = tls_credentials(config.tls_ca, config.tls_certificate, config.tls_key)
-    api_key = read_api_key(config.api_key_file)
+    options: Options = {
+        "top_k": form.top_k,
+        "model": config.model,
+        "model_version": config.model_version,
+        "threshold": config.threshold,
+        "priority": config.priority,
+    }
 
     async def answer(batch: Batch) -> list[Outcome]:
-        texts, faults = texts_and_faults(batch, config.text_column)
+        texts, faults = form.texts_and_faults(batch)
         # A call that waits for a full queue keeps its slot: that is how the job slows down.
         async with slots:
-            outcomes = iter(await caller.classify(texts))
+            outcomes = iter(await caller.classify(texts, options))
         return [fault or next(outcomes) for fault in faults]
 
     def write(batch: Batch, outcomes: list[Outcome]) -> None:
-        writer.write(batch, [added_values(outcome, config.prefix) for outcome in outcomes])
-        tally.written(len(outcomes), sum(isinstance(outcome, str) for outcome in outcomes))
+        writer.write(batch, [form.added_values(outcome) for outcome in outcomes])
+        tally.written([outcome if isinstance(outcome, str) else None for outcome in outcomes])
         bar(reader.position(), tally.note())
 
-    async with AsyncClient(config.address, timeout=config.timeout, credentials=credentials, api_key=api_key) as client:
-        caller = Caller(
-            client,
-            config.address,
-            model=config.model,
-            top_k=None if config.all_scores else 1,
-            timeout=config.timeout,
-            max_outage=config.max_outage,
-            tally=tally,
-        )
-        # Twice the calls in flight, so that a slow call at the head does not leave the other slots idle at once.
-        await in_order(reader.batches(config.batch_size), answer, write, window=2 * config.concurrency)
+    # Twice the calls in flight, so that a slow call at the head does not leave the other slots idle at once.
+    await in_order(reader.batches(config.batch_size), answer, write, window=2 * config.concurrency)
 
 
 async def in_order(

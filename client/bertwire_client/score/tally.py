@@ -18,6 +18,7 @@ class Summary:
     Attributes:
         rows: rows of the input, all of them in the output.
         failed: rows without a prediction.
+        first_error: why the first of them has none; None where every row has one.
         seconds: wall-clock time of the job.
         texts_per_second: predictions for each second of it.
         calls: calls that were answered.
@@ -29,6 +30,7 @@ class Summary:
 
     rows: int
     failed: int
+    first_error: str | None
     seconds: float
     texts_per_second: float
     calls: int
@@ -66,6 +68,7 @@ class Tally:
 
     def __init__(self) -> None:
         self.rows = self.failed = 0
+        self.first_error: str | None = None
         self.latencies = Latencies()
         self._started = time.perf_counter()
         self._models: dict[tuple[str, str], None] = {}
@@ -75,10 +78,13 @@ class Tally:
         self.latencies.add(seconds)
         self._models[reply.model, reply.model_version] = None
 
-    def written(self, rows: int, failed: int) -> None:
-        """Counts rows written."""
-        self.rows += rows
-        self.failed += failed
+    def written(self, errors: list[str | None]) -> None:
+        """Counts rows written, each with why it has no prediction, or None."""
+        self.rows += len(errors)
+        failed = [error for error in errors if error is not None]
+        self.failed += len(failed)
+        if failed and self.first_error is None:
+            self.first_error = failed[0]
 
     def note(self) -> str:
         """What stands beside the progress bar."""
@@ -90,6 +96,7 @@ class Tally:
         return Summary(
             rows=self.rows,
             failed=self.failed,
+            first_error=self.first_error,
             seconds=round(self._seconds(), 3),
             texts_per_second=round((self.rows - self.failed) / self._seconds(), 1),
             calls=self.latencies.count,

@@ -43,8 +43,8 @@ def create_table(path: Path, like: TableReader, added: dict[str, type]) -> Table
     Args:
         path: the file to write.
         like: the table whose rows will be written.
-        added: the added columns with the type of their values: str, float, bool, int, or dict, which is an object in
-            JSONL and its JSON text elsewhere.
+        added: the added columns with the type of their values: str, float, bool, int, or dict and list, which are
+            JSON in JSONL and its text elsewhere.
 
     Raises:
         UserError: an added column has the name of a column of `like`. Where rows each have their own columns (JSONL),

@@ -18,6 +18,7 @@ _GROUP_BYTES = 32 << 20
 _TYPES = {
     str: pyarrow.string(),
     dict: pyarrow.string(),
+    list: pyarrow.string(),
     float: pyarrow.float64(),
     bool: pyarrow.bool_(),
     int: pyarrow.int64(),
@@ -125,4 +126,4 @@ class ParquetWriter(TableWriter):
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 - whatever a column holds
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else value
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else value

@@ -1,53 +1,24 @@
 """Logits to scores, scores to labels and entities."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from math import exp
+from operator import ge
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bertwire_export.bundle import Manifest
 from bertwire_server.errors import InvalidRequest
-from bertwire_server.query import Prediction
+from bertwire_server.query import Prediction, Thresholds
 
 Floats = NDArray[np.float32]
 _OUTSIDE = "O"
-
-
-@dataclass(frozen=True, slots=True)
-class Thresholds:
-    """Least scores that a caller asks for.
-
-    Attributes:
-        all: for every label or type of entity; None: the model's own.
-        by_label: over `all`, for single ones.
-    """
-
-    all: float | None = None
-    by_label: Mapping[str, float] | None = None
-
-    def of(self, label: str, default: float) -> float:
-        """The threshold of a label, for which the model has `default`."""
-        fallback = default if self.all is None else self.all
-        return fallback if self.by_label is None else self.by_label.get(label, fallback)
-
-    def require_fitting(self, manifest: Manifest) -> None:
-        """Raises `InvalidRequest` where a threshold is no score, or names a label that the model does not have."""
-        if self.all is None and not self.by_label:
-            return
-        if manifest.task == "regression":
-            raise InvalidRequest("the model gives a number, which no threshold applies to; send none")
-        values = {"threshold": self.all, **{f"thresholds[{key[:64]!r}]": each for key, each in self._items()}}
-        for name, value in values.items():
-            if value is not None and not 0 <= value <= 1:
-                raise InvalidRequest(f"{name} is {value}; a score lies in 0 to 1")
-        known = set(entity_types(manifest) if manifest.task == "token_classification" else manifest.labels)
-        for label, _ in self._items():
-            if label not in known:
-                raise InvalidRequest(f"thresholds names {label[:64]!r}, which the model does not know")
-
-    def _items(self) -> Sequence[tuple[str, float]]:
-        return list((self.by_label or {}).items())
+# Up to so many labels plain Python is faster than arrays.
+_FEW = 20
+# Logits are cut here: their sigmoids are as good as 0 or 1, and further away `exp` overflows.
+_FAR = 80.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,30 +31,65 @@ class Entity:
     score: float
 
 
+def require_fitting(thresholds: Thresholds, manifest: Manifest) -> None:
+    """Raises `InvalidRequest` where a threshold is no score, or names a label that the model does not have."""
+    if not thresholds:
+        return
+    if manifest.task == "regression":
+        raise InvalidRequest("the model gives a number, which no threshold applies to; send none")
+    if thresholds.all is not None and not 0 <= thresholds.all <= 1:
+        raise InvalidRequest(f"threshold is {thresholds.all}; a score lies in 0 to 1")
+    known = set(entity_types(manifest) if manifest.task == "token_classification" else manifest.labels)
+    for label, value in thresholds.by_label.items():
+        if label not in known:
+            raise InvalidRequest(f"thresholds names {label[:64]!r}, which the model does not know")
+        if not 0 <= value <= 1:
+            raise InvalidRequest(f"thresholds[{label[:64]!r}] is {value}; a score lies in 0 to 1")
+
+
 def score(manifest: Manifest, logits: Floats) -> Floats:
-    """The scores of one text's logits, float32 of the same shape; see `Prediction.scores`."""
+    """The scores of one text's logits, float32 of the same shape; see `Prediction.scores`.
+
+    The logits of single_label are divided by the temperature first, which export has fitted so that a score is the
+    chance to be right.
+    """
     if manifest.task == "regression":
         return logits
     if manifest.task == "multi_label":
-        sigmoids: Floats = (1 / (1 + np.exp(-np.clip(logits, -80, 80)))).astype(np.float32)
-        return sigmoids
-    return softmax(logits, manifest.calibration.temperature)
+        return _sigmoids(logits)
+    if logits.ndim == 1 and len(logits) <= _FEW:
+        return _softmax_of_few(logits.tolist(), manifest.calibration.temperature)
+    return _softmax(logits, manifest.calibration.temperature)
 
 
-def softmax(logits: Floats, temperature: float) -> Floats:
-    """Scores that sum to 1 along the last axis.
+def _sigmoids(logits: Floats) -> Floats:
+    if len(logits) <= _FEW:
+        return np.array([1 / (1 + exp(-min(max(value, -_FAR), _FAR))) for value in logits.tolist()], np.float32)
+    sigmoids: Floats = (1 / (1 + np.exp(-np.clip(logits, -_FAR, _FAR)))).astype(np.float32)
+    return sigmoids
 
-    The logits are divided by `temperature` first, which export has fitted so that a score is the chance to be right.
-    """
-    powers = np.exp((logits - logits.max(axis=-1, keepdims=True)) / np.float32(temperature))
-    scores: Floats = powers / powers.sum(axis=-1, keepdims=True)
+
+def _softmax_of_few(logits: list[float], temperature: float) -> Floats:
+    highest = max(logits)
+    powers = [exp((value - highest) / temperature) for value in logits]
+    total = sum(powers)
+    return np.array([power / total for power in powers], np.float32)
+
+
+def _softmax(logits: Floats, temperature: float) -> Floats:
+    # In float64, where no difference of float32 numbers overflows.
+    wide = logits.astype(np.float64)
+    powers = np.exp((wide - wide.max(axis=-1, keepdims=True)) / temperature)
+    scores: Floats = (powers / powers.sum(axis=-1, keepdims=True)).astype(np.float32)
     return scores
 
 
 def best(scores: Floats, count: int | None) -> list[int]:
     """Indices of the `count` highest scores (None: of all), highest first; equal scores keep the labels' order."""
-    order: list[int] = np.argsort(-scores, kind="stable")[:count].tolist()
-    return order
+    values = scores.tolist()
+    if count == 1:
+        return [values.index(max(values))]
+    return sorted(range(len(values)), key=values.__getitem__, reverse=True)[:count]
 
 
 def predicted(manifest: Manifest, scores: Sequence[float], thresholds: Thresholds) -> list[bool]:
@@ -95,12 +101,20 @@ def predicted(manifest: Manifest, scores: Sequence[float], thresholds: Threshold
     if manifest.task == "regression":
         return [True]
     if manifest.task == "multi_label":
-        limits = map(thresholds.of, manifest.labels, manifest.calibration.thresholds)
-        # The manifest's thresholds have two decimals, which float32 scores must not miss by their last bit.
-        return [bool(value >= np.float32(limit)) for value, limit in zip(scores, limits, strict=True)]
-    top = max(range(len(scores)), key=scores.__getitem__)
-    reached = scores[top] >= thresholds.of(manifest.labels[top], 0.0)
-    return [index == top and reached for index in range(len(scores))]
+        limits = _as_float32(manifest.calibration.thresholds)
+        if thresholds:
+            limits = tuple(map(thresholds.of, manifest.labels, limits))
+        return list(map(ge, scores, limits))
+    chosen = [False] * len(scores)
+    top = scores.index(max(scores))
+    chosen[top] = scores[top] >= thresholds.of(manifest.labels[top], 0.0)
+    return chosen
+
+
+@lru_cache(maxsize=64)
+def _as_float32(thresholds: tuple[float, ...]) -> tuple[float, ...]:
+    """The manifest's thresholds, of two decimals, as float32 scores come: none may be missed by a last bit."""
+    return tuple(np.array(thresholds, np.float32).tolist())
 
 
 def entity_types(manifest: Manifest) -> list[str]:
@@ -111,24 +125,26 @@ def entity_types(manifest: Manifest) -> list[str]:
 def entities(manifest: Manifest, prediction: Prediction, thresholds: Thresholds) -> list[Entity]:
     """The entities of one text, in its order.
 
-    A word has the tag of its first token. I- of another type than the word before begins an entity too, as it does for
-    seqeval's default mode.
+    A word has the tag of its first token. An entity begins with B- and goes on with I- of its type; an I- that
+    continues nothing is left out, as in the figures of the bundle (seqeval's strict mode for IOB2).
     """
     return [each for each in _entities(manifest, prediction) if each.score >= thresholds.of(each.label, 0.0)]
 
 
 def _entities(manifest: Manifest, prediction: Prediction) -> Iterator[Entity]:
-    rows = prediction.scores[[word[0] for word in prediction.words]] if prediction.words else prediction.scores[:0]
+    if not prediction.words:
+        return
+    rows = prediction.scores[[word[0] for word in prediction.words]]
     kind, start, end, scores = "", 0, 0, list[float]()
-    for row, (_, first, last) in zip(rows, prediction.words, strict=True):
-        place = int(row.argmax())
+    tagged = zip(rows.argmax(axis=-1).tolist(), rows.max(axis=-1).tolist(), prediction.words, strict=True)
+    for place, chance, (_, first, last) in tagged:
         tag = manifest.labels[place]
-        if tag[:2] == "I-" and tag[2:] == kind:
+        if kind and tag == f"I-{kind}":
             end = last
-            scores.append(float(row[place]))
+            scores.append(chance)
             continue
         if kind:
             yield Entity(kind, start, end, sum(scores) / len(scores))
-        kind, start, end, scores = ("" if tag == _OUTSIDE else tag[2:]), first, last, [float(row[place])]
+        kind, start, end, scores = (tag[2:] if tag[:2] == "B-" else ""), first, last, [chance]
     if kind:
         yield Entity(kind, start, end, sum(scores) / len(scores))

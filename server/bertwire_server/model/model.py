@@ -14,6 +14,7 @@ from bertwire_export.bundle.layouts import Arrays, arrange, variant_layout
 from bertwire_server.errors import InvalidRequest
 from bertwire_server.model.decision import score
 from bertwire_server.model.engine import Engine
+from bertwire_server.model.given import Given
 from bertwire_server.model.observer import Observer, Unobserved
 from bertwire_server.model.queue import BatchLimits
 from bertwire_server.model.scheduler import Rows, Scheduler
@@ -66,6 +67,7 @@ class Model:
             raise BundleError(f"{bundle.path}: {self.manifest.tokenizer.name} is {error}") from error
         self._worker = Worker("tokenizer")
         self._observer = observer
+        self._given = Given(self.manifest, observer)
         self._chars_a_token = _CHARS_A_TOKEN
         self._scheduler = Scheduler(self, limits, self._layout, observer, hang_seconds)
 
@@ -114,6 +116,25 @@ class Model:
                 "the bundle's tokenizer gives texts no tokens, or more than the model reads; export it again"
             )
 
+    @property
+    def waiting(self) -> int:
+        """Texts in the queue."""
+        return self._scheduler.waiting
+
+    @property
+    def busy_seconds(self) -> float:
+        """Time that the engine has run so far; any thread may ask."""
+        return self._scheduler.busy_seconds
+
+    @property
+    def healthy(self) -> bool:
+        """Whether texts that come in now are answered."""
+        return not self._scheduler.ended.is_set()
+
+    def shed(self, remaining: float) -> None:
+        """Refuses a call of which nothing is known yet, as `Scheduler.shed`."""
+        self._scheduler.shed(remaining)
+
     def start(self) -> None:
         """Begins to answer; call it on the event loop that will."""
         self._scheduler.start()
@@ -145,7 +166,7 @@ class Model:
         encoded, seconds = await self._tokenize(query, chars)
         self._observer.tokenized(len(encoded), seconds)
         answers = await self._scheduler.submit(encoded, query.priority, deadline)
-        return [
+        predictions = [
             Prediction(
                 scores=score(self.manifest, answer.logits),
                 logits=answer.logits,
@@ -158,6 +179,9 @@ class Model:
             )
             for text, answer in zip(encoded, answers, strict=True)
         ]
+        for each in predictions:
+            self._given.tell(each)
+        return predictions
 
     async def _tokenize(self, query: Query, chars: int) -> tuple[list[Encoded], float]:
         """The texts' tokens, and the seconds that took."""

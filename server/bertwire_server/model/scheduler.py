@@ -29,6 +29,13 @@ from bertwire_server.query import Priority
 _log = logging.getLogger(__name__)
 _STOPPED = "the model is being shut down; send the request again, here or to another server"
 _HANGS = "the model does not answer any more; send the request to another server"
+# A queue that is filled up to the last moment of its deadlines misses those for which something takes a little longer.
+_CAUTION = 1.25
+# Of the calls that would be refused unread, one in so many is read all the same; and for how long after a call of high
+# priority such calls are reckoned with.
+_SEEN_OF_SHED, _HIGH_SECONDS = 8, 60.0
+_EXPIRED = "the deadline passed before the request was read"
+_TOO_LATE = "the answer cannot be ready within the deadline; slow down, or allow more time"
 _FAILED = "the model failed on texts[{}]; the server's log has the cause"
 _MIN_RETRY_SECONDS, _MAX_RETRY_SECONDS = 0.01, 10.0
 
@@ -90,7 +97,10 @@ class Scheduler:
         self._queue = Queue(limits, layout, self.cost)
         self._batch = Batch()  # the one that runs
         self._until = 0.0  # when that is expected to end
+        # Time of the runs that have ended, and the start of the one under way; one value: another thread reads it.
+        self._busy: tuple[float, float | None] = (0.0, None)
         self._on_the_way = 0
+        self._shed_count, self._high_at = 0, -inf
         self._changed = asyncio.Event()
         self._engine, self._helper = Worker("model"), Worker("layout")
         self._task: asyncio.Task[None] | None = None
@@ -99,6 +109,12 @@ class Scheduler:
     def waiting(self) -> int:
         """Texts in the queue, and on their way into it."""
         return len(self._queue) + self._on_the_way
+
+    @property
+    def busy_seconds(self) -> float:
+        """Time that the engine has run so far, the run under way included; any thread may ask."""
+        ended, since = self._busy
+        return ended if since is None else ended + perf_counter() - since
 
     def start(self) -> None:
         """Begins to run batches."""
@@ -131,24 +147,53 @@ class Scheduler:
         if self._task is None or self.ended.is_set():
             raise NotReady(_STOPPED)
         now = perf_counter()
+        if priority == Priority.HIGH:
+            self._high_at = now
         if self.waiting + texts > self._limits.waiting:
             self._observer.turned_away("queue_full", texts)
             retry = _retry(self.cost.seconds(self._queue.tokens) / 2)
             raise Overloaded(f"{self.waiting} texts are waiting already; slow down and try again", retry)
         if deadline <= now:
             self._observer.expired(texts)
-            raise Expired("the deadline passed before the request was read")
+            raise Expired(_EXPIRED)
         # Nothing ahead: run it, or nobody would learn that the model has become faster again.
         if deadline == inf or not (self._batch.members or self.waiting):
             return
-        ready = max(now, self._until) + self._queue.seconds(texts, tokens, priority, deadline, now)
-        if ready > deadline:
+        late = self._late(texts, tokens, priority, deadline, now)
+        if late > 0:
             self._observer.turned_away("deadline", texts)
-            raise Overloaded(
-                f"the answer would take about {1e3 * (ready - now):.0f} ms, and the deadline is in "
-                f"{1e3 * (deadline - now):.0f} ms; slow down, or allow more time",
-                _retry(ready - deadline),
-            )
+            raise Overloaded(_TOO_LATE, _retry(late))
+
+    def shed(self, remaining: float) -> None:
+        """Refuses a call that nothing is known of but how long its caller will wait, in seconds.
+
+        As a call of one text of usual length and normal priority, or high where calls of high priority have been seen
+        lately. One in eight is let through to be seen.
+
+        Raises:
+            Overloaded: it would come too late.
+            Expired: its deadline has passed.
+        """
+        if remaining <= 0:
+            self._observer.expired(1)
+            raise Expired(_EXPIRED)
+        waiting = len(self._queue)
+        if not (self._batch.members and waiting):
+            return
+        self._shed_count += 1
+        if self._shed_count % _SEEN_OF_SHED == 0:
+            return
+        now = perf_counter()
+        priority = Priority.HIGH if now - self._high_at < _HIGH_SECONDS else Priority.NORMAL
+        late = self._late(1, self._queue.tokens / waiting, priority, now + remaining, now)
+        if late > 0:
+            self._observer.turned_away("deadline", 1)
+            raise Overloaded(_TOO_LATE, _retry(late))
+
+    def _late(self, texts: int, tokens: float, priority: Priority, deadline: float, now: float) -> float:
+        """By how many seconds a call that comes now would miss its deadline; negative where it would keep it."""
+        wait = max(0.0, self._until - now) + self._queue.seconds(texts, tokens, priority, deadline, now)
+        return _CAUTION * wait - (deadline - now)
 
     def expect(self, texts: int) -> None:
         """Texts are on their way (less where negative): they take room, and an idle model waits for them a while."""
@@ -230,7 +275,7 @@ class Scheduler:
                 call.fail(Expired("the deadline passed before the answer was ready"))
             else:
                 self._observer.turned_away("deadline", texts)
-                call.fail(Overloaded("the deadline cannot be kept; slow down, or allow more time", _MIN_RETRY_SECONDS))
+                call.fail(Overloaded(_TOO_LATE, _MIN_RETRY_SECONDS))
 
     async def _run_batch(self, batch: Batch, arrays: Arrays | None) -> "_Ahead":
         """Runs a batch and answers its texts; meanwhile lays out the one after it, where that is full already."""
@@ -239,12 +284,14 @@ class Scheduler:
         computed = self._layout.computed(len(texts), batch.longest, batch.tokens)
         start = perf_counter()
         self._batch, self._until = batch, start + self.cost.seconds(computed)
+        self._busy = (self._busy[0], start)
         job = self._engine.run(self._compute, texts, arrays)
         ahead = self._lay_out_ahead()
         done, _ = await asyncio.wait([job], timeout=self._hang_seconds)
         if not done:
             raise _Hung
         seconds = perf_counter() - start
+        self._busy = (self._busy[0] + seconds, None)
         self._count(lengths, computed)
         self._observer.ran(Ran(lengths, computed, [start - call.arrived for call, _ in batch.members], seconds))
         if (error := job.exception()) is not None:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
+from unicodedata import category
 
 from tokenizers import Encoding, Tokenizer
 
@@ -60,7 +61,7 @@ class TextTokenizer:
             encodings = tokenizer.encode_batch_fast(texts)
             return [Encoded(each.ids, each.type_ids, bool(each.overflowing)) for each in encodings]
         return [
-            Encoded(each.ids, each.type_ids, bool(each.overflowing), _words(each, text))
+            Encoded(each.ids, each.type_ids, bool(each.overflowing), _words(each, str(text)))
             for each, text in zip(tokenizer.encode_batch(texts), texts, strict=True)
         ]
 
@@ -75,16 +76,36 @@ def _load(content: bytes, max_length: int, side: str) -> Tokenizer:
     return tokenizer
 
 
-def _words(encoding: Encoding, text: Text) -> list[tuple[int, int, int]]:
+def _words(encoding: Encoding, text: str) -> list[tuple[int, int, int]]:
     """Each word's first token, start and end; a word is what the tokenizer splits text into before subwords."""
-    first = text if isinstance(text, str) else text[0]
     found: list[tuple[int, int, int]] = []
     before = None
     for token, (word, (start, end)) in enumerate(zip(encoding.word_ids, encoding.offsets, strict=True)):
         if word is not None and word == before:
             found[-1] = (*found[-1][:2], end)
         elif word is not None:
-            # Some tokenizers count the space before a word to it.
-            found.append((token, start + len(first[start:end]) - len(first[start:end].lstrip()), end))
+            found.append((token, start, end))
         before = word
-    return found
+    if found and encoding.overflowing:
+        _mend_cut_words(found, encoding)
+    return [(token, *_as_seen(text, start, end)) for token, start, end in found]
+
+
+def _mend_cut_words(found: list[tuple[int, int, int]], encoding: Encoding) -> None:
+    """Gives the first and the last word the characters whose tokens were cut off."""
+    read = [word for word in encoding.word_ids if word is not None]
+    for part in encoding.overflowing:
+        for word, (start, end) in zip(part.word_ids, part.offsets, strict=True):
+            for place, cut in ((0, read[0]), (-1, read[-1])):
+                if word == cut:
+                    token, first, last = found[place]
+                    found[place] = (token, min(first, start), max(last, end))
+
+
+def _as_seen(text: str, start: int, end: int) -> tuple[int, int]:
+    """A word's bounds without the space that some tokenizers count to it, with the marks that some drop at its end."""
+    while start < end and text[start].isspace():
+        start += 1
+    while end < len(text) and text[end] > "\x7f" and category(text[end])[0] == "M":
+        end += 1
+    return start, end

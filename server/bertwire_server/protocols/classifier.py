@@ -1,9 +1,11 @@
 """The `bertwire.v1.Classifier` service: converts, asks, converts. What it promises stands in `classifier.proto`."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from time import perf_counter
 
+import grpc
 import grpc.aio
 
 from bertwire.v1.classifier_pb2 import (
@@ -14,12 +16,14 @@ from bertwire.v1.classifier_pb2 import (
     Failure,
 )
 from bertwire.v1.classifier_pb2_grpc import ClassifierServicer
-from bertwire_server.edge import masked
+from bertwire_server.call import current
 from bertwire_server.errors import Expired, InvalidRequest
 from bertwire_server.inference import Inference
 from bertwire_server.protocols.catalog import Catalog, ModelListing
 from bertwire_server.protocols.messages import deadline, query, response
 from bertwire_server.protocols.streams import answers
+from bertwire_server.status import masked, milliseconds
+from bertwire_server.telemetry.metrics import Metrics
 
 _MAX_ID_BYTES = 128
 
@@ -27,20 +31,17 @@ _MAX_ID_BYTES = 128
 class Classifier(ModelListing, ClassifierServicer):
     """Answers over gRPC."""
 
-    def __init__(
-        self, inference: Inference, catalog: Catalog, max_stream_requests: int, closing: asyncio.Event
-    ) -> None:
+    def __init__(self, inference: Inference, catalog: Catalog, max_stream_requests: int, metrics: Metrics) -> None:
         """Needs nothing else.
 
         Args:
             inference: answers queries.
             catalog: the models.
             max_stream_requests: most unanswered requests of a stream.
-            closing: set when the server shuts down, which ends streams.
+            metrics: told of each message of a stream.
         """
         super().__init__(catalog)
-        self._inference = inference
-        self._max_stream_requests, self._closing = max_stream_requests, closing
+        self._inference, self._max_stream_requests, self._metrics = inference, max_stream_requests, metrics
 
     async def Classify(  # noqa: N802 - the protocol's name
         self, request: ClassifyRequest, context: grpc.aio.ServicerContext[ClassifyRequest, ClassifyResponse]
@@ -52,22 +53,27 @@ class Classifier(ModelListing, ClassifierServicer):
         self,
         request_iterator: AsyncIterator[ClassifyStreamRequest],
         context: grpc.aio.ServicerContext[ClassifyStreamRequest, ClassifyStreamResponse],
-    ) -> AsyncIterator[ClassifyStreamResponse]:
+    ) -> AsyncGenerator[ClassifyStreamResponse, None]:
         """Classifies request by request."""
         until = deadline(context)
 
         async def handle(message: ClassifyStreamRequest) -> ClassifyStreamResponse:
+            start, call = perf_counter(), current.get()
             try:
-                return ClassifyStreamResponse(id=message.id, response=await self._classify_message(message, until))
+                response = await self._classify_message(message, until)
+                self._metrics.call_ended(call, grpc.StatusCode.OK, perf_counter() - start)
+                return ClassifyStreamResponse(id=message.id, response=response)
             except Exception as error:
                 shown = masked(error, "ClassifyStream")
+                self._metrics.call_ended(call, shown.code, perf_counter() - start)
                 failure = Failure(code=shown.code.value[0], message=str(shown))
                 if shown.retry_after is not None:
-                    failure.retry_after_ms = max(1, round(1e3 * shown.retry_after))
+                    failure.retry_after_ms = milliseconds(shown.retry_after)
                 return ClassifyStreamResponse(id=message.id, failure=failure)
 
-        async for answer in answers(request_iterator, handle, self._max_stream_requests, self._closing):
-            yield answer
+        async with aclosing(answers(request_iterator, handle, self._max_stream_requests)) as answered:
+            async for answer in answered:
+                yield answer
 
     async def _classify_message(self, message: ClassifyStreamRequest, until: float | None) -> ClassifyResponse:
         if len(message.id.encode()) > _MAX_ID_BYTES:

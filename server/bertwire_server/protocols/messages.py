@@ -10,8 +10,8 @@ import grpc.aio
 from bertwire.v1 import classifier_pb2 as pb
 from bertwire_export.bundle import Manifest
 from bertwire_server.errors import InvalidRequest
-from bertwire_server.model.decision import Thresholds, best, entities, predicted
-from bertwire_server.query import Prediction, Priority, Query, Truncation
+from bertwire_server.model.decision import Entity, best, entities, predicted
+from bertwire_server.query import MODELS_OWN, Prediction, Priority, Query, Thresholds, Truncation
 
 # Values of a response built in one go, some milliseconds: 1,024 texts of 77 labels at once hold up all other calls for
 # 74 ms.
@@ -51,6 +51,7 @@ def query(request: pb.ClassifyRequest, until: float | None) -> Query:
         priority=_PRIORITIES[request.priority],
         deadline=until,
         truncation=_TRUNCATIONS[request.truncation],
+        thresholds=_thresholds(request),
     )
 
 
@@ -69,56 +70,55 @@ async def response(
 ) -> pb.ClassifyResponse:
     """The answer to a request; other calls get their turn while a large one is built."""
     thresholds = _thresholds(request)
-    thresholds.require_fitting(manifest)
-    results, built = [], 0
+    top_k = request.top_k if request.HasField("top_k") else None
+    answer, built = pb.ClassifyResponse(model=manifest.name, model_version=manifest.version), 0
     for each in predictions:
-        results.append(_result(manifest, each, request, thresholds))
-        built += len(results[-1].labels) + len(results[-1].logits) + 1
+        result = answer.results.add()
+        _fill(result, each)
+        if manifest.task == "token_classification":
+            _add_entities(result, entities(manifest, each, thresholds))
+        else:
+            _add_labels(result, manifest, each, thresholds, top_k)
+        if request.logits:
+            result.logits.extend(each.logits.ravel().tolist())
+        built += len(result.labels) + len(result.entities) + len(result.logits) + 1
         if built >= _VALUES_A_TURN:
             built = 0
             await asyncio.sleep(0)
-    return pb.ClassifyResponse(model=manifest.name, model_version=manifest.version, results=results)
+    return answer
 
 
 def _thresholds(request: pb.ClassifyRequest) -> Thresholds:
-    return Thresholds(
-        request.threshold if request.HasField("threshold") else None,
-        dict(request.thresholds) if request.thresholds else None,
-    )
+    every = request.threshold if request.HasField("threshold") else None
+    if every is None and not request.thresholds:
+        return MODELS_OWN
+    return Thresholds(every, dict(request.thresholds))
 
 
-def _result(
-    manifest: Manifest, prediction: Prediction, request: pb.ClassifyRequest, thresholds: Thresholds
-) -> pb.Result:
-    by_token = manifest.task == "token_classification"
-    return pb.Result(
-        labels=() if by_token else _labels(manifest, prediction, request, thresholds),
-        entities=_entities(manifest, prediction, thresholds) if by_token else (),
-        logits=prediction.logits.ravel().tolist() if request.logits else (),
-        token_count=prediction.token_count,
-        truncated=prediction.truncated,
-        timing=pb.Timing(
-            queue_us=_us(prediction.queue_seconds),
-            tokenize_us=_us(prediction.tokenize_seconds),
-            run_us=_us(prediction.run_seconds),
-        ),
-    )
+# Fields are set one by one, and parts made in their place: half the time of constructors with keywords.
 
 
-def _labels(
-    manifest: Manifest, prediction: Prediction, request: pb.ClassifyRequest, thresholds: Thresholds
-) -> Iterable[pb.LabelScore]:
-    scores = prediction.scores.tolist()
+def _fill(result: pb.Result, prediction: Prediction) -> None:
+    result.token_count = prediction.token_count
+    result.truncated = prediction.truncated
+    timing = result.timing
+    timing.queue_us = round(prediction.queue_seconds * 1e6)
+    timing.tokenize_us = round(prediction.tokenize_seconds * 1e6)
+    timing.run_us = round(prediction.run_seconds * 1e6)
+
+
+def _add_labels(
+    result: pb.Result, manifest: Manifest, prediction: Prediction, thresholds: Thresholds, top_k: int | None
+) -> None:
+    labels, scores, add = manifest.labels, prediction.scores.tolist(), result.labels.add
     chosen = predicted(manifest, scores, thresholds)
-    top_k = request.top_k if request.HasField("top_k") else None
     for index in best(prediction.scores, top_k):
-        yield pb.LabelScore(label=manifest.labels[index], score=scores[index], predicted=chosen[index])
+        entry = add()
+        entry.label = labels[index]
+        entry.score = scores[index]
+        entry.predicted = chosen[index]
 
 
-def _entities(manifest: Manifest, prediction: Prediction, thresholds: Thresholds) -> Iterable[pb.Entity]:
-    for each in entities(manifest, prediction, thresholds):
-        yield pb.Entity(label=each.label, start=each.start, end=each.end, score=each.score)
-
-
-def _us(seconds: float) -> int:
-    return round(seconds * 1e6)
+def _add_entities(result: pb.Result, found: Iterable[Entity]) -> None:
+    for each in found:
+        result.entities.add(label=each.label, start=each.start, end=each.end, score=each.score)

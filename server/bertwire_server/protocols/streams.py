@@ -1,10 +1,8 @@
 """Many requests over one stream, answered as they are ready."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from typing import TypeVar
-
-from bertwire_server.errors import NotReady
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
@@ -14,21 +12,19 @@ async def answers(
     requests: AsyncIterator[Request],
     handle: Callable[[Request], Awaitable[Response]],
     limit: int,
-    closing: asyncio.Event,
-) -> AsyncIterator[Response]:
+) -> AsyncGenerator[Response, None]:
     """Handles the messages of a stream side by side, and yields each answer when it is there.
 
     Reads on only while fewer than `limit` messages are unanswered, and an answer counts as given once the transport
     has taken it; so neither a fast writer nor a slow reader takes more memory than that.
 
     Args:
-        requests: the messages; what it raises is raised once those before are answered.
+        requests: the messages.
         handle: answers a message; must not raise.
         limit: most messages unanswered at a time.
-        closing: set when the server shuts down.
 
     Raises:
-        NotReady: the server shuts down; every message that was read has been answered.
+        Exception: what reading a message raised, once those before it are answered.
     """
     done: asyncio.Queue[Response | None] = asyncio.Queue()
     slots, handlers = asyncio.Semaphore(limit), set[asyncio.Task[None]]()
@@ -48,8 +44,6 @@ async def answers(
 
     reader = asyncio.create_task(read())
     reader.add_done_callback(lambda _: done.put_nowait(None))
-    closer = asyncio.create_task(closing.wait())
-    closer.add_done_callback(lambda _: reader.cancel())
     try:
         while reading or unanswered:
             response = await done.get()
@@ -59,9 +53,7 @@ async def answers(
             unanswered -= 1
             yield response
             slots.release()
-        if reader.cancelled():
-            raise NotReady("the server is shutting down; send what is unanswered to another one")
         reader.result()
     finally:
-        for task in (reader, closer, *handlers):
+        for task in (reader, *handlers):
             task.cancel()

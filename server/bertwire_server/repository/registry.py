@@ -45,6 +45,7 @@ class Registry:
         self.settings = Settings()
         self.started = False
         self._routes: dict[Key, Loaded] = {}
+        self._only: Loaded | None = None
         # What names lead to: ("", "") to a model's name, (name, "") and (name, alias) to a version.
         self._targets: dict[Key, str] = {}
 
@@ -63,6 +64,18 @@ class Registry:
             return self._routes[name, version]
         except KeyError:
             raise self._missing(name, version) from None
+
+    def shed(self, remaining: float) -> None:
+        """Refuses a call of which nothing is known yet, where there is only one model that it can be for.
+
+        Args:
+            remaining: for how many seconds its caller will wait.
+
+        Raises:
+            Overloaded, Expired: as `Model.shed`.
+        """
+        if self._only is not None:
+            self._only.model.shed(remaining)
 
     def entries(self) -> list[Entry]:
         """Every version that is known, by name, then version."""
@@ -121,6 +134,7 @@ class Registry:
             targets["", ""] = chosen
             routes |= {("", version): loaded for (name, version), loaded in routes.items() if name == chosen}
         self._routes, self._targets = routes, targets
+        self._only = next(iter(ready.values())) if len(ready) == 1 else None
 
     def _default(self) -> str | None:
         names = {name for name, _ in self.records}

@@ -1,0 +1,46 @@
+"""The client of those who operate a server."""
+
+from typing import Any
+
+from bertwire.v1.repository_pb2 import LoadModelRequest, ReloadRequest, UnloadModelRequest
+from bertwire.v1.repository_pb2_grpc import ModelRepositoryStub
+from bertwire_client.client import Client
+from bertwire_client.replies import ModelInfo
+from bertwire_client.wire import parse_model
+
+# Verifying and warming up a large model takes its time.
+DEFAULT_LOAD_TIMEOUT = 300.0
+
+
+class Admin(Client):
+    """A client that can also load and unload models; where the server knows scopes, its key needs `admin`.
+
+    Args:
+        address: the server's `host:port`.
+        timeout: deadline of a call in seconds.
+        **connection: the other arguments of `Client`.
+    """
+
+    def __init__(self, address: str, *, timeout: float = DEFAULT_LOAD_TIMEOUT, **connection: Any) -> None:  # noqa: ANN401
+        super().__init__(address, timeout=timeout, **connection)
+        self._repository = ModelRepositoryStub(self._authorized)
+
+    def load(self, model: str, model_version: str = "") -> list[ModelInfo]:
+        """Loads what the repository holds of a model, all versions by default; returns once they take the traffic.
+
+        Raises:
+            NotFoundError: the repository has no such model.
+            FailedPreconditionError: a bundle cannot be served; what was served before goes on.
+            RequestError: the call failed otherwise.
+        """
+        request = LoadModelRequest(model=model, model_version=model_version)
+        return [parse_model(each) for each in self._call(self._repository.LoadModel, request, None).models]
+
+    def unload(self, model: str, model_version: str = "") -> None:
+        """Takes a model, or one version of it, out of service; raises `RequestError`."""
+        request = UnloadModelRequest(model=model, model_version=model_version)
+        self._call(self._repository.UnloadModel, request, None)
+
+    def reload(self) -> list[ModelInfo]:
+        """Looks at the whole repository again; gives what the server has then. Raises `RequestError`."""
+        return [parse_model(each) for each in self._call(self._repository.Reload, ReloadRequest(), None).models]

@@ -1,0 +1,106 @@
+"""What is sent to a server."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypedDict
+
+from bertwire.v1 import classifier_pb2 as pb
+
+Truncation = Literal["model", "left", "right", "refuse"]
+Priority = Literal["low", "normal", "high"]
+
+_TRUNCATIONS: dict[Truncation, pb.Truncation] = {
+    "model": pb.TRUNCATION_UNSPECIFIED,
+    "left": pb.TRUNCATION_LEFT,
+    "right": pb.TRUNCATION_RIGHT,
+    "refuse": pb.TRUNCATION_REFUSE,
+}
+_PRIORITIES: dict[Priority, pb.Priority] = {
+    "low": pb.PRIORITY_LOW,
+    "normal": pb.PRIORITY_NORMAL,
+    "high": pb.PRIORITY_HIGH,
+}
+
+
+class Options(TypedDict, total=False):
+    """The keywords of `classify` and `stream` that say how to classify; `Request` says what each means."""
+
+    top_k: int | None
+    logits: bool
+    model: str
+    model_version: str
+    threshold: float | None
+    thresholds: Mapping[str, float] | None
+    truncation: Truncation
+    priority: Priority
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Texts and how to classify them.
+
+    Attributes:
+        texts: one or many texts; the server limits how many and how long.
+        text_pairs: for a model of text pairs the second text of each.
+        top_k: how many labels to return for a text, best first; None: all.
+        logits: also return the raw logits.
+        model: name of the model to ask; empty: the server's default.
+        model_version: version or alias of it; empty: its default version.
+        threshold: least score at which a label counts as predicted and an entity is returned; None: the model's own.
+        thresholds: the same for single labels, or types of entities, over `threshold`.
+        truncation: what becomes of text past the model's token limit: cut where the model was trained to, on the left,
+            on the right, or the call is refused.
+        priority: waiting texts of a higher priority are run first.
+    """
+
+    texts: Sequence[str]
+    text_pairs: Sequence[str] | None = None
+    top_k: int | None = None
+    logits: bool = False
+    model: str = ""
+    model_version: str = ""
+    threshold: float | None = None
+    thresholds: Mapping[str, float] | None = None
+    truncation: Truncation = "model"
+    priority: Priority = "normal"
+
+    def message(self) -> pb.ClassifyRequest:
+        """The protocol's form.
+
+        Raises:
+            TypeError: `texts` or `text_pairs` is one string, or holds something that is not a string.
+            ValueError: a text has a lone surrogate, which UTF-8 cannot carry; there are not as many second texts as
+                texts; an option has none of its values.
+        """
+        _require_texts("texts", self.texts)
+        if self.text_pairs is not None:
+            _require_texts("text_pairs", self.text_pairs)
+            if len(self.text_pairs) != len(self.texts):
+                raise ValueError(f"{len(self.text_pairs)} text_pairs for {len(self.texts)} texts; give one with each")
+        if self.truncation not in _TRUNCATIONS:
+            raise ValueError(f"truncation is {self.truncation!r}; choose one of {', '.join(_TRUNCATIONS)}")
+        if self.priority not in _PRIORITIES:
+            raise ValueError(f"priority is {self.priority!r}; choose one of {', '.join(_PRIORITIES)}")
+        try:
+            return pb.ClassifyRequest(
+                texts=self.texts,
+                text_pairs=self.text_pairs,
+                top_k=self.top_k,
+                logits=self.logits,
+                model=self.model,
+                model_version=self.model_version,
+                threshold=self.threshold,
+                thresholds=self.thresholds,
+                truncation=_TRUNCATIONS[self.truncation],
+                priority=_PRIORITIES[self.priority],
+            )
+        except UnicodeEncodeError as error:
+            raise ValueError(f"a text or the model's name has no UTF-8 form: {error}") from None
+
+
+def _require_texts(name: str, texts: Sequence[str]) -> None:
+    if isinstance(texts, (str, bytes)):
+        raise TypeError(f"{name} is a single string; pass a list of texts, for example [text]")
+    for index, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise TypeError(f"{name}[{index}] is not a string but {type(text).__name__}")

@@ -1,0 +1,1 @@
+"""Classifying over one stream: `ledger` decides, `threads` and `tasks` carry out."""

@@ -1,0 +1,131 @@
+"""A stream carried out by tasks of asyncio: one takes the items, one reads the responses, and the caller's answers."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable
+from typing import Any
+
+import grpc
+
+from bertwire.v1.classifier_pb2 import ClassifyStreamRequest
+from bertwire.v1.classifier_pb2_grpc import ClassifierStub
+from bertwire_client.replies import Answer
+from bertwire_client.requests import Request
+from bertwire_client.stream.ledger import Ledger
+from bertwire_client.wire import parse_error, request_error
+
+Items = Iterable[str | Request] | AsyncIterable[str | Request]
+# Something that happened: what the ledger does about it, with what.
+_Events = asyncio.Queue[tuple[Callable[[Any, float], None], Any]]
+# How long the server has to end a stream in which all is answered.
+_END_SECONDS = 1.0
+
+
+def stream(stub: ClassifierStub, items: Items, ledger: Ledger, max_in_flight: int) -> AsyncGenerator[Answer, None]:
+    """Sends items and gives their answers; see `Client.stream`."""
+    if max_in_flight < 1:
+        raise ValueError(f"max_in_flight is {max_in_flight}; it must be at least 1")
+    return _answers(stub, items, ledger, asyncio.Semaphore(max_in_flight))
+
+
+async def _answers(
+    stub: ClassifierStub, items: Items, ledger: Ledger, slots: asyncio.Semaphore
+) -> AsyncGenerator[Answer, None]:
+    events: _Events = asyncio.Queue()
+    taking = asyncio.create_task(_take(items, ledger, events, slots))
+    connection: _Connection | None = None
+    try:
+        while not ledger.done:
+            await _note(events, ledger)
+            now = time.monotonic()
+            ledger.expire(now)
+            if ledger.should_connect(now):
+                connection = _Connection(stub, ledger, events)
+            if connection is not None and ledger.connected:
+                connection.send(ledger.sendable(now))
+            for answer in ledger.answers():
+                slots.release()
+                yield answer
+    finally:
+        taking.cancel()
+        if connection is not None:
+            await connection.close(at_once=not ledger.done)
+
+
+async def _note(events: _Events, ledger: Ledger) -> None:
+    """Lets the ledger note what happened since it last did, after waiting for something to happen."""
+    try:
+        if events.empty():
+            note, value = await asyncio.wait_for(events.get(), ledger.seconds_to_wait(time.monotonic()))
+            note(value, time.monotonic())
+        while not events.empty():
+            note, value = events.get_nowait()
+            note(value, time.monotonic())
+    except TimeoutError:
+        return
+
+
+async def _take(items: Items, ledger: Ledger, events: _Events, slots: asyncio.Semaphore) -> None:
+    iterator = aiter(items if isinstance(items, AsyncIterable) else _asynchronous(items))
+    try:
+        while True:
+            await slots.acquire()
+            try:
+                item = await anext(iterator)
+            except StopAsyncIteration:
+                break
+            events.put_nowait((ledger.add, item))
+        events.put_nowait((ledger.finish, None))
+    except Exception as error:
+        events.put_nowait((_raise, error))
+
+
+async def _asynchronous(items: Iterable[str | Request]) -> AsyncIterator[str | Request]:
+    for item in items:
+        yield item
+
+
+def _raise(error: Exception, _: float) -> None:
+    raise error
+
+
+class _Connection:
+    """One stream to the server, until it breaks."""
+
+    def __init__(self, stub: ClassifierStub, ledger: Ledger, events: _Events) -> None:
+        self._outbox: asyncio.Queue[ClassifyStreamRequest | None] = asyncio.Queue()
+        self._call = stub.ClassifyStream(self._messages())
+        self._reader = asyncio.create_task(self._read(ledger, events))
+        ledger.connected = True
+
+    def send(self, messages: Iterable[ClassifyStreamRequest]) -> None:
+        """Sends messages as soon as the server takes them."""
+        for message in messages:
+            self._outbox.put_nowait(message)
+
+    async def close(self, *, at_once: bool) -> None:
+        """Ends the stream; where all is answered the server may end it first."""
+        self._outbox.put_nowait(None)
+        await asyncio.wait([self._reader], timeout=0 if at_once else _END_SECONDS)
+        self._call.cancel()
+        await asyncio.wait([self._reader])
+
+    async def _messages(self) -> AsyncIterator[ClassifyStreamRequest]:
+        while (message := await self._outbox.get()) is not None:
+            yield message
+
+    async def _read(self, ledger: Ledger, events: _Events) -> None:
+        error = None
+        try:
+            async for response in self._call:
+                events.put_nowait((ledger.settle, response))
+        except grpc.aio.AioRpcError as failure:
+            error = parse_error(failure)
+        except asyncio.CancelledError:
+            # gRPC raises it also where the server, or what stands before it, cancelled the stream.
+            if not self._call.done():
+                raise
+            error = request_error(grpc.StatusCode.CANCELLED, "the stream was cancelled")
+        # gRPC's task waits there for another message, and would do so for ever.
+        self._outbox.put_nowait(None)
+        events.put_nowait((ledger.lose, error))

@@ -1,0 +1,126 @@
+"""A stream carried out by threads: one takes the items, one reads the responses, and the caller's gives the answers."""
+
+import threading
+import time
+from collections.abc import Callable, Generator, Iterable
+from queue import Empty, SimpleQueue
+from typing import Any
+
+import grpc
+
+from bertwire.v1.classifier_pb2 import ClassifyStreamRequest
+from bertwire.v1.classifier_pb2_grpc import ClassifierStub
+from bertwire_client.replies import Answer
+from bertwire_client.requests import Request
+from bertwire_client.stream.ledger import Ledger
+from bertwire_client.wire import parse_error
+
+# Something that happened: what the ledger does about it, with what.
+_Events = SimpleQueue[tuple[Callable[[Any, float], None], Any]]
+# How long the server has to end a stream in which all is answered.
+_END_SECONDS = 1.0
+
+
+def stream(
+    stub: ClassifierStub, items: Iterable[str | Request], ledger: Ledger, max_in_flight: int
+) -> Generator[Answer, None, None]:
+    """Sends items and gives their answers; see `Client.stream`."""
+    if max_in_flight < 1:
+        raise ValueError(f"max_in_flight is {max_in_flight}; it must be at least 1")
+    return _answers(stub, items, ledger, threading.Semaphore(max_in_flight))
+
+
+def _answers(
+    stub: ClassifierStub, items: Iterable[str | Request], ledger: Ledger, slots: threading.Semaphore
+) -> Generator[Answer, None, None]:
+    events: _Events = SimpleQueue()
+    ended = threading.Event()
+    threading.Thread(target=_take, args=(items, ledger, events, slots, ended), daemon=True).start()
+    connection: _Connection | None = None
+    try:
+        while not ledger.done:
+            _note(events, ledger)
+            now = time.monotonic()
+            ledger.expire(now)
+            if ledger.should_connect(now):
+                connection = _Connection(stub, ledger, events)
+            if connection is not None and ledger.connected:
+                connection.send(ledger.sendable(now))
+            for answer in ledger.answers():
+                slots.release()
+                yield answer
+    finally:
+        ended.set()
+        slots.release()
+        if connection is not None:
+            connection.close(at_once=not ledger.done)
+
+
+def _note(events: _Events, ledger: Ledger) -> None:
+    """Lets the ledger note what happened since it last did, after waiting for something to happen."""
+    wait = ledger.seconds_to_wait(time.monotonic())
+    try:
+        note, value = events.get(timeout=wait)
+        while True:
+            note(value, time.monotonic())
+            note, value = events.get_nowait()
+    except Empty:
+        return
+
+
+def _take(
+    items: Iterable[str | Request], ledger: Ledger, events: _Events, slots: threading.Semaphore, ended: threading.Event
+) -> None:
+    try:
+        iterator = iter(items)
+        while True:
+            slots.acquire()
+            if ended.is_set():
+                return
+            try:
+                item = next(iterator)
+            except StopIteration:
+                break
+            events.put((ledger.add, item))
+        events.put((ledger.finish, None))
+    except BaseException as error:
+        events.put((_raise, error))
+
+
+def _raise(error: BaseException, _: float) -> None:
+    raise error
+
+
+class _Connection:
+    """One stream to the server, until it breaks."""
+
+    def __init__(self, stub: ClassifierStub, ledger: Ledger, events: _Events) -> None:
+        self._outbox: SimpleQueue[ClassifyStreamRequest | None] = SimpleQueue()
+        self._call = stub.ClassifyStream(iter(self._outbox.get, None))
+        self._reader = threading.Thread(target=self._read, args=(ledger, events), daemon=True)
+        self._reader.start()
+        ledger.connected = True
+
+    def send(self, messages: Iterable[ClassifyStreamRequest]) -> None:
+        """Sends messages as soon as the server takes them."""
+        for message in messages:
+            self._outbox.put(message)
+
+    def close(self, *, at_once: bool) -> None:
+        """Ends the stream; where all is answered the server may end it first."""
+        self._outbox.put(None)
+        if not at_once:
+            self._reader.join(_END_SECONDS)
+        self._call.cancel()
+        self._reader.join()
+
+    def _read(self, ledger: Ledger, events: _Events) -> None:
+        try:
+            for response in self._call:
+                events.put((ledger.settle, response))
+        except grpc.RpcError as error:
+            events.put((ledger.lose, parse_error(error)))
+        else:
+            events.put((ledger.lose, None))
+        # gRPC's thread waits here for another message, and would do so for ever.
+        self._outbox.put(None)

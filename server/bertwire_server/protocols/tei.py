@@ -1,0 +1,150 @@
+"""text-embeddings-inference's `tei.v1`, as far as a classifier can speak it; `tei.proto` says what it promises."""
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
+from time import perf_counter
+from typing import Any
+
+import grpc.aio
+
+from bertwire.tei import tei_pb2 as pb
+from bertwire.tei.tei_pb2_grpc import InfoServicer, PredictServicer
+from bertwire_server.errors import InvalidRequest
+from bertwire_server.inference import Answered, Inference
+from bertwire_server.model.decision import best
+from bertwire_server.protocols.catalog import Catalog
+from bertwire_server.protocols.in_order import in_order
+from bertwire_server.protocols.messages import deadline
+from bertwire_server.query import Query, Text, Truncation
+
+_DTYPES = {"fp32": "float32", "fp16": "float16"}
+_DIRECTIONS: dict[int, Truncation] = {
+    pb.TRUNCATION_DIRECTION_RIGHT: "right",
+    pb.TRUNCATION_DIRECTION_LEFT: "left",
+}
+_UINT32 = (1 << 32) - 1
+
+Context = grpc.aio.ServicerContext[Any, Any]
+Request = pb.PredictRequest | pb.PredictPairRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What `Info` says of the server's settings.
+
+    Attributes:
+        waiting: most texts that wait.
+        batch_tokens: most tokens of a batch.
+        batch_texts: most texts of a batch.
+    """
+
+    waiting: int
+    batch_tokens: int
+    batch_texts: int
+
+
+class TeiInfo(InfoServicer):
+    """Says what is served."""
+
+    def __init__(self, catalog: Catalog, limits: Limits) -> None:
+        self._catalog, self._limits = catalog, limits
+
+    async def Info(self, request: pb.InfoRequest, context: Context) -> pb.InfoResponse:  # noqa: ARG002, N802 - the protocol's
+        """The default model and the limits."""
+        with self._catalog.lease("", "") as model:
+            variant, limits = model.engine.variant, self._limits
+            return pb.InfoResponse(
+                version=version("bertwire"),
+                model_id=model.manifest.name,
+                model_sha=variant.file.sha256,
+                model_dtype=_DTYPES.get(variant.precision, variant.precision),
+                model_type=pb.MODEL_TYPE_CLASSIFIER,
+                max_concurrent_requests=min(limits.waiting, _UINT32),
+                max_input_length=model.manifest.max_length,
+                max_batch_tokens=min(limits.batch_tokens, _UINT32),
+                max_batch_requests=min(limits.batch_texts, _UINT32),
+                max_client_batch_size=1,
+                tokenization_workers=1,
+            )
+
+
+class TeiPredict(PredictServicer):
+    """Classifies, one text or pair a message."""
+
+    def __init__(self, inference: Inference, most_unanswered: int) -> None:
+        """Answers by `inference`; of a stream at most `most_unanswered` requests at a time."""
+        self._inference, self._most = inference, most_unanswered
+
+    async def Predict(self, request: pb.PredictRequest, context: Context) -> pb.PredictResponse:  # noqa: N802
+        """Classifies one text."""
+        return await self._answer(_single, context, request)
+
+    async def PredictPair(self, request: pb.PredictPairRequest, context: Context) -> pb.PredictResponse:  # noqa: N802
+        """Classifies one pair or one text."""
+        return await self._answer(_pair, context, request)
+
+    def PredictStream(  # noqa: N802
+        self, requests: AsyncIterator[pb.PredictRequest], context: Context
+    ) -> AsyncIterator[pb.PredictResponse]:
+        """Classifies text by text."""
+        return in_order(requests, partial(self._answer, _single, context), self._most)
+
+    def PredictPairStream(  # noqa: N802
+        self, requests: AsyncIterator[pb.PredictPairRequest], context: Context
+    ) -> AsyncIterator[pb.PredictResponse]:
+        """Classifies pair by pair."""
+        return in_order(requests, partial(self._answer, _pair, context), self._most)
+
+    async def _answer(self, text: Callable[[Any], Text], context: Context, request: Request) -> pb.PredictResponse:
+        start = perf_counter()
+        asked = text(request)
+        query = Query([asked], deadline=deadline(context), truncation=_truncation(request))
+        answered = await self._inference.predict(query)
+        response = _response(answered, raw=request.raw_scores)
+        response.metadata.compute_chars = len(asked) if isinstance(asked, str) else sum(map(len, asked))
+        response.metadata.total_time_ns = _ns(perf_counter() - start)
+        return response
+
+
+def _single(request: pb.PredictRequest) -> Text:
+    return request.inputs
+
+
+def _pair(request: pb.PredictPairRequest) -> Text:
+    match list(request.inputs):
+        case [text]:
+            return text
+        case [first, second]:
+            return first, second
+        case other:
+            raise InvalidRequest(f"inputs has {len(other)} texts; send one, or two for a model of pairs")
+
+
+def _truncation(request: Request) -> Truncation:
+    if request.truncation_direction not in _DIRECTIONS:
+        number = request.truncation_direction
+        raise InvalidRequest(f"truncation_direction is {number}, which means nothing; see enum TruncationDirection")
+    return _DIRECTIONS[request.truncation_direction] if request.truncate else "refuse"
+
+
+def _response(answered: Answered, *, raw: bool) -> pb.PredictResponse:
+    manifest, (prediction,) = answered.model.manifest, answered.predictions
+    if manifest.task == "token_classification":
+        raise InvalidRequest("the model tags words, which tei.v1 has no message for; ask bertwire.v1.Classifier")
+    values = prediction.logits if raw else prediction.scores
+    numbers: list[float] = values.tolist()
+    return pb.PredictResponse(
+        predictions=[pb.Prediction(score=numbers[place], label=manifest.labels[place]) for place in best(values, None)],
+        metadata=pb.Metadata(
+            compute_tokens=prediction.token_count,
+            tokenization_time_ns=_ns(prediction.tokenize_seconds),
+            queue_time_ns=_ns(prediction.queue_seconds),
+            inference_time_ns=_ns(prediction.run_seconds),
+        ),
+    )
+
+
+def _ns(seconds: float) -> int:
+    return round(seconds * 1e9)

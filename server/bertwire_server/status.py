@@ -1,0 +1,60 @@
+"""Failures as a client may see them: the one place where errors become gRPC statuses."""
+
+import logging
+from functools import lru_cache
+from math import ceil
+from typing import Any
+
+import grpc
+import grpc.aio
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.duration_pb2 import Duration
+from google.rpc.error_details_pb2 import RetryInfo
+from google.rpc.status_pb2 import Status
+
+from bertwire_server.errors import NoSuchMethod, RequestError
+
+_log = logging.getLogger(__name__)
+_Trailing = tuple[tuple[str, str | bytes], ...]
+
+
+def masked(error: Exception, method: str) -> RequestError:
+    """The error as a client may see it; one that nobody foresaw is logged in full."""
+    if isinstance(error, RequestError):
+        return error
+    if isinstance(error, NotImplementedError):  # by the generated servicer, for a method that ours does not have
+        return NoSuchMethod("this server does not answer the method")
+    _log.error("%s failed", method, exc_info=error)
+    return RequestError("internal error; the server's log has the cause")
+
+
+async def fail(context: grpc.aio.ServicerContext[Any, Any], method: str, error: Exception) -> None:
+    """Ends a call with the status of `error`; see `errors`."""
+    if isinstance(error, grpc.aio.AbortError):
+        raise error
+    shown = masked(error, method)
+    message = str(shown)
+    if shown.retry_after is None:
+        await context.abort(shown.code, message)
+    await context.abort(shown.code, message, _retry_info(shown.code, message, milliseconds(shown.retry_after)))
+
+
+def milliseconds(seconds: float) -> int:
+    """When to try again, rounded up to one digit: nobody needs more, and refusals have to be cheap."""
+    exact = max(1, ceil(1e3 * seconds))
+    unit: int = 10 ** (len(str(exact)) - 1)
+    return ceil(exact / unit) * unit
+
+
+@lru_cache(1024)
+def _retry_info(code: grpc.StatusCode, message: str, after: int) -> _Trailing:
+    """Trailing metadata that say when trying again makes sense, in milliseconds.
+
+    Twice: as RetryInfo in the status details, which people's code reads, and as `grpc-retry-pushback-ms`, which gRPC's
+    own retries obey (gRFC A6).
+    """
+    info = RetryInfo(retry_delay=Duration(seconds=after // 1000, nanos=after % 1000 * 1_000_000))
+    detail = AnyMessage()
+    detail.Pack(info)
+    status = Status(code=code.value[0], message=message, details=[detail])
+    return (("grpc-retry-pushback-ms", str(after)), ("grpc-status-details-bin", status.SerializeToString()))

@@ -1,0 +1,114 @@
+"""What a server shows of itself, and the report on every call."""
+
+import asyncio
+import logging
+from importlib.metadata import version
+from time import perf_counter
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import grpc.aio
+
+from bertwire_server.call import Call
+from bertwire_server.errors import RequestError
+from bertwire_server.telemetry.config import TelemetryConfig
+from bertwire_server.telemetry.http import MetricsServer
+from bertwire_server.telemetry.logs import log_call
+from bertwire_server.telemetry.metrics import Metrics
+
+if TYPE_CHECKING:
+    from bertwire_server.telemetry.tracing import Tracing
+
+_log = logging.getLogger(__name__)
+_CODES = {code.value[0]: code for code in grpc.StatusCode}
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class Telemetry:
+    """Metrics, traces and the log of calls, as the configuration wants them.
+
+    Attributes:
+        metrics: what is counted, whether or not it is served.
+        tracing: None where traces are off.
+        log_texts: whether the log of calls holds their texts.
+        metrics_port: where metrics are served; None where they are not.
+    """
+
+    def __init__(self, config: TelemetryConfig) -> None:
+        """Serves metrics from now on.
+
+        Raises:
+            UserError: the metrics' address cannot be had.
+        """
+        self.metrics = Metrics()
+        self.log_texts = config.log_texts
+        self.tracing = _tracing(config) if config.traces else None
+        self._server = (
+            MetricsServer(self.metrics.registry, config.metrics_host, config.metrics_port)
+            if config.metrics_port is not None
+            else None
+        )
+        self.metrics_port = self._server.port if self._server else None
+        if self._server:
+            host = f"[{config.metrics_host}]" if ":" in config.metrics_host else config.metrics_host
+            _log.info("metrics at http://%s:%d/metrics", host, self._server.port)
+
+    def of_call(self, call: Call, context: Context, *, stream: bool = False) -> "_Report":
+        """Reports on a call: enter it before anything can fail, let what fails pass through it.
+
+        A stream counts only where it fails: what counts are its messages, each by `Metrics.call_ended`.
+        """
+        return _Report(self, call, context, stream)
+
+    async def close(self) -> None:
+        """Sends the traces that are left, within 2 seconds, and stops serving metrics."""
+        if self.tracing is not None:
+            await asyncio.to_thread(self.tracing.close)
+        if self._server is not None:
+            await asyncio.to_thread(self._server.close)
+
+
+class _Report:
+    __slots__ = ("_call", "_context", "_start", "_stream", "_to")
+
+    def __init__(self, to: Telemetry, call: Call, context: Context, stream: bool) -> None:
+        self._to, self._call, self._context, self._stream = to, call, context, stream
+
+    def __enter__(self) -> None:
+        self._start = perf_counter()
+        if self._to.tracing is not None:
+            self._call.trace = self._to.tracing.begin(self._call.method, self._context.invocation_metadata())
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        seconds = perf_counter() - self._start
+        code = grpc.StatusCode.OK if error is None else _code(error, self._context)
+        if not self._stream or error is not None:
+            self._to.metrics.call_ended(self._call, code, seconds)
+        if self._call.trace is not None:
+            self._call.trace.end(self._call, code)
+        log_call(self._call, code, seconds, with_texts=self._to.log_texts)
+
+
+def _code(error: BaseException, context: Context) -> grpc.StatusCode:
+    """The status that a call ends with for an error."""
+    if isinstance(error, RequestError):
+        return error.code
+    if isinstance(error, asyncio.CancelledError | GeneratorExit):
+        # gRPC cancels the handler for both, and tells the client which it was.
+        left = context.time_remaining()
+        late = left is not None and left <= 0
+        return grpc.StatusCode.DEADLINE_EXCEEDED if late else grpc.StatusCode.CANCELLED
+    if isinstance(error, grpc.aio.AbortError):
+        # Typed as the enumeration, given as its number.
+        code: Any = context.code()
+        return _CODES.get(code, code)  # type: ignore[no-any-return]
+    return grpc.StatusCode.INTERNAL
+
+
+def _tracing(config: TelemetryConfig) -> "Tracing":
+    from bertwire_server.telemetry.tracing import Tracing
+
+    return Tracing(config.otlp_endpoint, config.trace_ratio, version("bertwire"))

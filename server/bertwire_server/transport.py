@@ -1,0 +1,118 @@
+"""The gRPC server: its settings, its services, its port."""
+
+import socket
+from dataclasses import dataclass
+
+import grpc
+import grpc.aio
+from grpc_channelz.v1 import channelz_pb2
+from grpc_channelz.v1.channelz_pb2_grpc import add_ChannelzServicer_to_server
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha.reflection_pb2_grpc import add_ServerReflectionServicer_to_server
+
+from bertwire.tei import tei_pb2
+from bertwire.tei.tei_pb2_grpc import add_InfoServicer_to_server, add_PredictServicer_to_server
+from bertwire.v1 import classifier_pb2, repository_pb2
+from bertwire.v1.classifier_pb2_grpc import add_ClassifierServicer_to_server
+from bertwire.v1.repository_pb2_grpc import add_ModelRepositoryServicer_to_server
+from bertwire_client.errors import UserError
+from bertwire_server.access.connection import connection_options
+from bertwire_server.config import ServerConfig
+from bertwire_server.edge import Edge
+from bertwire_server.inference import Inference
+from bertwire_server.protocols.channelz import Channelz
+from bertwire_server.protocols.classifier import Classifier
+from bertwire_server.protocols.health import Health
+from bertwire_server.protocols.repository import ModelRepository
+from bertwire_server.protocols.tei import Limits, TeiInfo, TeiPredict
+from bertwire_server.repository.fleet import Fleet
+from bertwire_server.telemetry.metrics import Metrics
+
+# Those that answer for models; health knows each by its name.
+SERVICES = tuple(
+    service.full_name
+    for file in (classifier_pb2.DESCRIPTOR, repository_pb2.DESCRIPTOR, tei_pb2.DESCRIPTOR)
+    for service in file.services_by_name.values()
+)
+_CHANNELZ = channelz_pb2.DESCRIPTOR.services_by_name["Channelz"].full_name
+_HEALTH = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
+_MAX_PENDING = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What the services answer from.
+
+    Attributes:
+        fleet: the models.
+        inference: the door to them.
+        health: what is serving.
+        metrics: told of each message of a stream.
+    """
+
+    fleet: Fleet
+    inference: Inference
+    health: Health
+    metrics: Metrics
+
+
+def build_server(config: ServerConfig, edge: Edge, beside: Edge, services: Services) -> grpc.aio.Server:
+    """A server that is not started yet.
+
+    Args:
+        config: the settings.
+        edge: around the services that answer for models.
+        beside: around gRPC's own, which are answered while the server drains, and whose ends it does not wait for.
+        services: what they answer from.
+    """
+    bytes_limit = config.max_message_mb << 20
+    server = grpc.aio.server(
+        options=[
+            # Otherwise a second server on the same port would start too, and take half of the calls.
+            ("grpc.so_reuseport", 0),
+            # Above 1000 calls that have not begun gRPC cancels some at random; our own queue refuses, and says why.
+            ("grpc.server.max_pending_requests", _MAX_PENDING),
+            ("grpc.server.max_pending_requests_hard_limit", _MAX_PENDING),
+            ("grpc.max_receive_message_length", bytes_limit),
+            ("grpc.max_send_message_length", bytes_limit),
+            *connection_options(config),
+        ],
+    )
+    _add_models(server, config, edge, services)
+    guarded = beside.over(server)
+    health_pb2_grpc.add_HealthServicer_to_server(services.health, guarded)
+    add_ChannelzServicer_to_server(Channelz(), guarded)
+    names = (*SERVICES, _CHANNELZ, _HEALTH, reflection.SERVICE_NAME)
+    add_ServerReflectionServicer_to_server(reflection.aio.ReflectionServicer(service_names=names), guarded)
+    return server
+
+
+def _add_models(server: grpc.aio.Server, config: ServerConfig, edge: Edge, services: Services) -> None:
+    guarded, most = edge.over(server), config.max_stream_requests
+    add_ClassifierServicer_to_server(Classifier(services.inference, services.fleet, most, services.metrics), guarded)
+    add_ModelRepositoryServicer_to_server(ModelRepository(services.fleet), guarded)
+    limits = Limits(config.max_queue_texts, config.max_batch_tokens, config.max_batch_texts)
+    add_InfoServicer_to_server(TeiInfo(services.fleet, limits), guarded)
+    add_PredictServicer_to_server(TeiPredict(services.inference, most), guarded)
+
+
+def address(host: str, port: int) -> str:
+    """As gRPC and people write it."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def bind(server: grpc.aio.Server, host: str, port: int, credentials: grpc.ServerCredentials | None) -> int:
+    """Opens the port and gives its number, the free one that was taken for 0; raises `UserError` where it cannot."""
+    where = address(host, port)
+    try:
+        # Tried with a socket of our own first: it knows the reason, where gRPC knows only that it failed.
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        socket.create_server((host, port), family=family).close()
+        if credentials is not None:
+            return server.add_secure_port(where, credentials)
+        return server.add_insecure_port(where)
+    except (OSError, RuntimeError) as error:
+        # asyncio and socket put the address into the reason a second time.
+        reason = str(getattr(error, "strerror", None) or error).partition(" (while")[0]
+        raise UserError(f"cannot listen on {where}: {reason}; choose another --port or --host") from error

@@ -1,0 +1,173 @@
+"""Scores to labels and entities, without a model."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy.special import expit, softmax
+from seqeval.scheme import IOB2, Entities
+
+from bertwire_export.bundle import Manifest
+from bertwire_export.bundle.manifest import Calibration
+from bertwire_server.errors import InvalidRequest
+from bertwire_server.model.decision import best, entities, entity_types, predicted, require_fitting, score
+from bertwire_server.query import Prediction, Thresholds
+
+TAGS = ("O", "B-x", "I-x", "B-y", "I-y")
+
+
+def manifest(
+    task: str, labels: tuple[str, ...], thresholds: tuple[float, ...] = (), temperature: float = 1
+) -> Manifest:
+    """As much of a manifest as decisions look at."""
+    calibration = Calibration(temperature=temperature, thresholds=thresholds, ece_before=None, ece_after=None)
+    known: dict[str, Any] = {"task": task, "labels": labels, "calibration": calibration}
+    return Manifest.model_construct(**known)
+
+
+def prediction(scores: NDArray[np.float32], words: list[tuple[int, int, int]]) -> Prediction:
+    """A prediction of tokens' scores."""
+    return Prediction(scores, scores, words, len(scores), False, 0, 0, 0)
+
+
+def tagged(*tags: str) -> list[tuple[str, int, int]]:
+    """The entities of words of one character, one token each, by their places."""
+    scores = np.eye(len(TAGS), dtype=np.float32)[[TAGS.index(tag) for tag in tags]]
+    words = [(place, place, place + 1) for place in range(len(tags))]
+    found = entities(manifest("token_classification", TAGS), prediction(scores, words), Thresholds())
+    assert all(each.score == 1 for each in found)
+    return [(each.label, each.start, each.end) for each in found]
+
+
+@pytest.mark.parametrize(
+    ("tags", "expected"),
+    [
+        ("O O", []),
+        ("B-x", [("x", 0, 1)]),
+        ("O B-x I-x", [("x", 1, 3)]),
+        ("B-x B-x I-x", [("x", 0, 1), ("x", 1, 3)]),
+        ("B-x I-x B-y", [("x", 0, 2), ("y", 2, 3)]),
+        ("I-x I-x O", []),
+        ("O I-x B-x", [("x", 2, 3)]),
+        ("B-x I-y I-y O", [("x", 0, 1)]),
+        ("B-x I-y I-x", [("x", 0, 1)]),
+        ("B-x O I-x", [("x", 0, 1)]),
+    ],
+)
+def test_entities_of_tags(tags: str, expected: list[tuple[str, int, int]]) -> None:
+    """B- begins, I- of the same type continues, whatever else ends an entity."""
+    assert tagged(*tags.split()) == expected
+
+
+def test_entities_are_those_of_the_proof() -> None:
+    """For any tags the entities are those that export's and training's figures count: seqeval's strict IOB2."""
+    generator = np.random.default_rng(0)
+    for _ in range(300):
+        tags = [TAGS[index] for index in generator.integers(len(TAGS), size=generator.integers(1, 9))]
+        (expected,) = Entities([tags], IOB2).entities
+        assert tagged(*tags) == [(each.tag, each.start, each.end) for each in expected], tags
+
+
+def test_entity_takes_the_first_token_of_its_words() -> None:
+    """Words' other tokens are not looked at; the score is the mean of the words'; thresholds are by type."""
+    rows = [[0.9, 0.1, 0], [0.2, 0.8, 0], [0, 1, 0], [0.3, 0.1, 0.6], [1, 0, 0]]
+    given = prediction(np.array(rows, np.float32), [(1, 0, 4), (3, 5, 7)])
+    tags = manifest("token_classification", ("O", "B-x", "I-x"))
+    (found,) = entities(tags, given, Thresholds())
+    assert (found.label, found.start, found.end) == ("x", 0, 7)
+    assert found.score == pytest.approx(0.7)
+    assert entities(tags, given, Thresholds(all=0.69)) == [found]
+    assert not entities(tags, given, Thresholds(all=0.71))
+    assert entities(tags, given, Thresholds(all=0.71, by_label={"x": 0.5})) == [found]
+    assert not entities(tags, prediction(np.array(rows, np.float32), []), Thresholds())
+
+
+def test_entity_types_come_once() -> None:
+    """Types are the tags without B- and I-, a hyphen within them kept."""
+    assert entity_types(manifest("token_classification", ("O", "B-a-b", "I-a-b", "B-c"))) == ["a-b", "c"]
+
+
+@pytest.mark.parametrize("labels", [2, 3, 20, 21, 77])
+@pytest.mark.parametrize("scale", [1, 30, 3e4, 3e38])
+def test_scores_are_scipys(labels: int, scale: float) -> None:
+    """Softmax at the temperature and sigmoids, for few labels and many, near and far; never NaN, never above 1."""
+    names = tuple(map(str, range(labels)))
+    logits = (np.random.default_rng(labels).uniform(-1, 1, labels) * scale).astype(np.float32)
+    wide = logits.astype(np.float64)
+    for found, expected in (
+        (score(manifest("single_label", names, temperature=1.7), logits), softmax(wide / 1.7)),
+        (score(manifest("multi_label", names), logits), expit(wide)),
+    ):
+        assert found.dtype == np.float32
+        assert found.min() >= 0
+        assert found.max() <= 1
+        np.testing.assert_allclose(found, expected, rtol=2e-6 * max(1, min(scale, 100)), atol=1e-30)
+
+
+def test_token_scores_are_softmax_of_rows() -> None:
+    """For token classification each token's scores sum to 1."""
+    logits = np.random.default_rng(0).normal(size=(7, 5)).astype(np.float32)
+    np.testing.assert_allclose(score(manifest("token_classification", TAGS), logits), softmax(logits, 1), rtol=1e-6)
+
+
+def test_regression_gives_the_number() -> None:
+    """The score of regression is its logit, which every answer decides for."""
+    number = manifest("regression", ("stars",))
+    logits = np.array([-3.5], np.float32)
+    assert score(number, logits).tolist() == [-3.5]
+    assert predicted(number, [-3.5], Thresholds()) == [True]
+
+
+def test_best_keeps_label_order_of_equals() -> None:
+    """Highest first; of equal scores the label that the model has first."""
+    scores = np.array([0.2, 0.3, 0.2, 0.3], np.float32)
+    assert best(scores, None) == [1, 3, 0, 2]
+    assert [best(scores, count) for count in (1, 2, 3, 9)] == [[1], [1, 3], [1, 3, 0], [1, 3, 0, 2]]
+
+
+def test_single_label_is_predicted_from_its_threshold_on() -> None:
+    """The best label, of equals the first, where it reaches what the caller asks for."""
+    single = manifest("single_label", ("a", "b", "c"))
+    assert predicted(single, [0.4, 0.4, 0.2], Thresholds()) == [True, False, False]
+    assert predicted(single, [0.1, 0.5, 0.4], Thresholds(all=0.5)) == [False, True, False]
+    assert predicted(single, [0.1, 0.5, 0.4], Thresholds(all=0.51)) == [False] * 3
+    assert predicted(single, [0.1, 0.5, 0.4], Thresholds(all=0.9, by_label={"b": 0.2})) == [False, True, False]
+    assert predicted(single, [0.1, 0.5, 0.4], Thresholds(by_label={"a": 1, "c": 1})) == [False, True, False]
+
+
+def test_several_labels_are_predicted_from_their_thresholds_on() -> None:
+    """The manifest's thresholds, over them the caller's for all, over these the caller's for one; equal is enough."""
+    several = manifest("multi_label", ("a", "b", "c"), thresholds=(0.1, 0.37, 1))
+    scores = np.array([0.1, 0.37, 0.999], np.float32).tolist()
+    assert predicted(several, scores, Thresholds()) == [True, True, False]
+    assert predicted(several, scores, Thresholds(all=0.5)) == [False, False, True]
+    assert predicted(several, scores, Thresholds(all=0.5, by_label={"a": 0.05})) == [True, False, True]
+    assert predicted(several, scores, Thresholds(by_label={"c": 0})) == [True, True, True]
+
+
+@pytest.mark.parametrize(
+    ("task", "thresholds", "words"),
+    [
+        ("single_label", Thresholds(all=1.01), "threshold is 1.01"),
+        ("single_label", Thresholds(all=float("nan")), "threshold is nan"),
+        ("multi_label", Thresholds(by_label={"B-x": -0.5}), r"thresholds\['B-x'\] is -0.5"),
+        ("multi_label", Thresholds(by_label={"x": 0.5}), "names 'x', which the model does not know"),
+        ("token_classification", Thresholds(by_label={"B-x": 0.5}), "names 'B-x', which the model does not know"),
+        ("token_classification", Thresholds(by_label={"O": 0.5}), "names 'O', which the model does not know"),
+        ("regression", Thresholds(all=0.5), "no threshold applies"),
+    ],
+)
+def test_refuses_thresholds_that_do_not_fit(task: str, thresholds: Thresholds, words: str) -> None:
+    """A threshold that is no score, or of something that the model does not have, is the caller's fault."""
+    with pytest.raises(InvalidRequest, match=words):
+        require_fitting(thresholds, manifest(task, TAGS))
+
+
+@pytest.mark.parametrize("task", ["single_label", "multi_label", "token_classification", "regression"])
+def test_takes_thresholds_that_fit(task: str) -> None:
+    """None at all for every task; the ends of the range and known names elsewhere."""
+    require_fitting(Thresholds(), manifest(task, TAGS))
+    if task != "regression":
+        name = "x" if task == "token_classification" else "B-x"
+        require_fitting(Thresholds(all=0, by_label={name: 1}), manifest(task, TAGS))

@@ -1,0 +1,195 @@
+"""The log: its forms, the line of a call, and that no text of a request is in it unasked."""
+
+import io
+import json
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Literal, cast
+
+import grpc
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import TensorProto, helper
+from tokenizers import Tokenizer, models, pre_tokenizers
+
+from bertwire.v1.classifier_pb2 import ClassifyRequest
+from bertwire_client.errors import UserError
+from bertwire_client.options import validated
+from bertwire_server.call import Call, current
+from bertwire_server.telemetry.config import TelemetryConfig
+from bertwire_server.telemetry.logs import handler, log_call
+from bertwire_server.telemetry.tracing import Trace
+
+# Its value stands nowhere else: a trace quotes the lines of this file.
+WORD = "plugh"
+OK = grpc.StatusCode.OK
+
+
+@pytest.fixture
+def call() -> Iterator[Call]:
+    """A call under way, of the current context."""
+    made = Call("/bertwire.v1.Classifier/Classify", "r-1", "ann", "mood", "3", texts=2)
+    token = current.set(made)
+    yield made
+    current.reset(token)
+
+
+@contextmanager
+def logged(form: Literal["text", "json"], level: int = logging.DEBUG) -> Iterator[io.StringIO]:
+    """What the project's loggers write meanwhile."""
+    stream = io.StringIO()
+    logger, to = logging.getLogger("bertwire_server"), handler(form, stream)
+    before = logger.level
+    logger.addHandler(to)
+    logger.setLevel(level)
+    try:
+        yield stream
+    finally:
+        logger.removeHandler(to)
+        logger.setLevel(before)
+
+
+def test_json_names_the_request(call: Call) -> None:
+    """A message is an object with the time, where it comes from, and the call in which it was logged."""
+
+    class Span:
+        trace_id = "0af7651916cd43dd8448eb211c80319c"
+
+    call.trace = cast(Trace, Span())
+    with logged("json") as stream:
+        logging.getLogger("bertwire_server.edge").warning("%d things\nhappened", 2)
+    found = json.loads(stream.getvalue())
+    assert found.pop("timestamp").endswith("+00:00")
+    assert found == {
+        "level": "WARNING",
+        "logger": "bertwire_server.edge",
+        "message": "2 things\nhappened",
+        "request_id": "r-1",
+        "client": "ann",
+        "trace_id": Span.trace_id,
+    }
+
+
+def test_outside_calls_nothing_is_added() -> None:
+    """A message that belongs to no call has no fields of one."""
+    with logged("json") as stream:
+        logging.getLogger("bertwire_server.app").info("ready")
+    assert set(json.loads(stream.getvalue())) == {"timestamp", "level", "logger", "message"}
+    with logged("text") as stream:
+        logging.getLogger("bertwire_server.app").info("ready")
+    assert stream.getvalue().endswith("INFO bertwire_server.app: ready\n")
+
+
+def test_client_cannot_write_lines(call: Call) -> None:
+    """A line break in a client's name does not begin a line of the log."""
+    call.client = "ann\n2026-01-01 ERROR forged"
+    with logged("text") as stream:
+        logging.getLogger("bertwire_server.edge").info("x")
+    assert stream.getvalue().endswith(": x (request_id=r-1 client=ann?2026-01-01 ERROR forged)\n")
+    assert stream.getvalue().count("\n") == 1
+
+
+def test_line_of_a_call(call: Call) -> None:
+    """One line at debug says what was asked and what came of it, in words and in fields; none at info."""
+    with logged("json") as stream:
+        log_call(call, OK, 0.0042, with_texts=False)
+    found = json.loads(stream.getvalue())
+    assert found["message"] == "/bertwire.v1.Classifier/Classify OK, 2 texts of mood 3, 4.200 ms"
+    fields = ("method", "model", "model_version", "code", "texts", "milliseconds", "request_id")
+    assert [found[name] for name in fields] == [call.method, "mood", "3", "OK", 2, 4.2, "r-1"]
+    with logged("json", logging.INFO) as stream:
+        log_call(call, OK, 0.0042, with_texts=True)
+    assert stream.getvalue() == ""
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_texts_only_when_asked_and_masked(call: Call, form: Literal["text", "json"]) -> None:
+    """Unasked no text is logged; asked, texts and pairs are, with identifiers masked."""
+    call.content = ["I am ann@example.org", ("card 4111111111111111", "yes")]
+    with logged(form) as stream:
+        log_call(call, OK, 0.1, with_texts=False)
+        logging.getLogger("bertwire_server.edge").info("%r", call)
+    assert "I am" not in stream.getvalue()
+    with logged(form) as stream:
+        log_call(call, OK, 0.1, with_texts=True)
+    assert "I am [e-mail]" in stream.getvalue()
+    assert "card [card] | yes" in stream.getvalue()
+    assert "4111" not in stream.getvalue()
+
+
+@pytest.mark.parametrize("before", range(3960, 4004))
+def test_long_text_is_not_cut_within_an_identifier(call: Call, before: int) -> None:
+    """Wherever reading stops, no part of a number is shown as if it were none."""
+    call.content = ["1. " + "ann@example.org " * 245 + " " * (before - 3923) + "4111 1111 1111 1111 and so on"]
+    with logged("text") as stream:
+        log_call(call, OK, 0.1, with_texts=True)
+    assert "4111" not in stream.getvalue()
+
+
+def _unknown_word() -> None:
+    tokenizer = Tokenizer(models.WordLevel({"a": 0}, unk_token="[UNK]"))  # noqa: S106 - no password
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.encode_batch([f"{WORD} words"])
+
+
+def _tokenizer(texts: list[Any]) -> None:
+    Tokenizer(models.WordLevel({"[UNK]": 0}, unk_token="[UNK]")).encode_batch(texts)  # noqa: S106 - no password
+
+
+def _engine(feeds: dict[str, Any]) -> None:
+    table = helper.make_tensor("table", TensorProto.FLOAT, [2, 1], [1.0, 2.0])
+    graph = helper.make_graph(
+        [helper.make_node("Gather", ["table", "ids"], ["out"])],
+        "g",
+        [helper.make_tensor_value_info("ids", TensorProto.INT64, ["n"])],
+        [helper.make_tensor_value_info("out", TensorProto.FLOAT, None)],
+        [table],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    onnx.checker.check_model(model)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    onnxruntime.InferenceSession(model.SerializeToString(), options).run(None, feeds)
+
+
+FAILURES: dict[str, Callable[[], object]] = {
+    "tokenizer without a token for unknown words": _unknown_word,
+    "tokenizer given half a character": lambda: _tokenizer([f"{WORD}\ud800"]),
+    "tokenizer given no text": lambda: _tokenizer([WORD, 7]),
+    "tokenizer given half a pair": lambda: _tokenizer([(WORD, 7)]),
+    "engine given an id that it does not know": lambda: _engine({"ids": np.array([99])}),
+    "engine given text": lambda: _engine({"ids": np.array([WORD])}),
+    "engine given another shape": lambda: _engine({"ids": np.array([[1]])}),
+    "engine given another name": lambda: _engine({"other": np.array([WORD])}),
+    "message that is none": lambda: ClassifyRequest.FromString(b"\x0a\x08" + WORD.encode() + b"\xff\xff"),
+    "message given bytes": lambda: ClassifyRequest(texts=[WORD.encode() + b"\xff"]),  # type: ignore[list-item]
+    "message given half a character": lambda: ClassifyRequest(texts=[f"{WORD}\ud800"]),
+}
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_stack_trace_holds_no_text(failure: str, form: Literal["text", "json"]) -> None:
+    """What protobuf, tokenizers and ONNX Runtime raise reaches the log with its trace, and without the text."""
+    with logged(form) as stream:
+        with pytest.raises(Exception) as caught:  # noqa: PT011 - of three libraries, each with its own
+            FAILURES[failure]()
+        logging.getLogger("bertwire_server.edge").error("failed", exc_info=caught.value)
+    assert "Traceback" in stream.getvalue()
+    assert WORD not in stream.getvalue()
+
+
+def test_texts_need_debug() -> None:
+    """`--log-texts` where no line of a call is logged is refused, and says what to do."""
+    with pytest.raises(UserError, match="--log-texts logs nothing at --log-level info; set it to debug"):
+        validated(TelemetryConfig, {"log_texts": True})
+    assert validated(TelemetryConfig, {"log_texts": True, "log_level": "debug"}).log_texts
+
+
+def test_endpoint_is_a_url() -> None:
+    """A collector without a scheme is refused: whether TLS is spoken must be said."""
+    with pytest.raises(UserError, match="--otlp-endpoint"):
+        validated(TelemetryConfig, {"otlp_endpoint": "collector:4317"})

@@ -1,0 +1,271 @@
+"""Traces as a collector gets them, and reports on the calls of a real gRPC server."""
+
+import asyncio
+import queue
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from typing import Any
+
+import grpc
+import grpc.aio
+import numpy as np
+import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import (
+    TraceServiceServicer,
+    add_TraceServiceServicer_to_server,
+)
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
+
+from bertwire_server.call import Call, current
+from bertwire_server.errors import InvalidRequest
+from bertwire_server.query import Prediction
+from bertwire_server.telemetry.config import TelemetryConfig
+from bertwire_server.telemetry.reporting import Context, Telemetry
+from bertwire_server.telemetry.tracing import Tracing
+
+CLASSIFY = "/bertwire.v1.Classifier/Classify"
+OK = grpc.StatusCode.OK
+SAMPLED = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+NOT_SAMPLED = SAMPLED[:-2] + "00"
+
+
+class Collector(TraceServiceServicer):
+    """Keeps what it is sent."""
+
+    def __init__(self) -> None:
+        self.requests: queue.SimpleQueue[ExportTraceServiceRequest] = queue.SimpleQueue()
+        self.address = ""
+
+    def Export(self, request: ExportTraceServiceRequest, context: object) -> ExportTraceServiceResponse:  # noqa: ARG002, N802
+        """Takes spans."""
+        self.requests.put(request)
+        return ExportTraceServiceResponse()
+
+    def spans(self) -> list[Span]:
+        """All spans that have come."""
+        found = []
+        while not self.requests.empty():
+            for resource in self.requests.get().resource_spans:
+                found += [span for scope in resource.scope_spans for span in scope.spans]
+        return found
+
+
+@pytest.fixture
+def collector() -> Iterator[Collector]:
+    """A collector on a port of its own."""
+    server, made = grpc.server(ThreadPoolExecutor(2)), Collector()
+    add_TraceServiceServicer_to_server(made, server)  # type: ignore[no-untyped-call]
+    made.address = f"http://127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    server.start()
+    yield made
+    server.stop(None).wait()
+
+
+def prediction(queued: float, ran: float) -> Prediction:
+    """An answer that waited and ran so long."""
+    empty = np.zeros(0, np.float32)
+    return Prediction(empty, empty, (), 3, False, queued, 0.001, ran)
+
+
+def attributes(span: Span) -> dict[str, object]:
+    """A span's attributes, whatever their kind."""
+    return {each.key: getattr(each.value, str(each.value.WhichOneof("value"))) for each in span.attributes}
+
+
+def test_spans_of_a_call(collector: Collector) -> None:
+    """A sampled caller's trace goes on: one server span, and the stages in it from the times that were measured."""
+    tracing = Tracing(collector.address, 0.0, "1.2")
+    call = Call(CLASSIFY, model="mood", model_version="3", texts=2, content=["SECRET"])
+    trace = tracing.begin(CLASSIFY, [("user-agent", "SECRET"), ("traceparent", SAMPLED), ("x-bin", b"SECRET")])
+    trace.answered([prediction(0.01, 0.02), prediction(0.03, 0.04)])
+    trace.end(call, OK)
+    tracing.close()
+    request = collector.requests.get_nowait()
+    assert b"SECRET" not in request.SerializeToString()
+    resource = {each.key: each.value.string_value for each in request.resource_spans[0].resource.attributes}
+    assert (resource["service.name"], resource["service.version"]) == ("bertwire", "1.2")
+    collector.requests.put(request)
+    spans = {span.name: span for span in collector.spans()}
+    server = spans.pop("bertwire.v1.Classifier/Classify")
+    assert server.kind == Span.SPAN_KIND_SERVER
+    assert trace.trace_id == server.trace_id.hex() == SAMPLED[3:35]
+    assert server.parent_span_id.hex() == SAMPLED[36:52]
+    assert attributes(server) == {
+        "rpc.system.name": "grpc",
+        "rpc.method": "bertwire.v1.Classifier/Classify",
+        "rpc.response.status_code": "OK",
+        "bertwire.model": "mood",
+        "bertwire.model_version": "3",
+        "bertwire.texts": 2,
+    }
+    assert set(spans) == {"tokenize", "queue", "run"}
+    assert {span.parent_span_id for span in spans.values()} == {server.span_id}
+    seconds = {name: (each.end_time_unix_nano - each.start_time_unix_nano) / 1e9 for name, each in spans.items()}
+    assert seconds == pytest.approx({"tokenize": 0.001, "queue": 0.01, "run": 0.06})
+    assert spans["tokenize"].end_time_unix_nano == spans["queue"].start_time_unix_nano
+    assert spans["queue"].end_time_unix_nano == spans["run"].start_time_unix_nano
+
+
+@pytest.mark.parametrize(
+    ("code", "failed"), [(grpc.StatusCode.INVALID_ARGUMENT, False), (grpc.StatusCode.INTERNAL, True)]
+)
+def test_span_of_a_failure(collector: Collector, code: grpc.StatusCode, failed: bool) -> None:
+    """A failure's code is in the span, and is an error of the server's where it is the server's."""
+    tracing = Tracing(collector.address, 1.0, "1.2")
+    tracing.begin(CLASSIFY, None).end(Call(CLASSIFY), code)
+    tracing.close()
+    (span,) = collector.spans()
+    found = attributes(span)
+    assert found["rpc.response.status_code"] == found["error.type"] == code.name
+    assert "bertwire.model" not in found
+    assert (span.status.code == 2) is failed
+
+
+def test_samples_as_told(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The caller's decision holds; without one the ratio, or else the environment's sampler."""
+    for ratio, sampler, metadata, expected in (
+        (0.0, "", (), 0),
+        (1.0, "", (), 1),
+        (1.0, "", (("traceparent", NOT_SAMPLED),), 0),
+        (0.0, "always_on", (), 0),
+        (None, "always_on", (), 1),
+        (1.0, "", (("traceparent", "malformed"),), 1),
+    ):
+        monkeypatch.setenv("OTEL_TRACES_SAMPLER", sampler)
+        tracing = Tracing(collector.address, ratio, "1.2")
+        trace = tracing.begin(CLASSIFY, metadata)
+        trace.answered([])
+        trace.end(Call(CLASSIFY), OK)
+        tracing.close()
+        assert len(collector.spans()) == expected, (ratio, sampler, metadata)
+
+
+def test_environment_says_where(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
+    """OTEL_ variables turn traces on, say where they go and what the service is called; or turn all off."""
+    assert not TelemetryConfig().traces
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.address)
+    monkeypatch.setenv("OTEL_SERVICE_NAME", "reviews")
+    assert TelemetryConfig().traces
+    tracing = Tracing(None, 1.0, "1.2")
+    tracing.begin(CLASSIFY, None).end(Call(CLASSIFY), OK)
+    tracing.close()
+    resource = collector.requests.get_nowait().resource_spans[0].resource
+    assert ("service.name", "reviews") in {(each.key, each.value.string_value) for each in resource.attributes}
+    monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
+    assert not TelemetryConfig(otlp_endpoint=collector.address).traces
+
+
+def test_long_stream_has_bounded_spans(collector: Collector) -> None:
+    """Of a stream's answers the first hundred have spans."""
+    tracing = Tracing(collector.address, 1.0, "1.2")
+    trace = tracing.begin(CLASSIFY, None)
+    for _ in range(300):
+        trace.answered([prediction(0.01, 0.02)])
+    trace.end(Call(CLASSIFY), OK)
+    tracing.close()
+    assert len(collector.spans()) == 301
+
+
+@pytest.mark.timeout(20)
+def test_close_does_not_wait_for_a_dead_collector() -> None:
+    """Nobody listens at the address: closing gives up, where the exporter would try again for a long time."""
+    tracing = Tracing("http://127.0.0.1:1", 1.0, "1.2")
+    tracing.begin(CLASSIFY, None).end(Call(CLASSIFY), OK)
+    tracing.close()
+
+
+async def _answer(request: bytes, context: Context) -> bytes:
+    """Does what the request says."""
+    if request == b"refuse":
+        raise InvalidRequest("no")
+    if request == b"break":
+        raise RuntimeError("broken")
+    if request == b"abort":
+        await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "no")
+    if request == b"wait":
+        await asyncio.Event().wait()
+    call = current.get()
+    if call.trace is not None:
+        call.trace.answered([prediction(0.01, 0.02)])
+    return request
+
+
+@asynccontextmanager
+async def serving(
+    telemetry: Telemetry, *, stream: bool = False
+) -> AsyncIterator[tuple[Any, asyncio.Event, asyncio.Event]]:
+    """A gRPC server that reports on every call: how to call it, and whether a call has begun and has ended."""
+    begun, ended = asyncio.Event(), asyncio.Event()
+
+    async def handle(request: bytes, context: Context) -> bytes:
+        call = Call("/s/m")
+        current.set(call)
+        begun.set()
+        try:
+            with telemetry.of_call(call, context, stream=stream):
+                return await _answer(request, context)
+        finally:
+            ended.set()
+
+    server = grpc.aio.server()
+    server.add_generic_rpc_handlers(
+        (grpc.method_handlers_generic_handler("s", {"m": grpc.unary_unary_rpc_method_handler(handle)}),)
+    )
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        yield channel.unary_unary("/s/m"), begun, ended
+    await server.stop(None)
+
+
+@pytest.mark.parametrize(
+    ("request_", "seconds", "code"),
+    [
+        (b"answer", None, "OK"),
+        (b"refuse", None, "INVALID_ARGUMENT"),
+        (b"break", None, "INTERNAL"),
+        (b"abort", None, "FAILED_PRECONDITION"),
+        (b"wait", 0.05, "DEADLINE_EXCEEDED"),
+        (b"wait", None, "CANCELLED"),
+    ],
+)
+async def test_every_end_of_a_call_is_counted(request_: bytes, seconds: float | None, code: str) -> None:
+    """Answered, refused, broken, aborted, too late or cancelled: the call counts once, under the code that fits."""
+    telemetry = Telemetry(TelemetryConfig())
+    async with serving(telemetry) as (method, begun, ended):
+        call = method(request_, timeout=seconds)
+        if (request_, seconds) == (b"wait", None):
+            await begun.wait()
+            call.cancel()
+        await asyncio.wait([asyncio.ensure_future(call)])
+        await ended.wait()
+    assert [(key[2].name, count) for key, count in telemetry.metrics._requests.items()] == [(code, 1)]
+    await telemetry.close()
+
+
+async def test_call_is_traced_from_end_to_end(collector: Collector) -> None:
+    """The caller's traceparent arrives with gRPC's metadata, and its trace holds the call and its stages."""
+    telemetry = Telemetry(TelemetryConfig(otlp_endpoint=collector.address, metrics_port=0))
+    assert telemetry.metrics_port
+    async with serving(telemetry) as (method, _, _):
+        await method(b"answer", metadata=(("traceparent", SAMPLED),))
+    await telemetry.close()
+    spans = collector.spans()
+    assert {span.trace_id.hex() for span in spans} == {SAMPLED[3:35]}
+    assert {span.name for span in spans} == {"s/m", "tokenize", "queue", "run"}
+
+
+@pytest.mark.parametrize(("request_", "counted"), [(b"answer", []), (b"refuse", ["INVALID_ARGUMENT"])])
+async def test_stream_counts_where_it_fails(request_: bytes, counted: list[str]) -> None:
+    """A stream that ends well is not counted beside its messages; one that fails is."""
+    telemetry = Telemetry(TelemetryConfig())
+    async with serving(telemetry, stream=True) as (method, _, ended):
+        await asyncio.wait([asyncio.ensure_future(method(request_))])
+        await ended.wait()
+    assert [key[2].name for key in telemetry.metrics._requests] == counted
+    await telemetry.close()

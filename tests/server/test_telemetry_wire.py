@@ -1,0 +1,114 @@
+"""A real server's metrics, traces and log, after real calls."""
+
+import json
+import queue
+import re
+import subprocess
+import sys
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import grpc
+import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import (
+    TraceServiceServicer,
+    add_TraceServiceServicer_to_server,
+)
+from prometheus_client.parser import text_string_to_metric_families
+
+from bertwire.v1.classifier_pb2 import ClassifyRequest, ClassifyStreamRequest
+from bertwire.v1.classifier_pb2_grpc import ClassifierStub
+from support import LABELS, bertwire
+
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+CODES = ("OK", "INVALID_ARGUMENT")
+METHOD = "/bertwire.v1.Classifier/Classify"
+
+
+class Collector(TraceServiceServicer):
+    """Keeps what it is sent."""
+
+    def __init__(self) -> None:
+        self.requests: queue.SimpleQueue[ExportTraceServiceRequest] = queue.SimpleQueue()
+
+    def Export(self, request: ExportTraceServiceRequest, context: object) -> ExportTraceServiceResponse:  # noqa: ARG002, N802
+        """Takes spans."""
+        self.requests.put(request)
+        return ExportTraceServiceResponse()
+
+
+@pytest.mark.parametrize("texts_logged", [False, True])
+def test_server_shows_what_it_did(bundle: Path, texts_logged: bool) -> None:
+    """Calls appear in the metrics, one traced call in the collector, each call in the log; texts only when asked."""
+    collector, service = grpc.server(ThreadPoolExecutor(2)), Collector()
+    add_TraceServiceServicer_to_server(service, collector)  # type: ignore[no-untyped-call]
+    endpoint = f"http://127.0.0.1:{collector.add_insecure_port('127.0.0.1:0')}"
+    collector.start()
+    options = ("--metrics-port", 0, "--otlp-endpoint", endpoint, "--trace-ratio", 0, "--log-format", "json")
+    command = bertwire("serve", bundle, "--port", 0, *options, "--log-level", "debug", python=sys.executable)
+    command += ["--log-texts"] if texts_logged else []
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        address = process.stdout.readline().split(" at ")[-1].strip()
+        with grpc.insecure_channel(address) as channel:
+            stub = ClassifierStub(channel)
+            metadata = (("traceparent", TRACE), ("x-request-id", "r-1"))
+            stub.Classify(ClassifyRequest(texts=["w1 w2 ann@example.org", "w3"]), metadata=metadata)
+            stub.Classify(ClassifyRequest(texts=["w1"]))
+            with pytest.raises(grpc.RpcError):
+                stub.Classify(ClassifyRequest(texts=["w1"], model="other"))
+        process.terminate()
+        _, errors = process.communicate(timeout=60)
+    collector.stop(None).wait()
+    messages = [json.loads(line) for line in errors.splitlines() if line.startswith("{")]
+    calls = [each for each in messages if each["logger"] == "bertwire_server.calls"]
+    assert [(each["code"], each["texts"]) for each in calls] == [("OK", 2), ("OK", 1), ("NOT_FOUND", 0)]
+    assert (calls[0]["request_id"], calls[0]["trace_id"]) == ("r-1", TRACE[3:35])
+    assert calls[0].get("content") == (["w1 w2 [e-mail]", "w3"] if texts_logged else None)
+    assert "w1" not in errors or texts_logged
+    assert "ann@example.org" not in errors
+    spans = [span for scope in service.requests.get_nowait().resource_spans[0].scope_spans for span in scope.spans]
+    assert {span.name for span in spans} == {METHOD[1:], "tokenize", "queue", "run"}
+
+
+def test_metrics_of_a_running_server(bundle: Path) -> None:
+    """What was asked, given and refused is in the metrics while the server runs."""
+    command = bertwire("serve", bundle, "--port", 0, "--metrics-port", 0, python=sys.executable)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        shown = next(found for line in process.stderr if (found := re.search(r"http://\S+/metrics", line)))[0]
+        address = process.stdout.readline().split(" at ")[-1].strip()
+        with grpc.insecure_channel(address) as channel:
+            stub = ClassifierStub(channel)
+            for _ in range(3):
+                stub.Classify(ClassifyRequest(texts=["w1", "w2 w3"]))
+            with pytest.raises(grpc.RpcError):
+                stub.Classify(ClassifyRequest())
+            stream = [ClassifyStreamRequest(id=str(n), request=ClassifyRequest(texts=["w1"] * n)) for n in range(3)]
+            assert len(list(stub.ClassifyStream(iter(stream)))) == 3
+        with urllib.request.urlopen(shown, timeout=10) as response:  # noqa: S310
+            families = list(text_string_to_metric_families(response.read().decode()))
+        process.terminate()
+        process.communicate(timeout=60)
+    samples = [sample for family in families for sample in family.samples]
+
+    def total(name: str, **labels: str) -> float:
+        return sum(each.value for each in samples if each.name == name and labels.items() <= each.labels.items())
+
+    assert total("bertwire_requests_total", method=METHOD, code="OK") == 3
+    assert total("bertwire_requests_total", method=METHOD, code="INVALID_ARGUMENT") == 1
+    assert total("bertwire_request_seconds_count", method=METHOD) == 3
+    streamed = {code: total("bertwire_requests_total", method=f"{METHOD}Stream", code=code) for code in CODES}
+    assert streamed == {"OK": 2, "INVALID_ARGUMENT": 1}
+    assert total("bertwire_batch_texts_sum") == total("bertwire_queue_wait_seconds_count") == 9
+    assert total("bertwire_tokenize_seconds_count") == 5
+    assert sum(total("bertwire_predictions_total", label=label) for label in LABELS) == 9
+    assert total("bertwire_tokens_total") == 3 * (3 + 4) + 3 * 3
+    assert total("bertwire_busy_seconds_total") > 0
+    assert total("bertwire_model_info") == total("bertwire_model_healthy") == total("bertwire_models_loaded") == 1
