@@ -19,6 +19,7 @@ from bertwire_server.model.observer import Observer, Unobserved
 from bertwire_server.model.queue import BatchLimits
 from bertwire_server.model.scheduler import Rows, Scheduler, Totals
 from bertwire_server.model.tokenizer import Encoded, TextTokenizer
+from bertwire_server.model.warmup import warm_up_shapes
 from bertwire_server.model.worker import Worker
 from bertwire_server.query import Prediction, Query, Text
 
@@ -72,14 +73,13 @@ class Model:
         self._scheduler = Scheduler(self, limits, self._layout, observer, hang_seconds)
 
     def warm_up(self) -> None:
-        """Runs the smallest and the largest batch, so that no request pays for first-time allocations.
+        """Runs one batch of each kind, so that no request pays for first-time allocations; see `warm_up_shapes`.
 
         Raises:
             BundleError: the graph does not fit the manifest or the tokenizer; it would fail on requests too.
         """
         longest = self.manifest.max_length
-        largest = max(1, min(self._limits.texts, self._limits.tokens // longest))
-        for lengths in ([3], [3, longest], [longest] * largest):
+        for lengths in warm_up_shapes(self._limits, longest):
             start = perf_counter()
             try:
                 logits = self._run([_filled(tokens, self._tokenizer.last_id) for tokens in lengths])
