@@ -21,14 +21,6 @@ _FILES: tuple[Any, ...] = (
     health_pb2,
     reflection_pb2,
 )
-    classifier_pb2,
-    repository_pb2,
-    inference_pb2,
-    tei_pb2,
-    channelz_pb2,
-    health_pb2,
-    reflection_pb2,
-)
 
 
 @dataclass(frozen=True)
