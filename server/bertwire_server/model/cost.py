@@ -1,6 +1,7 @@
-"""Predicts how long a batch runs, from how long the last ones ran."""
+"""Predicts how long a batch runs, and how long a queue takes, from how long the last ones did."""
 
 _KEEP = 0.95  # of a run's weight, at each further run
+_KEEP_PACE = 0.8
 _MIN_SPREAD = 1e-3
 
 
@@ -13,6 +14,12 @@ class Cost:
     def __init__(self) -> None:
         self._weight = self._x = self._y = self._xx = self._xy = 0.0
         self._run = self._token = self._error = 0.0
+        self._paced_tokens = self._paced_seconds = 0.0
+
+    def add_pace(self, tokens: int, seconds: float) -> None:
+        """Learns how long a run took with all that comes in between, from the end of the run before to its own."""
+        self._paced_tokens = _KEEP_PACE * self._paced_tokens + tokens
+        self._paced_seconds = _KEEP_PACE * self._paced_seconds + seconds
 
     def add(self, tokens: int, seconds: float) -> None:
         """Learns from a run of so many computed tokens."""
@@ -33,6 +40,15 @@ class Cost:
     def seconds(self, tokens: float, runs: int = 1) -> float:
         """The time of so many runs that compute so many tokens together, on the safe side by their usual error."""
         return self._run * runs + self._token * tokens + self._error
+
+    def queue_seconds(self, tokens: float, runs: int) -> float:
+        """How long a queue of so many tokens takes.
+
+        By full batches, or as things have been going lately, where that is slower: batches may be small for the sake of
+        deadlines, and the processor has other work.
+        """
+        pace = self._paced_seconds / self._paced_tokens if self._paced_tokens else 0.0
+        return max(self.seconds(tokens, runs), pace * tokens)
 
     def _line(self, tokens: int) -> float:
         return self._run + self._token * tokens

@@ -157,6 +157,12 @@ class _Lane:
         del self.entries[:dead]
         return (entry[2] for entry in self.entries if entry[2].waiting)
 
+    def last(self) -> Call:
+        """The call that waits and comes last; there must be one."""
+        while not self.entries[-1][2].waiting:
+            del self.entries[-1]
+        return self.entries[-1][2]
+
     def remove(self, texts: int, tokens: int) -> None:
         """Counts texts out."""
         self.texts -= texts
@@ -230,23 +236,44 @@ class Queue:
                 before = share if texts > 1 else min(place / (1 - _BULK_SHARE), share)
             count, total = count + before, total + before * lane.tokens / lane.texts
         runs = ceil(max(count / self._limits.texts, total / self._limits.tokens))
-        return self._cost.seconds(total, runs) + _REPLY_SECONDS
+        return self._cost.queue_seconds(total, runs) + _REPLY_SECONDS
+
+    def full_seconds(self) -> float:
+        """How long a full batch of texts as they are waiting runs."""
+        texts = len(self)
+        tokens = self.tokens / texts * self._limits.texts if texts else 0.0
+        return self._cost.queue_seconds(min(tokens, self._limits.tokens), 1)
 
     def late(self, now: float) -> list[Call]:
         """The calls that come next and cannot be answered in time any more.
+
+        Where the queue as a whole is in danger, those too that could be, but only by a batch that is smaller than it
+        might be: small batches take more time for each text, and then more and more calls come too late.
 
         Not the very last one that waits, or nobody would learn that the model has become faster again; but that too
         once its deadline has passed.
         """
         found, last = list[Call](), sum(1 for _ in islice(self.calls(), 2)) < 2
+        least = self._batch_seconds() if self._in_danger(now) else 0.0
         for lane in self._lanes.values():
             for call in lane.waiting():
                 runs = ceil((len(call.texts) - call.taken) / self._limits.texts)
-                end = now + self._cost.seconds(call.tokens, runs) + _REPLY_SECONDS
+                end = now + max(least, self._cost.seconds(call.tokens, runs)) + _REPLY_SECONDS
                 if call.deadline > now and (end <= call.deadline or last):
                     break
                 found.append(call)
         return found
+
+    def _batch_seconds(self) -> float:
+        texts = len(self)
+        tokens = min(self.tokens * min(1.0, self._limits.texts / texts), self._limits.tokens) if texts else 0.0
+        return self._cost.seconds(tokens)
+
+    def _in_danger(self, now: float) -> bool:
+        """Whether all that waits takes more than half of the time that its last call has."""
+        runs = ceil(max(len(self) / self._limits.texts, self.tokens / self._limits.tokens))
+        end = now + 2 * self._cost.queue_seconds(self.tokens, runs)
+        return any(lane.texts and end > lane.last().deadline for lane in self._lanes.values())
 
     def plan(self, now: float) -> Batch:
         """The next batch; it is empty where nothing waits. Removes nothing: see `commit`.

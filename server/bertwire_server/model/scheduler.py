@@ -23,14 +23,16 @@ from bertwire_server.model.cost import Cost
 from bertwire_server.model.observer import Observer, Ran
 from bertwire_server.model.queue import Answer, Batch, BatchLimits, Call, Queue
 from bertwire_server.model.tokenizer import Encoded
-from bertwire_server.model.worker import Worker
+from bertwire_server.model.worker import BEHIND, Worker
 from bertwire_server.query import Priority
 
 _log = logging.getLogger(__name__)
 _STOPPED = "the model is being shut down; send the request again, here or to another server"
 _HANGS = "the model does not answer any more; send the request to another server"
 # A queue that is filled up to the last moment of its deadlines misses those for which something takes a little longer.
-_CAUTION = 1.25
+_CAUTION = 1.1
+# Most of the time until its deadline that a call must leave for texts that come later.
+_COMPANY = 1 / 3
 # Of the calls that would be refused unread, one in so many is read all the same; and for how long after a call of high
 # priority such calls are reckoned with.
 _SEEN_OF_SHED, _HIGH_SECONDS = 8, 60.0
@@ -111,9 +113,9 @@ class Scheduler:
         # Time of the runs that have ended, and the start of the one under way; one value: another thread reads it.
         self._busy: tuple[float, float | None] = (0.0, None)
         self._on_the_way = 0
-        self._shed_count, self._high_at = 0, -inf
+        self._shed_count, self._high_at, self._ended_at = 0, -inf, -inf
         self._changed = asyncio.Event()
-        self._engine, self._helper = Worker("model"), Worker("layout")
+        self._engine, self._helper = Worker("model", BEHIND), Worker("layout")
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -188,23 +190,28 @@ class Scheduler:
         if remaining <= 0:
             self._observer.expired(1)
             raise Expired(_EXPIRED)
-        waiting = len(self._queue)
-        if not (self._batch.members and waiting):
+        known = len(self._queue) + len(self._batch.members)
+        if not self._batch.members:
             return
         self._shed_count += 1
         if self._shed_count % _SEEN_OF_SHED == 0:
             return
         now = perf_counter()
         priority = Priority.HIGH if now - self._high_at < _HIGH_SECONDS else Priority.NORMAL
-        late = self._late(1, self._queue.tokens / waiting, priority, now + remaining, now)
+        late = self._late(1, (self._queue.tokens + self._batch.tokens) / known, priority, now + remaining, now)
         if late > 0:
             self._observer.turned_away("deadline", 1)
             raise Overloaded(_TOO_LATE, _retry(late))
 
     def _late(self, texts: int, tokens: float, priority: Priority, deadline: float, now: float) -> float:
-        """By how many seconds a call that comes now would miss its deadline; negative where it would keep it."""
-        wait = max(0.0, self._until - now) + self._queue.seconds(texts, tokens, priority, deadline, now)
-        return _CAUTION * wait - (deadline - now)
+        """By how many seconds a call that comes now would miss its deadline; negative where it would keep it.
+
+        Its last text will share a batch with texts that come later, and must leave time for them: or batches get ever
+        smaller under load, just when large ones are needed.
+        """
+        left = deadline - now
+        ahead = max(0.0, self._until - now) + self._queue.seconds(texts, tokens, priority, deadline, now)
+        return _CAUTION * (ahead + min(self._queue.full_seconds(), _COMPANY * left)) - left
 
     def expect(self, texts: int) -> None:
         """Texts are on their way (less where negative): they take room, and an idle model waits for them a while."""
@@ -301,7 +308,11 @@ class Scheduler:
         done, _ = await asyncio.wait([job], timeout=self._hang_seconds)
         if not done:
             raise _Hung
-        seconds = perf_counter() - start
+        end = perf_counter()
+        seconds = end - start
+        # From the run before, where this batch has waited for that.
+        self.cost.add_pace(computed, end - max(self._ended_at, batch.members[0][0].arrived))
+        self._ended_at = end
         self._busy = (self._busy[0] + seconds, None)
         self.totals.add(lengths, computed, seconds)
         self._observer.ran(Ran(lengths, computed, [start - call.arrived for call, _ in batch.members], seconds))

@@ -1,12 +1,17 @@
 """A thread for blocking work, from an event loop."""
 
 import asyncio
+import os
+import sys
 import threading
 from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+# For whatever computes long: behind the event loop, which has to refuse what would come too late, answer health checks
+# and hand out what is ready, and does each in a fraction of a millisecond. docs/decisions/018-overload.md
+BEHIND = 5
 
 
 class Worker:
@@ -15,7 +20,15 @@ class Worker:
     Not an executor: that waits for its threads when the interpreter exits, and a run that hangs would hang the exit.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, nice: int = 0) -> None:
+        """Starts it.
+
+        Args:
+            name: the thread's name.
+            nice: by how much it stands back, as of `nice`, where threads want the same core; threads that are started
+                from it stand back as much.
+        """
+        self._nice = nice
         self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._ended = threading.Event()
         threading.Thread(target=self._work, name=name, daemon=True).start()
@@ -44,6 +57,8 @@ class Worker:
         return self._ended.wait(seconds)
 
     def _work(self) -> None:
+        if self._nice and sys.platform == "linux":  # where each thread has a priority of its own
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), self._nice)
         while (job := self._jobs.get()) is not None:
             job()
             del job  # or what it gave would be kept until the next one

@@ -6,7 +6,7 @@ from pathlib import Path
 from bertwire_client.errors import UserError
 from bertwire_export.bundle import Bundle, BundleError, open_bundle
 from bertwire_server.model.model import Model
-from bertwire_server.model.worker import Worker
+from bertwire_server.model.worker import BEHIND, Worker
 from bertwire_server.repository.folder import Found
 from bertwire_server.repository.leases import free
 
@@ -22,7 +22,7 @@ class Loader:
             build: loads a model that is not warm yet, blocking.
         """
         self._public_key, self._build = public_key, build
-        self._worker = Worker("loader")
+        self._worker = Worker("loader", BEHIND)
 
     async def open(self, found: Found) -> Bundle:
         """Opens and verifies a bundle.
