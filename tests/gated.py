@@ -15,7 +15,7 @@ from bertwire_server.errors import RequestError
 
 CLASSIFY = "/bertwire.v1.Classifier/Classify"
 LOAD = "/inference.GRPCInferenceService/RepositoryModelLoad"
-NOBODY = Access(None, None, ())
+NOBODY = Access(None, None, (), None)
 Metadata = Sequence[tuple[str, str]]
 
 

@@ -51,6 +51,7 @@ async def serve(config: ServerConfig, announce: Callable[[str], None]) -> None:
     access = await asyncio.to_thread(open_access, config)
     warn_if_open(config.host, config)
     telemetry = Telemetry(config)
+    telemetry.metrics.certificate_ends = access.certificate_ends
     registry, health_service = Registry(), Health()
     edge, beside = Edge(access.gate, telemetry, registry.shed), Edge(access.gate, telemetry)
     inference = Inference(registry, RequestLimits(config.max_texts, config.max_text_chars, config.max_call_chars))

@@ -59,6 +59,19 @@ async def test_certificate_is_changed_under_a_running_server(tmp_path: Path) -> 
             assert await who(standing) == ""
 
 
+def test_end_of_the_certificate_follows_its_file(tmp_path: Path) -> None:
+    """What the metrics say of the certificate's end is that of the one in use."""
+    access = open_access(AccessConfig(**tls_options(tmp_path)))
+    first = access.certificate_ends()
+    OLD.issue("server", "localhost", life=timedelta(days=9)).write(tmp_path, "server")
+    access.poll()
+    second = access.certificate_ends()
+    assert first is not None
+    assert second is not None
+    assert round((second - first) / 86_400) == 8
+    assert open_access(AccessConfig()).certificate_ends() is None
+
+
 async def test_client_authority_is_changed_under_a_running_server(tmp_path: Path) -> None:
     """With the new authority's file in place its clients get in, those of the old one and those of none do not."""
     clients = [OLD.issue("client"), NEW.issue("client"), None]

@@ -23,11 +23,13 @@ class TlsFiles:
         certificate: the server's certificate and those up to its authority.
         key: its private key.
         client_ca: certificates of the authorities that sign clients'; None where clients need none.
+        ends: when the server's certificate does, in seconds since 1970.
     """
 
     certificate: bytes
     key: bytes
     client_ca: bytes | None
+    ends: float
 
 
 def read_tls(certificate: Path, key: Path, client_ca: Path | None) -> TlsFiles:
@@ -46,11 +48,12 @@ def read_tls(certificate: Path, key: Path, client_ca: Path | None) -> TlsFiles:
         )
     if _public(own) != _public_of_private(key, key_content):
         raise UserError(f"{key} is not the key of {certificate}; give the pair that was made together")
+    ends = own.not_valid_after_utc.timestamp()
     if client_ca is None:
-        return TlsFiles(content, key_content, None)
+        return TlsFiles(content, key_content, None, ends)
     ca_content = read_bytes(client_ca)
     _certificates(client_ca, ca_content)
-    return TlsFiles(content, key_content, ca_content)
+    return TlsFiles(content, key_content, ca_content, ends)
 
 
 def server_credentials(files: Watched[TlsFiles]) -> grpc.ServerCredentials:

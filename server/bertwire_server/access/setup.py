@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import grpc
 
 from bertwire_client.errors import UserError
-from bertwire_server.access.certificates import read_tls, server_credentials
+from bertwire_server.access.certificates import TlsFiles, read_tls, server_credentials
 from bertwire_server.access.config import AccessConfig
 from bertwire_server.access.gate import Gate
 from bertwire_server.access.identity import Limits, parse_scopes
@@ -32,11 +32,17 @@ class Access:
         gate: decides about each call; None where all are let in.
         credentials: for the server's one port; None where it talks in the clear.
         files: what was read from files, and is read again when they change.
+        tls: of these the server's certificate; None without TLS.
     """
 
     gate: Gate | None
     credentials: grpc.ServerCredentials | None
     files: tuple[Watched[Any], ...]
+    tls: Watched[TlsFiles] | None
+
+    def certificate_ends(self) -> float | None:
+        """When the certificate that the server shows now ends, in seconds since 1970; None without TLS."""
+        return None if self.tls is None else self.tls.value.ends
 
     def poll(self) -> None:
         """Reads again the files that have changed."""
@@ -75,7 +81,7 @@ def open_access(config: AccessConfig) -> Access:
     if keys or tokens or config.tls_client_ca or limits != Limits():
         gate = Gate(keys, tokens, _certificate_scopes(config), limits)
     files = tuple(each for each in (tls, keys, tokens) if each is not None)
-    return Access(gate, server_credentials(tls) if tls else None, files)
+    return Access(gate, server_credentials(tls) if tls else None, files, tls)
 
 
 def warn_if_open(host: str, config: AccessConfig) -> None:

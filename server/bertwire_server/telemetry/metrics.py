@@ -1,6 +1,6 @@
 """Prometheus metrics of a server, in a registry of its own."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import grpc
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
@@ -30,6 +30,7 @@ class Metrics(Collector):
 
     Attributes:
         registry: what Prometheus is shown, with the metrics of the process and of Python.
+        certificate_ends: asked when the server's certificate ends, in seconds since 1970; None without TLS.
     """
 
     def __init__(self) -> None:
@@ -40,7 +41,7 @@ class Metrics(Collector):
         self._models: dict[tuple[str, str], list[ModelMetrics]] = {}
         self._names: set[str] = set()
         self._loads: dict[tuple[str, str], int] = {}
-        self._certificate_ends: float | None = None
+        self.certificate_ends: Callable[[], float | None] = lambda: None
         self.registry = CollectorRegistry()
         self.registry.register(self)
         for make in (ProcessCollector, GCCollector, PlatformCollector):
@@ -95,10 +96,6 @@ class Metrics(Collector):
         key = (name, "loaded" if loaded else "failed")
         self._loads[key] = self._loads.get(key, 0) + 1
 
-    def certificate_ends(self, timestamp: float) -> None:
-        """Notes when the server's certificate ends, in seconds since 1970."""
-        self._certificate_ends = timestamp
-
     def collect(self) -> Iterator[Metric]:
         """Everything counted so far."""
         yield from self._calls()
@@ -134,11 +131,11 @@ class Metrics(Collector):
         for labels, count in list(self._loads.items()):
             loads.add_metric(labels, count)
         yield loads
-        if self._certificate_ends is not None:
+        if (ends := self.certificate_ends()) is not None:
             yield GaugeMetricFamily(
                 "bertwire_certificate_expiry_timestamp_seconds",
                 "When the server's certificate ends, in seconds since 1970.",
-                self._certificate_ends,
+                ends,
             )
 
 
