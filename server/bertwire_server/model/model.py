@@ -28,6 +28,7 @@ _log = logging.getLogger(__name__)
 _INLINE_CHARS = 1000
 _CHARS_A_TOKEN = 4.0  # before any text was seen
 _SPECIAL_TOKENS = 2
+_USUAL_TOKENS = 32
 
 
 class Model:
@@ -80,18 +81,28 @@ class Model:
         """
         longest = self.manifest.max_length
         for lengths in warm_up_shapes(self._limits, longest):
-            start = perf_counter()
             try:
-                logits = self._run([_filled(tokens, self._tokenizer.last_id) for tokens in lengths])
+                logits = self._run(self._filled(lengths))
             except Exception as error:  # onnxruntime's exceptions share no public base
                 reason = first_line(error)
                 raise BundleError(f"the bundle's graph fails on texts of {lengths[-1]} tokens: {reason}") from error
             self._require_shapes([each.shape for each in logits], lengths)
             if not all(np.isfinite(each).all() for each in logits):
                 raise BundleError("the bundle's graph gives logits that are no finite numbers; export it again")
-            computed = self._layout.computed(len(lengths), max(lengths), sum(lengths))
-            self._scheduler.cost.add(computed, perf_counter() - start)
         self._require_fitting_tokenizer(longest)
+        self._learn_cost(longest)
+
+    def _learn_cost(self, longest: int) -> None:
+        """Times batches of usual texts once first-time allocations are over, so that first calls are judged right."""
+        for texts in (1, min(8, self._limits.texts)):
+            lengths = [min(_USUAL_TOKENS, longest)] * texts
+            start = perf_counter()
+            self._run(self._filled(lengths))
+            self._scheduler.cost.add(self._layout.computed(texts, lengths[0], sum(lengths)), perf_counter() - start)
+
+    def _filled(self, lengths: Sequence[int]) -> list[Encoded]:
+        last = self._tokenizer.last_id
+        return [Encoded([last] * length, [0] * length, truncated=False) for length in lengths]
 
     def _require_shapes(self, found: list[tuple[int, ...]], lengths: list[int]) -> None:
         labels = len(self.manifest.labels)
@@ -232,7 +243,3 @@ class Model:
 
 def _chars(text: Text) -> int:
     return len(text) if isinstance(text, str) else len(text[0]) + len(text[1])
-
-
-def _filled(tokens: int, token_id: int) -> Encoded:
-    return Encoded([token_id] * tokens, [0] * tokens, truncated=False)

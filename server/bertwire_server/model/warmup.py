@@ -19,7 +19,7 @@ def warm_up_shapes(limits: BatchLimits, max_length: int) -> list[list[int]]:
 
     Returns:
         one short text, as an idle server gets it;
-        one text of the greatest length, the longest single run of which the cost of a token is learnt;
+        one text of the greatest length;
         a short and a long text, where a padded graph has the most filler, and a packed one its groups apart;
         as many short texts as the limits allow, the most rows;
         a length of every size from short to the greatest, as mixed traffic has them;
