@@ -105,7 +105,7 @@ def _add_models(server: grpc.aio.Server, config: ServerConfig, edge: Edge, servi
     add_GRPCInferenceServiceServicer_to_server(open_inference, guarded)
     limits = Limits(config.max_queue_texts, config.max_batch_tokens, config.max_batch_texts)
     add_InfoServicer_to_server(TeiInfo(services.fleet, limits), guarded)
-    add_PredictServicer_to_server(TeiPredict(services.inference, most), guarded)
+    add_PredictServicer_to_server(TeiPredict(services.inference, most, services.metrics), guarded)
 
 
 def address(host: str, port: int) -> str:

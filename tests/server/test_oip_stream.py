@@ -23,7 +23,7 @@ class Held:
         self.metrics: Any = SimpleNamespace(call_ended=lambda _, code, __: self.codes.append(code.name))
         self.answers: dict[str, asyncio.Future[None]] = {}
 
-    async def infer(self, request: ModelInferRequest, _: float | None) -> ModelInferResponse:
+    async def infer(self, request: ModelInferRequest, until: float | None) -> ModelInferResponse:  # noqa: ARG002
         """Waits for `let`."""
         self.begun.append(request.id)
         await self.answers.setdefault(request.id, asyncio.get_running_loop().create_future())

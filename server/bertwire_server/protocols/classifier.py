@@ -3,9 +3,9 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
+from functools import partial
 from time import perf_counter
 
-import grpc
 import grpc.aio
 
 from bertwire.v1.classifier_pb2 import (
@@ -16,13 +16,12 @@ from bertwire.v1.classifier_pb2 import (
     Failure,
 )
 from bertwire.v1.classifier_pb2_grpc import ClassifierServicer
-from bertwire_server.call import current
-from bertwire_server.errors import Expired, InvalidRequest
+from bertwire_server.errors import Expired, InvalidRequest, RequestError
 from bertwire_server.inference import Inference
 from bertwire_server.protocols.catalog import Catalog, ModelListing
 from bertwire_server.protocols.messages import deadline, query, response
-from bertwire_server.protocols.streams import answers
-from bertwire_server.status import masked, milliseconds
+from bertwire_server.protocols.streams import answers, counted
+from bertwire_server.status import milliseconds
 from bertwire_server.telemetry.metrics import Metrics
 
 _MAX_ID_BYTES = 128
@@ -57,18 +56,15 @@ class Classifier(ModelListing, ClassifierServicer):
         """Classifies request by request."""
         until = deadline(context)
 
+        classify = counted(partial(self._classify_message, until=until), self._metrics)
+
         async def handle(message: ClassifyStreamRequest) -> ClassifyStreamResponse:
-            start, call = perf_counter(), current.get()
             try:
-                response = await self._classify_message(message, until)
-                self._metrics.call_ended(call, grpc.StatusCode.OK, perf_counter() - start)
-                return ClassifyStreamResponse(id=message.id, response=response)
-            except Exception as error:
-                shown = masked(error, "ClassifyStream")
-                self._metrics.call_ended(call, shown.code, perf_counter() - start)
-                failure = Failure(code=shown.code.value[0], message=str(shown))
-                if shown.retry_after is not None:
-                    failure.retry_after_ms = milliseconds(shown.retry_after)
+                return ClassifyStreamResponse(id=message.id, response=await classify(message))
+            except RequestError as error:
+                failure = Failure(code=error.code.value[0], message=str(error))
+                if error.retry_after is not None:
+                    failure.retry_after_ms = milliseconds(error.retry_after)
                 return ClassifyStreamResponse(id=message.id, failure=failure)
 
         async with aclosing(answers(request_iterator, handle, self._max_stream_requests)) as answered:

@@ -2,15 +2,41 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
+from time import perf_counter
 from typing import TypeVar
+
+import grpc
+
+from bertwire_server.call import current
+from bertwire_server.status import masked
+from bertwire_server.telemetry.metrics import Metrics
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
+Handle = Callable[[Request], Awaitable[Response]]
+
+
+def counted(handle: Handle[Request, Response], metrics: Metrics) -> Handle[Request, Response]:
+    """The same handler, which counts each message as a call; what it raises is what a client may see."""
+
+    async def call(request: Request) -> Response:
+        start, rpc = perf_counter(), current.get()
+        try:
+            response = await handle(request)
+        except Exception as error:
+            shown = masked(error, rpc.method)
+            metrics.call_ended(rpc, shown.code, perf_counter() - start)
+            raise shown from None
+        metrics.call_ended(rpc, grpc.StatusCode.OK, perf_counter() - start)
+        return response
+
+    return call
 
 
 async def answers(
     requests: AsyncIterator[Request],
-    handle: Callable[[Request], Awaitable[Response]],
+    handle: Handle[Request, Response],
     limit: int,
 ) -> AsyncGenerator[Response, None]:
     """Handles the messages of a stream side by side, and yields each answer when it is there.
@@ -35,8 +61,11 @@ async def answers(
 
     async def read() -> None:
         nonlocal unanswered
-        async for request in requests:
-            await slots.acquire()
+        while await slots.acquire():
+            try:
+                request = await anext(requests)
+            except StopAsyncIteration:
+                return
             unanswered += 1
             task = asyncio.create_task(answer(request))
             handlers.add(task)
@@ -57,3 +86,39 @@ async def answers(
     finally:
         for task in (reader, *handlers):
             task.cancel()
+
+
+async def in_order(
+    requests: AsyncIterator[Request], handle: Handle[Request, Response], limit: int
+) -> AsyncGenerator[Response, None]:
+    """As `answers`, in the order of the messages; the first failure ends it once those before it are answered.
+
+    Args:
+        requests: the messages.
+        handle: answers a message; may raise.
+        limit: most messages unanswered at a time.
+
+    Raises:
+        Exception: what handling or reading a message raised.
+    """
+    last: asyncio.Event | None = None
+
+    async def in_turn(request: Request) -> Response | Exception:
+        nonlocal last
+        before, last = last, asyncio.Event()
+        done = last
+        outcome: Response | Exception
+        try:
+            outcome = await handle(request)
+        except Exception as error:
+            outcome = error
+        if before is not None:
+            await before.wait()
+        done.set()
+        return outcome
+
+    async with aclosing(answers(requests, in_turn, limit)) as answered:
+        async for outcome in answered:
+            if isinstance(outcome, Exception):
+                raise outcome
+            yield outcome

@@ -1,6 +1,6 @@
 """text-embeddings-inference's `tei.v1`, as far as a classifier can speak it; `tei.proto` says what it promises."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -15,9 +15,10 @@ from bertwire_server.errors import InvalidRequest
 from bertwire_server.inference import Answered, Inference
 from bertwire_server.model.decision import best
 from bertwire_server.protocols.catalog import Catalog
-from bertwire_server.protocols.in_order import in_order
 from bertwire_server.protocols.messages import deadline
+from bertwire_server.protocols.streams import counted, in_order
 from bertwire_server.query import Query, Text, Truncation
+from bertwire_server.telemetry.metrics import Metrics
 
 _DTYPES = {"fp32": "float32", "fp16": "float16"}
 _DIRECTIONS: dict[int, Truncation] = {
@@ -73,9 +74,9 @@ class TeiInfo(InfoServicer):
 class TeiPredict(PredictServicer):
     """Classifies, one text or pair a message."""
 
-    def __init__(self, inference: Inference, most_unanswered: int) -> None:
-        """Answers by `inference`; of a stream at most `most_unanswered` requests at a time."""
-        self._inference, self._most = inference, most_unanswered
+    def __init__(self, inference: Inference, most_unanswered: int, metrics: Metrics) -> None:
+        """Answers by `inference`; of a stream at most `most_unanswered` requests at a time, each told to `metrics`."""
+        self._inference, self._most, self._metrics = inference, most_unanswered, metrics
 
     async def Predict(self, request: pb.PredictRequest, context: Context) -> pb.PredictResponse:  # noqa: N802
         """Classifies one text."""
@@ -87,15 +88,20 @@ class TeiPredict(PredictServicer):
 
     def PredictStream(  # noqa: N802
         self, requests: AsyncIterator[pb.PredictRequest], context: Context
-    ) -> AsyncIterator[pb.PredictResponse]:
+    ) -> AsyncGenerator[pb.PredictResponse, None]:
         """Classifies text by text."""
-        return in_order(requests, partial(self._answer, _single, context), self._most)
+        return self._stream(requests, _single, context)
 
     def PredictPairStream(  # noqa: N802
         self, requests: AsyncIterator[pb.PredictPairRequest], context: Context
-    ) -> AsyncIterator[pb.PredictResponse]:
+    ) -> AsyncGenerator[pb.PredictResponse, None]:
         """Classifies pair by pair."""
-        return in_order(requests, partial(self._answer, _pair, context), self._most)
+        return self._stream(requests, _pair, context)
+
+    def _stream(
+        self, requests: AsyncIterator[Any], text: Callable[[Any], Text], context: Context
+    ) -> AsyncGenerator[pb.PredictResponse, None]:
+        return in_order(requests, counted(partial(self._answer, text, context), self._metrics), self._most)
 
     async def _answer(self, text: Callable[[Any], Text], context: Context, request: Request) -> pb.PredictResponse:
         start = perf_counter()

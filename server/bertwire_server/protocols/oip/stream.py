@@ -1,26 +1,20 @@
 """ModelStreamInfer: requests side by side, answers in their order, as Triton gives those of a model like ours."""
 
-import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
-from time import perf_counter
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any
 
-import grpc
 import grpc.aio
 
 from bertwire.oip.inference_pb2 import ModelInferRequest, ModelInferResponse, ModelStreamInferResponse
-from bertwire_server.call import current
 from bertwire_server.errors import RequestError
 from bertwire_server.protocols.messages import deadline
 from bertwire_server.protocols.oip.infer import Inferrer
-from bertwire_server.protocols.streams import answers
-from bertwire_server.status import masked
+from bertwire_server.protocols.streams import counted, in_order
 from bertwire_server.telemetry.metrics import Metrics
 
 Context = grpc.aio.ServicerContext[Any, Any]
-Request = TypeVar("Request")
-Response = TypeVar("Response")
 
 
 class Streams:
@@ -47,39 +41,19 @@ class Streams:
         until = deadline(context)
         as_status = ("triton_grpc_error", "true") in (context.invocation_metadata() or ())
 
-        async def handle(request: ModelInferRequest) -> ModelStreamInferResponse | RequestError:
-            start, call = perf_counter(), current.get()
+        infer = counted(partial(self._inferrer.infer, until=until), self._metrics)
+
+        async def handle(request: ModelInferRequest) -> ModelStreamInferResponse:
             try:
-                answer = _answer(await self._inferrer.infer(request, until))
-            except Exception as error:
-                shown = masked(error, "ModelStreamInfer")
-                self._metrics.call_ended(call, shown.code, perf_counter() - start)
-                return shown if as_status else _failure(request, str(shown))
-            self._metrics.call_ended(call, grpc.StatusCode.OK, perf_counter() - start)
-            return answer
+                return _answer(await infer(request))
+            except RequestError as error:
+                if as_status:
+                    raise
+                return _failure(request, str(error))
 
-        async with aclosing(answers(requests, in_turn(handle), self._max_requests)) as answered:
+        async with aclosing(in_order(requests, handle, self._max_requests)) as answered:
             async for answer in answered:
-                if isinstance(answer, RequestError):
-                    raise answer
                 yield answer
-
-
-def in_turn(handle: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
-    """Of calls that run side by side each returns only after those that began before it; `handle` must not raise."""
-    last: asyncio.Event | None = None
-
-    async def call(request: Request) -> Response:
-        nonlocal last
-        before, last = last, asyncio.Event()
-        done = last
-        response = await handle(request)
-        if before is not None:
-            await before.wait()
-        done.set()
-        return response
-
-    return call
 
 
 def _answer(response: ModelInferResponse, error: str = "") -> ModelStreamInferResponse:
