@@ -16,7 +16,7 @@ Credential = str | Callable[[], str]
 
 
 def tls_credentials(
-    ca: Path | None = None, certificate: Path | None = None, key: Path | None = None
+    ca: Path | str | None = None, certificate: Path | str | None = None, key: Path | str | None = None
 ) -> grpc.ChannelCredentials:
     """Credentials for a server that talks TLS.
 
@@ -30,6 +30,7 @@ def tls_credentials(
     """
     if (certificate is None) != (key is None):
         raise UserError("a client certificate and its key go together; give both or none")
+    ca, certificate, key = (None if each is None else Path(each) for each in (ca, certificate, key))
     _check(ca, certificate, key)
     contents = [None if each is None else _read(each) for each in (ca, key, certificate)]
     return grpc.ssl_channel_credentials(*contents)

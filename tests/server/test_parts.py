@@ -1,16 +1,22 @@
 """The small parts of the server: scores, tokenizer, responses."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from pathlib import Path
 
+import grpc
 import numpy as np
 import pytest
 
 from bertwire.v1.classifier_pb2 import ClassifyRequest
 from bertwire_export.bundle import open_bundle
+from bertwire_server.call import Call, current
+from bertwire_server.errors import InvalidRequest
 from bertwire_server.model.tokenizer import TextTokenizer
 from bertwire_server.protocols.messages import response
+from bertwire_server.protocols.streams import counted, in_order
 from bertwire_server.query import Prediction
+from bertwire_server.telemetry.metrics import Metrics
 
 
 @pytest.mark.parametrize(("side", "kept"), [("right", [2, 6, 7, 3]), ("left", [2, 8, 9, 3])])
@@ -46,3 +52,28 @@ async def test_large_response_leaves_others_their_turn(bundle: Path) -> None:
     other.cancel()
     assert [len(result.labels) for result in built.results] == [77] * 1024
     assert turns > 20
+
+
+async def test_messages_of_a_stream_count_for_their_own_model() -> None:
+    """Each message is one call of the model that it asked, with its own status, whatever runs beside it."""
+    ended: list[tuple[str, str]] = []
+
+    class Counts(Metrics):
+        def call_ended(self, call: Call, code: grpc.StatusCode, seconds: float) -> None:  # noqa: ARG002
+            ended.append((call.model, code.name))
+
+    async def handle(name: str) -> str:
+        current.get().model = name
+        await asyncio.sleep(0)
+        if name == "c":
+            raise InvalidRequest("no")
+        return name
+
+    async def requests() -> AsyncIterator[str]:
+        for name in "abc":
+            yield name
+
+    current.set(Call("/stream"))
+    with pytest.raises(InvalidRequest):
+        assert [each async for each in in_order(requests(), counted(handle, Counts()), 3)] == []
+    assert sorted(ended) == [("a", "OK"), ("b", "OK"), ("c", "INVALID_ARGUMENT")]

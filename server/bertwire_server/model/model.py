@@ -165,7 +165,9 @@ class Model:
         totals = self._scheduler.totals
         if totals.texts:
             padding = 1 - totals.tokens / totals.computed
-            _log.info("ran %d texts in %d batches, padding share %.4f", totals.texts, totals.batches, padding)
+            name, version = self.manifest.name, self.manifest.version
+            counts = totals.texts, totals.batches, padding
+            _log.info("%s version %s ran %d texts in %d batches, padding share %.4f", name, version, *counts)
         await asyncio.to_thread(self._worker.stop)
 
     async def predict(self, query: Query) -> list[Prediction]:

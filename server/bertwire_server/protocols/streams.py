@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import grpc
 
-from bertwire_server.call import current
+from bertwire_server.call import Call, current
 from bertwire_server.status import masked
 from bertwire_server.telemetry.metrics import Metrics
 
@@ -21,15 +21,23 @@ def counted(handle: Handle[Request, Response], metrics: Metrics) -> Handle[Reque
     """The same handler, which counts each message as a call; what it raises is what a client may see."""
 
     async def call(request: Request) -> Response:
-        start, rpc = perf_counter(), current.get()
+        start, stream = perf_counter(), current.get()
+        # Messages of one stream may be for different models; each is handled in a task, and so a context, of its own.
+        own = Call(stream.method, stream.request_id, stream.client, trace=stream.trace)
+        current.set(own)
+        code = grpc.StatusCode.CANCELLED
         try:
             response = await handle(request)
+            code = grpc.StatusCode.OK
+            return response
         except Exception as error:
-            shown = masked(error, rpc.method)
-            metrics.call_ended(rpc, shown.code, perf_counter() - start)
+            shown = masked(error, own.method)
+            code = shown.code
             raise shown from None
-        metrics.call_ended(rpc, grpc.StatusCode.OK, perf_counter() - start)
-        return response
+        finally:
+            stream.texts += own.texts
+            stream.content = own.content
+            metrics.call_ended(own, code, perf_counter() - start)
 
     return call
 

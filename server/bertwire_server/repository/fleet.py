@@ -207,6 +207,7 @@ class Fleet:
             return await asyncio.to_thread(self._source.scan)
         except Exception as error:
             _log.error("the models stay as they are: %s", first_line(error), exc_info=unforeseen(error))
+            self._service.refused("")
             raise ModelRefused(self._loader.shown(error, self._source.path)) from None
 
     def _wanted(self, scan: Scan) -> list[Found]:

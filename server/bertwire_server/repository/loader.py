@@ -1,5 +1,6 @@
 """Makes models of bundles, in a thread of its own. What it gives back has been verified and warmed up."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -54,5 +55,7 @@ class Loader:
         """What a client may know of why a bundle was refused: one line without this machine's paths."""
         if not isinstance(error, UserError):
             return "the bundle cannot be loaded; the server's log has the cause"
-        reason = str(error).replace(f"{path}: ", "").replace(f"{path}/", "").replace(str(path), "the folder")
+        reason = str(error).replace(f"{path}: ", "").replace(f"{path}/", "")
+        # Whole words: a folder given as `models` is not the beginning of `models.toml`.
+        reason = re.sub(rf"(?<![\w/]){re.escape(str(path))}(?![\w/.])", "the folder", reason)
         return reason if self._public_key is None else reason.replace(str(self._public_key), "the public key")

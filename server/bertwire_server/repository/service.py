@@ -49,6 +49,10 @@ class Service:
         self._stopping = False
         self._watching: set[asyncio.Task[None]] = set()
 
+    def refused(self, name: str) -> None:
+        """Tells that nothing could be loaded, of a model or, with no name, at all."""
+        self._tell(lambda observer: observer.load_ended(name, loaded=False))
+
     def show(self) -> None:
         """Lets names lead to what the records now hold, and tells what is serving."""
         self._registry.route()
@@ -90,7 +94,7 @@ class Service:
                 serves = "stays as it was" if record.loaded is not None else "is not served"
                 _log.error("%s version %s %s: %s", *found.key, serves, first_line(error), exc_info=unforeseen(error))
             record.state = "UNAVAILABLE" if record.loaded is None else "READY"
-            self._tell(lambda observer: observer.load_ended(found.name, loaded=False))
+            self.refused(found.name)
             self.show()
             return error
         finally:

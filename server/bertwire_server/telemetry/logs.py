@@ -28,6 +28,8 @@ _calls = logging.getLogger("bertwire_server.calls")
 def configure(level: str, form: Literal["text", "json"]) -> None:
     """Sends the log of this process to standard error, from `level` on."""
     logging.basicConfig(level=level.upper(), handlers=[handler(form)], force=True)
+    # At debug gRPC tells of every turn of its event loop, and says nothing else.
+    logging.getLogger("grpc").setLevel(max(logging.INFO, logging.getLogger().level))
 
 
 def handler(form: Literal["text", "json"], stream: TextIO | None = None) -> logging.Handler:
