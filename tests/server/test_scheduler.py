@@ -307,6 +307,15 @@ async def test_hung_run_ends_the_scheduler(schedulers: list[Scheduler], engine: 
         scheduler.admit(1, 1, Priority.NORMAL, inf)
 
 
+async def test_hung_half_reaches_the_other_half(schedulers: list[Scheduler], engine: Engine) -> None:
+    """Where a batch has failed and one of its halves hangs, those of the half that was still to be run are told too."""
+    scheduler = begin(schedulers, engine, hang_seconds=0.2)
+    tasks = await queue_behind_running(scheduler, engine, text(13), text(2), text(3), text(4))
+    engine.gate.release(2)  # the first text and the whole batch, but neither half
+    results = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 10)
+    assert [type(each) for each in results] == [list, *[NotReady] * 4]
+
+
 async def test_order(schedulers: list[Scheduler], engine: Engine) -> None:
     """By priority, then by deadline, then by arrival."""
     scheduler = begin(schedulers, engine, replace(LIMITS, texts=1))

@@ -248,7 +248,7 @@ class Scheduler:
 
     async def _work(self) -> None:
         reason = NotReady(_STOPPED)
-        ahead = _Ahead([], None)
+        ahead, batch = _Ahead([], None), Batch()
         try:
             while True:
                 await self._until_ready()
@@ -264,7 +264,8 @@ class Scheduler:
             _log.exception("the scheduler failed; no text is answered any more")
         finally:
             self.ended.set()
-            for call in (*(call for call, _ in self._batch.members), *self._queue.calls()):
+            # All of the batch, also where only a half of it is running; who is answered already stays so.
+            for call in (*(call for call, _ in batch.members), *self._queue.calls()):
                 call.fail(reason)
 
     async def _until_ready(self) -> None:

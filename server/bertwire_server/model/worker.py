@@ -34,11 +34,16 @@ class Worker:
         threading.Thread(target=self._work, name=name, daemon=True).start()
 
     def run(self, work: Callable[..., T], *arguments: Any) -> asyncio.Future[T]:  # noqa: ANN401 - the work's own
-        """Does `work` in the thread; gives its result, or what it raised, on the event loop that asks."""
+        """Does `work` in the thread; gives its result, or what it raised, on the event loop that asks.
+
+        Where the future is cancelled before its turn has come, nothing is done.
+        """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
 
         def job() -> None:
+            if future.cancelled():
+                return
             try:
                 result = work(*arguments)
             except Exception as error:
