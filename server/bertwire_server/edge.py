@@ -12,7 +12,7 @@ from google.protobuf.message import DecodeError
 
 from bertwire_server.access.gate import OPEN, Admission, Gate
 from bertwire_server.call import Call, current
-from bertwire_server.errors import Expired, Forbidden, InvalidRequest, NotReady, Overloaded, Unauthenticated
+from bertwire_server.errors import Forbidden, InvalidRequest, NotReady, Overloaded, Unauthenticated
 from bertwire_server.status import fail
 from bertwire_server.telemetry.reporting import Telemetry
 
@@ -79,19 +79,14 @@ class Edge:
             self.telemetry.metrics.refused(error)
             raise
 
-    def shed(self, method: str, context: Context) -> None:
+    def shed(self, context: Context) -> None:
         """Refuses a call that cannot be answered in time before anything is read of it.
 
         Where there are more calls than can be answered, this is most of what the server does.
         """
         remaining = context.time_remaining()
-        if remaining is None or self._shed is None:
-            return
-        try:
+        if remaining is not None and self._shed is not None:
             self._shed(remaining)
-        except (Overloaded, Expired) as error:
-            self.telemetry.metrics.call_ended(Call(method), error.code, 0.0)
-            raise
 
     def passage(self, method: str, context: Context, *, stream: bool = False) -> "_Passage":
         """Lets a call in, counts it in and out and reports on it, around the block."""
@@ -222,9 +217,9 @@ def _guarded_unary(edge: Edge, method: Unary, decode: Decode, name: str) -> Unar
 
     async def call(_: AsyncIterator[bytes], context: Context) -> Any:  # noqa: ANN401 - any message
         try:
-            if sheds:
-                edge.shed(name, context)
             with edge.passage(name, context):
+                if sheds:
+                    edge.shed(context)
                 return await method(decode(await _only(context)), context)
         except Exception as error:
             await fail(context, name, error)

@@ -195,9 +195,9 @@ async def test_waits_for_texts_on_their_way(schedulers: list[Scheduler], engine:
     """An idle engine waits for texts that are being tokenized, and no longer than until the batch is full."""
     scheduler = begin(schedulers, engine, replace(LIMITS, delay=3600))
     engine.open()
-    scheduler.expect(5)
+    scheduler.expect(5, 0)
     await asyncio.gather(*(scheduler.submit([text(name)]) for name in range(2, 6)))
-    scheduler.expect(-5)
+    scheduler.expect(-5, 0)
     assert engine.batches == [[2, 3, 4, 5]]
 
 
@@ -206,10 +206,10 @@ async def test_does_not_wait_for_nothing(schedulers: list[Scheduler], engine: En
     scheduler = begin(schedulers, engine, replace(LIMITS, delay=3600))
     engine.open()
     await scheduler.submit([text(2)])
-    scheduler.expect(1)
+    scheduler.expect(1, 0)
     waiting = asyncio.create_task(scheduler.submit([text(3)]))
     await asyncio.sleep(0)
-    scheduler.expect(-1)
+    scheduler.expect(-1, 0)
     await waiting
     assert engine.batches == [[2], [3]]
 
@@ -218,7 +218,7 @@ async def test_delay_ends(schedulers: list[Scheduler], engine: Engine) -> None:
     """A batch that does not fill runs when the delay is over."""
     scheduler = begin(schedulers, engine, replace(LIMITS, delay=0.001))
     engine.open()
-    scheduler.expect(1)
+    scheduler.expect(1, 0)
     answers = await scheduler.submit([text(2)])
     assert answers[0].queue_seconds >= 0.001
 
@@ -514,7 +514,7 @@ async def test_refuses_before_start(engine: Engine) -> None:
 async def test_stop_while_a_text_arrives(turns: int, schedulers: list[Scheduler], engine: Engine) -> None:
     """A scheduler told to stop just when a text wakes it up, turns of the event loop later, stops all the same."""
     scheduler = begin(schedulers, engine, replace(LIMITS, delay=3600))
-    scheduler.expect(1)
+    scheduler.expect(1, 0)
     calls = [asyncio.create_task(scheduler.submit([text(2)]))]
     for _ in range(10):
         await asyncio.sleep(0)

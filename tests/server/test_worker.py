@@ -22,4 +22,4 @@ async def test_cancelled_work_is_not_done() -> None:
     gate.set()
     await asyncio.gather(first, third)
     assert done == ["third"]
-    assert await asyncio.to_thread(worker.stop, 10)
+    assert await worker.stop(10)

@@ -1,6 +1,5 @@
 """A loaded model: a query in, predictions out."""
 
-import asyncio
 import logging
 from collections.abc import Sequence
 from math import inf
@@ -29,6 +28,7 @@ _INLINE_CHARS = 1000
 _CHARS_A_TOKEN = 4.0  # before any text was seen
 _SPECIAL_TOKENS = 2
 _USUAL_TOKENS = 32
+_LEARN = 0.1  # how much of a new sample
 
 
 class Model:
@@ -70,7 +70,7 @@ class Model:
         self._worker = Worker("tokenizer")
         self._observer = observer
         self._given = Given(self.manifest, observer)
-        self._chars_a_token = _CHARS_A_TOKEN
+        self._chars_a_token, self._seconds_a_char = _CHARS_A_TOKEN, 0.0
         self._scheduler = Scheduler(self, limits, self._layout, observer, hang_seconds)
 
     def warm_up(self) -> None:
@@ -168,7 +168,7 @@ class Model:
             name, version = self.manifest.name, self.manifest.version
             counts = totals.texts, totals.batches, padding
             _log.info("%s version %s ran %d texts in %d batches, padding share %.4f", name, version, *counts)
-        await asyncio.to_thread(self._worker.stop)
+        await self._worker.stop()
 
     async def predict(self, query: Query) -> list[Prediction]:
         """Answers a query's texts in order.
@@ -178,10 +178,13 @@ class Model:
             Overloaded, Expired, ModelFailed, NotReady: as `Scheduler.admit` and `Scheduler.submit`.
         """
         deadline = inf if query.deadline is None else query.deadline
-        chars = sum(map(_chars, query.texts))
-        tokens = min(chars / self._chars_a_token, self.manifest.max_length * len(query.texts))
-        self._scheduler.admit(len(query.texts), tokens + _SPECIAL_TOKENS * len(query.texts), query.priority, deadline)
-        encoded, seconds = await self._tokenize(query, chars)
+        lengths = [_chars(text) for text in query.texts]
+        most = self.manifest.max_length
+        tokens = sum(min(each / self._chars_a_token + _SPECIAL_TOKENS, most) for each in lengths)
+        chars = sum(lengths)
+        expected = chars * self._seconds_a_char
+        self._scheduler.admit(len(lengths), tokens, query.priority, deadline, expected)
+        encoded, seconds = await self._tokenize(query, chars, expected)
         self._observer.tokenized(len(encoded), seconds)
         answers = await self._scheduler.submit(encoded, query.priority, deadline)
         predictions = [
@@ -201,22 +204,29 @@ class Model:
             self._given.tell(each)
         return predictions
 
-    async def _tokenize(self, query: Query, chars: int) -> tuple[list[Encoded], float]:
-        """The texts' tokens, and the seconds that took."""
+    async def _tokenize(self, query: Query, chars: int, expected: float) -> tuple[list[Encoded], float]:
+        """The texts' tokens, and the seconds that took; `expected` is what they were expected to be."""
         start = perf_counter()
         if chars <= _INLINE_CHARS:
             encoded = self._encode(query)
         else:
-            self._scheduler.expect(len(query.texts))
+            self._scheduler.expect(len(query.texts), expected)
             try:
-                encoded = await self._worker.run(self._encode, query)
+                encoded, took = await self._worker.run(self._timed_encode, query)
             finally:
-                self._scheduler.expect(-len(query.texts))
+                self._scheduler.expect(-len(query.texts), -expected)
+            self._seconds_a_char += _LEARN * (took / chars - self._seconds_a_char)
         self._check(encoded, query)
         if not any(text.truncated for text in encoded):
             tokens = sum(len(text.ids) - _SPECIAL_TOKENS for text in encoded)
-            self._chars_a_token += 0.01 * (chars / max(tokens, 1) - self._chars_a_token)
+            # No text of a kind that nobody writes may spoil it for the others.
+            sample = min(max(chars / max(tokens, 1), _CHARS_A_TOKEN / 4), 2 * _CHARS_A_TOKEN)
+            self._chars_a_token += 0.1 * _LEARN * (sample - self._chars_a_token)
         return encoded, perf_counter() - start
+
+    def _timed_encode(self, query: Query) -> tuple[list[Encoded], float]:
+        start = perf_counter()
+        return self._encode(query), perf_counter() - start
 
     def _encode(self, query: Query) -> list[Encoded]:
         return self._tokenizer.encode(query.texts, query.truncation if query.truncation in ("left", "right") else None)

@@ -112,7 +112,7 @@ class Scheduler:
         self._until = 0.0  # when that is expected to end
         # Time of the runs that have ended, and the start of the one under way; one value: another thread reads it.
         self._busy: tuple[float, float | None] = (0.0, None)
-        self._on_the_way = 0
+        self._on_the_way, self._tokenize_seconds = 0, 0.0
         self._shed_count, self._high_at, self._ended_at = 0, -inf, -inf
         self._changed = asyncio.Event()
         self._engine, self._helper = Worker("model", BEHIND), Worker("layout")
@@ -140,10 +140,12 @@ class Scheduler:
             await asyncio.wait([self._task])
         self.ended.set()
         for worker in (self._engine, self._helper):
-            if not await asyncio.to_thread(worker.stop, self._hang_seconds):
+            if not await worker.stop(self._hang_seconds):
                 _log.error("a run did not end; leaving it behind")
 
-    def admit(self, texts: int, tokens: float, priority: Priority, deadline: float) -> None:
+    def admit(
+        self, texts: int, tokens: float, priority: Priority, deadline: float, tokenize_seconds: float = 0.0
+    ) -> None:
         """Refuses a call that has no room or cannot be answered in time, before any work goes into it.
 
         Args:
@@ -151,6 +153,7 @@ class Scheduler:
             tokens: about how many they have together.
             priority: its class.
             deadline: when its answer is of no use any more; infinite where it always is.
+            tokenize_seconds: about how long tokenizing them takes.
 
         Raises:
             Overloaded: there is no room, or it would come too late.
@@ -172,7 +175,7 @@ class Scheduler:
         # Nothing ahead: run it, or nobody would learn that the model has become faster again.
         if deadline == inf or not (self._batch.members or self.waiting):
             return
-        late = self._late(texts, tokens, priority, deadline, now)
+        late = self._late(texts, tokens, priority, deadline - tokenize_seconds, now)
         if late > 0:
             self._observer.turned_away("deadline", texts)
             raise Overloaded(_TOO_LATE, _retry(late))
@@ -210,12 +213,22 @@ class Scheduler:
         smaller under load, just when large ones are needed.
         """
         left = deadline - now
-        ahead = max(0.0, self._until - now) + self._queue.seconds(texts, tokens, priority, deadline, now)
+        ahead = (
+            self._tokenize_seconds
+            + max(0.0, self._until - now)
+            + self._queue.seconds(texts, tokens, priority, deadline, now)
+        )
         return _CAUTION * (ahead + min(self._queue.full_seconds(), _COMPANY * left)) - left
 
-    def expect(self, texts: int) -> None:
-        """Texts are on their way (less where negative): they take room, and an idle model waits for them a while."""
+    def expect(self, texts: int, seconds: float) -> None:
+        """Texts are on their way (less where negative): they take room, and an idle model waits for them a while.
+
+        Args:
+            texts: how many.
+            seconds: about how long tokenizing them takes, which all that come after them wait for.
+        """
         self._on_the_way += texts
+        self._tokenize_seconds = self._tokenize_seconds + seconds if self._on_the_way else 0.0
         if not self._on_the_way:
             self._changed.set()
 

@@ -29,8 +29,8 @@ class Worker:
                 from it stand back as much.
         """
         self._nice = nice
+        self._last: asyncio.Future[None] | None = None
         self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        self._ended = threading.Event()
         threading.Thread(target=self._work, name=name, daemon=True).start()
 
     def run(self, work: Callable[..., T], *arguments: Any) -> asyncio.Future[T]:  # noqa: ANN401 - the work's own
@@ -56,10 +56,13 @@ class Worker:
         self._jobs.put(job)
         return future
 
-    def stop(self, seconds: float | None = None) -> bool:
-        """Lets the thread end after what it has, and blocks until then, for at most so long; whether it has ended."""
-        self._jobs.put(None)
-        return self._ended.wait(seconds)
+    async def stop(self, seconds: float | None = None) -> bool:
+        """Lets the thread end after what it has, and waits for that for at most so long; whether it has ended."""
+        if self._last is None:
+            self._last = self.run(lambda: None)
+            self._jobs.put(None)
+        done, _ = await asyncio.wait([self._last], timeout=seconds)
+        return bool(done)
 
     def _work(self) -> None:
         if self._nice and sys.platform == "linux":  # where each thread has a priority of its own
@@ -67,7 +70,6 @@ class Worker:
         while (job := self._jobs.get()) is not None:
             job()
             del job  # or what it gave would be kept until the next one
-        self._ended.set()
 
 
 def _settle(future: asyncio.Future[Any], settle: Callable[[Any], None], value: object) -> None:

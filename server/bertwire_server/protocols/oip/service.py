@@ -25,7 +25,7 @@ class OpenInference(GRPCInferenceServiceServicer):
     """Answers over gRPC. What the methods promise stands in `inference.proto`.
 
     Attributes:
-        statistics: what ModelStatistics reports; whoever sees batches run tells it.
+        statistics: what ModelStatistics reports of requests by this protocol.
     """
 
     def __init__(
