@@ -354,8 +354,8 @@ async def test_large_call_leaves_room(schedulers: list[Scheduler], engine: Engin
     assert [sorted(batch) for batch in engine.batches[1:]] == [
         [20, 21, 22, 23, 24, 100, 100, 100],
         [25, 26, 27, 28, 29, 100, 100, 100],
-        [30, 31, 100, 100, 100, 100, 100, 100],
-        [100] * 4,
+        [30, 31, 100, 100],
+        [100] * 8,
     ]
 
 

@@ -2,7 +2,8 @@
 
 Calls wait in lanes, one a priority, each in order of its deadline. A batch takes from the highest lane first. Within a
 lane every call gives one text before any gives a second, but for a quarter of the batch that is kept for the rest of
-calls with many texts: so a call of a thousand texts moves on, and hardly slows down calls of one.
+calls with many texts: so a call of a thousand texts moves on, and hardly slows down calls of one. Where few calls of
+one text wait they get a small batch, of which such calls have a quarter too.
 """
 
 import asyncio
@@ -284,12 +285,16 @@ class Queue:
         for lane in self._lanes.values():
             calls = list(islice(lane.waiting(), self._limits.texts))
             room = self._limits.texts - len(batch.members)
-            kept = ceil(room * _BULK_SHARE) if any(call.taken + 1 < len(call.texts) for call in calls) else 0
+            single = sum(call.taken + 1 == len(call.texts) for call in calls)
+            # A batch with calls of one text takes little more than these: they would wait for all of it.
+            share = ceil(room * _BULK_SHARE)
+            most = min(share, ceil(single * _BULK_SHARE)) if single else room
+            kept = min(most, share) if single < len(calls) else 0
             first = [(call, call.taken) for call in calls]
             begun = self._fill(batch, first, room - kept, now)
             left = self._limits.texts - len(batch.members)
             further = ((call, place) for call in calls[:begun] for place in range(call.taken + 1, len(call.texts)))
-            left -= self._fill(batch, further, left, now)
+            left -= self._fill(batch, further, min(left, most), now)
             self._fill(batch, first[begun:], left, now)
         return batch
 
