@@ -18,7 +18,8 @@ class RequestLimits:
     Attributes:
         texts: most texts of a call.
         text_chars: most characters of a text, or of the two of a pair.
-        call_chars: most characters of a call's texts together; tokenizing takes time in proportion to them.
+        call_chars: most characters of a call's texts together, where it has several; tokenizing takes time in
+            proportion to them.
     """
 
     texts: int

@@ -242,8 +242,8 @@ class Scheduler:
         Raises:
             Expired: the deadline passed in the queue.
             Overloaded: it cannot be kept any more.
-            ModelFailed: the run of one text raised or hung, or gave no finite numbers.
-            NotReady: the scheduler ended, or was never started.
+            ModelFailed: the run of one text raised, or gave no finite numbers.
+            NotReady: the scheduler ended, for one since a run hung, or was never started.
         """
         if self._task is None or self.ended.is_set():
             raise NotReady(_STOPPED)
