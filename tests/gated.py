@@ -1,4 +1,4 @@
-"""A small real grpc.aio server behind a gate, which answers every method with the name of the client."""
+"""A small real server behind a gate, which answers every method with the name of the client."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -6,20 +6,29 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+import grpc.aio
+from grpc_health.v1 import health_pb2_grpc
 
 from bertwire.v1.classifier_pb2 import MODEL_STATE_READY, ClassifyResponse, LabelScore, Model, Result
 from bertwire_server.access.gate import OPEN
 from bertwire_server.access.setup import Access
+from bertwire_server.edge import Edge
 from bertwire_server.errors import RequestError
+from bertwire_server.protocols.health import Health
+from bertwire_server.telemetry.config import TelemetryConfig
+from bertwire_server.telemetry.reporting import Telemetry
+from bertwire_server.transport.context import Context
+from bertwire_server.transport.server import Server
 
 CLASSIFY = "/bertwire.v1.Classifier/Classify"
+GET_MODEL = "/bertwire.v1.Classifier/GetModel"
+NO_SCOPE = "/a.B/C"  # a method that no scope permits
 LOAD = "/inference.GRPCInferenceService/RepositoryModelLoad"
 NOBODY = Access(None, None, (), None)
 Metadata = Sequence[tuple[str, str]]
 
 
-class GatedServer(grpc.GenericRpcHandler):
+class GatedServer:
     """Answers with a `ClassifyResponse` whose model is the client's name; GetModel with a model of one label.
 
     Attributes:
@@ -35,47 +44,50 @@ class GatedServer(grpc.GenericRpcHandler):
         self.hold.set()
         self.inside = asyncio.Semaphore(0)
 
-    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:  # noqa: ANN401 - gRPC's
-        """The one handler, of any method but those of health."""
-        method = handler_call_details.method
-        # Health has a real servicer.
-        if method.startswith("/grpc.health."):
-            return None
-
-        async def call(_: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
-            metadata = dict(context.invocation_metadata() or ())
-            try:
-                admission = self._access.gate.admit(method, metadata, context) if self._access.gate else OPEN
-                with admission:
-                    self.inside.release()
-                    await self.hold.wait()
-            except RequestError as error:
-                await context.abort(error.code, str(error))
-            if method.endswith("/GetModel"):
-                return Model(state=MODEL_STATE_READY, task="single_label").SerializeToString()
-            result = Result(labels=[LabelScore(label="yes", score=1.0, predicted=True)])
-            return ClassifyResponse(model=admission.client, model_version="1", results=[result]).SerializeToString()
-
-        return grpc.unary_unary_rpc_method_handler(call)
+    async def answer(self, context: Context) -> None:
+        """Answers a call."""
+        method, metadata = context.method, dict(context.invocation_metadata())
+        try:
+            admission = self._access.gate.admit(method, metadata, context) if self._access.gate else OPEN
+            with admission:
+                self.inside.release()
+                await context.read()
+                await self.hold.wait()
+        except RequestError as error:
+            context.end(error.code.value[0], str(error))
+            return
+        if method.endswith("/GetModel"):
+            context.answer(Model(state=MODEL_STATE_READY, task="single_label").SerializeToString())
+            return
+        result = Result(labels=[LabelScore(label="yes", score=1.0, predicted=True)])
+        response = ClassifyResponse(model=admission.client, model_version="1", results=[result])
+        context.answer(response.SerializeToString())
 
 
 @asynccontextmanager
 async def gated(access: Access, options: Sequence[tuple[str, int]] = ()) -> AsyncIterator[GatedServer]:
     """Runs one, which says SERVING; it talks TLS where `access` has credentials."""
-    server = grpc.aio.server(options=[("grpc.so_reuseport", 0), *options])
-    handler = GatedServer(access)
-    server.add_generic_rpc_handlers((handler,))
-    watch = health.aio.HealthServicer()
-    await watch.set("", health_pb2.HealthCheckResponse.SERVING)
-    health_pb2_grpc.add_HealthServicer_to_server(watch, server)
-    if access.credentials is None:
-        port = server.add_insecure_port("127.0.0.1:0")
-    else:
-        port = server.add_secure_port("127.0.0.1:0", access.credentials)
-    handler.address = f"localhost:{port}"
-    await server.start()
+    gated, health = GatedServer(access), Health()
+    health.publish({"": True})
+    async with listening(options, access.credentials) as (server, port):
+        for method in (CLASSIFY, GET_MODEL, LOAD, NO_SCOPE):
+            server.add(method, gated.answer)
+        edge = Edge(None, Telemetry(TelemetryConfig()))
+        health_pb2_grpc.add_HealthServicer_to_server(health, edge.over(server))
+        gated.address = f"localhost:{port}"
+        yield gated
+
+
+@asynccontextmanager
+async def listening(
+    options: Sequence[tuple[str, int]] = (), credentials: grpc.ServerCredentials | None = None
+) -> AsyncIterator[tuple[Server, int]]:
+    """A server without methods, and its port."""
+    server = Server([("grpc.so_reuseport", 0), *options])
+    port = server.add_port("127.0.0.1:0", credentials)
+    server.start()
     try:
-        yield handler
+        yield server, port
     finally:
         await server.stop(0)
 

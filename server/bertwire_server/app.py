@@ -7,8 +7,6 @@ from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from typing import Any
 
-import grpc.aio
-
 from bertwire_export.bundle import Bundle
 from bertwire_server.access.setup import open_access, warn_if_open
 from bertwire_server.config import ServerConfig
@@ -24,8 +22,9 @@ from bertwire_server.repository.folder import open_source
 from bertwire_server.repository.follow import follow
 from bertwire_server.repository.loader import Loader
 from bertwire_server.repository.registry import Registry
+from bertwire_server.services import SERVICES, Services, address, bind, build_server
 from bertwire_server.telemetry.reporting import Telemetry
-from bertwire_server.transport import SERVICES, Services, address, bind, build_server
+from bertwire_server.transport.server import Server
 
 _log = logging.getLogger(__name__)
 # Time for answers already given to leave, and the most that open health watches can delay the exit.
@@ -60,7 +59,7 @@ async def serve(config: ServerConfig, announce: Callable[[str], None]) -> None:
     fleet = Fleet(source, loader, registry, _publish(health_service), counted)
     server = build_server(config, edge, beside, Services(fleet, inference, health_service, telemetry.metrics))
     port = bind(server, config.host, config.port, access.credentials)
-    await server.start()
+    server.start()
     background = [asyncio.create_task(each) for each in (access.watch(), follow(fleet, source, config.watch_seconds))]
     try:
         await _first(fleet.start(), stop.wait())
@@ -130,7 +129,7 @@ def _publish(health_service: Health) -> Callable[[Mapping[str, bool]], None]:
     return publish
 
 
-async def _drain(server: grpc.aio.Server, edge: Edge, health_service: Health, seconds: float) -> None:
+async def _drain(server: Server, edge: Edge, health_service: Health, seconds: float) -> None:
     """Says NOT_SERVING, answers what has been sent until then within `seconds`, and refuses what comes later.
 
     gRPC's own stop comes last: it would cancel the calls that have arrived and wait for their handler to begin, and a

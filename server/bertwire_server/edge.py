@@ -1,20 +1,20 @@
 """What stands between gRPC and every method of ours: who calls, what it sent, and what becomes of failures."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import aclosing
 from types import TracebackType
 from typing import Any
 
-import grpc
-import grpc.aio
 from google.protobuf.message import DecodeError
 
 from bertwire_server.access.gate import OPEN, Admission, Gate
 from bertwire_server.call import Call, current
 from bertwire_server.errors import Forbidden, InvalidRequest, NotReady, Overloaded, Unauthenticated
 from bertwire_server.status import fail
-from bertwire_server.telemetry.reporting import Telemetry
+from bertwire_server.telemetry.reporting import Report, Telemetry
+from bertwire_server.transport.context import Context
+from bertwire_server.transport.server import Handler, Server
 
 _MALFORMED = "the message cannot be decoded; check that it is of this method's type and that its text is UTF-8"
 _CLOSING = "the server is shutting down; send what is unanswered to another one"
@@ -22,18 +22,18 @@ _MAX_REQUEST_ID = 128
 # Methods that answer one message with a run of a model.
 _RUN_A_MODEL = frozenset({"Classify", "Predict", "PredictPair", "ModelInfer"})
 
-Context = grpc.aio.ServicerContext[Any, Any]
-Handler = Any  # grpc.RpcMethodHandler, whose fields the type stubs call optional though a handler of ours has them
+Servicer = Any  # grpc.RpcMethodHandler, whose fields the type stubs call optional though one of ours has them
 Unary = Callable[[Any, Context], Awaitable[Any]]
+UnaryStream = Callable[[Any, Context], AsyncIterator[Any]]
 Stream = Callable[[AsyncIterator[Any], Context], AsyncIterator[Any]]
 Decode = Callable[[bytes], Any]
+Serialize = Callable[[Any], bytes]
 Shed = Callable[[float], None]
+Answer = Callable[[Context, Admission], Coroutine[Any, Any, None]]
 
 
 class Edge:
     """Wraps the methods of services.
-
-    Not an interceptor of gRPC's: that finds and wraps the handler anew in every call, for a tenth of the call's cost.
 
     Attributes:
         in_flight: calls that have begun and not ended.
@@ -59,7 +59,7 @@ class Edge:
         self._closing = False
         self._streams: set[_Messages] = set()
 
-    def over(self, server: grpc.aio.Server) -> "_Guarded":
+    def over(self, server: Server) -> "_Guarded":
         """Stands for `server` where a service is added to it, by a generated `add_..._to_server`."""
         return _Guarded(self, server)
 
@@ -68,6 +68,22 @@ class Edge:
         self._closing = True
         for each in self._streams:
             each.stop()
+
+    def passage(self, method: str, context: Context, *, sheds: bool = False, stream: bool = False) -> "_Passage":
+        """Lets a call in and counts it, or raises what it is refused for; ends with a block around its answer.
+
+        Args:
+            method: its full name.
+            context: its context.
+            sheds: whether it is refused where it cannot be answered in time, before anything is read of it. Where there
+                are more calls than can be answered, this is most of what the server does.
+            stream: whether its messages are counted one by one.
+        """
+        metadata = dict(context.invocation_metadata())
+        call = Call(method, str(metadata.get("x-request-id", ""))[:_MAX_REQUEST_ID])
+        passage = _Passage(self, call, self.telemetry.of_call(call, context, stream=stream))
+        passage.begin(metadata, context, self._shed if sheds else None)
+        return passage
 
     def admit(self, method: str, metadata: Mapping[str, str | bytes], context: Context) -> Admission:
         """Lets a call in, or raises what it is refused for."""
@@ -79,24 +95,9 @@ class Edge:
             self.telemetry.metrics.refused(error)
             raise
 
-    def shed(self, context: Context) -> None:
-        """Refuses a call that cannot be answered in time before anything is read of it.
-
-        Where there are more calls than can be answered, this is most of what the server does.
-        """
-        remaining = context.time_remaining()
-        if remaining is not None and self._shed is not None:
-            self._shed(remaining)
-
-    def passage(self, method: str, context: Context, *, stream: bool = False) -> "_Passage":
-        """Lets a call in, counts it in and out and reports on it, around the block."""
-        metadata = dict(context.invocation_metadata() or ())
-        call = Call(method, str(metadata.get("x-request-id", ""))[:_MAX_REQUEST_ID])
-        return _Passage(self, call, metadata, context, stream=stream)
-
-    def messages(self, contents: AsyncIterator[bytes], decode: Decode, admission: Admission) -> "_Messages":
+    def messages(self, context: Context, decode: Decode, admission: Admission) -> "_Messages":
         """The messages of a stream, until `close`."""
-        found = _Messages(contents, decode, admission)
+        found = _Messages(context, decode, admission)
         self._streams.add(found)
         return found
 
@@ -106,40 +107,39 @@ class Edge:
 
 
 class _Passage:
-    """A call on its way through; a class and not a generator, which would take twice the time."""
+    """A call that was let in; a class and not a generator, which would take twice the time."""
 
-    __slots__ = ("_admission", "_call", "_context", "_edge", "_metadata", "_report")
+    __slots__ = ("_admission", "_call", "_edge", "_report")
 
-    def __init__(
-        self, edge: Edge, call: Call, metadata: Mapping[str, str | bytes], context: Context, *, stream: bool
-    ) -> None:
-        self._edge, self._call, self._metadata, self._context = edge, call, metadata, context
-        self._report = edge.telemetry.of_call(call, context, stream=stream)
+    def __init__(self, edge: Edge, call: Call, report: Report) -> None:
+        self._edge, self._call, self._report = edge, call, report
+        self._admission = OPEN
 
-    def __enter__(self) -> Admission:
+    def begin(self, metadata: Mapping[str, str | bytes], context: Context, shed: Shed | None) -> None:
+        """Lets the call in, or raises."""
         edge = self._edge
         edge.in_flight += 1
         edge.idle.clear()
         edge.arrived.set()
-        current.set(self._call)
         self._report.__enter__()
         try:
-            self._admission = edge.admit(self._call.method, self._metadata, self._context)
+            self._admission = edge.admit(self._call.method, metadata, context)
+            self._call.client = self._admission.client
+            if shed is not None and (remaining := context.time_remaining()) is not None:
+                shed(remaining)
         except BaseException as error:
-            self._leave(type(error), error, error.__traceback__)
+            self.__exit__(type(error), error, error.__traceback__)
             raise
-        self._call.client = self._admission.client
+
+    def __enter__(self) -> Admission:
+        # Here and not before: the block is in the call's own task.
+        current.set(self._call)
         return self._admission
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._admission.__exit__(kind, error, trace)
-        self._leave(kind, error, trace)
-
-    def _leave(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
         edge = self._edge
         self._report.__exit__(kind, error, trace)
         edge.in_flight -= 1
@@ -150,8 +150,8 @@ class _Passage:
 class _Messages:
     """The messages of a stream, decoded; each beyond the first counts against the client's rate."""
 
-    def __init__(self, contents: AsyncIterator[bytes], decode: Decode, admission: Admission) -> None:
-        self._contents, self._decode, self._admission = contents.__aiter__(), decode, admission
+    def __init__(self, context: Context, decode: Decode, admission: Admission) -> None:
+        self._context, self._decode, self._admission = context, decode, admission
         self._first, self._stopped = True, False
         self._reader: asyncio.Task[Any] | None = None
 
@@ -163,13 +163,15 @@ class _Messages:
             raise NotReady(_CLOSING)
         self._reader = asyncio.current_task()
         try:
-            content = await anext(self._contents)
+            content = await self._context.read()
         except asyncio.CancelledError:
             if self._stopped and self._reader is not None and not self._reader.uncancel():
                 raise NotReady(_CLOSING) from None
             raise
         finally:
             self._reader = None
+        if content is None:
+            raise StopAsyncIteration
         if not self._first:
             self._admission.spend()
         self._first = False
@@ -183,83 +185,87 @@ class _Messages:
 
 
 class _Guarded:
-    """Takes a service's handlers as a server does, and gives them to the server wrapped."""
+    """Takes a service's methods as gRPC's own servers do, and adds them to ours."""
 
-    def __init__(self, edge: Edge, server: grpc.aio.Server) -> None:
+    def __init__(self, edge: Edge, server: Server) -> None:
         self._edge, self._server = edge, server
 
     def add_generic_rpc_handlers(self, handlers: object) -> None:
-        """Takes nothing: the same handlers come by name too."""
+        """Takes nothing: the same methods come by name too."""
 
-    def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Handler]) -> None:
-        """Adds a service's methods; one that only answers in a stream writes to its context, and is no generator."""
-        guarded = {name: self._guard(handler, f"/{service}/{name}") for name, handler in handlers.items()}
-        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, guarded),))
-
-    def _guard(self, handler: Handler, method: str) -> Handler:
-        # Messages are decoded here, not by gRPC: after the caller is known, and as the caller's fault where they cannot
-        # be, while gRPC would answer INTERNAL.
-        decode = _decoder(handler.request_deserializer)
-        serialize = handler.response_serializer
-        if handler.stream_stream is not None:
-            stream = _guarded_stream(self._edge, handler.stream_stream, decode, method)
-            return grpc.stream_stream_rpc_method_handler(stream, response_serializer=serialize)
-        if handler.unary_stream is not None:
-            written = _guarded_unary_stream(self._edge, handler.unary_stream, decode, method)
-            return grpc.unary_stream_rpc_method_handler(written, response_serializer=serialize)
-        unary = _guarded_unary(self._edge, handler.unary_unary, decode, method)
-        # As a stream of which one message is read: a call that is refused costs less unread.
-        return grpc.stream_unary_rpc_method_handler(unary, response_serializer=serialize)
+    def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Servicer]) -> None:
+        """Adds a service's methods."""
+        for name, handler in handlers.items():
+            full = f"/{service}/{name}"
+            self._server.add(full, _handler(self._edge, full, handler))
 
 
-def _guarded_unary(edge: Edge, method: Unary, decode: Decode, name: str) -> Unary:
-    sheds = name.rpartition("/")[2] in _RUN_A_MODEL
+def _handler(edge: Edge, method: str, servicer: Servicer) -> Handler:
+    # Messages are decoded after the caller is known, and as the caller's fault where they cannot be.
+    decode, serialize = _decoder(servicer.request_deserializer), servicer.response_serializer
+    answer: Answer
+    if servicer.stream_stream is not None:
+        answer = _stream(edge, servicer.stream_stream, decode, serialize)
+    elif servicer.unary_stream is not None:
+        answer = _unary_stream(servicer.unary_stream, decode, serialize)
+    else:
+        answer = _unary(servicer.unary_unary, decode, serialize)
+    sheds = method.rpartition("/")[2] in _RUN_A_MODEL
+    streams = servicer.stream_stream is not None
 
-    async def call(_: AsyncIterator[bytes], context: Context) -> Any:  # noqa: ANN401 - any message
+    async def answered(passage: _Passage, context: Context) -> None:
         try:
-            with edge.passage(name, context):
-                if sheds:
-                    edge.shed(context)
-                return await method(decode(await _only(context)), context)
+            with passage as admission:
+                await answer(context, admission)
         except Exception as error:
-            await fail(context, name, error)
+            fail(context, method, error)
 
-    return call
+    def handle(context: Context) -> Coroutine[Any, Any, None] | None:
+        try:
+            passage = edge.passage(method, context, sheds=sheds, stream=streams)
+        except Exception as error:
+            fail(context, method, error)
+            return None
+        return answered(passage, context)
+
+    return handle
+
+
+def _unary(method: Unary, decode: Decode, serialize: Serialize) -> Answer:
+    async def answer(context: Context, _: Admission) -> None:
+        context.answer(serialize(await method(decode(await _only(context)), context)))
+
+    return answer
+
+
+def _unary_stream(method: UnaryStream, decode: Decode, serialize: Serialize) -> Answer:
+    async def answer(context: Context, _: Admission) -> None:
+        async for response in method(decode(await _only(context)), context):
+            await context.write(serialize(response))
+        context.end()
+
+    return answer
+
+
+def _stream(edge: Edge, method: Stream, decode: Decode, serialize: Serialize) -> Answer:
+    async def answer(context: Context, admission: Admission) -> None:
+        messages = edge.messages(context, decode, admission)
+        try:
+            async with aclosing(method(messages, context)) as responses:  # type: ignore[type-var]
+                async for response in responses:
+                    await context.write(serialize(response))
+        finally:
+            edge.forget(messages)
+        context.end()
+
+    return answer
 
 
 async def _only(context: Context) -> bytes:
     content = await context.read()
-    if not isinstance(content, bytes):
+    if content is None:
         raise InvalidRequest("the call has no message; send one")
     return content
-
-
-def _guarded_unary_stream(edge: Edge, method: Unary, decode: Decode, name: str) -> Unary:
-    async def call(content: bytes, context: Context) -> Any:  # noqa: ANN401 - any message
-        try:
-            with edge.passage(name, context):
-                return await method(decode(content), context)
-        except Exception as error:
-            await fail(context, name, error)
-
-    return call
-
-
-def _guarded_stream(edge: Edge, method: Stream, decode: Decode, name: str) -> Stream:
-    async def call(contents: AsyncIterator[bytes], context: Context) -> AsyncIterator[Any]:
-        try:
-            with edge.passage(name, context, stream=True) as admission:
-                messages = edge.messages(contents, decode, admission)
-                try:
-                    async with aclosing(method(messages, context)) as responses:  # type: ignore[type-var]
-                        async for response in responses:
-                            yield response
-                finally:
-                    edge.forget(messages)
-        except Exception as error:
-            await fail(context, name, error)
-
-    return call
 
 
 def _decoder(deserialize: Decode) -> Decode:

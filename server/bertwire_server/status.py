@@ -3,16 +3,15 @@
 import logging
 from functools import lru_cache
 from math import ceil
-from typing import Any
 
 import grpc
-import grpc.aio
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.duration_pb2 import Duration
 from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
 
 from bertwire_server.errors import NoSuchMethod, RequestError
+from bertwire_server.transport.context import Context
 
 _log = logging.getLogger(__name__)
 _Trailing = tuple[tuple[str, str | bytes], ...]
@@ -28,15 +27,12 @@ def masked(error: Exception, method: str) -> RequestError:
     return RequestError("internal error; the server's log has the cause")
 
 
-async def fail(context: grpc.aio.ServicerContext[Any, Any], method: str, error: Exception) -> None:
+def fail(context: Context, method: str, error: Exception) -> None:
     """Ends a call with the status of `error`; see `errors`."""
-    if isinstance(error, grpc.aio.AbortError):
-        raise error
     shown = masked(error, method)
-    message = str(shown)
-    if shown.retry_after is None:
-        await context.abort(shown.code, message)
-    await context.abort(shown.code, message, _retry_info(shown.code, message, milliseconds(shown.retry_after)))
+    message, code = str(shown), shown.code
+    trailing = None if shown.retry_after is None else _retry_info(code, message, milliseconds(shown.retry_after))
+    context.end(code.value[0], message, trailing)
 
 
 def milliseconds(seconds: float) -> int:

@@ -8,7 +8,11 @@ import grpc.aio
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from bertwire_server.edge import Edge
 from bertwire_server.protocols.health import Health
+from bertwire_server.telemetry.config import TelemetryConfig
+from bertwire_server.telemetry.reporting import Telemetry
+from gated import listening
 
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
 UNKNOWN = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
@@ -17,13 +21,11 @@ UNKNOWN = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
 @asynccontextmanager
 async def asked(health: Health) -> AsyncIterator[health_pb2_grpc.HealthStub]:
     """A client of the service."""
-    server = grpc.aio.server()
-    health_pb2_grpc.add_HealthServicer_to_server(health, server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-        yield health_pb2_grpc.HealthStub(channel)
-    await server.stop(0)
+    async with listening() as (server, port):
+        edge = Edge(None, Telemetry(TelemetryConfig()))
+        health_pb2_grpc.add_HealthServicer_to_server(health, edge.over(server))
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            yield health_pb2_grpc.HealthStub(channel)
 
 
 async def test_every_watch_sees_every_lasting_change() -> None:

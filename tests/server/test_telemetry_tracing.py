@@ -25,8 +25,10 @@ from bertwire_server.call import Call, current
 from bertwire_server.errors import InvalidRequest
 from bertwire_server.query import Prediction
 from bertwire_server.telemetry.config import TelemetryConfig
-from bertwire_server.telemetry.reporting import Context, Telemetry
+from bertwire_server.telemetry.reporting import Telemetry
 from bertwire_server.telemetry.tracing import Tracing
+from bertwire_server.transport.context import Context
+from gated import listening
 
 CLASSIFY = "/bertwire.v1.Classifier/Classify"
 OK = grpc.StatusCode.OK
@@ -179,14 +181,12 @@ def test_close_does_not_wait_for_a_dead_collector() -> None:
     tracing.close()
 
 
-async def _answer(request: bytes, context: Context) -> bytes:
+async def _answer(request: bytes) -> bytes:
     """Does what the request says."""
     if request == b"refuse":
         raise InvalidRequest("no")
     if request == b"break":
         raise RuntimeError("broken")
-    if request == b"abort":
-        await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "no")
     if request == b"wait":
         await asyncio.Event().wait()
     call = current.get()
@@ -202,25 +202,19 @@ async def serving(
     """A gRPC server that reports on every call: how to call it, and whether a call has begun and has ended."""
     begun, ended = asyncio.Event(), asyncio.Event()
 
-    async def handle(request: bytes, context: Context) -> bytes:
+    async def handle(context: Context) -> None:
         call = Call("/s/m")
         current.set(call)
         begun.set()
         try:
             with telemetry.of_call(call, context, stream=stream):
-                return await _answer(request, context)
+                context.answer(await _answer(await context.read() or b""))
         finally:
             ended.set()
 
-    server = grpc.aio.server()
-    server.add_generic_rpc_handlers(
-        (grpc.method_handlers_generic_handler("s", {"m": grpc.unary_unary_rpc_method_handler(handle)}),)
-    )
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+    async with listening() as (server, port), grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        server.add("/s/m", handle)
         yield channel.unary_unary("/s/m"), begun, ended
-    await server.stop(None)
 
 
 @pytest.mark.parametrize(
@@ -229,13 +223,12 @@ async def serving(
         (b"answer", None, "OK"),
         (b"refuse", None, "INVALID_ARGUMENT"),
         (b"break", None, "INTERNAL"),
-        (b"abort", None, "FAILED_PRECONDITION"),
         (b"wait", 0.05, "DEADLINE_EXCEEDED"),
         (b"wait", None, "CANCELLED"),
     ],
 )
 async def test_every_end_of_a_call_is_counted(request_: bytes, seconds: float | None, code: str) -> None:
-    """Answered, refused, broken, aborted, too late or cancelled: the call counts once, under the code that fits."""
+    """Answered, refused, broken, too late or cancelled: the call counts once, under the code that fits."""
     telemetry = Telemetry(TelemetryConfig())
     async with serving(telemetry) as (method, begun, ended):
         call = method(request_, timeout=seconds)

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from math import inf
 from time import perf_counter
 
@@ -17,8 +18,9 @@ from bertwire_server.model.given import Given
 from bertwire_server.model.observer import Observer, Unobserved
 from bertwire_server.model.queue import BatchLimits
 from bertwire_server.model.scheduler import Rows, Scheduler, Totals
+from bertwire_server.model.sizing import efficient_tokens
 from bertwire_server.model.tokenizer import Encoded, TextTokenizer
-from bertwire_server.model.warmup import warm_up_shapes
+from bertwire_server.model.warmup import SHORTEST_TOKENS, warm_up_shapes
 from bertwire_server.model.worker import Worker
 from bertwire_server.query import Prediction, Query, Text
 
@@ -74,23 +76,33 @@ class Model:
         self._scheduler = Scheduler(self, limits, self._layout, observer, hang_seconds)
 
     def warm_up(self) -> None:
-        """Runs one batch of each kind, so that no request pays for first-time allocations; see `warm_up_shapes`.
+        """Finds out how large batches had better be, and runs one of each kind, so that no request pays for it.
+
+        See `efficient_tokens` and `warm_up_shapes`.
 
         Raises:
             BundleError: the graph does not fit the manifest or the tokenizer; it would fail on requests too.
         """
         longest = self.manifest.max_length
+        self._try([SHORTEST_TOKENS])  # a bundle that cannot answer at all is refused soon
+        tokens = efficient_tokens(self._try, self._limits, min(_USUAL_TOKENS, longest))
+        self._limits = replace(self._limits, tokens=tokens)
+        self._scheduler.narrow(tokens)
         for lengths in warm_up_shapes(self._limits, longest):
-            try:
-                logits = self._run(self._filled(lengths))
-            except Exception as error:  # onnxruntime's exceptions share no public base
-                reason = first_line(error)
-                raise BundleError(f"the bundle's graph fails on texts of {lengths[-1]} tokens: {reason}") from error
-            self._require_shapes([each.shape for each in logits], lengths)
-            if not all(np.isfinite(each).all() for each in logits):
-                raise BundleError("the bundle's graph gives logits that are no finite numbers; export it again")
+            self._try(lengths)
         self._require_fitting_tokenizer(longest)
         self._learn_cost(longest)
+
+    def _try(self, lengths: Sequence[int]) -> None:
+        """Runs texts of so many tokens each; raises `BundleError` where that fails."""
+        try:
+            logits = self._run(self._filled(lengths))
+        except Exception as error:  # onnxruntime's exceptions share no public base
+            reason = first_line(error)
+            raise BundleError(f"the bundle's graph fails on texts of {lengths[-1]} tokens: {reason}") from error
+        self._require_shapes([each.shape for each in logits], lengths)
+        if not all(np.isfinite(each).all() for each in logits):
+            raise BundleError("the bundle's graph gives logits that are no finite numbers; export it again")
 
     def _learn_cost(self, longest: int) -> None:
         """Times batches of usual texts once first-time allocations are over, so that first calls are judged right."""
@@ -104,7 +116,7 @@ class Model:
         last = self._tokenizer.last_id
         return [Encoded([last] * length, [0] * length, truncated=False) for length in lengths]
 
-    def _require_shapes(self, found: list[tuple[int, ...]], lengths: list[int]) -> None:
+    def _require_shapes(self, found: list[tuple[int, ...]], lengths: Sequence[int]) -> None:
         labels = len(self.manifest.labels)
         expected = [(length, labels) if self._layout.by_token else (labels,) for length in lengths]
         if found != expected:
@@ -131,6 +143,11 @@ class Model:
     def waiting(self) -> int:
         """Texts in the queue."""
         return self._scheduler.waiting
+
+    @property
+    def batch_tokens(self) -> int:
+        """Most tokens of a batch; what pays was found at warm-up."""
+        return self._limits.tokens
 
     @property
     def totals(self) -> Totals:

@@ -9,7 +9,7 @@ one text wait they get a small batch, of which such calls have a quarter too.
 import asyncio
 from bisect import bisect, insort
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from math import ceil, inf
 from typing import Any
@@ -196,6 +196,10 @@ class Queue:
     def tokens(self) -> int:
         """Tokens of the texts."""
         return sum(lane.tokens for lane in self._lanes.values())
+
+    def narrow(self, tokens: int) -> None:
+        """Allows batches no more than so many tokens from now on."""
+        self._limits = replace(self._limits, tokens=tokens)
 
     def is_full(self) -> bool:
         """Whether what waits would fill a batch."""

@@ -129,6 +129,10 @@ class Scheduler:
         ended, since = self._busy
         return ended if since is None else ended + perf_counter() - since
 
+    def narrow(self, tokens: int) -> None:
+        """Allows batches no more than so many tokens from now on."""
+        self._queue.narrow(tokens)
+
     def start(self) -> None:
         """Begins to run batches."""
         self._task = asyncio.create_task(self._work(), name="scheduler")

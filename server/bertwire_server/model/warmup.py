@@ -3,7 +3,7 @@
 from bertwire_server.model.queue import BatchLimits
 
 # The shortest text that a model reads: two special tokens and one more.
-_SHORTEST = 3
+SHORTEST_TOKENS = 3
 
 
 def warm_up_shapes(limits: BatchLimits, max_length: int) -> list[list[int]]:
@@ -33,10 +33,10 @@ def warm_up_shapes(limits: BatchLimits, max_length: int) -> list[list[int]]:
     largest = filled(max_length)
     count = min(limits.texts, max(1, limits.tokens // max_length))
     steps = max(1, count - 1)
-    mixed = [_SHORTEST + (max_length - _SHORTEST) * step // steps for step in range(count)]
-    shapes = [[_SHORTEST], [max_length], [_SHORTEST, max_length], filled(_SHORTEST), mixed, largest]
+    mixed = [SHORTEST_TOKENS + (max_length - SHORTEST_TOKENS) * step // steps for step in range(count)]
+    shapes = [[SHORTEST_TOKENS], [max_length], [SHORTEST_TOKENS, max_length], filled(SHORTEST_TOKENS), mixed, largest]
     if limits.texts < 2 or 2 * max_length > limits.tokens:
-        shapes.remove([_SHORTEST, max_length])
+        shapes.remove([SHORTEST_TOKENS, max_length])
     unique: list[list[int]] = []
     for shape in shapes:
         if shape not in unique:

@@ -2,17 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
-
-import grpc.aio
+from typing import Protocol
 
 from bertwire.v1 import classifier_pb2 as pb
 from bertwire_export.bundle import Scores, Variant
 from bertwire_server.errors import ModelNotFound, NotReady
 from bertwire_server.model.model import Model
 from bertwire_server.repository.entry import Entry
-
-Context = grpc.aio.ServicerContext[Any, Any]
+from bertwire_server.transport.context import Context
 
 
 class Catalog(Protocol):

@@ -7,7 +7,7 @@ INTERNAL where the core, which is another package, says more.
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-import grpc.aio
+import grpc
 from google.protobuf import json_format
 from google.protobuf.message import Message
 from grpc._cython import cygrpc  # type: ignore[attr-defined]  # the one way to the core's channelz
@@ -15,8 +15,8 @@ from grpc_channelz.v1 import channelz_pb2 as pb
 from grpc_channelz.v1.channelz_pb2_grpc import ChannelzServicer
 
 from bertwire_server.errors import RequestError
+from bertwire_server.transport.context import Context
 
-Context = grpc.aio.ServicerContext[Any, Any]
 Answer = TypeVar("Answer", bound=Message)
 
 

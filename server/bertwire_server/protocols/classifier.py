@@ -6,8 +6,6 @@ from contextlib import aclosing
 from functools import partial
 from time import perf_counter
 
-import grpc.aio
-
 from bertwire.v1.classifier_pb2 import (
     ClassifyRequest,
     ClassifyResponse,
@@ -23,6 +21,7 @@ from bertwire_server.protocols.messages import deadline, query, response
 from bertwire_server.protocols.streams import answers, counted
 from bertwire_server.status import milliseconds
 from bertwire_server.telemetry.metrics import Metrics
+from bertwire_server.transport.context import Context
 
 _MAX_ID_BYTES = 128
 
@@ -43,7 +42,7 @@ class Classifier(ModelListing, ClassifierServicer):
         self._inference, self._max_stream_requests, self._metrics = inference, max_stream_requests, metrics
 
     async def Classify(  # noqa: N802 - the protocol's name
-        self, request: ClassifyRequest, context: grpc.aio.ServicerContext[ClassifyRequest, ClassifyResponse]
+        self, request: ClassifyRequest, context: Context
     ) -> ClassifyResponse:
         """Classifies the texts of one call."""
         return await self._classify(request, deadline(context))
@@ -51,7 +50,7 @@ class Classifier(ModelListing, ClassifierServicer):
     async def ClassifyStream(  # noqa: N802 - the protocol's name
         self,
         request_iterator: AsyncIterator[ClassifyStreamRequest],
-        context: grpc.aio.ServicerContext[ClassifyStreamRequest, ClassifyStreamResponse],
+        context: Context,
     ) -> AsyncGenerator[ClassifyStreamResponse, None]:
         """Classifies request by request."""
         until = deadline(context)

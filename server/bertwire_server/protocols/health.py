@@ -5,17 +5,14 @@ reader holds up whoever changes a status, and a name once set cannot be taken aw
 """
 
 import asyncio
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import AsyncGenerator, Mapping
 
-import grpc
-import grpc.aio
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import HealthServicer
 
 from bertwire_server.errors import ModelNotFound
+from bertwire_server.transport.context import Context
 
-Context = grpc.aio.ServicerContext[Any, Any]
 _SERVING: int = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING: int = health_pb2.HealthCheckResponse.NOT_SERVING
 _UNKNOWN: int = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
@@ -51,20 +48,20 @@ class Health(HealthServicer):  # type: ignore[misc]
     async def Check(  # noqa: N802 - the protocol's name
         self,
         request: health_pb2.HealthCheckRequest,
-        context: Context,
+        context: Context,  # noqa: ARG002
     ) -> health_pb2.HealthCheckResponse:
         """The status of a name; NOT_FOUND where there is no such name."""
         status = self._status(request.service)
         if status == _UNKNOWN:
-            await context.abort(ModelNotFound.code, "the server has no such service or model")
+            raise ModelNotFound("the server has no such service or model")
         return health_pb2.HealthCheckResponse(status=status)
 
     async def Watch(  # noqa: N802
         self,
         request: health_pb2.HealthCheckRequest,
-        context: Context,
-    ) -> None:
-        """Writes the status of a name now and whenever it changes; a name that is not there is SERVICE_UNKNOWN."""
+        context: Context,  # noqa: ARG002
+    ) -> AsyncGenerator[health_pb2.HealthCheckResponse, None]:
+        """The status of a name now and whenever it changes; a name that is not there is SERVICE_UNKNOWN."""
         told: int | None = None
         while True:
             # Before the look, so that a change while this one is written is not missed.
@@ -72,5 +69,5 @@ class Health(HealthServicer):  # type: ignore[misc]
             status = self._status(request.service)
             if status != told:
                 told = status
-                await context.write(health_pb2.HealthCheckResponse(status=status))
+                yield health_pb2.HealthCheckResponse(status=status)
             await changed.wait()

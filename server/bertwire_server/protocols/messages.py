@@ -3,15 +3,13 @@
 import asyncio
 from collections.abc import Iterable, Sequence
 from time import perf_counter
-from typing import Any
-
-import grpc.aio
 
 from bertwire.v1 import classifier_pb2 as pb
 from bertwire_export.bundle import Manifest
 from bertwire_server.errors import InvalidRequest
 from bertwire_server.model.decision import Entity, best, entities, predicted
 from bertwire_server.query import MODELS_OWN, Prediction, Priority, Query, Thresholds, Truncation
+from bertwire_server.transport.context import Context
 
 # Values of a response built in one go, some milliseconds: 1,024 texts of 77 labels at once hold up all other calls for
 # 74 ms.
@@ -30,7 +28,7 @@ _PRIORITIES: dict[int, Priority] = {
 }
 
 
-def deadline(context: grpc.aio.ServicerContext[Any, Any]) -> float | None:
+def deadline(context: Context) -> float | None:
     """When the caller stops waiting, on the clock of `time.perf_counter`; None: never."""
     remaining = context.time_remaining()
     return None if remaining is None else perf_counter() + remaining

@@ -1,16 +1,11 @@
 """The `bertwire.v1.ModelRepository` service. What it promises stands in `repository.proto`."""
 
-from typing import Any
-
-import grpc.aio
-
 from bertwire.v1 import repository_pb2 as pb
 from bertwire.v1.repository_pb2_grpc import ModelRepositoryServicer
 from bertwire_server.errors import InvalidRequest
 from bertwire_server.protocols.catalog import model_message
 from bertwire_server.repository.fleet import Fleet
-
-Context = grpc.aio.ServicerContext[Any, Any]
+from bertwire_server.transport.context import Context
 
 
 class ModelRepository(ModelRepositoryServicer):

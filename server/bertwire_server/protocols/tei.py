@@ -7,8 +7,6 @@ from importlib.metadata import version
 from time import perf_counter
 from typing import Any
 
-import grpc.aio
-
 from bertwire.tei import tei_pb2 as pb
 from bertwire.tei.tei_pb2_grpc import InfoServicer, PredictServicer
 from bertwire_server.errors import InvalidRequest
@@ -19,6 +17,7 @@ from bertwire_server.protocols.messages import deadline
 from bertwire_server.protocols.streams import counted, in_order
 from bertwire_server.query import Query, Text, Truncation
 from bertwire_server.telemetry.metrics import Metrics
+from bertwire_server.transport.context import Context
 
 _DTYPES = {"fp32": "float32", "fp16": "float16"}
 _DIRECTIONS: dict[int, Truncation] = {
@@ -27,7 +26,6 @@ _DIRECTIONS: dict[int, Truncation] = {
 }
 _UINT32 = (1 << 32) - 1
 
-Context = grpc.aio.ServicerContext[Any, Any]
 Request = pb.PredictRequest | pb.PredictPairRequest
 
 

@@ -117,7 +117,8 @@ class Service:
         self._tell(lambda observer: observer.load_ended(found.name, loaded=True))
         self._tell(lambda observer: observer.taken(model))
         self.show()
-        _log.info("%s version %s takes calls, variant %s", *found.key, model.engine.variant.name)
+        about = model.engine.variant.name, model.batch_tokens
+        _log.info("%s version %s takes calls, variant %s, batches of at most %d tokens", *found.key, *about)
         watch = asyncio.create_task(self._watch_over(found.key, record, record.loaded))
         self._watching.add(watch)
         watch.add_done_callback(self._watching.discard)

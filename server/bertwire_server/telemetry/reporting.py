@@ -5,10 +5,9 @@ import logging
 from importlib.metadata import version
 from time import perf_counter
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import grpc
-import grpc.aio
 
 from bertwire_server.call import Call
 from bertwire_server.errors import RequestError
@@ -16,13 +15,12 @@ from bertwire_server.telemetry.config import TelemetryConfig
 from bertwire_server.telemetry.http import MetricsServer
 from bertwire_server.telemetry.logs import log_call
 from bertwire_server.telemetry.metrics import Metrics
+from bertwire_server.transport.context import Context
 
 if TYPE_CHECKING:
     from bertwire_server.telemetry.tracing import Tracing
 
 _log = logging.getLogger(__name__)
-_CODES = {code.value[0]: code for code in grpc.StatusCode}
-Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class Telemetry:
@@ -54,12 +52,12 @@ class Telemetry:
             host = f"[{config.metrics_host}]" if ":" in config.metrics_host else config.metrics_host
             _log.info("metrics at http://%s:%d/metrics", host, self._server.port)
 
-    def of_call(self, call: Call, context: Context, *, stream: bool = False) -> "_Report":
+    def of_call(self, call: Call, context: Context, *, stream: bool = False) -> "Report":
         """Reports on a call: enter it before anything can fail, let what fails pass through it.
 
         A stream counts only where it fails: what counts are its messages, each by `Metrics.call_ended`.
         """
-        return _Report(self, call, context, stream)
+        return Report(self, call, context, stream)
 
     async def close(self) -> None:
         """Sends the traces that are left, within 2 seconds, and stops serving metrics."""
@@ -69,7 +67,9 @@ class Telemetry:
             await asyncio.to_thread(self._server.close)
 
 
-class _Report:
+class Report:
+    """What becomes of one call."""
+
     __slots__ = ("_call", "_context", "_start", "_stream", "_to")
 
     def __init__(self, to: Telemetry, call: Call, context: Context, stream: bool) -> None:
@@ -101,10 +101,6 @@ def _code(error: BaseException, context: Context) -> grpc.StatusCode:
         left = context.time_remaining()
         late = left is not None and left <= 0
         return grpc.StatusCode.DEADLINE_EXCEEDED if late else grpc.StatusCode.CANCELLED
-    if isinstance(error, grpc.aio.AbortError):
-        # Typed as the enumeration, given as its number.
-        code: Any = context.code()
-        return _CODES.get(code, code)  # type: ignore[no-any-return]
     return grpc.StatusCode.INTERNAL
 
 

@@ -1,9 +1,6 @@
 """The service `inference.GRPCInferenceService`: the Open Inference Protocol v2 as Triton speaks it."""
 
 from collections.abc import AsyncGenerator, AsyncIterator
-from typing import Any
-
-import grpc.aio
 
 from bertwire.oip import inference_pb2 as pb
 from bertwire.oip.inference_pb2_grpc import GRPCInferenceServiceServicer
@@ -17,8 +14,7 @@ from bertwire_server.protocols.oip.statistics import Statistics
 from bertwire_server.protocols.oip.stream import Streams
 from bertwire_server.repository.entry import Entry
 from bertwire_server.telemetry.metrics import Metrics
-
-Context = grpc.aio.ServicerContext[Any, Any]
+from bertwire_server.transport.context import Context
 
 
 class OpenInference(GRPCInferenceServiceServicer):

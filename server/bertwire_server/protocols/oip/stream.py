@@ -3,9 +3,6 @@
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from functools import partial
-from typing import Any
-
-import grpc.aio
 
 from bertwire.oip.inference_pb2 import ModelInferRequest, ModelInferResponse, ModelStreamInferResponse
 from bertwire_server.errors import RequestError
@@ -13,8 +10,7 @@ from bertwire_server.protocols.messages import deadline
 from bertwire_server.protocols.oip.infer import Inferrer
 from bertwire_server.protocols.streams import counted, in_order
 from bertwire_server.telemetry.metrics import Metrics
-
-Context = grpc.aio.ServicerContext[Any, Any]
+from bertwire_server.transport.context import Context
 
 
 class Streams:

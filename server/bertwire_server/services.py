@@ -4,7 +4,6 @@ import socket
 from dataclasses import dataclass
 
 import grpc
-import grpc.aio
 from grpc_channelz.v1 import channelz_pb2
 from grpc_channelz.v1.channelz_pb2_grpc import add_ChannelzServicer_to_server
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -31,6 +30,7 @@ from bertwire_server.protocols.repository import ModelRepository
 from bertwire_server.protocols.tei import Limits, TeiInfo, TeiPredict
 from bertwire_server.repository.fleet import Fleet
 from bertwire_server.telemetry.metrics import Metrics
+from bertwire_server.transport.server import Server
 
 # Those that answer for models; health knows each by its name.
 SERVICES = tuple(
@@ -65,7 +65,7 @@ class Services:
     metrics: Metrics
 
 
-def build_server(config: ServerConfig, edge: Edge, beside: Edge, services: Services) -> grpc.aio.Server:
+def build_server(config: ServerConfig, edge: Edge, beside: Edge, services: Services) -> Server:
     """A server that is not started yet.
 
     Args:
@@ -75,8 +75,8 @@ def build_server(config: ServerConfig, edge: Edge, beside: Edge, services: Servi
         services: what they answer from.
     """
     bytes_limit = config.max_message_mb << 20
-    server = grpc.aio.server(
-        options=[
+    server = Server(
+        [
             # Otherwise a second server on the same port would start too, and take half of the calls.
             ("grpc.so_reuseport", 0),
             # Above 1000 calls that have not begun gRPC cancels some at random; our own queue refuses, and says why.
@@ -96,7 +96,7 @@ def build_server(config: ServerConfig, edge: Edge, beside: Edge, services: Servi
     return server
 
 
-def _add_models(server: grpc.aio.Server, config: ServerConfig, edge: Edge, services: Services) -> None:
+def _add_models(server: Server, config: ServerConfig, edge: Edge, services: Services) -> None:
     guarded, most = edge.over(server), config.max_stream_requests
     add_ClassifierServicer_to_server(Classifier(services.inference, services.fleet, most, services.metrics), guarded)
     add_ModelRepositoryServicer_to_server(ModelRepository(services.fleet), guarded)
@@ -113,16 +113,14 @@ def address(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def bind(server: grpc.aio.Server, host: str, port: int, credentials: grpc.ServerCredentials | None) -> int:
+def bind(server: Server, host: str, port: int, credentials: grpc.ServerCredentials | None) -> int:
     """Opens the port and gives its number, the free one that was taken for 0; raises `UserError` where it cannot."""
     where = address(host, port)
     try:
         # Tried with a socket of our own first: it knows the reason, where gRPC knows only that it failed.
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         socket.create_server((host, port), family=family).close()
-        if credentials is not None:
-            return server.add_secure_port(where, credentials)
-        return server.add_insecure_port(where)
+        return server.add_port(where, credentials)
     except (OSError, RuntimeError) as error:
         # asyncio and socket put the address into the reason a second time.
         reason = str(getattr(error, "strerror", None) or error).partition(" (while")[0]

@@ -1,0 +1,59 @@
+"""How large a batch makes the most of the processor."""
+
+from collections.abc import Callable, Sequence
+from time import perf_counter
+
+from bertwire_server.model.queue import BatchLimits
+
+_FIRST_TEXTS = 4
+# So much slower a token, and larger batches need not be tried.
+_GIVE_UP = 1.15
+# So much slower than the best is as good as the best: the larger of two costs less beside the run.
+_AS_GOOD = 1.02
+_ROUNDS = 2
+_SECONDS = 1.0
+
+
+def efficient_tokens(
+    run: Callable[[Sequence[int]], object],
+    limits: BatchLimits,
+    length: int,
+    clock: Callable[[], float] = perf_counter,
+) -> int:
+    """The most tokens of a batch that are computed at the best rate, or nearly.
+
+    In a larger batch more texts share what a run costs for itself; but once what it computes does not fit the
+    processor's caches any more, each token takes longer. Where that begins depends on processor, graph and precision,
+    so it is measured, by batches of 4, 8, 16 ... texts in turns, for a second or twice each.
+
+    Args:
+        run: runs a batch, given the token counts of its texts.
+        limits: what a batch may hold.
+        length: tokens of a text.
+        clock: seconds.
+
+    Returns:
+        a token budget, at most that of `limits`; theirs where the largest batch that they allow is best.
+    """
+    best = dict[int, float]()  # seconds a text, by texts
+
+    def measure(texts: int) -> None:
+        start = clock()
+        run([length] * texts)
+        best[texts] = min(best.get(texts, float("inf")), (clock() - start) / texts)
+
+    end, largest = clock() + _SECONDS, min(limits.texts, limits.tokens // length)
+    texts = min(_FIRST_TEXTS, largest)
+    while 0 < texts <= largest:
+        run([length] * texts)  # first times are slow
+        measure(texts)
+        if best[texts] > _GIVE_UP * min(best.values()) or texts == largest:
+            break
+        texts = min(2 * texts, largest)
+    rounds = 1
+    while rounds < _ROUNDS or clock() < end:
+        for each in best:
+            measure(each)
+        rounds += 1
+    chosen = max((each for each in best if best[each] <= _AS_GOOD * min(best.values())), default=largest)
+    return limits.tokens if chosen == largest else chosen * length

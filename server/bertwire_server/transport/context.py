@@ -1,0 +1,217 @@
+"""One RPC, from its headers to its status."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from time import time
+from typing import Any
+
+import grpc
+from grpc._cython import cygrpc  # type: ignore[attr-defined]  # see docs/decisions/020
+
+_log = logging.getLogger(__name__)
+Metadata = Sequence[tuple[str, str | bytes]]
+Post = Callable[..., None]
+_NO_FLAGS = 0
+# The core says "never" with the largest number of seconds that it knows.
+_NEVER = 1e12
+_OK, _CANCELLED, _INTERNAL = (
+    code.value[0] for code in (grpc.StatusCode.OK, grpc.StatusCode.CANCELLED, grpc.StatusCode.INTERNAL)
+)
+
+
+class Context:
+    """A call as its handler sees it. All public methods belong to the thread of the event loop.
+
+    Attributes:
+        method: its full name, as `/bertwire.v1.Classifier/Classify`.
+        ended: whether it has been answered; nothing can be sent any more.
+    """
+
+    __slots__ = (
+        "_begun",
+        "_call",
+        "_deadline",
+        "_half_ended",
+        "_last",
+        "_metadata",
+        "_opened",
+        "_post",
+        "_read",
+        "_task",
+        "_waiting",
+        "_writing",
+        "ended",
+        "method",
+    )
+
+    def __init__(self, event: Any, post: Post) -> None:  # noqa: ANN401 - the core's classes have no types
+        """Takes over a call that has arrived.
+
+        Args:
+            event: the core's `RequestCallEvent`.
+            post: has a function called on the event loop, from any thread.
+        """
+        self._call, self._post = event.call, post
+        self.method: str = event.call_details.method.decode("ascii", "replace")
+        self._deadline: float = event.call_details.deadline
+        self._metadata: Metadata = event.invocation_metadata
+        self._begun = self._opened = self._writing = self._half_ended = self.ended = False
+        self._task: asyncio.Task[None] | None = None
+        self._read: asyncio.Future[bytes | None] | None = None
+        self._waiting: asyncio.Future[None] | None = None  # for a message to be written
+        self._last: tuple[Any, ...] | None = None
+
+    def invocation_metadata(self) -> Metadata:
+        """What came with the call's headers; values of `-bin` keys are bytes."""
+        return self._metadata
+
+    def time_remaining(self) -> float | None:
+        """Seconds until the caller stops waiting, 0 at least; None where it never does."""
+        return max(0.0, self._deadline - time()) if self._deadline < _NEVER else None
+
+    def peer(self) -> str:
+        """The address of the other end, with its port, as `ipv4:127.0.0.1:40000`; not after the end."""
+        return self._call.peer().decode("ascii", "replace")  # type: ignore[no-any-return]
+
+    def peer_identities(self) -> Iterable[bytes] | None:
+        """The names in the other end's certificate; None where it has shown none; not after the end."""
+        return cygrpc.peer_identities(self._call)  # type: ignore[no-any-return]
+
+    def set_code(self, code: grpc.StatusCode) -> None:
+        """Does nothing: generated servicers say here what they then raise."""
+
+    def set_details(self, details: str) -> None:
+        """Does nothing; see `set_code`."""
+
+    def open(self, task: asyncio.Task[None]) -> None:
+        """Lets `task` answer the call: it is cancelled when the caller leaves or its deadline passes."""
+        self._task, self._opened = task, True
+        task.add_done_callback(self._abandoned)
+        self._start((cygrpc.ReceiveCloseOnServerOperation(_NO_FLAGS),), self._on_close)
+
+    async def read(self) -> bytes | None:
+        """The next message; None after the last. One read at a time."""
+        future: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
+        self._read = future
+        self._start((cygrpc.ReceiveMessageOperation(_NO_FLAGS),), self._on_message)
+        try:
+            return await future
+        finally:
+            self._read = None
+
+    async def write(self, content: bytes) -> None:
+        """Sends a message, once the one before it has been taken by the transport, whose flow control this is."""
+        if self._writing:
+            self._waiting = asyncio.get_running_loop().create_future()
+            try:
+                await self._waiting
+            finally:
+                self._waiting = None
+        self._writing = True
+        self._start((*self._headers(), cygrpc.SendMessageOperation(content, _NO_FLAGS)), self._on_written)
+
+    def answer(self, content: bytes) -> None:
+        """Ends the call with its only message and OK."""
+        self._finish(cygrpc.SendMessageOperation(content, _NO_FLAGS), _status(_OK, "", None))
+
+    def end(self, code: int = 0, message: str = "", trailing: Metadata | None = None) -> None:
+        """Ends the call, after the messages that are on their way.
+
+        Args:
+            code: the status, as a number.
+            message: what the caller is told.
+            trailing: metadata that go with it.
+        """
+        self._finish(_status(code, message, trailing))
+
+    def _finish(self, *operations: Any) -> None:  # noqa: ANN401
+        if self.ended:
+            return
+        self.ended = True
+        if self._writing:
+            self._last = operations
+        else:
+            self._send_last(operations)
+
+    def _send_last(self, operations: tuple[Any, ...]) -> None:
+        # A call that is refused at once has not been opened, and must be closed in the same go.
+        closing = () if self._opened else (cygrpc.ReceiveCloseOnServerOperation(_NO_FLAGS),)
+        self._start((*self._headers(), *closing, *operations), self._on_ended)
+
+    def _headers(self) -> tuple[Any, ...]:
+        """The operation that begins what is sent, the first time."""
+        if self._begun:
+            return ()
+        self._begun = True
+        return (cygrpc.SendInitialMetadataOperation(None, _NO_FLAGS),)
+
+    def _start(self, operations: tuple[Any, ...], done: Callable[[Any], None]) -> None:
+        """Has the core do something; `done` is a method of this call, which so lives until then."""
+        call = self._call  # once: another thread may let go of it
+        if call is None:
+            raise RuntimeError("the call has ended")
+        if error := call.start_server_batch(operations, done):
+            raise RuntimeError(f"gRPC's core refused {operations} with error {error}")
+
+    def _abandoned(self, task: asyncio.Task[None]) -> None:
+        """Whatever becomes of the task, the caller is told something."""
+        self._task = None
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("%s failed", self.method, exc_info=error)
+            self.end(_INTERNAL, "internal error; the server's log has the cause")
+        self.end(_CANCELLED, "the call was given up")
+
+    # What follows is called by the thread that waits for the core.
+
+    def _on_message(self, event: Any) -> None:  # noqa: ANN401
+        self._post(self._received, event.batch_operations[0].message())
+
+    def _on_written(self, _: Any) -> None:  # noqa: ANN401
+        self._post(self._written)
+
+    def _on_close(self, event: Any) -> None:  # noqa: ANN401
+        if event.batch_operations[0].cancelled():
+            self._post(self._leave)
+        self._release()
+
+    def _on_ended(self, _: Any) -> None:  # noqa: ANN401
+        self._release()
+
+    def _release(self) -> None:
+        """Lets go of the core's call, which keeps the connection alive, when both of its ends have come.
+
+        Not left to this object's own end: exceptions keep their frames in cycles, and those keep it.
+        """
+        if self._half_ended or not self._opened:
+            self._call = None
+        self._half_ended = True
+
+    # And these by the event loop again.
+
+    def _received(self, content: bytes | None) -> None:
+        _settle(self._read, content)
+
+    def _written(self) -> None:
+        # Also where the caller is gone and nothing could be written: `_on_close` then cancels the task.
+        self._writing = False
+        if self._last is not None:
+            operations, self._last = self._last, None
+            self._send_last(operations)
+        else:
+            _settle(self._waiting, None)
+
+    def _leave(self) -> None:
+        if self._task is not None:
+            # Once it has begun: a task that is cancelled before cannot clear up behind itself.
+            self._task.get_loop().call_soon(self._task.cancel)
+
+
+def _status(code: int, message: str, trailing: Metadata | None) -> Any:  # noqa: ANN401
+    return cygrpc.SendStatusFromServerOperation(trailing, code, message.encode(), _NO_FLAGS)
+
+
+def _settle(future: asyncio.Future[Any] | None, value: object) -> None:
+    """Wakes who waits, where somebody does who has not been cancelled."""
+    if future is not None and not future.done():
+        future.set_result(value)

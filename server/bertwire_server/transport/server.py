@@ -1,0 +1,142 @@
+"""The gRPC server: ports, methods, and the thread that waits for gRPC's core on behalf of the event loop."""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
+from threading import Lock, Thread
+from typing import Any
+
+import grpc
+from grpc._cython import cygrpc  # type: ignore[attr-defined]  # see docs/decisions/020
+
+from bertwire_server.transport.context import Context
+
+Handler = Callable[[Context], Coroutine[Any, Any, None] | None]
+
+_log = logging.getLogger(__name__)
+_UNIMPLEMENTED: int = grpc.StatusCode.UNIMPLEMENTED.value[0]
+# The tags of events that belong to no call; a call's are methods of it.
+_ARRIVED, _STOPPED = "arrived", "stopped"
+# How long calls that have been cancelled may take to end.
+_CANCEL_SECONDS = 5.0
+
+
+class Server:
+    """Answers calls on one event loop.
+
+    A thread waits for the core. It does nothing with what has happened but to put it into a row, which the event loop
+    goes through whenever it comes around: one waking for all that has come by then.
+    """
+
+    def __init__(self, options: Sequence[tuple[str, int]]) -> None:
+        """Belongs to the running event loop; not started yet.
+
+        Args:
+            options: gRPC's channel arguments.
+        """
+        self._core, self._queue = cygrpc.Server(tuple(options), False), cygrpc.CompletionQueue()
+        self._core.register_completion_queue(self._queue)
+        self._handlers: dict[str, Handler] = {}
+        self._row: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
+        self._woken = self._stopping = False
+        self._lock = Lock()
+        self._loop, self._started = asyncio.get_running_loop(), False
+        self._thread = Thread(target=self._wait, name="grpc", daemon=True)
+        self._stopped = asyncio.Event()
+
+    def add(self, method: str, handler: Handler) -> None:
+        """Has a method answered.
+
+        Args:
+            method: its full name, as `/bertwire.v1.Classifier/Classify`.
+            handler: called when the headers of a call have come; gives what answers the call, to be run in a task of
+                its own, or None where it has ended the call.
+        """
+        self._handlers[method] = handler
+
+    def add_port(self, address: str, credentials: grpc.ServerCredentials | None) -> int:
+        """Listens; gives the port, which was chosen where 0 was asked for, and 0 where it cannot be had."""
+        where = address.encode()
+        if credentials is None:
+            return self._core.add_http2_port(where)  # type: ignore[no-any-return]
+        return self._core.add_http2_port(where, credentials._credentials)  # type: ignore[attr-defined,no-any-return]
+
+    def start(self) -> None:
+        """Accepts calls from now on, for the running event loop."""
+        self._started = True
+        self._core.start()
+        self._core.request_call(self._queue, self._queue, _ARRIVED)
+        self._thread.start()
+
+    async def stop(self, grace: float) -> None:
+        """Accepts no more calls, waits for those there are, cancels what is left after `grace` seconds."""
+        if not self._started:
+            return
+        with self._lock:
+            begun, self._stopping = self._stopping, True
+        if not begun:
+            self._core.shutdown(self._queue, _STOPPED)
+        stopped = await self._is_stopped(grace)
+        if not stopped:
+            self._core.cancel_all_calls()
+            stopped = await self._is_stopped(_CANCEL_SECONDS)
+        if not stopped:
+            _log.error("gRPC's core did not stop; leaving it behind")
+        elif self._started:
+            self._started = False
+            self._core.destroy()
+
+    async def _is_stopped(self, seconds: float) -> bool:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stopped.wait()
+        return self._stopped.is_set()
+
+    def _wait(self) -> None:
+        # Of an event nothing is left here when the thread waits again: it would keep its call alive.
+        while self._handle(self._queue.poll()):
+            pass
+
+    def _handle(self, event: Any) -> bool:  # noqa: ANN401 - the core's classes have no types
+        """Passes on what has happened; gives whether more can happen."""
+        tag = event.tag
+        if tag is _ARRIVED:
+            if event.success:
+                self._post(self._arrived, event)
+            with self._lock:
+                if not self._stopping:
+                    self._core.request_call(self._queue, self._queue, _ARRIVED)
+        elif tag is _STOPPED:
+            self._post(self._stopped.set)
+            return False
+        else:
+            tag(event)
+        return True
+
+    def _post(self, function: Callable[..., None], *arguments: Any) -> None:  # noqa: ANN401
+        """Has a function called on the event loop, after what has been posted before."""
+        self._row.append((function, arguments))
+        if not self._woken:
+            self._woken = True
+            self._loop.call_soon_threadsafe(self._go_through)
+
+    def _go_through(self) -> None:
+        # First, so that what is posted from now on wakes the loop again.
+        self._woken = False
+        for _ in range(len(self._row)):
+            function, arguments = self._row.popleft()
+            try:
+                function(*arguments)
+            except Exception:
+                _log.exception("an event of gRPC's core could not be handled")
+
+    def _arrived(self, event: Any) -> None:  # noqa: ANN401
+        context = Context(event, self._post)
+        handler = self._handlers.get(context.method)
+        if handler is None:
+            context.end(_UNIMPLEMENTED, "this server has no such method")
+            return
+        if (answer := handler(context)) is not None:
+            context.open(self._loop.create_task(answer))
