@@ -28,7 +28,11 @@ class Encoded:
 
 
 class TextTokenizer:
-    """A bundle's tokenizer. Thread-safe; releases the GIL while it works."""
+    """A bundle's tokenizer. Thread-safe; releases the GIL while it works.
+
+    Attributes:
+        last_id: the highest token id.
+    """
 
     def __init__(
         self, content: bytes, max_length: int, truncation_side: Literal["left", "right"], *, words: bool = False
@@ -47,11 +51,7 @@ class TextTokenizer:
         self._side, self._words = truncation_side, words
         # The side is a setting of the whole object, which other threads may be using.
         self._by_side = {side: _load(content, max_length, side) for side in ("left", "right")}
-
-    @property
-    def last_id(self) -> int:
-        """The highest token id."""
-        return max(self._by_side[self._side].get_vocab().values(), default=0)
+        self.last_id = max(self._by_side[truncation_side].get_vocab().values(), default=0)
 
     def encode(self, texts: Sequence[Text], side: Literal["left", "right"] | None = None) -> list[Encoded]:
         """Tokenizes texts in order, cutting them on `side`; None: on the model's own."""
