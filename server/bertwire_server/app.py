@@ -57,7 +57,8 @@ async def serve(config: ServerConfig, announce: Callable[[str], None]) -> None:
     counted = CountedModels(telemetry.metrics, config.max_queue_texts)
     loader = Loader(config.public_key, _build(config, counted))
     fleet = Fleet(source, loader, registry, _publish(health_service), counted)
-    server = build_server(config, edge, beside, Services(fleet, inference, health_service, telemetry.metrics))
+    services = Services(fleet, inference, health_service, telemetry.metrics)
+    server = build_server(config, edge, beside, services, registry.patience)
     port = bind(server, config.host, config.port, access.credentials)
     server.start()
     background = [asyncio.create_task(each) for each in (access.watch(), follow(fleet, source, config.watch_seconds))]

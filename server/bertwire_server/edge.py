@@ -11,6 +11,7 @@ from google.protobuf.message import DecodeError
 from bertwire_server.access.gate import OPEN, Admission, Gate
 from bertwire_server.call import Call, current
 from bertwire_server.errors import Forbidden, InvalidRequest, NotReady, Overloaded, Unauthenticated
+from bertwire_server.refusals import Refusals
 from bertwire_server.status import fail
 from bertwire_server.telemetry.reporting import Report, Telemetry
 from bertwire_server.transport.context import Context
@@ -40,6 +41,7 @@ class Edge:
         idle: set while there is none.
         arrived: set whenever a call begins.
         telemetry: told of every call.
+        refusals: ends those that are not let in.
     """
 
     def __init__(self, gate: Gate | None, telemetry: Telemetry, shed: Shed | None = None) -> None:
@@ -52,6 +54,7 @@ class Edge:
                 None: never.
         """
         self._gate, self.telemetry, self._shed = gate, telemetry, shed
+        self.refusals = Refusals()
         self.in_flight = 0
         self.idle = asyncio.Event()
         self.idle.set()
@@ -217,6 +220,8 @@ def _handler(edge: Edge, method: str, servicer: Servicer) -> Handler:
         try:
             with passage as admission:
                 await answer(context, admission)
+        except Overloaded as error:
+            await edge.refusals.refuse_in_task(context, method, error)
         except Exception as error:
             fail(context, method, error)
 
@@ -224,7 +229,7 @@ def _handler(edge: Edge, method: str, servicer: Servicer) -> Handler:
         try:
             passage = edge.passage(method, context, sheds=sheds, stream=streams)
         except Exception as error:
-            fail(context, method, error)
+            edge.refusals.refuse(context, method, error)
             return None
         return answered(passage, context)
 

@@ -1,6 +1,7 @@
 """The gRPC server: its settings, its services, its port."""
 
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import grpc
@@ -65,7 +66,9 @@ class Services:
     metrics: Metrics
 
 
-def build_server(config: ServerConfig, edge: Edge, beside: Edge, services: Services) -> Server:
+def build_server(
+    config: ServerConfig, edge: Edge, beside: Edge, services: Services, patience: Callable[[], float]
+) -> Server:
     """A server that is not started yet.
 
     Args:
@@ -73,6 +76,7 @@ def build_server(config: ServerConfig, edge: Edge, beside: Edge, services: Servi
         edge: around the services that answer for models.
         beside: around gRPC's own, which are answered while the server drains, and whose ends it does not wait for.
         services: what they answer from.
+        patience: for how many seconds arrivals may wait to be looked at.
     """
     bytes_limit = config.max_message_mb << 20
     server = Server(
@@ -86,6 +90,7 @@ def build_server(config: ServerConfig, edge: Edge, beside: Edge, services: Servi
             ("grpc.max_send_message_length", bytes_limit),
             *connection_options(config),
         ],
+        patience,
     )
     _add_models(server, config, edge, services)
     guarded = beside.over(server)

@@ -406,51 +406,6 @@ async def test_idle_engine_is_always_tried(schedulers: list[Scheduler], engine: 
     assert scheduler.cost.seconds(3) < 100
 
 
-async def test_sheds_unread_what_would_be_too_late(
-    schedulers: list[Scheduler], engine: Engine, observer: Observer
-) -> None:
-    """Behind a queue, a call of which nothing but its patience is known is refused, or let in, by that; one in eight
-    is let in all the same.
-    """
-    scheduler = begin(schedulers, engine, observer=observer)
-    for tokens in (3, 12):
-        scheduler.cost.add(tokens, tokens * 0.1)
-    scheduler.shed(0.001)  # nothing runs
-    tasks = await queue_behind_running(scheduler, engine, text(2), text(3))
-    scheduler.shed(60)
-    with pytest.raises(Expired):
-        scheduler.shed(0)
-    refused = 0
-    for _ in range(80):
-        try:
-            scheduler.shed(0.1)
-        except Overloaded:
-            refused += 1
-    assert refused == 70
-    assert observer.counts == {"deadline": 70, "expired": 1}
-    engine.open()
-    await asyncio.gather(*tasks)
-
-
-async def test_calls_of_high_priority_are_reckoned_with(schedulers: list[Scheduler], engine: Engine) -> None:
-    """Once one has been seen, nothing is refused unread that could be answered if it were another."""
-    scheduler = begin(schedulers, engine, replace(LIMITS, texts=1))
-    for tokens in (3, 12):
-        scheduler.cost.add(tokens, tokens * 0.1)
-    now = perf_counter()
-    first = asyncio.create_task(scheduler.submit([text(1)]))
-    await engine.until_running()
-    rest = [asyncio.create_task(scheduler.submit([text(name)], deadline=now + 1)) for name in range(2, 8)]
-    await asyncio.sleep(0)
-    with pytest.raises(Overloaded):
-        scheduler.shed(1.5)
-    scheduler.admit(1, 3, Priority.HIGH, inf)
-    for _ in range(8):
-        scheduler.shed(1.5)
-    engine.open()
-    await asyncio.gather(first, *rest, return_exceptions=True)
-
-
 async def test_refuses_what_has_expired(schedulers: list[Scheduler], engine: Engine, observer: Observer) -> None:
     """A deadline that has passed on arrival is said to have."""
     scheduler = begin(schedulers, engine, observer=observer)

@@ -168,6 +168,10 @@ class Model:
         """Refuses a call of which nothing is known yet, as `Scheduler.shed`."""
         self._scheduler.shed(remaining)
 
+    def patience(self) -> float:
+        """For how many seconds arrivals may wait to be looked at; any thread may ask."""
+        return self._scheduler.patience()
+
     def start(self) -> None:
         """Begins to answer; call it on the event loop that will."""
         self._scheduler.start()

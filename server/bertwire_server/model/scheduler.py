@@ -18,8 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertwire_export.bundle.layouts import Arrays, Layout
-from bertwire_server.errors import Expired, ModelFailed, NotReady, Overloaded
+from bertwire_server.errors import Expired, ModelFailed, NotReady
 from bertwire_server.model.cost import Cost
+from bertwire_server.model.door import Door
 from bertwire_server.model.observer import Observer, Ran
 from bertwire_server.model.queue import Answer, Batch, BatchLimits, Call, Queue
 from bertwire_server.model.tokenizer import Encoded
@@ -29,17 +30,8 @@ from bertwire_server.query import Priority
 _log = logging.getLogger(__name__)
 _STOPPED = "the model is being shut down; send the request again, here or to another server"
 _HANGS = "the model does not answer any more; send the request to another server"
-# A queue that is filled up to the last moment of its deadlines misses those for which something takes a little longer.
-_CAUTION = 1.1
-# Most of the time until its deadline that a call must leave for texts that come later.
-_COMPANY = 1 / 3
-# Of the calls that would be refused unread, one in so many is read all the same; and for how long after a call of high
-# priority such calls are reckoned with.
-_SEEN_OF_SHED, _HIGH_SECONDS = 8, 60.0
-_EXPIRED = "the deadline passed before the request was read"
-_TOO_LATE = "the answer cannot be ready within the deadline; slow down, or allow more time"
 _FAILED = "the model failed on texts[{}]; the server's log has the cause"
-_MIN_RETRY_SECONDS, _MAX_RETRY_SECONDS = 0.01, 10.0
+_TOO_LATE = "the deadline passed before the answer was ready"
 
 Rows = Sequence[NDArray[np.float32]]
 
@@ -108,12 +100,10 @@ class Scheduler:
         self._runner, self._limits, self._layout = runner, limits, layout
         self._observer, self._hang_seconds = observer, hang_seconds
         self._queue = Queue(limits, layout, self.cost)
-        self._batch = Batch()  # the one that runs
-        self._until = 0.0  # when that is expected to end
+        self._door = Door(self._queue, self.cost, limits.waiting, observer)
         # Time of the runs that have ended, and the start of the one under way; one value: another thread reads it.
         self._busy: tuple[float, float | None] = (0.0, None)
-        self._on_the_way, self._tokenize_seconds = 0, 0.0
-        self._shed_count, self._high_at, self._ended_at = 0, -inf, -inf
+        self._ended_at = -inf
         self._changed = asyncio.Event()
         self._engine, self._helper = Worker("model", BEHIND), Worker("layout")
         self._task: asyncio.Task[None] | None = None
@@ -121,7 +111,7 @@ class Scheduler:
     @property
     def waiting(self) -> int:
         """Texts in the queue, and on their way into it."""
-        return len(self._queue) + self._on_the_way
+        return self._door.waiting
 
     @property
     def busy_seconds(self) -> float:
@@ -135,6 +125,7 @@ class Scheduler:
 
     def start(self) -> None:
         """Begins to run batches."""
+        self._loop = asyncio.get_running_loop()
         self._task = asyncio.create_task(self._work(), name="scheduler")
 
     async def stop(self) -> None:
@@ -166,63 +157,15 @@ class Scheduler:
         """
         if self._task is None or self.ended.is_set():
             raise NotReady(_STOPPED)
-        now = perf_counter()
-        if priority == Priority.HIGH:
-            self._high_at = now
-        if self.waiting + texts > self._limits.waiting:
-            self._observer.turned_away("queue_full", texts)
-            retry = _retry(self.cost.seconds(self._queue.tokens) / 2)
-            raise Overloaded(f"{self.waiting} texts are waiting already; slow down and try again", retry)
-        if deadline <= now:
-            self._observer.expired(texts)
-            raise Expired(_EXPIRED)
-        # Nothing ahead: run it, or nobody would learn that the model has become faster again.
-        if deadline == inf or not (self._batch.members or self.waiting):
-            return
-        late = self._late(texts, tokens, priority, deadline - tokenize_seconds, now)
-        if late > 0:
-            self._observer.turned_away("deadline", texts)
-            raise Overloaded(_TOO_LATE, _retry(late))
+        self._door.admit(texts, tokens, priority, deadline, tokenize_seconds)
 
     def shed(self, remaining: float) -> None:
-        """Refuses a call that nothing is known of but how long its caller will wait, in seconds.
+        """Refuses a call of which nothing is known yet, as `Door.shed`."""
+        self._door.shed(remaining)
 
-        As a call of one text of usual length and normal priority, or high where calls of high priority have been seen
-        lately. One in eight is let through to be seen.
-
-        Raises:
-            Overloaded: it would come too late.
-            Expired: its deadline has passed.
-        """
-        if remaining <= 0:
-            self._observer.expired(1)
-            raise Expired(_EXPIRED)
-        known = len(self._queue) + len(self._batch.members)
-        if not self._batch.members:
-            return
-        self._shed_count += 1
-        if self._shed_count % _SEEN_OF_SHED == 0:
-            return
-        now = perf_counter()
-        priority = Priority.HIGH if now - self._high_at < _HIGH_SECONDS else Priority.NORMAL
-        late = self._late(1, (self._queue.tokens + self._batch.tokens) / known, priority, now + remaining, now)
-        if late > 0:
-            self._observer.turned_away("deadline", 1)
-            raise Overloaded(_TOO_LATE, _retry(late))
-
-    def _late(self, texts: int, tokens: float, priority: Priority, deadline: float, now: float) -> float:
-        """By how many seconds a call that comes now would miss its deadline; negative where it would keep it.
-
-        Its last text will share a batch with texts that come later, and must leave time for them: or batches get ever
-        smaller under load, just when large ones are needed.
-        """
-        left = deadline - now
-        ahead = (
-            self._tokenize_seconds
-            + max(0.0, self._until - now)
-            + self._queue.seconds(texts, tokens, priority, deadline, now)
-        )
-        return _CAUTION * (ahead + min(self._queue.full_seconds(), _COMPANY * left)) - left
+    def patience(self) -> float:
+        """For how many seconds arrivals may wait to be looked at; any thread may ask."""
+        return self._door.patience()
 
     def expect(self, texts: int, seconds: float) -> None:
         """Texts are on their way (less where negative): they take room, and an idle model waits for them a while.
@@ -231,9 +174,8 @@ class Scheduler:
             texts: how many.
             seconds: about how long tokenizing them takes, which all that come after them wait for.
         """
-        self._on_the_way += texts
-        self._tokenize_seconds = self._tokenize_seconds + seconds if self._on_the_way else 0.0
-        if not self._on_the_way:
+        self._door.expect(texts, seconds)
+        if not self._door.on_the_way:
             self._changed.set()
 
     async def submit(
@@ -244,14 +186,13 @@ class Scheduler:
         A cancelled call leaves the queue; its texts are not run unless their batch is under way.
 
         Raises:
-            Expired: the deadline passed in the queue.
-            Overloaded: it cannot be kept any more.
+            Expired: the deadline passed in the queue, or cannot be kept any more.
             ModelFailed: the run of one text raised, or gave no finite numbers.
             NotReady: the scheduler ended, for one since a run hung, or was never started.
         """
         if self._task is None or self.ended.is_set():
             raise NotReady(_STOPPED)
-        call = Call(texts, priority, deadline, perf_counter(), asyncio.get_running_loop().create_future())
+        call = Call(texts, priority, deadline, perf_counter(), self._loop.create_future())
         self._queue.add(call)
         self._changed.set()
         try:
@@ -292,7 +233,7 @@ class Scheduler:
         # What has been read from the network comes first; answers just given bring new calls.
         await asyncio.sleep(0)
         end = perf_counter() + self._limits.delay
-        while self._on_the_way and not self._queue.is_full() and (left := end - perf_counter()) > 0:
+        while self._door.on_the_way and not self._queue.is_full() and (left := end - perf_counter()) > 0:
             await self._next_change(left)
 
     async def _next_change(self, seconds: float | None) -> None:
@@ -303,15 +244,9 @@ class Scheduler:
                 await self._changed.wait()
 
     def _drop_late(self) -> None:
-        now = perf_counter()
-        for call in self._queue.late(now):
-            texts = self._queue.forget(call)
-            if call.deadline <= now:
-                self._observer.expired(texts)
-                call.fail(Expired("the deadline passed before the answer was ready"))
-            else:
-                self._observer.turned_away("deadline", texts)
-                call.fail(Overloaded(_TOO_LATE, _MIN_RETRY_SECONDS))
+        for call in self._queue.late(perf_counter()):
+            self._observer.expired(self._queue.forget(call))
+            call.fail(Expired(_TOO_LATE))
 
     async def _run_batch(self, batch: Batch, arrays: Arrays | None) -> "_Ahead":
         """Runs a batch and answers its texts; meanwhile lays out the one after it, where that is full already."""
@@ -319,7 +254,7 @@ class Scheduler:
         lengths = [len(text.ids) for text in texts]
         computed = self._layout.computed(len(texts), batch.longest, batch.tokens)
         start = perf_counter()
-        self._batch, self._until = batch, start + self.cost.seconds(computed)
+        self._door.batch, self._door.until = batch, start + self.cost.seconds(computed)
         self._busy = (self._busy[0], start)
         job = self._engine.run(self._compute, texts, arrays)
         ahead = self._lay_out_ahead()
@@ -339,7 +274,7 @@ class Scheduler:
         else:
             self.cost.add(computed, seconds)
             _answer(batch, job.result(), start, seconds)
-        self._batch = Batch()
+        self._door.batch = Batch()
         return ahead
 
     def _compute(self, texts: Sequence[Encoded], arrays: Arrays | None) -> Rows:
@@ -351,7 +286,7 @@ class Scheduler:
     def _lay_out_ahead(self) -> "_Ahead":
         if not self._queue.is_full():
             return _Ahead([], None)
-        batch = self._queue.plan(self._until)
+        batch = self._queue.plan(self._door.until)
         future = self._helper.run(self._runner.lay_out, batch.texts)
         future.add_done_callback(asyncio.Future.exception)  # the batch itself will fail, and tell
         return _Ahead(batch.members, future)
@@ -400,7 +335,3 @@ def _answer(batch: Batch, rows: Rows, start: float, seconds: float) -> None:
             call.settle(place, Answer(row, start - call.arrived, seconds))
         else:
             call.fail(ModelFailed(f"the model gives no finite numbers for texts[{place}]"))
-
-
-def _retry(seconds: float) -> float:
-    return min(max(seconds, _MIN_RETRY_SECONDS), _MAX_RETRY_SECONDS)

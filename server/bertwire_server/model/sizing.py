@@ -35,6 +35,9 @@ def efficient_tokens(
     Returns:
         a token budget, at most that of `limits`; theirs where the largest batch that they allow is best.
     """
+    largest = min(limits.texts, limits.tokens // length)
+    if largest < 2:
+        return limits.tokens
     best = dict[int, float]()  # seconds a text, by texts
 
     def measure(texts: int) -> None:
@@ -42,18 +45,17 @@ def efficient_tokens(
         run([length] * texts)
         best[texts] = min(best.get(texts, float("inf")), (clock() - start) / texts)
 
-    end, largest = clock() + _SECONDS, min(limits.texts, limits.tokens // length)
-    texts = min(_FIRST_TEXTS, largest)
-    while 0 < texts <= largest:
+    end, texts = clock() + _SECONDS, min(_FIRST_TEXTS, largest)
+    promising = True
+    while promising and texts not in best:
         run([length] * texts)  # first times are slow
         measure(texts)
-        if best[texts] > _GIVE_UP * min(best.values()) or texts == largest:
-            break
+        promising = best[texts] <= _GIVE_UP * min(best.values())
         texts = min(2 * texts, largest)
     rounds = 1
     while rounds < _ROUNDS or clock() < end:
         for each in best:
             measure(each)
         rounds += 1
-    chosen = max((each for each in best if best[each] <= _AS_GOOD * min(best.values())), default=largest)
+    chosen = max(each for each in best if best[each] <= _AS_GOOD * min(best.values()))
     return limits.tokens if chosen == largest else chosen * length

@@ -45,7 +45,7 @@ class Registry:
         self.settings = Settings()
         self.started = False
         self._routes: dict[Key, Loaded] = {}
-        self._only: Loaded | None = None
+        self._ready: tuple[Loaded, ...] = ()
         # What names lead to: ("", "") to a model's name, (name, "") and (name, alias) to a version.
         self._targets: dict[Key, str] = {}
 
@@ -74,8 +74,12 @@ class Registry:
         Raises:
             Overloaded, Expired: as `Model.shed`.
         """
-        if self._only is not None:
-            self._only.model.shed(remaining)
+        if len(self._ready) == 1:
+            self._ready[0].model.shed(remaining)
+
+    def patience(self) -> float:
+        """For how many seconds arrivals may wait to be looked at: while every model runs; any thread may ask."""
+        return min((loaded.model.patience() for loaded in self._ready), default=0.0)
 
     def entries(self) -> list[Entry]:
         """Every version that is known, by name, then version."""
@@ -134,7 +138,7 @@ class Registry:
             targets["", ""] = chosen
             routes |= {("", version): loaded for (name, version), loaded in routes.items() if name == chosen}
         self._routes, self._targets = routes, targets
-        self._only = next(iter(ready.values())) if len(ready) == 1 else None
+        self._ready = tuple(ready.values())
 
     def _default(self) -> str | None:
         names = {name for name, _ in self.records}

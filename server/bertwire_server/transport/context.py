@@ -25,6 +25,7 @@ class Context:
 
     Attributes:
         method: its full name, as `/bertwire.v1.Classifier/Classify`.
+        loop: the event loop.
         ended: whether it has been answered; nothing can be sent any more.
     """
 
@@ -34,6 +35,7 @@ class Context:
         "_deadline",
         "_half_ended",
         "_last",
+        "_left",
         "_metadata",
         "_opened",
         "_post",
@@ -42,21 +44,23 @@ class Context:
         "_waiting",
         "_writing",
         "ended",
+        "loop",
         "method",
     )
 
-    def __init__(self, event: Any, post: Post) -> None:  # noqa: ANN401 - the core's classes have no types
+    def __init__(self, event: Any, loop: asyncio.AbstractEventLoop, post: Post) -> None:  # noqa: ANN401 - the core's
         """Takes over a call that has arrived.
 
         Args:
             event: the core's `RequestCallEvent`.
-            post: has a function called on the event loop, from any thread.
+            loop: the event loop; asking for the running one is a system call, before Python 3.12.
+            post: has a function called on it, from any thread.
         """
-        self._call, self._post = event.call, post
+        self._call, self.loop, self._post = event.call, loop, post
         self.method: str = event.call_details.method.decode("ascii", "replace")
         self._deadline: float = event.call_details.deadline
         self._metadata: Metadata = event.invocation_metadata
-        self._begun = self._opened = self._writing = self._half_ended = self.ended = False
+        self._begun = self._opened = self._writing = self._half_ended = self._left = self.ended = False
         self._task: asyncio.Task[None] | None = None
         self._read: asyncio.Future[bytes | None] | None = None
         self._waiting: asyncio.Future[None] | None = None  # for a message to be written
@@ -92,7 +96,7 @@ class Context:
 
     async def read(self) -> bytes | None:
         """The next message; None after the last. One read at a time."""
-        future: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[bytes | None] = self.loop.create_future()
         self._read = future
         self._start((cygrpc.ReceiveMessageOperation(_NO_FLAGS),), self._on_message)
         try:
@@ -103,7 +107,7 @@ class Context:
     async def write(self, content: bytes) -> None:
         """Sends a message, once the one before it has been taken by the transport, whose flow control this is."""
         if self._writing:
-            self._waiting = asyncio.get_running_loop().create_future()
+            self._waiting = self.loop.create_future()
             try:
                 await self._waiting
             finally:
@@ -155,8 +159,12 @@ class Context:
             raise RuntimeError(f"gRPC's core refused {operations} with error {error}")
 
     def _abandoned(self, task: asyncio.Task[None]) -> None:
-        """Whatever becomes of the task, the caller is told something."""
+        """Whatever becomes of the task, a caller who is still there is told something."""
         self._task = None
+        if self._left and not self.ended:
+            # The core has told the caller why, if anyone: the deadline has passed, or they hung up.
+            self.ended, self._call = True, None
+            return
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("%s failed", self.method, exc_info=error)
             self.end(_INTERNAL, "internal error; the server's log has the cause")
@@ -202,9 +210,10 @@ class Context:
             _settle(self._waiting, None)
 
     def _leave(self) -> None:
+        self._left = True
         if self._task is not None:
             # Once it has begun: a task that is cancelled before cannot clear up behind itself.
-            self._task.get_loop().call_soon(self._task.cancel)
+            self.loop.call_soon(self._task.cancel)
 
 
 def _status(code: int, message: str, trailing: Metadata | None) -> Any:  # noqa: ANN401

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from threading import Lock, Thread
+from time import sleep
 from typing import Any
 
 import grpc
@@ -19,28 +20,36 @@ _log = logging.getLogger(__name__)
 _UNIMPLEMENTED: int = grpc.StatusCode.UNIMPLEMENTED.value[0]
 # The tags of events that belong to no call; a call's are methods of it.
 _ARRIVED, _STOPPED = "arrived", "stopped"
+_AT_ONCE = 0.0
 # How long calls that have been cancelled may take to end.
 _CANCEL_SECONDS = 5.0
+
+
+def _none() -> float:
+    return 0.0
 
 
 class Server:
     """Answers calls on one event loop.
 
     A thread waits for the core. It does nothing with what has happened but to put it into a row, which the event loop
-    goes through whenever it comes around: one waking for all that has come by then.
+    goes through whenever it comes around: one waking for all that has come by then. Where there is no hurry the thread
+    lets arrivals gather before it wakes the loop.
     """
 
-    def __init__(self, options: Sequence[tuple[str, int]]) -> None:
+    def __init__(self, options: Sequence[tuple[str, int]], patience: Callable[[], float] = _none) -> None:
         """Belongs to the running event loop; not started yet.
 
         Args:
             options: gRPC's channel arguments.
+            patience: for how many seconds calls that arrive may wait to be looked at; called by another thread.
         """
         self._core, self._queue = cygrpc.Server(tuple(options), False), cygrpc.CompletionQueue()
         self._core.register_completion_queue(self._queue)
+        self._patience = patience
         self._handlers: dict[str, Handler] = {}
         self._row: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
-        self._woken = self._stopping = False
+        self._woken = self._stopping = self._over = False
         self._lock = Lock()
         self._loop, self._started = asyncio.get_running_loop(), False
         self._thread = Thread(target=self._wait, name="grpc", daemon=True)
@@ -67,7 +76,8 @@ class Server:
         """Accepts calls from now on, for the running event loop."""
         self._started = True
         self._core.start()
-        self._core.request_call(self._queue, self._queue, _ARRIVED)
+        for _ in range(64):
+            self._core.request_call(self._queue, self._queue, _ARRIVED)
         self._thread.start()
 
     async def stop(self, grace: float) -> None:
@@ -95,13 +105,22 @@ class Server:
         return self._stopped.is_set()
 
     def _wait(self) -> None:
-        # Of an event nothing is left here when the thread waits again: it would keep its call alive.
-        while self._handle(self._queue.poll()):
-            pass
+        while not self._over:
+            event = self._queue.poll()
+            arrived = event.tag is _ARRIVED
+            self._handle(event)
+            del event  # it would keep its call alive until the next
+            if arrived and (seconds := self._patience()) > 0:
+                sleep(seconds)
+            while self._handle(self._queue.poll(_AT_ONCE)):
+                pass
+            self._wake()
 
     def _handle(self, event: Any) -> bool:  # noqa: ANN401 - the core's classes have no types
-        """Passes on what has happened; gives whether more can happen."""
+        """Passes on what has happened; gives whether anything has."""
         tag = event.tag
+        if tag is None:
+            return False
         if tag is _ARRIVED:
             if event.success:
                 self._post(self._arrived, event)
@@ -109,8 +128,8 @@ class Server:
                 if not self._stopping:
                     self._core.request_call(self._queue, self._queue, _ARRIVED)
         elif tag is _STOPPED:
+            self._over = True
             self._post(self._stopped.set)
-            return False
         else:
             tag(event)
         return True
@@ -118,7 +137,9 @@ class Server:
     def _post(self, function: Callable[..., None], *arguments: Any) -> None:  # noqa: ANN401
         """Has a function called on the event loop, after what has been posted before."""
         self._row.append((function, arguments))
-        if not self._woken:
+
+    def _wake(self) -> None:
+        if self._row and not self._woken:
             self._woken = True
             self._loop.call_soon_threadsafe(self._go_through)
 
@@ -133,7 +154,7 @@ class Server:
                 _log.exception("an event of gRPC's core could not be handled")
 
     def _arrived(self, event: Any) -> None:  # noqa: ANN401
-        context = Context(event, self._post)
+        context = Context(event, self._loop, self._post)
         handler = self._handlers.get(context.method)
         if handler is None:
             context.end(_UNIMPLEMENTED, "this server has no such method")

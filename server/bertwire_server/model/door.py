@@ -1,0 +1,155 @@
+"""Who is let into the queue: a call that cannot be answered in time is refused before any work goes into it."""
+
+from collections import deque
+from math import inf
+from time import perf_counter
+
+from bertwire_server.errors import Expired, Overloaded
+from bertwire_server.model.cost import Cost
+from bertwire_server.model.observer import Observer
+from bertwire_server.model.queue import Batch, Queue
+from bertwire_server.query import Priority
+
+# A queue that is filled up to the last moment of its deadlines misses those for which something takes a little longer.
+_CAUTION = 1.1
+# Most of the time until its deadline that a call must leave for texts that come later.
+_COMPANY = 1 / 3
+# Of the calls that would be refused unread, one in so many is read all the same, but no more often than this; and for
+# how long after a call of high priority such calls are reckoned with.
+_SEEN_OF_SHED, _SEEN_SECONDS, _HIGH_SECONDS = 8, 0.01, 60.0
+# A call that was let in unread is reckoned with for so long, if nothing more is heard of it.
+_READING_SECONDS = 0.05
+# Of a text, before any was seen.
+_USUAL_TOKENS = 32.0
+# While the model runs, arrivals may wait to be looked at together: for at most so long, and until so long before it
+# ends, so that the next batch is ready by then.
+_GATHER_SECONDS, _AHEAD_SECONDS = 0.01, 0.002
+_EXPIRED = "the deadline passed before the request was read"
+_TOO_LATE = "the answer cannot be ready within the deadline; slow down, or allow more time"
+_MIN_RETRY_SECONDS, _MAX_RETRY_SECONDS = 0.01, 10.0
+
+
+class Door:
+    """The way into one queue.
+
+    Attributes:
+        batch: the one that runs; empty where none does.
+        until: when that is expected to end.
+        on_the_way: texts that were let in and are being tokenized.
+    """
+
+    def __init__(self, queue: Queue, cost: Cost, room: int, observer: Observer) -> None:
+        """Lets in whoever can be answered.
+
+        Args:
+            queue: the queue.
+            cost: says how long a run takes.
+            room: most texts in the queue and on their way.
+            observer: told whom it turns away.
+        """
+        self._queue, self._cost, self._room, self._observer = queue, cost, room, observer
+        self.batch, self.until = Batch(), 0.0
+        self.on_the_way, self._tokenize_seconds = 0, 0.0
+        self._reading = deque[float]()  # when each call came that was let in unread
+        self._shed_count, self._seen_at, self._high_at = 0, -inf, -inf
+        self._tokens = _USUAL_TOKENS
+
+    @property
+    def waiting(self) -> int:
+        """Texts in the queue, and on their way into it."""
+        return len(self._queue) + self.on_the_way
+
+    def patience(self) -> float:
+        """For how many seconds arrivals may wait to be looked at; any thread may ask.
+
+        Looking at one makes the processor forget what the model just computed with, and the other way round; so several
+        together cost little more than one.
+        """
+        return min(_GATHER_SECONDS, self.until - perf_counter() - _AHEAD_SECONDS) if self.batch.members else 0.0
+
+    def admit(
+        self, texts: int, tokens: float, priority: Priority, deadline: float, tokenize_seconds: float = 0.0
+    ) -> None:
+        """Refuses a call that has no room or cannot be answered in time; see `Scheduler.admit`."""
+        now = perf_counter()
+        if self._reading:
+            self._reading.popleft()
+        if priority == Priority.HIGH:
+            self._high_at = now
+        if self.waiting + texts > self._room:
+            self._observer.turned_away("queue_full", texts)
+            retry = _retry(self._cost.seconds(self._queue.tokens) / 2)
+            raise Overloaded(f"{self.waiting} texts are waiting already; slow down and try again", retry)
+        if deadline <= now:
+            self._observer.expired(texts)
+            raise Expired(_EXPIRED)
+        # Nothing ahead: run it, or nobody would learn that the model has become faster again.
+        if deadline == inf or not (self.batch.members or self.waiting):
+            return
+        late = self._late(texts, tokens, priority, deadline - tokenize_seconds, now)
+        if late > 0:
+            self._observer.turned_away("deadline", texts)
+            raise Overloaded(_TOO_LATE, _retry(late))
+
+    def shed(self, remaining: float) -> None:
+        """Refuses a call that nothing is known of but how long its caller will wait, in seconds.
+
+        As a call of one text of usual length and normal priority, or high where calls of high priority have been seen
+        lately. One in eight is let through to be seen.
+
+        Raises:
+            Overloaded: it would come too late.
+            Expired: its deadline has passed.
+        """
+        if remaining <= 0:
+            self._observer.expired(1)
+            raise Expired(_EXPIRED)
+        now = perf_counter()
+        while self._reading and now - self._reading[0] > _READING_SECONDS:
+            self._reading.popleft()
+        known = len(self._queue) + len(self.batch.members)
+        if known:
+            self._tokens = (self._queue.tokens + self.batch.tokens) / known
+        if (known or self._reading) and not self._is_sample(now):
+            priority = Priority.HIGH if now - self._high_at < _HIGH_SECONDS else Priority.NORMAL
+            # Those still being read are ahead too; of several that came at once, the first would else let in the last.
+            before = self._cost.queue_seconds(len(self._reading) * self._tokens, 0)
+            late = self._late(1, self._tokens, priority, now + remaining, now, before)
+            if late > 0:
+                self._observer.turned_away("deadline", 1)
+                raise Overloaded(_TOO_LATE, _retry(late))
+        self._reading.append(now)
+
+    def _is_sample(self, now: float) -> bool:
+        self._shed_count += 1
+        if self._shed_count % _SEEN_OF_SHED or now - self._seen_at < _SEEN_SECONDS:
+            return False
+        self._seen_at = now
+        return True
+
+    def _late(
+        self, texts: int, tokens: float, priority: Priority, deadline: float, now: float, before: float = 0.0
+    ) -> float:
+        """By how many seconds a call that comes now would miss its deadline; negative where it would keep it.
+
+        Its last text will share a batch with texts that come later, and must leave time for them: or batches get ever
+        smaller under load, just when large ones are needed. `before` are seconds that pass beside those of the queue.
+        """
+        left = deadline - now
+        ahead = (
+            before
+            + self._tokenize_seconds
+            + max(0.0, self.until - now)
+            + self._queue.seconds(texts, tokens, priority, deadline, now)
+        )
+        return _CAUTION * (ahead + min(self._queue.full_seconds(), _COMPANY * left)) - left
+
+    def expect(self, texts: int, seconds: float) -> None:
+        """Texts are on their way (less where negative), and tokenizing them takes about so long; see `Scheduler`."""
+        self.on_the_way += texts
+        self._tokenize_seconds = self._tokenize_seconds + seconds if self.on_the_way else 0.0
+
+
+def _retry(seconds: float) -> float:
+    """When trying again makes sense, in seconds; `seconds` is by how much a call was too late."""
+    return min(max(seconds, _MIN_RETRY_SECONDS), _MAX_RETRY_SECONDS)

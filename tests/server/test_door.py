@@ -1,0 +1,152 @@
+"""Who is let into a queue, by a clock that the test sets."""
+
+import asyncio
+from collections import Counter
+from math import inf
+
+import pytest
+
+from bertwire_export.bundle.layouts import Layout
+from bertwire_server.errors import Expired, Overloaded
+from bertwire_server.model import door as module
+from bertwire_server.model.cost import Cost
+from bertwire_server.model.door import Door
+from bertwire_server.model.observer import Reason, Unobserved
+from bertwire_server.model.queue import Batch, BatchLimits, Call, Queue
+from bertwire_server.model.tokenizer import Encoded
+from bertwire_server.query import Priority
+
+SECONDS_A_TOKEN = 0.01
+LIMITS = BatchLimits(tokens=1000, texts=4, delay=0, waiting=100)
+
+
+class Clock:
+    """Stands still unless told."""
+
+    now = 100.0
+
+    def __call__(self) -> float:
+        """The time in seconds."""
+        return self.now
+
+
+class Observer(Unobserved):
+    """Counts what it is told."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+
+    def turned_away(self, reason: Reason, texts: int) -> None:
+        """Counts by reason."""
+        self.counts[reason] += texts
+
+    def expired(self, texts: int) -> None:
+        """Counts."""
+        self.counts["expired"] += texts
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The door's clock."""
+    clock = Clock()
+    monkeypatch.setattr(module, "perf_counter", clock)
+    return clock
+
+
+class Before:
+    """A door, and what lies behind it; a token takes 10 ms."""
+
+    def __init__(self) -> None:
+        self.cost, self.observer = Cost(), Observer()
+        for tokens in (10, 20):
+            self.cost.add(tokens, tokens * SECONDS_A_TOKEN)
+        self.queue = Queue(LIMITS, Layout("packed", 2, 0, by_token=False), self.cost)
+        self.door = Door(self.queue, self.cost, LIMITS.waiting, self.observer)
+
+    def run(self, clock: Clock, texts: int) -> None:
+        """A batch of texts of 10 tokens begins to run."""
+        batch = Batch()
+        for _ in range(texts):
+            batch.add(self.call(clock), 0)
+        self.door.batch, self.door.until = batch, clock.now + texts * 10 * SECONDS_A_TOKEN
+
+    def call(self, clock: Clock, deadline: float = inf) -> Call:
+        """A call of one text of 10 tokens."""
+        future = asyncio.get_running_loop().create_future()
+        return Call([Encoded([1] * 10, [0] * 10, truncated=False)], Priority.NORMAL, deadline, clock.now, future)
+
+    def wait(self, clock: Clock, calls: int) -> None:
+        """So many calls wait, for a second each."""
+        for _ in range(calls):
+            self.queue.add(self.call(clock, clock.now + 1))
+
+    def sheds(self, remaining: float) -> bool:
+        """Whether it refuses a call unread."""
+        try:
+            self.door.shed(remaining)
+        except Overloaded:
+            return True
+        return False
+
+
+async def test_sheds_by_what_is_ahead(clock: Clock) -> None:
+    """A call that nothing is known of but its patience is let in where that is enough for the run and the queue."""
+    before = Before()
+    assert not before.sheds(0.001)  # nothing is ahead
+    clock.now += 1  # long enough to have been read
+    before.run(clock, 2)
+    before.wait(clock, 2)
+    assert before.sheds(0.2)
+    assert not before.sheds(60)
+    with pytest.raises(Expired):
+        before.door.shed(0)
+    assert before.observer.counts == {"deadline": 1, "expired": 1}
+
+
+async def test_calls_that_come_together_are_ahead_of_each_other(clock: Clock) -> None:
+    """Each that is let in unread takes up time, until its admission counts it or nothing is heard of it."""
+    before = Before()
+    before.run(clock, 1)
+    let_in = sum(not before.sheds(1.0) for _ in range(20))
+    assert 5 <= let_in <= 10
+    assert before.sheds(1.0)
+    before.door.admit(1, 10, Priority.NORMAL, inf)
+    assert not before.sheds(1.0)
+    assert before.sheds(1.0)
+    clock.now += 0.06
+    before.door.until = clock.now + 0.1
+    assert not before.sheds(1.0)
+
+
+async def test_some_are_read_all_the_same(clock: Clock) -> None:
+    """Of those that would be refused unread one in eight is let in, but none within 10 ms of the one before."""
+    before = Before()
+    before.run(clock, 4)
+    assert [before.sheds(0.001) for _ in range(16)].count(False) == 1
+    clock.now += 0.02
+    assert [before.sheds(0.001) for _ in range(16)].count(False) == 1
+
+
+async def test_calls_of_high_priority_are_reckoned_with(clock: Clock) -> None:
+    """Once one has been seen, nothing is refused unread for a minute that could be answered if it were another."""
+    before = Before()
+    before.run(clock, 1)
+    before.wait(clock, 12)
+    assert before.sheds(1.5)
+    before.door.admit(1, 10, Priority.HIGH, inf)
+    assert not before.sheds(1.5)
+    clock.now += 61
+    before.run(clock, 1)
+    assert before.sheds(1.5)
+
+
+async def test_arrivals_may_wait_while_the_model_runs(clock: Clock) -> None:
+    """At most 10 ms, and no longer than until shortly before the run ends; not at all where the model is idle."""
+    before = Before()
+    assert before.door.patience() == 0
+    before.run(clock, 4)
+    assert before.door.patience() == 0.01
+    clock.now = before.door.until - 0.005
+    assert before.door.patience() == pytest.approx(0.003)
+    clock.now = before.door.until + 1
+    assert before.door.patience() < 0
