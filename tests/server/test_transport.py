@@ -81,14 +81,20 @@ async def test_unknown_method_and_failing_handlers() -> None:
     async def forgets(_: Context) -> None:
         return
 
+    def breaks_at_once(_: Context) -> None:
+        raise RuntimeError("secret")
+
     def refuses(context: Context) -> None:
         context.end(grpc.StatusCode.RESOURCE_EXHAUSTED.value[0], "no")
 
     async with listening() as (server, port), to(port) as channel:
-        for name, handler in {"breaks": breaks, "gives": gives_up, "forgets": forgets, "refuses": refuses}.items():
-            server.add(f"/s/{name}", handler)
+        server.add("/s/breaks", breaks)
+        server.add("/s/breaks at once", breaks_at_once)
+        server.add("/s/gives", gives_up)
+        server.add("/s/forgets", forgets)
+        server.add("/s/refuses", refuses)
         found = {}
-        for name in ("breaks", "gives", "forgets", "refuses", "unknown"):
+        for name in ("breaks", "breaks at once", "gives", "forgets", "refuses", "unknown"):
             method = channel.unary_unary(f"/s/{name}")
             with pytest.raises(grpc.aio.AioRpcError) as caught:
                 await method(b"", timeout=20)
@@ -96,6 +102,7 @@ async def test_unknown_method_and_failing_handlers() -> None:
             found[name] = caught.value.code().name
     assert found == {
         "breaks": "INTERNAL",
+        "breaks at once": "INTERNAL",
         "gives": "CANCELLED",
         "forgets": "CANCELLED",
         "refuses": "RESOURCE_EXHAUSTED",

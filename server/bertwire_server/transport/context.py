@@ -100,9 +100,12 @@ class Context:
         self._read = future
         self._start((cygrpc.ReceiveMessageOperation(_NO_FLAGS),), self._on_message)
         try:
-            return await future
+            content = await future
         finally:
             self._read = None
+        if content is None and self._left:
+            raise asyncio.CancelledError  # which is also on its way
+        return content
 
     async def write(self, content: bytes) -> None:
         """Sends a message, once the one before it has been taken by the transport, whose flow control this is."""

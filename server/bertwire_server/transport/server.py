@@ -18,6 +18,7 @@ Handler = Callable[[Context], Coroutine[Any, Any, None] | None]
 
 _log = logging.getLogger(__name__)
 _UNIMPLEMENTED: int = grpc.StatusCode.UNIMPLEMENTED.value[0]
+_INTERNAL: int = grpc.StatusCode.INTERNAL.value[0]
 # The tags of events that belong to no call; a call's are methods of it.
 _ARRIVED, _STOPPED = "arrived", "stopped"
 _AT_ONCE = 0.0
@@ -106,15 +107,22 @@ class Server:
 
     def _wait(self) -> None:
         while not self._over:
-            event = self._queue.poll()
-            arrived = event.tag is _ARRIVED
-            self._handle(event)
-            del event  # it would keep its call alive until the next
-            if arrived and (seconds := self._patience()) > 0:
-                sleep(seconds)
-            while self._handle(self._queue.poll(_AT_ONCE)):
-                pass
-            self._wake()
+            try:
+                self._pass_on()
+            except Exception:  # without this thread nothing would be answered any more
+                _log.exception("an event of gRPC's core could not be passed on")
+
+    def _pass_on(self) -> None:
+        """Waits for something to happen and passes it on, with what happens until the loop can look at it."""
+        event = self._queue.poll()
+        arrived = event.tag is _ARRIVED
+        self._handle(event)
+        del event  # it would keep its call alive
+        if arrived and (seconds := self._patience()) > 0:
+            sleep(seconds)
+        while self._handle(self._queue.poll(_AT_ONCE)):
+            pass
+        self._wake()
 
     def _handle(self, event: Any) -> bool:  # noqa: ANN401 - the core's classes have no types
         """Passes on what has happened; gives whether anything has."""
@@ -159,5 +167,11 @@ class Server:
         if handler is None:
             context.end(_UNIMPLEMENTED, "this server has no such method")
             return
-        if (answer := handler(context)) is not None:
+        try:
+            answer = handler(context)
+        except Exception:
+            _log.exception("%s failed", context.method)
+            context.end(_INTERNAL, "internal error; the server's log has the cause")
+            return
+        if answer is not None:
             context.open(self._loop.create_task(answer))
