@@ -1,6 +1,7 @@
 """The life of a server: bind, load, warm up, serve, drain."""
 
 import asyncio
+import gc
 import logging
 import signal
 from collections.abc import Callable, Coroutine, Mapping
@@ -61,6 +62,7 @@ async def serve(config: ServerConfig, announce: Callable[[str], None]) -> None:
     server = build_server(config, edge, beside, services, registry.patience)
     port = bind(server, config.host, config.port, access.credentials)
     server.start()
+    _settle_heap()
     background = [asyncio.create_task(each) for each in (access.watch(), follow(fleet, source, config.watch_seconds))]
     try:
         await _first(fleet.start(), stop.wait())
@@ -77,6 +79,16 @@ async def serve(config: ServerConfig, announce: Callable[[str], None]) -> None:
         await server.stop(0)
         await _first(fleet.stop(), hurry.wait())
         await telemetry.close()
+
+
+def _settle_heap() -> None:
+    """Has the garbage collector pass over what is there from the start: modules, mostly.
+
+    Its full collections would else take tens of milliseconds, in which nobody is answered. Models come later, so that
+    one that is unloaded can be collected.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def _stop_signals() -> tuple[asyncio.Event, asyncio.Event]:
