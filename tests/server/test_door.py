@@ -141,11 +141,11 @@ async def test_calls_of_high_priority_are_reckoned_with(clock: Clock) -> None:
 
 
 async def test_arrivals_may_wait_while_the_model_runs(clock: Clock) -> None:
-    """At most 10 ms, and no longer than until shortly before the run ends; not at all where the model is idle."""
+    """At most 6 ms, and no longer than until shortly before the run ends; not at all where the model is idle."""
     before = Before()
     assert before.door.patience() == 0
     before.run(clock, 4)
-    assert before.door.patience() == 0.01
+    assert before.door.patience() == 0.006
     clock.now = before.door.until - 0.005
     assert before.door.patience() == pytest.approx(0.003)
     clock.now = before.door.until + 1

@@ -23,7 +23,7 @@ _READING_SECONDS = 0.05
 _USUAL_TOKENS = 32.0
 # While the model runs, arrivals may wait to be looked at together: for at most so long, and until so long before it
 # ends, so that the next batch is ready by then.
-_GATHER_SECONDS, _AHEAD_SECONDS = 0.01, 0.002
+_GATHER_SECONDS, _AHEAD_SECONDS = 0.006, 0.002
 _EXPIRED = "the deadline passed before the request was read"
 _TOO_LATE = "the answer cannot be ready within the deadline; slow down, or allow more time"
 _MIN_RETRY_SECONDS, _MAX_RETRY_SECONDS = 0.01, 10.0
