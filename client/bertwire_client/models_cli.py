@@ -11,8 +11,12 @@ from rich.text import Text
 from bertwire_client.admin import DEFAULT_LOAD_TIMEOUT, Admin
 from bertwire_client.connection import ConnectionConfig
 from bertwire_client.console import err, out
+from bertwire_client.errors import UserError
 from bertwire_client.options import argument, command
 from bertwire_client.replies import ModelInfo
+
+# The reason of a model that was unloaded by request.
+_BY_HAND = "unloaded"
 
 
 class ServerConfig(ConnectionConfig):
@@ -64,11 +68,14 @@ def run_unload(config: ModelConfig) -> None:
 def run_reload(config: ServerConfig) -> None:
     """Look at the whole repository again.
 
-    Loads what is new or changed, and unloads what has gone.
+    Loads what is new or changed, and unloads what has gone. Ends with status 1 where something was refused; what was
+    served before goes on.
     """
     with config.admin() as admin, err.status("Reloading"):
         models = admin.reload()
     _show(models, as_json=config.as_json)
+    if refused := [f"{each.name} {each.version}" for each in models if each.reason and each.reason != _BY_HAND]:
+        raise UserError(f"refused: {', '.join(refused)}; see the reasons, mend or remove them, and reload")
 
 
 def _show(models: Sequence[ModelInfo], *, as_json: bool) -> None:

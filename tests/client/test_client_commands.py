@@ -73,7 +73,8 @@ def test_models_are_listed_loaded_and_unloaded(fake: FakeServer, capsys: pytest.
     assert (model["version"], model["state"]) == ("8", "ready")
     run_unload(ModelConfig(address=fake.address, model="fake"))
     assert "unloading" in capsys.readouterr().out
-    run_reload(ServerConfig(address=fake.address))
+    with pytest.raises(UserError, match="refused: fake"):
+        run_reload(ServerConfig(address=fake.address))
     shown = capsys.readouterr().out
     assert all(word in shown for word in ["unavailable:", "no [file]"])
 

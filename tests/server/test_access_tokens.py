@@ -116,6 +116,7 @@ BAD = "malformed or not signed"
         (lambda: token(sub="a\nb"), "the token's sub must be"),
         (lambda: token(exp="soon"), BAD),
         (lambda: token(exp=float("inf")), BAD),
+        (lambda: token(exp=10**400), BAD),
         (lambda: token(key_id=None), BAD),
         (lambda: token(key_id="other"), BAD),
         (lambda: token("ES256", "RS256"), BAD),

@@ -74,7 +74,7 @@ class Tokens:
             del self._good[token]
         claims = self._claims(token)
         identity = Identity(_name(claims["sub"]), _scopes(claims), self._rules.limits)
-        self._good[token] = float(claims["exp"]) + self._rules.leeway, identity
+        self._good[token] = claims["exp"] + self._rules.leeway, identity
         if len(self._good) > _MAX_CACHED:
             self._good.popitem(last=False)
         return identity
@@ -82,7 +82,7 @@ class Tokens:
     def _claims(self, token: str) -> dict[str, Any]:
         try:
             key = self._key(jwt.get_unverified_header(token).get("kid"))
-            return jwt.decode(
+            claims = jwt.decode(
                 token,
                 key,
                 # The key says which algorithm it is for; what the token says must be the same.
@@ -92,6 +92,8 @@ class Tokens:
                 leeway=self._rules.leeway,
                 options={"require": ["exp", "iss", "aud", "sub"]},
             )
+            # Here, since JSON has integers that are no float.
+            return claims | {"exp": float(claims["exp"])}
         except (jwt.PyJWTError, ValueError, TypeError, ArithmeticError, RecursionError) as error:
             fault = next((said for kind, said in _FAULTS if isinstance(error, kind)), _BAD)
             raise Unauthenticated(fault) from None
