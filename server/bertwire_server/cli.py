@@ -12,7 +12,9 @@ def run_serve(config: ServerConfig) -> None:
     at once.
     """
     import asyncio
+    import logging
     import os
+    import sys
 
     from bertwire_server.app import serve as run
     from bertwire_server.telemetry.logs import configure
@@ -20,7 +22,11 @@ def run_serve(config: ServerConfig) -> None:
     # The library would hand each text to threads of its own, which costs more than a text does.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     configure(config.log_level, config.log_format)
-    asyncio.run(run(config, lambda line: print(line, flush=True)))
+    if asyncio.run(run(config, lambda line: print(line, flush=True))):
+        # The interpreter's own end would take the runtime down under a batch that still runs, and abort.
+        logging.shutdown()
+        sys.stdout.flush()
+        os._exit(0)
 
 
 serve = command(ServerConfig, run_serve)
