@@ -2,6 +2,7 @@
 
 import socket
 import struct
+from collections.abc import Mapping
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, RST_STREAM, SETTINGS, PING = 0, 1, 3, 4, 6
@@ -18,8 +19,8 @@ def message(content: bytes) -> bytes:
     return struct.pack(">BI", 0, len(content)) + content
 
 
-def headers(method: str, stream: int = 1) -> bytes:
-    """The frame that begins a call of a method, as `/tei.v1.Predict/Predict`."""
+def headers(method: str, stream: int = 1, more: Mapping[str, str] | None = None) -> bytes:
+    """The frame that begins a call of a method, as `/tei.v1.Predict/Predict`, with `more` metadata."""
     fields = {
         ":method": "POST",
         ":scheme": "http",
@@ -27,7 +28,7 @@ def headers(method: str, stream: int = 1) -> bytes:
         ":authority": "test",
         "te": "trailers",
         "content-type": "application/grpc",
-    }
+    } | dict(more or {})
     return frame(HEADERS, END_HEADERS, stream, b"".join(_literal(*each) for each in fields.items()))
 
 

@@ -36,15 +36,12 @@ _ON_THE_WAY_SECONDS = 0.25
 _QUIET_SECONDS, _MAX_QUIET_SECONDS = 0.1, 2.0
 
 
-async def serve(config: ServerConfig, announce: Callable[[str], None]) -> bool:
+async def serve(config: ServerConfig, announce: Callable[[str], None]) -> None:
     """Serves models until SIGTERM or SIGINT, then answers what it has accepted and returns; at once on a second.
 
     Args:
         config: the settings.
         announce: told once, in one line, when and where the server is ready.
-
-    Returns:
-        whether it has let go of what was under way, which may be running still.
 
     Raises:
         UserError: no model, the provider or the port cannot be used.
@@ -82,7 +79,6 @@ async def serve(config: ServerConfig, announce: Callable[[str], None]) -> bool:
         await server.stop(0)
         await _first(fleet.stop(), hurry.wait())
         await telemetry.close()
-    return hurry.is_set()
 
 
 def _settle_heap() -> None:

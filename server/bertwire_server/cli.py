@@ -14,7 +14,6 @@ def run_serve(config: ServerConfig) -> None:
     import asyncio
     import logging
     import os
-    import sys
 
     from bertwire_server.app import serve as run
     from bertwire_server.telemetry.logs import configure
@@ -22,11 +21,11 @@ def run_serve(config: ServerConfig) -> None:
     # The library would hand each text to threads of its own, which costs more than a text does.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     configure(config.log_level, config.log_format)
-    if asyncio.run(run(config, lambda line: print(line, flush=True))):
-        # The interpreter's own end would take the runtime down under a batch that still runs, and abort.
-        logging.shutdown()
-        sys.stdout.flush()
-        os._exit(0)
+    asyncio.run(run(config, lambda line: print(line, flush=True)))
+    # Everything is closed. A run that hangs, or that a second signal left behind, would take the interpreter's own end
+    # for a crash, and abort.
+    logging.shutdown()
+    os._exit(0)
 
 
 serve = command(ServerConfig, run_serve)

@@ -20,6 +20,8 @@ from bertwire_server.transport.server import Handler, Server
 _MALFORMED = "the message cannot be decoded; check that it is of this method's type and that its text is UTF-8"
 _CLOSING = "the server is shutting down; send what is unanswered to another one"
 _MAX_REQUEST_ID = 128
+# How long after a message that did not come the core may take to say that the caller has gone.
+_GONE_SECONDS = 0.05
 # Methods that answer one message with a run of a model.
 _RUN_A_MODEL = frozenset({"Classify", "Predict", "PredictPair", "ModelInfer"})
 
@@ -29,8 +31,8 @@ UnaryStream = Callable[[Any, Context], AsyncIterator[Any]]
 Stream = Callable[[AsyncIterator[Any], Context], AsyncIterator[Any]]
 Decode = Callable[[bytes], Any]
 Serialize = Callable[[Any], bytes]
-Shed = Callable[[float], None]
-Answer = Callable[[Context, Admission], Coroutine[Any, Any, None]]
+Shed = Callable[[float], Callable[[], object] | None]
+Answer = Callable[[Context, "_Passage"], Coroutine[Any, Any, None]]
 
 
 class Edge:
@@ -51,7 +53,7 @@ class Edge:
             gate: decides who may call what; None lets everyone in.
             telemetry: told of every call.
             shed: given the seconds that a caller will wait, raises `Overloaded` where no answer can be ready by then;
-                None: never.
+                what it gives is called when the call has been read or has ended. None: nothing is refused unread.
         """
         self._gate, self.telemetry, self._shed = gate, telemetry, shed
         self.refusals = Refusals()
@@ -60,16 +62,16 @@ class Edge:
         self.idle.set()
         self.arrived = asyncio.Event()
         self._closing = False
-        self._streams: set[_Messages] = set()
+        self._reading: set[_Messages] = set()
 
     def over(self, server: Server) -> "_Guarded":
         """Stands for `server` where a service is added to it, by a generated `add_..._to_server`."""
         return _Guarded(self, server)
 
     def close(self) -> None:
-        """Refuses new calls from now on, and reads no more from streams; what was read is answered."""
+        """Refuses new calls from now on, and reads nothing more; what was read is answered."""
         self._closing = True
-        for each in self._streams:
+        for each in self._reading:
             each.stop()
 
     def passage(self, method: str, context: Context, *, sheds: bool = False, stream: bool = False) -> "_Passage":
@@ -99,24 +101,31 @@ class Edge:
             raise
 
     def messages(self, context: Context, decode: Decode, admission: Admission) -> "_Messages":
-        """The messages of a stream, until `close`."""
+        """The messages of a call, until `close`."""
         found = _Messages(context, decode, admission)
-        self._streams.add(found)
+        self._reading.add(found)
+        if self._closing:
+            found.stop()
         return found
 
     def forget(self, messages: "_Messages") -> None:
-        """Takes note that a stream has ended."""
-        self._streams.discard(messages)
+        """Takes note that nothing more is read of a call."""
+        self._reading.discard(messages)
 
 
 class _Passage:
-    """A call that was let in; a class and not a generator, which would take twice the time."""
+    """A call that was let in; a class and not a generator, which would take twice the time.
 
-    __slots__ = ("_admission", "_call", "_edge", "_report")
+    Attributes:
+        admission: what the gate said.
+    """
+
+    __slots__ = ("_call", "_edge", "_report", "_was_read", "admission")
 
     def __init__(self, edge: Edge, call: Call, report: Report) -> None:
         self._edge, self._call, self._report = edge, call, report
-        self._admission = OPEN
+        self.admission = OPEN
+        self._was_read: Callable[[], object] | None = None
 
     def begin(self, metadata: Mapping[str, str | bytes], context: Context, shed: Shed | None) -> None:
         """Lets the call in, or raises."""
@@ -124,34 +133,41 @@ class _Passage:
         edge.in_flight += 1
         edge.idle.clear()
         edge.arrived.set()
-        self._report.__enter__()
         try:
-            self._admission = edge.admit(self._call.method, metadata, context)
-            self._call.client = self._admission.client
+            self._report.__enter__()
+            self.admission = edge.admit(self._call.method, metadata, context)
+            self._call.client = self.admission.client
             if shed is not None and (remaining := context.time_remaining()) is not None:
-                shed(remaining)
+                self._was_read = shed(remaining)
         except BaseException as error:
             self.__exit__(type(error), error, error.__traceback__)
             raise
 
-    def __enter__(self) -> Admission:
+    def was_read(self) -> None:
+        """What was let in unread has been read: from here on it is known for what it is."""
+        if self._was_read is not None:
+            self._was_read()
+
+    def __enter__(self) -> None:
         # Here and not before: the block is in the call's own task.
         current.set(self._call)
-        return self._admission
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._admission.__exit__(kind, error, trace)
         edge = self._edge
-        self._report.__exit__(kind, error, trace)
-        edge.in_flight -= 1
-        if not edge.in_flight:
-            edge.idle.set()
+        try:
+            self.was_read()
+            self.admission.__exit__(kind, error, trace)
+            self._report.__exit__(kind, error, trace)
+        finally:
+            edge.in_flight -= 1
+            if not edge.in_flight:
+                edge.idle.set()
 
 
 class _Messages:
-    """The messages of a stream, decoded; each beyond the first counts against the client's rate."""
+    """The messages of a call, decoded; each beyond the first counts against the client's rate."""
 
     def __init__(self, context: Context, decode: Decode, admission: Admission) -> None:
         self._context, self._decode, self._admission = context, decode, admission
@@ -210,16 +226,16 @@ def _handler(edge: Edge, method: str, servicer: Servicer) -> Handler:
     if servicer.stream_stream is not None:
         answer = _stream(edge, servicer.stream_stream, decode, serialize)
     elif servicer.unary_stream is not None:
-        answer = _unary_stream(servicer.unary_stream, decode, serialize)
+        answer = _unary_stream(edge, servicer.unary_stream, decode, serialize)
     else:
-        answer = _unary(servicer.unary_unary, decode, serialize)
+        answer = _unary(edge, servicer.unary_unary, decode, serialize)
     sheds = method.rpartition("/")[2] in _RUN_A_MODEL
     streams = servicer.stream_stream is not None
 
     async def answered(passage: _Passage, context: Context) -> None:
         try:
-            with passage as admission:
-                await answer(context, admission)
+            with passage:
+                await answer(context, passage)
         except Overloaded as error:
             await edge.refusals.refuse_in_task(context, method, error)
         except Exception as error:
@@ -236,41 +252,53 @@ def _handler(edge: Edge, method: str, servicer: Servicer) -> Handler:
     return handle
 
 
-def _unary(method: Unary, decode: Decode, serialize: Serialize) -> Answer:
-    async def answer(context: Context, _: Admission) -> None:
-        context.answer(serialize(await method(decode(await _only(context)), context)))
+def _unary(edge: Edge, method: Unary, decode: Decode, serialize: Serialize) -> Answer:
+    async def answer(context: Context, passage: _Passage) -> None:
+        context.answer(serialize(await method(await _only(edge, context, decode, passage), context)))
 
     return answer
 
 
-def _unary_stream(method: UnaryStream, decode: Decode, serialize: Serialize) -> Answer:
-    async def answer(context: Context, _: Admission) -> None:
-        async for response in method(decode(await _only(context)), context):
-            await context.write(serialize(response))
-        context.end()
+def _unary_stream(edge: Edge, method: UnaryStream, decode: Decode, serialize: Serialize) -> Answer:
+    async def answer(context: Context, passage: _Passage) -> None:
+        await _send(context, method(await _only(edge, context, decode, passage), context), serialize)
 
     return answer
 
 
 def _stream(edge: Edge, method: Stream, decode: Decode, serialize: Serialize) -> Answer:
-    async def answer(context: Context, admission: Admission) -> None:
-        messages = edge.messages(context, decode, admission)
+    async def answer(context: Context, passage: _Passage) -> None:
+        messages = edge.messages(context, decode, passage.admission)
         try:
-            async with aclosing(method(messages, context)) as responses:  # type: ignore[type-var]
-                async for response in responses:
-                    await context.write(serialize(response))
+            await _send(context, method(messages, context), serialize)
         finally:
             edge.forget(messages)
-        context.end()
 
     return answer
 
 
-async def _only(context: Context) -> bytes:
-    content = await context.read()
-    if content is None:
-        raise InvalidRequest("the call has no message; send one")
-    return content
+async def _send(context: Context, responses: AsyncIterator[Any], serialize: Serialize) -> None:
+    async with aclosing(responses):  # type: ignore[type-var]
+        async for response in responses:
+            await context.write(serialize(response))
+    context.end()
+
+
+async def _only(edge: Edge, context: Context, decode: Decode, passage: _Passage) -> Any:  # noqa: ANN401 - any message
+    """The message of a call that has one; others that follow are not read."""
+    messages = edge.messages(context, decode, passage.admission)
+    try:
+        message = await anext(messages, None)
+    finally:
+        edge.forget(messages)
+    passage.was_read()
+    if message is None:
+        await asyncio.sleep(_GONE_SECONDS)
+        # The core does not always say which it was.
+        raise InvalidRequest(
+            "the call has no message, or one that is too large once it is unpacked; send a smaller one"
+        )
+    return message
 
 
 def _decoder(deserialize: Decode) -> Decode:

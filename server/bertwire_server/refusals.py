@@ -1,13 +1,16 @@
 """How calls are refused: at once, but in a flood of refusals each a little later."""
 
 import asyncio
+import logging
 from collections import deque
 
 from bertwire_server.status import fail
 from bertwire_server.transport.context import Context
 
+_log = logging.getLogger(__name__)
 # Callers that call again at once are as fast as they are refused, and would take all of the processor. From so many
-# refusals in a window on each is held back for a while, which makes a caller wait, and is still well within 20 ms.
+# refusals in a window on each is held back for a while, which makes a caller wait. It comes well within 20 ms, or as
+# DEADLINE_EXCEEDED to those who do not wait so long.
 _FLOOD, _WINDOW_SECONDS = 200, 0.1
 _HOLD_SECONDS = 0.008
 
@@ -46,11 +49,14 @@ class Refusals:
         return _HOLD_SECONDS if max(self._before, self._count) >= _FLOOD else 0.0
 
     def _release(self) -> None:
-        now = asyncio.get_running_loop().time()
+        loop = self._held[0][1].loop
+        now, self._timer = loop.time(), None
         while self._held and self._held[0][0] <= now:
-            fail(*self._held.popleft()[1:])
-        self._timer = None
+            _, context, method, error = self._held.popleft()
+            try:
+                fail(context, method, error)
+            except Exception:  # the others have to be told all the same
+                _log.exception("%s could not be refused", method)
         if self._held:
-            first = self._held[0][1]
             # Several at once: each waking of the loop costs more than the refusal of one call.
-            self._timer = first.loop.call_later(_HOLD_SECONDS / 4, self._release)
+            self._timer = loop.call_later(_HOLD_SECONDS / 4, self._release)

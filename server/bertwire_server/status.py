@@ -11,7 +11,7 @@ from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
 
 from bertwire_server.errors import NoSuchMethod, RequestError
-from bertwire_server.transport.context import Context
+from bertwire_server.transport.context import INTERNAL_ERROR, Context
 
 _log = logging.getLogger(__name__)
 _Trailing = tuple[tuple[str, str | bytes], ...]
@@ -24,7 +24,7 @@ def masked(error: Exception, method: str) -> RequestError:
     if isinstance(error, NotImplementedError):  # by the generated servicer, for a method that ours does not have
         return NoSuchMethod("this server does not answer the method")
     _log.error("%s failed", method, exc_info=error)
-    return RequestError("internal error; the server's log has the cause")
+    return RequestError(INTERNAL_ERROR)
 
 
 def fail(context: Context, method: str, error: Exception) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import gzip
 import random
 import signal
 import socket
@@ -170,6 +171,26 @@ def unary_parts() -> list[bytes]:
 def stream_parts() -> list[bytes]:
     """The same for a stream, which is not ended."""
     return [http2.headers(STREAM), *[http2.frame(http2.DATA, 0, 1, http2.message(ONE_INPUT) * 40)] * 3]
+
+
+def test_message_that_is_too_large_unpacked(server: Server) -> None:
+    """A small message of which much would become is refused, with the reason: by the core, or by us where it tells us nothing."""
+    content = gzip.compress(bytes(256 << 20))
+    frames = [http2.headers(CLASSIFY, more={"grpc-encoding": "gzip"})]
+    packed = b"\x01" + len(content).to_bytes(4, "big") + content
+    parts = [packed[first : first + 16_000] for first in range(0, len(packed), 16_000)]
+    frames += [http2.frame(http2.DATA, 0, 1, part) for part in parts[:-1]]
+    frames.append(http2.frame(http2.DATA, http2.END_STREAM, 1, parts[-1]))
+    for _ in range(5):
+        with http2.connect(server.address) as connection:
+            http2.say_hello(connection)
+            connection.sendall(b"".join(frames))
+            received = b""
+            while b"grpc-message" not in received:
+                more = connection.recv(65536)
+                assert more, "the server has closed the connection"
+                received += more
+            assert b"too large" in received or b"larger than max" in received
 
 
 @pytest.mark.parametrize("parts", [unary_parts(), stream_parts()], ids=["unary", "stream"])

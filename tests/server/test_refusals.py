@@ -87,6 +87,22 @@ def test_in_a_flood_each_is_held_a_little(loop: Loop) -> None:
     assert not loop.timers
 
 
+def test_a_refusal_that_fails_holds_up_no_other(loop: Loop) -> None:
+    """Whatever one of them raises, the others end, now and in the next flood."""
+    refusals = Refusals()
+    refused = refuse(refusals, loop, 300)
+
+    def raises(*_: object) -> None:
+        raise RuntimeError("broken")
+
+    refused[250].end = raises  # type: ignore[method-assign]
+    loop.go_on(0.01)
+    assert [each for each in refused if not each.ended] == [refused[250]]
+    (later,) = refuse(refusals, loop, 1)
+    loop.go_on(0.01)
+    assert later.ended
+
+
 def test_a_flood_passes(loop: Loop) -> None:
     """What comes in the next window is still held, what comes a while later not any more."""
     refusals = Refusals()

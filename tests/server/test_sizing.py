@@ -50,7 +50,19 @@ def test_does_not_run_what_is_much_worse() -> None:
     machine = Machine(lambda texts: 2.0 * texts * texts)
     assert found(machine) == 4 * 32
     assert set(machine.runs) == {4, 8}
-    assert len(machine.runs) == 6
+    assert len(machine.runs) == 8
+
+
+def test_one_slow_run_changes_nothing() -> None:
+    """A run that was disturbed neither ends the search nor makes its size look bad."""
+    runs = 0
+
+    def seconds(texts: int) -> float:
+        nonlocal runs
+        runs += 1
+        return (0.001 * texts + 0.0002 * max(0, texts - 16)) * (10 if runs % 3 == 0 else 1)
+
+    assert found(Machine(seconds)) == 16 * 32
 
 
 @pytest.mark.parametrize(("texts", "tokens", "length"), [(1, 4096, 32), (64, 16, 32), (64, 40, 32), (3, 4096, 32)])

@@ -134,6 +134,7 @@ async def test_handler_of_a_caller_who_left_is_cancelled(by: str) -> None:
         elif by == "disconnect":
             await channel.close()
         await asyncio.wait_for(ended.wait(), 20)
+        assert ended.is_set()
         await channel.close()
 
 

@@ -246,6 +246,35 @@ async def test_second_signal_ends_the_drain(serve: Serve, bundle: Path) -> None:
         assert await asyncio.to_thread(server.process.wait, 30) == 0
 
 
+async def test_drain_does_not_wait_for_messages(serve: Serve, bundle: Path) -> None:
+    """Who has sent the headers of a call and nothing more is told to go elsewhere, and holds up nothing."""
+    with serve(bundle, "--drain-seconds", 300) as server:
+        async with grpc.aio.insecure_channel(server.address) as channel:
+            methods: list[Any] = [
+                channel.stream_stream(f"/{SERVICE}/{name}") for name in ("Classify", "ClassifyStream")
+            ]
+            calls = [method(timeout=60) for method in methods]
+            for call in calls:
+                await call.wait_for_connection()
+            await ClassifierStub(channel).Classify(ClassifyRequest(texts=["w1"]), timeout=60)
+            server.process.send_signal(signal.SIGTERM)
+            assert {await call.code() for call in calls} == {grpc.StatusCode.UNAVAILABLE}
+        assert await asyncio.to_thread(server.process.wait, 30) == 0
+
+
+def test_ends_without_the_interpreters_own_end() -> None:
+    """With everything closed the process ends at once: a thread that still runs a model would make an abort of it."""
+    script = (
+        "import atexit, bertwire_server.app as app, bertwire_server.cli as cli;"
+        "from bertwire_server.config import ServerConfig;"
+        "serve = lambda config, announce: __import__('asyncio').sleep(0, announce('served'));"
+        "app.serve = serve; atexit.register(print, 'the end');"
+        "cli.run_serve(ServerConfig(bundle='x'))"
+    )
+    done = subprocess.run([bertwire()[0], "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "served\n"
+
+
 async def test_hashes_beside_the_event_loop(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A large bundle is verified in a thread, while signals are heard."""
     threads: list[threading.Thread] = []

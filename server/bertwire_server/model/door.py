@@ -1,6 +1,7 @@
 """Who is let into the queue: a call that cannot be answered in time is refused before any work goes into it."""
 
-from collections import deque
+from collections.abc import Callable
+from functools import partial
 from math import inf
 from time import perf_counter
 
@@ -50,8 +51,8 @@ class Door:
         self._queue, self._cost, self._room, self._observer = queue, cost, room, observer
         self.batch, self.until = Batch(), 0.0
         self.on_the_way, self._tokenize_seconds = 0, 0.0
-        self._reading = deque[float]()  # when each call came that was let in unread
-        self._shed_count, self._seen_at, self._high_at = 0, -inf, -inf
+        self._reading = dict[int, float]()  # when each call came that was let in unread, by its number
+        self._let_in, self._shed_count, self._seen_at, self._high_at = 0, 0, -inf, -inf
         self._tokens = _USUAL_TOKENS
 
     @property
@@ -72,8 +73,6 @@ class Door:
     ) -> None:
         """Refuses a call that has no room or cannot be answered in time; see `Scheduler.admit`."""
         now = perf_counter()
-        if self._reading:
-            self._reading.popleft()
         if priority == Priority.HIGH:
             self._high_at = now
         if self.waiting + texts > self._room:
@@ -91,11 +90,14 @@ class Door:
             self._observer.turned_away("deadline", texts)
             raise Overloaded(_TOO_LATE, _retry(late))
 
-    def shed(self, remaining: float) -> None:
+    def shed(self, remaining: float) -> Callable[[], object]:
         """Refuses a call that nothing is known of but how long its caller will wait, in seconds.
 
         As a call of one text of usual length and normal priority, or high where calls of high priority have been seen
-        lately. One in eight is let through to be seen.
+        lately. One in eight is let through to be seen, if the one before was not just now.
+
+        Returns:
+            to be called when the call has been read, or has ended: until then it counts as one that is ahead.
 
         Raises:
             Overloaded: it would come too late.
@@ -105,8 +107,7 @@ class Door:
             self._observer.expired(1)
             raise Expired(_EXPIRED)
         now = perf_counter()
-        while self._reading and now - self._reading[0] > _READING_SECONDS:
-            self._reading.popleft()
+        self._forget_slow(now)
         known = len(self._queue) + len(self.batch.members)
         if known:
             self._tokens = (self._queue.tokens + self.batch.tokens) / known
@@ -118,7 +119,14 @@ class Door:
             if late > 0:
                 self._observer.turned_away("deadline", 1)
                 raise Overloaded(_TOO_LATE, _retry(late))
-        self._reading.append(now)
+        self._let_in += 1
+        self._reading[self._let_in] = now
+        return partial(self._reading.pop, self._let_in, None)
+
+    def _forget_slow(self, now: float) -> None:
+        """Reckons no more with calls that sent headers and then nothing."""
+        while self._reading and now - self._reading[first := next(iter(self._reading))] > _READING_SECONDS:
+            del self._reading[first]
 
     def _is_sample(self, now: float) -> bool:
         self._shed_count += 1

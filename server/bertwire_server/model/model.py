@@ -1,10 +1,10 @@
 """A loaded model: a query in, predictions out."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import inf
-from time import perf_counter
+from time import perf_counter, thread_time
 
 import numpy as np
 
@@ -85,7 +85,9 @@ class Model:
         """
         longest = self.manifest.max_length
         self._try([SHORTEST_TOKENS])  # a bundle that cannot answer at all is refused soon
-        tokens = efficient_tokens(self._try, self._limits, min(_USUAL_TOKENS, longest))
+        # On a GPU the thread only waits.
+        clock = perf_counter if self.engine.provider == "cuda" else thread_time
+        tokens = efficient_tokens(self._try, self._limits, min(_USUAL_TOKENS, longest), clock)
         self._limits = replace(self._limits, tokens=tokens)
         self._scheduler.narrow(tokens)
         for lengths in warm_up_shapes(self._limits, longest):
@@ -145,9 +147,9 @@ class Model:
         return self._scheduler.waiting
 
     @property
-    def batch_tokens(self) -> int:
-        """Most tokens of a batch; what pays was found at warm-up."""
-        return self._limits.tokens
+    def batch_limits(self) -> BatchLimits:
+        """What a batch holds at most; how many tokens pay was found at warm-up."""
+        return self._limits
 
     @property
     def totals(self) -> Totals:
@@ -164,9 +166,9 @@ class Model:
         """Whether texts that come in now are answered."""
         return not self._scheduler.ended.is_set()
 
-    def shed(self, remaining: float) -> None:
-        """Refuses a call of which nothing is known yet, as `Scheduler.shed`."""
-        self._scheduler.shed(remaining)
+    def shed(self, remaining: float) -> Callable[[], object]:
+        """Refuses a call of which nothing is known yet, as `Door.shed`."""
+        return self._scheduler.shed(remaining)
 
     def patience(self) -> float:
         """For how many seconds arrivals may wait to be looked at; any thread may ask."""

@@ -7,7 +7,7 @@ batch, every caller is answered.
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from math import inf
@@ -159,9 +159,9 @@ class Scheduler:
             raise NotReady(_STOPPED)
         self._door.admit(texts, tokens, priority, deadline, tokenize_seconds)
 
-    def shed(self, remaining: float) -> None:
+    def shed(self, remaining: float) -> Callable[[], object]:
         """Refuses a call of which nothing is known yet, as `Door.shed`."""
-        self._door.shed(remaining)
+        return self._door.shed(remaining)
 
     def patience(self) -> float:
         """For how many seconds arrivals may wait to be looked at; any thread may ask."""
@@ -222,6 +222,7 @@ class Scheduler:
             _log.exception("the scheduler failed; no text is answered any more")
         finally:
             self.ended.set()
+            self._door.batch = Batch()
             # All of the batch, also where only a half of it is running; who is answered already stays so.
             for call in (*(call for call, _ in batch.members), *self._queue.calls()):
                 call.fail(reason)

@@ -1,7 +1,6 @@
 """How large a batch makes the most of the processor."""
 
 from collections.abc import Callable, Sequence
-from time import perf_counter
 
 from bertwire_server.model.queue import BatchLimits
 
@@ -10,7 +9,8 @@ _FIRST_TEXTS = 4
 _GIVE_UP = 1.15
 # So much slower than the best is as good as the best: the larger of two costs less beside the run.
 _AS_GOOD = 1.02
-_ROUNDS = 2
+# Of each size at least, before it is judged: one run alone may have been disturbed.
+_ROUNDS = 3
 _SECONDS = 1.0
 
 
@@ -18,19 +18,19 @@ def efficient_tokens(
     run: Callable[[Sequence[int]], object],
     limits: BatchLimits,
     length: int,
-    clock: Callable[[], float] = perf_counter,
+    clock: Callable[[], float],
 ) -> int:
     """The most tokens of a batch that are computed at the best rate, or nearly.
 
     In a larger batch more texts share what a run costs for itself; but once what it computes does not fit the
     processor's caches any more, each token takes longer. Where that begins depends on processor, graph and precision,
-    so it is measured, by batches of 4, 8, 16 ... texts in turns, for a second or twice each.
+    so it is measured, by batches of 4, 8, 16 ... texts: three of each at least, and in turns until a second is over.
 
     Args:
         run: runs a batch, given the token counts of its texts.
         limits: what a batch may hold.
         length: tokens of a text.
-        clock: seconds.
+        clock: seconds; of the thread's own work where that is possible, since the machine may have other work.
 
     Returns:
         a token budget, at most that of `limits`; theirs where the largest batch that they allow is best.
@@ -49,13 +49,12 @@ def efficient_tokens(
     promising = True
     while promising and texts not in best:
         run([length] * texts)  # first times are slow
-        measure(texts)
+        for _ in range(_ROUNDS):
+            measure(texts)
         promising = best[texts] <= _GIVE_UP * min(best.values())
         texts = min(2 * texts, largest)
-    rounds = 1
-    while rounds < _ROUNDS or clock() < end:
+    while clock() < end:
         for each in best:
             measure(each)
-        rounds += 1
     chosen = max(each for each in best if best[each] <= _AS_GOOD * min(best.values()))
     return limits.tokens if chosen == largest else chosen * length

@@ -1,5 +1,6 @@
 """The models that a server has, by name and version."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from bertwire_server.errors import ModelNotFound, NotReady, RequestError
@@ -65,17 +66,19 @@ class Registry:
         except KeyError:
             raise self._missing(name, version) from None
 
-    def shed(self, remaining: float) -> None:
+    def shed(self, remaining: float) -> Callable[[], object] | None:
         """Refuses a call of which nothing is known yet, where there is only one model that it can be for.
 
         Args:
             remaining: for how many seconds its caller will wait.
 
+        Returns:
+            what to call when it has been read or has ended; None: nothing.
+
         Raises:
-            Overloaded, Expired: as `Model.shed`.
+            Overloaded, Expired: as `Door.shed`.
         """
-        if len(self._ready) == 1:
-            self._ready[0].model.shed(remaining)
+        return self._ready[0].model.shed(remaining) if len(self._ready) == 1 else None
 
     def patience(self) -> float:
         """For how many seconds arrivals may wait to be looked at: while every model runs; any thread may ask."""

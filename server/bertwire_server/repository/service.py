@@ -117,8 +117,9 @@ class Service:
         self._tell(lambda observer: observer.load_ended(found.name, loaded=True))
         self._tell(lambda observer: observer.taken(model))
         self.show()
-        about = model.engine.variant.name, model.batch_tokens
-        _log.info("%s version %s takes calls, variant %s, batches of at most %d tokens", *found.key, *about)
+        limits = model.batch_limits
+        about = model.engine.variant.name, limits.texts, limits.tokens
+        _log.info("%s version %s takes calls, variant %s, batches of up to %d texts, %d tokens", *found.key, *about)
         watch = asyncio.create_task(self._watch_over(found.key, record, record.loaded))
         self._watching.add(watch)
         watch.add_done_callback(self._watching.discard)

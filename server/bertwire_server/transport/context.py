@@ -12,6 +12,8 @@ from grpc._cython import cygrpc  # type: ignore[attr-defined]  # see docs/decisi
 _log = logging.getLogger(__name__)
 Metadata = Sequence[tuple[str, str | bytes]]
 Post = Callable[..., None]
+# All that a caller learns of a fault of the server.
+INTERNAL_ERROR = "internal error; the server's log has the cause"
 _NO_FLAGS = 0
 # The core says "never" with the largest number of seconds that it knows.
 _NEVER = 1e12
@@ -26,24 +28,27 @@ class Context:
     Attributes:
         method: its full name, as `/bertwire.v1.Classifier/Classify`.
         loop: the event loop.
-        ended: whether it has been answered; nothing can be sent any more.
+
+    States, each entered once: `_opened`, a task answers it; `_ended`, its status was given, and waits in `_last` while
+    a message is being written; `_left`, the core has cancelled it. Of a call that was opened two events come last, in
+    any order: the status is sent, the call is closed. `_one_end` notes the first; after both `_call` is None.
     """
 
     __slots__ = (
         "_begun",
         "_call",
         "_deadline",
-        "_half_ended",
+        "_ended",
         "_last",
         "_left",
         "_metadata",
+        "_one_end",
         "_opened",
         "_post",
         "_read",
         "_task",
         "_waiting",
         "_writing",
-        "ended",
         "loop",
         "method",
     )
@@ -60,7 +65,7 @@ class Context:
         self.method: str = event.call_details.method.decode("ascii", "replace")
         self._deadline: float = event.call_details.deadline
         self._metadata: Metadata = event.invocation_metadata
-        self._begun = self._opened = self._writing = self._half_ended = self._left = self.ended = False
+        self._begun = self._opened = self._writing = self._one_end = self._left = self._ended = False
         self._task: asyncio.Task[None] | None = None
         self._read: asyncio.Future[bytes | None] | None = None
         self._waiting: asyncio.Future[None] | None = None  # for a message to be written
@@ -122,7 +127,7 @@ class Context:
         """Ends the call with its only message and OK."""
         self._finish(cygrpc.SendMessageOperation(content, _NO_FLAGS), _status(_OK, "", None))
 
-    def end(self, code: int = 0, message: str = "", trailing: Metadata | None = None) -> None:
+    def end(self, code: int = _OK, message: str = "", trailing: Metadata | None = None) -> None:
         """Ends the call, after the messages that are on their way.
 
         Args:
@@ -132,10 +137,15 @@ class Context:
         """
         self._finish(_status(code, message, trailing))
 
+    def break_off(self, error: BaseException) -> None:
+        """Ends the call for a fault of the server, which is logged."""
+        _log.error("%s failed", self.method, exc_info=error)
+        self.end(_INTERNAL, INTERNAL_ERROR)
+
     def _finish(self, *operations: Any) -> None:  # noqa: ANN401
-        if self.ended:
+        if self._ended:
             return
-        self.ended = True
+        self._ended = True
         if self._writing:
             self._last = operations
         else:
@@ -164,13 +174,12 @@ class Context:
     def _abandoned(self, task: asyncio.Task[None]) -> None:
         """Whatever becomes of the task, a caller who is still there is told something."""
         self._task = None
-        if self._left and not self.ended:
+        if self._left and not self._ended:
             # The core has told the caller why, if anyone: the deadline has passed, or they hung up.
-            self.ended, self._call = True, None
+            self._ended, self._call = True, None
             return
         if not task.cancelled() and (error := task.exception()) is not None:
-            _log.error("%s failed", self.method, exc_info=error)
-            self.end(_INTERNAL, "internal error; the server's log has the cause")
+            self.break_off(error)
         self.end(_CANCELLED, "the call was given up")
 
     # What follows is called by the thread that waits for the core.
@@ -194,9 +203,9 @@ class Context:
 
         Not left to this object's own end: exceptions keep their frames in cycles, and those keep it.
         """
-        if self._half_ended or not self._opened:
+        if self._one_end or not self._opened:
             self._call = None
-        self._half_ended = True
+        self._one_end = True
 
     # And these by the event loop again.
 

@@ -18,7 +18,6 @@ Handler = Callable[[Context], Coroutine[Any, Any, None] | None]
 
 _log = logging.getLogger(__name__)
 _UNIMPLEMENTED: int = grpc.StatusCode.UNIMPLEMENTED.value[0]
-_INTERNAL: int = grpc.StatusCode.INTERNAL.value[0]
 # The tags of events that belong to no call; a call's are methods of it.
 _ARRIVED, _STOPPED = "arrived", "stopped"
 _AT_ONCE = 0.0
@@ -77,8 +76,7 @@ class Server:
         """Accepts calls from now on, for the running event loop."""
         self._started = True
         self._core.start()
-        for _ in range(64):
-            self._core.request_call(self._queue, self._queue, _ARRIVED)
+        self._core.request_call(self._queue, self._queue, _ARRIVED)
         self._thread.start()
 
     async def stop(self, grace: float) -> None:
@@ -116,13 +114,15 @@ class Server:
         """Waits for something to happen and passes it on, with what happens until the loop can look at it."""
         event = self._queue.poll()
         arrived = event.tag is _ARRIVED
-        self._handle(event)
-        del event  # it would keep its call alive
-        if arrived and (seconds := self._patience()) > 0:
-            sleep(seconds)
-        while self._handle(self._queue.poll(_AT_ONCE)):
-            pass
-        self._wake()
+        try:
+            self._handle(event)
+            del event  # it would keep its call alive
+            if arrived and (seconds := self._patience()) > 0:
+                sleep(seconds)
+            while self._handle(self._queue.poll(_AT_ONCE)):
+                pass
+        finally:
+            self._wake()
 
     def _handle(self, event: Any) -> bool:  # noqa: ANN401 - the core's classes have no types
         """Passes on what has happened; gives whether anything has."""
@@ -169,9 +169,8 @@ class Server:
             return
         try:
             answer = handler(context)
-        except Exception:
-            _log.exception("%s failed", context.method)
-            context.end(_INTERNAL, "internal error; the server's log has the cause")
+        except Exception as error:
+            context.break_off(error)
             return
         if answer is not None:
             context.open(self._loop.create_task(answer))
