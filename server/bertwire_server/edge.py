@@ -295,9 +295,7 @@ async def _only(edge: Edge, context: Context, decode: Decode, passage: _Passage)
     if message is None:
         await asyncio.sleep(_GONE_SECONDS)
         # The core does not always say which it was.
-        raise InvalidRequest(
-            "the call has no message, or one that is too large once it is unpacked; send a smaller one"
-        )
+        raise InvalidRequest("the call has no message, or one that is too large when unpacked; send a smaller one")
     return message
 
 

@@ -1,7 +1,6 @@
 """Who is let into a queue, by a clock that the test sets."""
 
 import asyncio
-from collections import Counter
 from math import inf
 
 import pytest
@@ -11,10 +10,10 @@ from bertwire_server.errors import Expired, Overloaded
 from bertwire_server.model import door as module
 from bertwire_server.model.cost import Cost
 from bertwire_server.model.door import Door
-from bertwire_server.model.observer import Reason, Unobserved
 from bertwire_server.model.queue import Batch, BatchLimits, Call, Queue
 from bertwire_server.model.tokenizer import Encoded
 from bertwire_server.query import Priority
+from observing import Observer
 
 SECONDS_A_TOKEN = 0.01
 LIMITS = BatchLimits(tokens=1000, texts=4, delay=0, waiting=100)
@@ -28,21 +27,6 @@ class Clock:
     def __call__(self) -> float:
         """The time in seconds."""
         return self.now
-
-
-class Observer(Unobserved):
-    """Counts what it is told."""
-
-    def __init__(self) -> None:
-        self.counts: Counter[str] = Counter()
-
-    def turned_away(self, reason: Reason, texts: int) -> None:
-        """Counts by reason."""
-        self.counts[reason] += texts
-
-    def expired(self, texts: int) -> None:
-        """Counts."""
-        self.counts["expired"] += texts
 
 
 @pytest.fixture

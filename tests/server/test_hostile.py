@@ -174,7 +174,7 @@ def stream_parts() -> list[bytes]:
 
 
 def test_message_that_is_too_large_unpacked(server: Server) -> None:
-    """A small message of which much would become is refused, with the reason: by the core, or by us where it tells us nothing."""
+    """A small message of which much would become is refused with the reason, by the core or by us."""
     content = gzip.compress(bytes(256 << 20))
     frames = [http2.headers(CLASSIFY, more={"grpc-encoding": "gzip"})]
     packed = b"\x01" + len(content).to_bytes(4, "big") + content

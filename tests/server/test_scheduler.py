@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from math import inf
@@ -14,11 +13,11 @@ from numpy.typing import NDArray
 
 from bertwire_export.bundle.layouts import Arrays, Layout
 from bertwire_server.errors import Expired, ModelFailed, NotReady, Overloaded
-from bertwire_server.model.observer import Ran, Reason, Unobserved
 from bertwire_server.model.queue import BatchLimits, Call
 from bertwire_server.model.scheduler import Scheduler
 from bertwire_server.model.tokenizer import Encoded
 from bertwire_server.query import Priority
+from observing import Observer
 
 LIMITS = BatchLimits(tokens=1000, texts=4, delay=0, waiting=100)
 PADDED, PACKED = Layout("padded", 0, 0, by_token=False), Layout("packed", 2, 0, by_token=False)
@@ -58,30 +57,6 @@ class Engine:
     async def until_running(self) -> None:
         """Waits until a batch has begun to run."""
         await asyncio.to_thread(self.entered.acquire)
-
-
-class Observer(Unobserved):
-    """Counts what it is told."""
-
-    def __init__(self) -> None:
-        self.counts: Counter[str] = Counter()
-        self.runs: list[Ran] = []
-
-    def ran(self, batch: Ran) -> None:
-        """Keeps the batch."""
-        self.runs.append(batch)
-
-    def turned_away(self, reason: Reason, texts: int) -> None:
-        """Counts by reason."""
-        self.counts[reason] += texts
-
-    def expired(self, texts: int) -> None:
-        """Counts."""
-        self.counts["expired"] += texts
-
-    def cancelled(self, texts: int) -> None:
-        """Counts."""
-        self.counts["cancelled"] += texts
 
 
 def text(name: int, length: int = 3) -> Encoded:
@@ -462,7 +437,7 @@ async def test_stop_resolves_every_waiter(schedulers: list[Scheduler], engine: E
 async def test_refuses_before_start(engine: Engine) -> None:
     """A scheduler that was never started turns calls away instead of letting them wait for ever."""
     with pytest.raises(NotReady):
-        await Scheduler(engine, LIMITS, PADDED, Unobserved(), 60).submit([text(1)])
+        await Scheduler(engine, LIMITS, PADDED, Observer(), 60).submit([text(1)])
 
 
 @pytest.mark.parametrize("turns", range(6))

@@ -36,7 +36,7 @@ def found(machine: Machine, texts: int = 64, tokens: int = 4096, length: int = 3
         (lambda texts: 0.005 + 0.001 * texts, 4096),
         # From more than 16 texts on each takes longer.
         (lambda texts: 0.001 * texts + 0.0002 * max(0, texts - 16), 16 * 32),
-        # Of sizes that are as good as each other the largest of those that are tried.
+        # Of sizes that are as good as each other the largest, since there are fewer batches then.
         (lambda texts: 0.001 * texts, 4096),
     ],
 )
