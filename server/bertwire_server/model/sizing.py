@@ -10,8 +10,8 @@ _FIRST_TEXTS = 4
 _GIVE_UP = 1.15
 # What a batch costs beside its run, in seconds: it is planned, laid out, answered. Of larger ones there are fewer.
 _BESIDE_SECONDS = 0.0006
-# Of each size at least, before it is judged: one run alone may have been disturbed.
-_ROUNDS = 3
+# Of each size at least, before it is judged: one run alone may have been disturbed. Then so many more, for so long.
+_ROUNDS, _MORE_ROUNDS = 3, 20
 _SECONDS = 1.0
 
 
@@ -25,7 +25,8 @@ def efficient_tokens(
 
     In a larger batch more texts share what a run costs for itself; but once what it computes does not fit the
     processor's caches any more, each token takes longer. Where that begins depends on processor, graph and precision,
-    so it is measured, by batches of 4, 8, 16 ... texts: three of each at least, and in turns until a second is over.
+    so it is measured, by batches of 4, 8, 16 ... texts: three of each at least, and up to twenty more in turns until a
+    second is over.
 
     Args:
         run: runs a batch, given the token counts of its texts.
@@ -54,7 +55,9 @@ def efficient_tokens(
             measure(texts)
         promising = best[texts] <= _GIVE_UP * min(best.values())
         texts = min(2 * texts, largest)
-    while clock() < end:
+    for _ in range(_MORE_ROUNDS):
+        if clock() >= end:
+            break
         for each in best:
             measure(each)
     chosen = min(best, key=best.__getitem__)
