@@ -9,10 +9,10 @@ from bertwire_server.transport.context import Context
 
 _log = logging.getLogger(__name__)
 # Callers that call again at once are as fast as they are refused, and would take all of the processor. From so many
-# refusals in a window on each is held back for a while, which makes a caller wait. It comes well within 20 ms, or as
-# DEADLINE_EXCEEDED to those who do not wait so long.
+# refusals in a window on each is held back for a while, which makes a caller wait. It comes within 20 ms all the same,
+# or as DEADLINE_EXCEEDED to those who do not wait so long.
 _FLOOD, _WINDOW_SECONDS = 200, 0.1
-_HOLD_SECONDS = 0.008
+_HOLD_SECONDS = 0.012
 
 
 class Refusals:

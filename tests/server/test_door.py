@@ -106,12 +106,37 @@ async def test_calls_that_come_together_are_ahead_of_each_other(clock: Clock) ->
     assert not before.sheds(1.0)
 
 
+async def test_calls_of_the_next_batch_need_no_more_time_than_it_takes(clock: Clock) -> None:
+    """Callers with little time share one: each is let in as long as the batch that it would make is ready by then."""
+    before = Before()
+    assert [before.sheds(1.0) for _ in range(6)] == [False, False, False, True, True, True]
+    # Behind full batches, 0.9 s with its own, a call must leave time for those that share its own with it.
+    later = Before()
+    later.wait(clock, 8)
+    assert later.sheds(1.2)
+    assert not later.sheds(1.6)
+
+
+async def test_late_calls_are_dropped_one_by_one(clock: Clock) -> None:
+    """In danger, as many as it takes for the others to share a batch; one that is in time alone stays."""
+    before = Before()
+    calls = [before.call(clock, clock.now + seconds) for seconds in (0.15, 0.25, 0.35)]
+    for call in calls:
+        before.queue.add(call)
+    assert before.queue.late(clock.now) == calls[:1]
+    before.queue.forget(calls[2])
+    assert before.queue.late(clock.now) == calls[:1]
+    before.queue.forget(calls[0])
+    assert before.queue.late(clock.now) == []
+
+
 async def test_some_are_read_all_the_same(clock: Clock) -> None:
-    """Of those that would be refused unread one in eight is let in, but none within 10 ms of the one before."""
+    """Of those that would be refused unread one in eight is let in, but none within 50 ms of the one before."""
     before = Before()
     before.run(clock, 4)
     assert [before.sheds(0.001) for _ in range(16)].count(False) == 1
-    clock.now += 0.02
+    clock.now += 0.06
+    before.run(clock, 4)
     assert [before.sheds(0.001) for _ in range(16)].count(False) == 1
 
 

@@ -72,16 +72,16 @@ def test_few_are_refused_at_once(loop: Loop) -> None:
 
 
 def test_in_a_flood_each_is_held_a_little(loop: Loop) -> None:
-    """From the two hundredth in a tenth of a second on, for 8 to 10 ms, in order, each once, with the same status."""
+    """From the two hundredth in a tenth of a second on, for 12 to 15 ms, in order, each once, with the same status."""
     refusals = Refusals()
     refused = refuse(refusals, loop, 300)
     assert [bool(each.ended) for each in refused] == [True] * 199 + [False] * 101
-    loop.go_on(0.004)
-    later = refuse(refusals, loop, 50)
     loop.go_on(0.006)
+    later = refuse(refusals, loop, 50)
+    loop.go_on(0.009)
     assert all(each.ended for each in refused)
     assert not any(each.ended for each in later)
-    loop.go_on(0.004)
+    loop.go_on(0.006)
     assert all(len(each.ended) == 1 for each in (*refused, *later))
     assert len({each.ended[0] for each in (*refused, *later)}) == 1
     assert not loop.timers
@@ -96,10 +96,10 @@ def test_a_refusal_that_fails_holds_up_no_other(loop: Loop) -> None:
         raise RuntimeError("broken")
 
     refused[250].end = raises  # type: ignore[method-assign]
-    loop.go_on(0.01)
+    loop.go_on(0.015)
     assert [each for each in refused if not each.ended] == [refused[250]]
     (later,) = refuse(refusals, loop, 1)
-    loop.go_on(0.01)
+    loop.go_on(0.015)
     assert later.ended
 
 

@@ -229,6 +229,27 @@ async def test_arrivals_gather_where_there_is_no_hurry() -> None:
     assert 1 <= asked <= 100
 
 
+async def test_those_with_most_time_left_are_looked_at_first() -> None:
+    """Of calls that have gathered; one that waits for ever comes before all, whatever came first."""
+    seen = []
+
+    async def handle(context: Context) -> None:
+        seen.append(context.time_remaining())
+        await echo(context)
+
+    server = Server([("grpc.so_reuseport", 0)], lambda: 1.0)
+    port = server.add_port("127.0.0.1:0", None)
+    server.add("/s/echo", handle)
+    server.start()
+    async with to(port) as channel:
+        await channel.channel_ready()
+        method = channel.unary_unary("/s/echo")
+        await asyncio.gather(*(method(b"", timeout=seconds) for seconds in (20, 80, None, 40)))
+    await server.stop(0)
+    assert seen[0] is None
+    assert [round(each / 20) for each in seen[1:] if each] == [4, 2, 1]
+
+
 async def test_ended_calls_are_let_go_of() -> None:
     """Also where an exception keeps the context in a cycle that nobody collects: the connection can end."""
     gone = asyncio.Event()

@@ -24,7 +24,7 @@ class Cost:
     def add(self, tokens: int, seconds: float) -> None:
         """Learns from a run of so many computed tokens."""
         if self._weight:
-            self._error = _KEEP * self._error + (1 - _KEEP) * abs(seconds - self._line(tokens))
+            self._error = _KEEP * self._error + (1 - _KEEP) * abs(seconds - self.expected(tokens))
         self._weight = _KEEP * self._weight + 1
         self._x = _KEEP * self._x + tokens
         self._y = _KEEP * self._y + seconds
@@ -37,9 +37,13 @@ class Cost:
         sane = slope > 0 and base >= 0
         self._run, self._token = (base, slope) if sane else (0.0, self._y / self._x)
 
+    def expected(self, tokens: float, runs: int = 1) -> float:
+        """The time of so many runs that compute so many tokens together."""
+        return self._run * runs + self._token * tokens
+
     def seconds(self, tokens: float, runs: int = 1) -> float:
-        """The time of so many runs that compute so many tokens together, on the safe side by their usual error."""
-        return self._run * runs + self._token * tokens + self._error
+        """The same on the safe side, by the usual error."""
+        return self.expected(tokens, runs) + self._error
 
     def queue_seconds(self, tokens: float, runs: int) -> float:
         """How long a queue of so many tokens takes.
@@ -49,6 +53,3 @@ class Cost:
         """
         pace = self._paced_seconds / self._paced_tokens if self._paced_tokens else 0.0
         return max(self.seconds(tokens, runs), pace * tokens)
-
-    def _line(self, tokens: int) -> float:
-        return self._run + self._token * tokens

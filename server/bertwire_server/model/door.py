@@ -8,7 +8,7 @@ from time import perf_counter
 from bertwire_server.errors import Expired, Overloaded
 from bertwire_server.model.cost import Cost
 from bertwire_server.model.observer import Observer
-from bertwire_server.model.queue import Batch, Queue
+from bertwire_server.model.queue import REPLY_SECONDS, Batch, Newcomer, Queue
 from bertwire_server.query import Priority
 
 # A queue that is filled up to the last moment of its deadlines misses those for which something takes a little longer.
@@ -17,7 +17,7 @@ _CAUTION = 1.1
 _COMPANY = 1 / 3
 # Of the calls that would be refused unread, one in so many is read all the same, but no more often than this; and for
 # how long after a call of high priority such calls are reckoned with.
-_SEEN_OF_SHED, _SEEN_SECONDS, _HIGH_SECONDS = 8, 0.01, 60.0
+_SEEN_OF_SHED, _SEEN_SECONDS, _HIGH_SECONDS = 8, 0.05, 60.0
 # A call that was let in unread is reckoned with for so long, if nothing more is heard of it.
 _READING_SECONDS = 0.05
 # Of a text, before any was seen.
@@ -85,7 +85,7 @@ class Door:
         # Nothing ahead: run it, or nobody would learn that the model has become faster again.
         if deadline == inf or not (self.batch.members or self.waiting):
             return
-        late = self._late(texts, tokens, priority, deadline - tokenize_seconds, now)
+        late = self._late(Newcomer(texts, tokens, priority, deadline - tokenize_seconds), now)
         if late > 0:
             self._observer.turned_away("deadline", texts)
             raise Overloaded(_TOO_LATE, _retry(late))
@@ -114,8 +114,7 @@ class Door:
         if (known or self._reading) and not self._is_sample(now):
             priority = Priority.HIGH if now - self._high_at < _HIGH_SECONDS else Priority.NORMAL
             # Those still being read are ahead too; of several that came at once, the first would else let in the last.
-            before = self._cost.queue_seconds(len(self._reading) * self._tokens, 0)
-            late = self._late(1, self._tokens, priority, now + remaining, now, before)
+            late = self._late(Newcomer(1, self._tokens, priority, now + remaining), now, len(self._reading))
             if late > 0:
                 self._observer.turned_away("deadline", 1)
                 raise Overloaded(_TOO_LATE, _retry(late))
@@ -135,22 +134,19 @@ class Door:
         self._seen_at = now
         return True
 
-    def _late(
-        self, texts: int, tokens: float, priority: Priority, deadline: float, now: float, before: float = 0.0
-    ) -> float:
+    def _late(self, new: Newcomer, now: float, unread: int = 0) -> float:
         """By how many seconds a call that comes now would miss its deadline; negative where it would keep it.
 
         Its last text will share a batch with texts that come later, and must leave time for them: or batches get ever
-        smaller under load, just when large ones are needed. `before` are seconds that pass beside those of the queue.
+        smaller under load, just when large ones are needed.
         """
-        left = deadline - now
-        ahead = (
-            before
-            + self._tokenize_seconds
-            + max(0.0, self.until - now)
-            + self._queue.seconds(texts, tokens, priority, deadline, now)
-        )
-        return _CAUTION * (ahead + min(self._queue.full_seconds(), _COMPANY * left)) - left
+        left, full = new.deadline - now, self._queue.full_seconds()
+        ahead = self._tokenize_seconds + max(0.0, self.until - now) + REPLY_SECONDS
+        place = self._queue.place(new, now, unread)
+        if place.runs == 1:
+            return ahead + self._cost.expected(place.tokens) - left
+        ahead += self._cost.queue_seconds(place.tokens, place.runs)
+        return _CAUTION * (ahead + min(full, _COMPANY * left)) - left
 
     def expect(self, texts: int, seconds: float) -> None:
         """Texts are on their way (less where negative), and tokenizing them takes about so long; see `Scheduler`."""

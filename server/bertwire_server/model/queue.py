@@ -29,7 +29,7 @@ _BULK_SHARE = 0.25
 # Calls that have ended are swept out when they are more than the others and this many.
 _DEAD_KEPT = 64
 # From the end of a run to an answer on the wire.
-_REPLY_SECONDS = 0.001
+REPLY_SECONDS = 0.001
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +145,36 @@ class Batch:
         self.deadline = min(self.deadline, call.deadline)
 
 
+@dataclass(frozen=True, slots=True)
+class Newcomer:
+    """A call that has not come in yet.
+
+    Attributes:
+        texts: how many.
+        tokens: about how many they have together.
+        priority: its class.
+        deadline: when its answer is of no use any more; infinite where it always is.
+    """
+
+    texts: int
+    tokens: float
+    priority: Priority
+    deadline: float
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a call would wait.
+
+    Attributes:
+        runs: until its last answer is ready, where every batch is full.
+        tokens: of these.
+    """
+
+    runs: int
+    tokens: float
+
+
 class _Lane:
     """The waiting calls of one priority, by `Call.due`; calls that wait no more stay in until they are in the way."""
 
@@ -224,24 +254,28 @@ class Queue:
         self._lanes[call.priority].remove(texts, tokens)
         return texts
 
-    def seconds(self, texts: int, tokens: float, priority: Priority, deadline: float, now: float) -> float:
-        """How long a new call would wait for its last answer, from when the model is free.
+    def place(self, new: Newcomer, now: float, unread: int) -> Place:
+        """Where a new call's last text would wait.
 
         A guess, by how many calls have their turn before: one text of each counts for a call of one text, all of them
         for a call of many.
+
+        Args:
+            new: the call.
+            now: the time.
+            unread: calls that come before it and have not been read, of which each counts as a text like its own.
         """
-        count, total = float(texts), tokens
+        count, tokens = float(new.texts + unread), new.tokens * (1 + unread / new.texts)
         for each, lane in self._lanes.items():
-            if each > priority or not lane.texts:
+            if each > new.priority or not lane.texts:
                 continue
             before = float(lane.texts)
-            if each == priority:
-                place = bisect(lane.entries, (min(deadline, now + _PATIENCE_SECONDS), self._count + 1))
+            if each == new.priority:
+                place = bisect(lane.entries, (min(new.deadline, now + _PATIENCE_SECONDS), self._count + 1))
                 share = lane.texts * place / len(lane.entries)
-                before = share if texts > 1 else min(place / (1 - _BULK_SHARE), share)
-            count, total = count + before, total + before * lane.tokens / lane.texts
-        runs = ceil(max(count / self._limits.texts, total / self._limits.tokens))
-        return self._cost.queue_seconds(total, runs) + _REPLY_SECONDS
+                before = share if new.texts > 1 else min(place / (1 - _BULK_SHARE), share)
+            count, tokens = count + before, tokens + before * lane.tokens / lane.texts
+        return Place(ceil(max(count / self._limits.texts, tokens / self._limits.tokens)), tokens)
 
     def full_seconds(self) -> float:
         """How long a full batch of texts as they are waiting runs."""
@@ -258,21 +292,23 @@ class Queue:
         Not the very last one that waits, or nobody would learn that the model has become faster again; but that too
         once its deadline has passed.
         """
-        found, last = list[Call](), sum(1 for _ in islice(self.calls(), 2)) < 2
-        least = self._batch_seconds() if self._in_danger(now) else 0.0
+        found, texts, tokens = list[Call](), len(self), self.tokens
+        danger = self._in_danger(now)
         for lane in self._lanes.values():
             for call in lane.waiting():
-                runs = ceil((len(call.texts) - call.taken) / self._limits.texts)
-                end = now + max(least, self._cost.seconds(call.tokens, runs)) + _REPLY_SECONDS
+                left = len(call.texts) - call.taken
+                last = left == texts
+                least = self._batch_seconds(texts, tokens) if danger else 0.0
+                end = now + max(least, self._cost.seconds(call.tokens, ceil(left / self._limits.texts))) + REPLY_SECONDS
                 if call.deadline > now and (end <= call.deadline or last):
                     break
                 found.append(call)
+                texts, tokens = texts - left, tokens - call.tokens
         return found
 
-    def _batch_seconds(self) -> float:
-        texts = len(self)
-        tokens = min(self.tokens * min(1.0, self._limits.texts / texts), self._limits.tokens) if texts else 0.0
-        return self._cost.seconds(tokens)
+    def _batch_seconds(self, texts: int, tokens: int) -> float:
+        """How long a batch runs of what so many texts with so many tokens have in the mean."""
+        return self._cost.seconds(min(tokens * min(1.0, self._limits.texts / texts), self._limits.tokens))
 
     def _in_danger(self, now: float) -> bool:
         """Whether all that waits takes more than half of the time that its last call has."""
@@ -326,4 +362,4 @@ class Queue:
         computed = self._layout.computed(count, max(batch.longest, length), batch.tokens + length)
         if computed > self._limits.tokens:
             return False
-        return now + self._cost.seconds(computed) + _REPLY_SECONDS <= min(batch.deadline, call.deadline)
+        return now + self._cost.seconds(computed) + REPLY_SECONDS <= min(batch.deadline, call.deadline)

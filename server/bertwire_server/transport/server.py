@@ -7,13 +7,14 @@ from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from threading import Lock, Thread
 from time import sleep
-from typing import Any
+from typing import Any, TypeVar
 
 import grpc
 from grpc._cython import cygrpc  # type: ignore[attr-defined]  # see docs/decisions/020
 
 from bertwire_server.transport.context import Context
 
+T = TypeVar("T")
 Handler = Callable[[Context], Coroutine[Any, Any, None] | None]
 
 _log = logging.getLogger(__name__)
@@ -29,12 +30,22 @@ def _none() -> float:
     return 0.0
 
 
+def _all_of(row: deque[T]) -> list[T]:
+    """Takes out what is there now; another thread may go on to add."""
+    return [row.popleft() for _ in range(len(row))]
+
+
+def _deadline(arrival: Any) -> float:  # noqa: ANN401 - the core's classes have no types
+    return arrival.call_details.deadline  # type: ignore[no-any-return]
+
+
 class Server:
     """Answers calls on one event loop.
 
     A thread waits for the core. It does nothing with what has happened but to put it into a row, which the event loop
     goes through whenever it comes around: one waking for all that has come by then. Where there is no hurry the thread
-    lets arrivals gather before it wakes the loop.
+    lets arrivals gather before it wakes the loop, which looks at those first that have the most time left: where not
+    all can be answered, the others would be too late for anyone.
     """
 
     def __init__(self, options: Sequence[tuple[str, int]], patience: Callable[[], float] = _none) -> None:
@@ -49,6 +60,7 @@ class Server:
         self._patience = patience
         self._handlers: dict[str, Handler] = {}
         self._row: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
+        self._arrivals: deque[Any] = deque()
         self._woken = self._stopping = self._over = False
         self._lock = Lock()
         self._loop, self._started = asyncio.get_running_loop(), False
@@ -131,7 +143,7 @@ class Server:
             return False
         if tag is _ARRIVED:
             if event.success:
-                self._post(self._arrived, event)
+                self._arrivals.append(event)
             with self._lock:
                 if not self._stopping:
                     self._core.request_call(self._queue, self._queue, _ARRIVED)
@@ -147,15 +159,16 @@ class Server:
         self._row.append((function, arguments))
 
     def _wake(self) -> None:
-        if self._row and not self._woken:
+        if (self._row or self._arrivals) and not self._woken:
             self._woken = True
             self._loop.call_soon_threadsafe(self._go_through)
 
     def _go_through(self) -> None:
         # First, so that what is posted from now on wakes the loop again.
         self._woken = False
-        for _ in range(len(self._row)):
-            function, arguments = self._row.popleft()
+        arrivals = _all_of(self._arrivals)
+        arrivals.sort(key=_deadline, reverse=True)
+        for function, arguments in (*_all_of(self._row), *((self._arrived, (event,)) for event in arrivals)):
             try:
                 function(*arguments)
             except Exception:
