@@ -154,7 +154,7 @@ async def _drain(server: Server, edge: Edge, health_service: Health, seconds: fl
     with suppress(TimeoutError):
         await asyncio.wait_for(edge.idle.wait(), seconds)
     if edge.in_flight:
-        _log.warning("giving up on %d calls after %.0f s", edge.in_flight, seconds)
+        _log.warning("giving up on %d calls after %g s", edge.in_flight, seconds)
     await _quiet(edge)
     await server.stop(_FLUSH_SECONDS)
 

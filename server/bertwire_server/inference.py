@@ -52,10 +52,10 @@ class Inference:
         Raises:
             RequestError: it cannot be answered; the subclass says why.
         """
-        self._check(query.texts)
         with self._registry.lease(query.model, query.version) as model:
             call = current.get()
             call.model, call.model_version = model.manifest.name, model.manifest.version
+            self._check(query.texts)
             call.texts += len(query.texts)
             call.content = query.texts
             _check_kind(query.texts, pairs=model.manifest.text_pairs)

@@ -89,7 +89,7 @@ def test_metrics_of_a_running_server(bundle: Path) -> None:
             for _ in range(3):
                 stub.Classify(ClassifyRequest(texts=["w1", "w2 w3"]))
             with pytest.raises(grpc.RpcError):
-                stub.Classify(ClassifyRequest())
+                stub.Classify(ClassifyRequest(texts=[" "]))
             stream = [ClassifyStreamRequest(id=str(n), request=ClassifyRequest(texts=["w1"] * n)) for n in range(3)]
             assert len(list(stub.ClassifyStream(iter(stream)))) == 3
         with urllib.request.urlopen(shown, timeout=10) as response:  # noqa: S310
@@ -102,7 +102,8 @@ def test_metrics_of_a_running_server(bundle: Path) -> None:
         return sum(each.value for each in samples if each.name == name and labels.items() <= each.labels.items())
 
     assert total("bertwire_requests_total", method=METHOD, code="OK") == 3
-    assert total("bertwire_requests_total", method=METHOD, code="INVALID_ARGUMENT") == 1
+    (model,) = (each.labels["model"] for each in samples if each.name == "bertwire_model_info")
+    assert total("bertwire_requests_total", method=METHOD, code="INVALID_ARGUMENT", model=model) == 1
     assert total("bertwire_request_seconds_count", method=METHOD) == 3
     streamed = {code: total("bertwire_requests_total", method=f"{METHOD}Stream", code=code) for code in CODES}
     assert streamed == {"OK": 2, "INVALID_ARGUMENT": 1}
