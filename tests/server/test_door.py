@@ -106,6 +106,18 @@ async def test_calls_that_come_together_are_ahead_of_each_other(clock: Clock) ->
     assert not before.sheds(1.0)
 
 
+async def test_unread_calls_that_can_wait_are_not_ahead(clock: Clock) -> None:
+    """Of calls that have not been read, those with later deadlines do not stand in the way of one in a hurry."""
+    before = Before()
+    before.run(clock, 1)
+    patient = [before.door.shed(60) for _ in range(8)]
+    assert not before.sheds(0.3)
+    assert before.sheds(0.3)
+    for was_read in patient:
+        was_read()
+    assert before.sheds(0.3)
+
+
 async def test_calls_of_the_next_batch_need_no_more_time_than_it_takes(clock: Clock) -> None:
     """Callers with little time share one: each is let in as long as the batch that it would make is ready by then."""
     before = Before()

@@ -1,5 +1,6 @@
 """Who is let into the queue: a call that cannot be answered in time is refused before any work goes into it."""
 
+from bisect import bisect, bisect_left, insort
 from collections.abc import Callable
 from functools import partial
 from math import inf
@@ -51,7 +52,8 @@ class Door:
         self._queue, self._cost, self._room, self._observer = queue, cost, room, observer
         self.batch, self.until = Batch(), 0.0
         self.on_the_way, self._tokenize_seconds = 0, 0.0
-        self._reading = dict[int, float]()  # when each call came that was let in unread, by its number
+        # Calls that were let in unread, by number: when each came, and its deadline; and the deadlines in order.
+        self._reading, self._deadlines = dict[int, tuple[float, float]](), list[float]()
         self._let_in, self._shed_count, self._seen_at, self._high_at = 0, 0, -inf, -inf
         self._tokens = _USUAL_TOKENS
 
@@ -111,21 +113,30 @@ class Door:
         known = len(self._queue) + len(self.batch.members)
         if known:
             self._tokens = (self._queue.tokens + self.batch.tokens) / known
+        deadline = now + remaining
         if (known or self._reading) and not self._is_sample(now):
             priority = Priority.HIGH if now - self._high_at < _HIGH_SECONDS else Priority.NORMAL
-            # Those still being read are ahead too; of several that came at once, the first would else let in the last.
-            late = self._late(Newcomer(1, self._tokens, priority, now + remaining), now, len(self._reading))
+            # Those still being read have their turn too; of several that came at once, the first would else let in the
+            # last.
+            unread = bisect(self._deadlines, deadline)
+            late = self._late(Newcomer(1, self._tokens, priority, deadline), now, unread)
             if late > 0:
                 self._observer.turned_away("deadline", 1)
                 raise Overloaded(_TOO_LATE, _retry(late))
         self._let_in += 1
-        self._reading[self._let_in] = now
-        return partial(self._reading.pop, self._let_in, None)
+        self._reading[self._let_in] = now, deadline
+        insort(self._deadlines, deadline)
+        return partial(self._was_read, self._let_in)
+
+    def _was_read(self, number: int) -> None:
+        """Reckons no more with a call as one that nothing is known of; once or several times."""
+        if (found := self._reading.pop(number, None)) is not None:
+            del self._deadlines[bisect_left(self._deadlines, found[1])]
 
     def _forget_slow(self, now: float) -> None:
-        """Reckons no more with calls that sent headers and then nothing."""
-        while self._reading and now - self._reading[first := next(iter(self._reading))] > _READING_SECONDS:
-            del self._reading[first]
+        """The same for calls that sent headers and then nothing."""
+        while self._reading and now - self._reading[first := next(iter(self._reading))][0] > _READING_SECONDS:
+            self._was_read(first)
 
     def _is_sample(self, now: float) -> bool:
         self._shed_count += 1
