@@ -3,6 +3,7 @@
 import socket
 import struct
 from collections.abc import Mapping
+from typing import Any
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, RST_STREAM, SETTINGS, PING = 0, 1, 3, 4, 6
@@ -19,9 +20,9 @@ def message(content: bytes) -> bytes:
     return struct.pack(">BI", 0, len(content)) + content
 
 
-def headers(method: str, stream: int = 1, more: Mapping[str, str] | None = None) -> bytes:
-    """The frame that begins a call of a method, as `/tei.v1.Predict/Predict`, with `more` metadata."""
-    fields = {
+def headers(method: str, stream: int = 1, more: Mapping[str, Any] | None = None) -> bytes:
+    """The frame that begins a call of a method, as `/tei.v1.Predict/Predict`, with `more` metadata, text or bytes."""
+    fields: dict[str, Any] = {
         ":method": "POST",
         ":scheme": "http",
         ":path": method,
@@ -32,9 +33,10 @@ def headers(method: str, stream: int = 1, more: Mapping[str, str] | None = None)
     return frame(HEADERS, END_HEADERS, stream, b"".join(_literal(*each) for each in fields.items()))
 
 
-def _literal(name: str, value: str) -> bytes:
+def _literal(name: str, value: str | bytes) -> bytes:
     # HPACK's literal without indexing, lengths below 127.
-    return b"\x00" + b"".join(bytes([len(each)]) + each.encode() for each in (name, value))
+    parts = (name.encode(), value.encode() if isinstance(value, str) else value)
+    return b"\x00" + b"".join(bytes([len(each)]) + each for each in parts)
 
 
 def connect(address: str) -> socket.socket:

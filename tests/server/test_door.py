@@ -54,10 +54,10 @@ class Before:
             batch.add(self.call(clock), 0)
         self.door.batch, self.door.until = batch, clock.now + texts * 10 * SECONDS_A_TOKEN
 
-    def call(self, clock: Clock, deadline: float = inf) -> Call:
+    def call(self, clock: Clock, deadline: float = inf, priority: Priority = Priority.NORMAL) -> Call:
         """A call of one text of 10 tokens."""
         future = asyncio.get_running_loop().create_future()
-        return Call([Encoded([1] * 10, [0] * 10, truncated=False)], Priority.NORMAL, deadline, clock.now, future)
+        return Call([Encoded([1] * 10, [0] * 10, truncated=False)], priority, deadline, clock.now, future)
 
     def wait(self, clock: Clock, calls: int) -> None:
         """So many calls wait, for a second each."""
@@ -140,6 +140,29 @@ async def test_late_calls_are_dropped_one_by_one(clock: Clock) -> None:
     assert before.queue.late(clock.now) == calls[:1]
     before.queue.forget(calls[0])
     assert before.queue.late(clock.now) == []
+
+
+@pytest.mark.parametrize("deadline", [inf, 100.15])
+async def test_what_comes_later_puts_no_call_in_danger(clock: Clock, deadline: float) -> None:
+    """Texts of a lower priority, or without a deadline, have their turn after a call: it is not dropped for them."""
+    before = Before()
+    hurried = before.call(clock, clock.now + 0.25, Priority.HIGH)
+    before.queue.add(hurried)
+    for _ in range(20):
+        before.queue.add(before.call(clock, deadline, Priority.LOW))
+        before.queue.add(before.call(clock, priority=Priority.HIGH))
+    assert hurried not in before.queue.late(clock.now)
+
+
+async def test_patient_calls_hide_no_danger(clock: Clock) -> None:
+    """Of many that share a deadline, those are dropped that no full batch could answer, also beside a patient one."""
+    before = Before()
+    for _ in range(10):
+        before.queue.add(before.call(clock, clock.now + 0.35))
+    dropped = before.queue.late(clock.now)
+    assert len(dropped) == 7
+    before.queue.add(before.call(clock))
+    assert before.queue.late(clock.now) == dropped
 
 
 async def test_some_are_read_all_the_same(clock: Clock) -> None:

@@ -396,7 +396,8 @@ async def test_batch_ends_where_a_deadline_would_be_missed(schedulers: list[Sche
     first = asyncio.create_task(scheduler.submit([text(1)]))
     await engine.until_running()
     now = perf_counter()
-    tasks = [asyncio.create_task(scheduler.submit([text(name)], deadline=now + 7)) for name in (2, 3, 4)]
+    deadlines = {2: now + 7, 3: now + 7, 4: now + 20}
+    tasks = [asyncio.create_task(scheduler.submit([text(name)], deadline=each)) for name, each in deadlines.items()]
     tasks.append(asyncio.create_task(scheduler.submit([text(5)])))
     await asyncio.sleep(0)
     engine.gate.release()
@@ -404,6 +405,17 @@ async def test_batch_ends_where_a_deadline_would_be_missed(schedulers: list[Sche
     assert engine.batches == [[1], [2, 3]]
     engine.open()
     await asyncio.gather(first, *tasks)
+
+
+async def test_small_batches_of_an_idle_model_say_nothing_of_a_queue(
+    schedulers: list[Scheduler], engine: Engine
+) -> None:
+    """A queue is expected to take what full batches take, also where calls have been coming one by one."""
+    scheduler = begin(schedulers, engine)
+    engine.open()
+    for name in range(5):
+        await scheduler.submit([text(name)])
+    assert scheduler.cost.queue_seconds(1000, 10) == scheduler.cost.seconds(1000, 10)
 
 
 async def test_next_batch_is_laid_out_ahead(schedulers: list[Scheduler], engine: Engine) -> None:

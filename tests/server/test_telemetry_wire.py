@@ -21,6 +21,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import (
 )
 from prometheus_client.parser import text_string_to_metric_families
 
+import http2
 from bertwire.v1.classifier_pb2 import ClassifyRequest, ClassifyStreamRequest
 from bertwire.v1.classifier_pb2_grpc import ClassifierStub
 from support import LABELS, bertwire
@@ -113,3 +114,23 @@ def test_metrics_of_a_running_server(bundle: Path) -> None:
     assert total("bertwire_tokens_total") == 3 * (3 + 4) + 3 * 3
     assert total("bertwire_busy_seconds_total") > 0
     assert total("bertwire_model_info") == total("bertwire_model_healthy") == total("bertwire_models_loaded") == 1
+
+
+def test_credential_that_is_no_text_is_not_logged(bundle: Path) -> None:
+    """Metadata that gRPC cannot decode are refused as any other, and no line holds them."""
+    command = bertwire("serve", bundle, "--port", 0, python=sys.executable)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        address = process.stdout.readline().split(" at ")[-1].strip()
+        with http2.connect(address) as connection:
+            http2.say_hello(connection)
+            connection.sendall(http2.headers(METHOD, more={"authorization": b"Bearer bw-secret\xff"}))
+            connection.sendall(http2.frame(http2.DATA, http2.END_STREAM, 1, http2.message(b"")))
+            http2.heard(connection)
+        with grpc.insecure_channel(address) as channel:
+            ClassifierStub(channel).Classify(ClassifyRequest(texts=["w1"]))
+        process.terminate()
+        _, errors = process.communicate(timeout=60)
+    assert "told to stop" in errors
+    assert "secret" not in errors
+    assert "Traceback" not in errors

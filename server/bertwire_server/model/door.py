@@ -21,13 +21,15 @@ _COMPANY = 1 / 3
 _SEEN_OF_SHED, _SEEN_SECONDS, _HIGH_SECONDS = 8, 0.05, 60.0
 # A call that was let in unread is reckoned with for so long, if nothing more is heard of it.
 _READING_SECONDS = 0.05
+# A call can wait beside one that has so many times less time.
+_MUCH_LONGER = 2
 # Of a text, before any was seen.
 _USUAL_TOKENS = 32.0
 # While the model runs, arrivals may wait to be looked at together: for at most so long, and until so long before it
 # ends, so that the next batch is ready by then.
 _GATHER_SECONDS, _AHEAD_SECONDS = 0.006, 0.002
 _EXPIRED = "the deadline passed before the request was read"
-_TOO_LATE = "the answer cannot be ready within the deadline; slow down, or allow more time"
+_NOT_IN_TIME = "the answer cannot be ready within the deadline; slow down, or allow more time"
 _MIN_RETRY_SECONDS, _MAX_RETRY_SECONDS = 0.01, 10.0
 
 
@@ -90,7 +92,7 @@ class Door:
         late = self._late(Newcomer(texts, tokens, priority, deadline - tokenize_seconds), now)
         if late > 0:
             self._observer.turned_away("deadline", texts)
-            raise Overloaded(_TOO_LATE, _retry(late))
+            raise Overloaded(_NOT_IN_TIME, _retry(late))
 
     def shed(self, remaining: float) -> Callable[[], object]:
         """Refuses a call that nothing is known of but how long its caller will wait, in seconds.
@@ -116,13 +118,13 @@ class Door:
         deadline = now + remaining
         if (known or self._reading) and not self._is_sample(now):
             priority = Priority.HIGH if now - self._high_at < _HIGH_SECONDS else Priority.NORMAL
-            # Those still being read have their turn too; of several that came at once, the first would else let in the
-            # last.
-            unread = bisect(self._deadlines, deadline)
+            # Those still being read are ahead, but for those that can wait; of several that came at once, the first
+            # would else let in the last. Also one with a little more time: it was let in, and must not become late.
+            unread = bisect(self._deadlines, now + _MUCH_LONGER * remaining)
             late = self._late(Newcomer(1, self._tokens, priority, deadline), now, unread)
             if late > 0:
                 self._observer.turned_away("deadline", 1)
-                raise Overloaded(_TOO_LATE, _retry(late))
+                raise Overloaded(_NOT_IN_TIME, _retry(late))
         self._let_in += 1
         self._reading[self._let_in] = now, deadline
         insort(self._deadlines, deadline)

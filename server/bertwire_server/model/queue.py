@@ -188,11 +188,15 @@ class _Lane:
         del self.entries[:dead]
         return (entry[2] for entry in self.entries if entry[2].waiting)
 
-    def last(self) -> Call:
-        """The call that waits and comes last; there must be one."""
-        while not self.entries[-1][2].waiting:
-            del self.entries[-1]
-        return self.entries[-1][2]
+    def hurried(self) -> tuple[Call | None, int, int]:
+        """The last of the waiting calls that has a deadline; texts and tokens that wait up to and with it."""
+        texts, tokens = self.texts, self.tokens
+        for _, _, call in reversed(self.entries):
+            if call.deadline < inf and call.waiting:
+                return call, texts, tokens
+            if call.waiting:
+                texts, tokens = texts - len(call.texts) + call.taken, tokens - call.tokens
+        return None, 0, 0
 
     def remove(self, texts: int, tokens: int) -> None:
         """Counts texts out."""
@@ -286,35 +290,40 @@ class Queue:
     def late(self, now: float) -> list[Call]:
         """The calls that come next and cannot be answered in time any more.
 
-        Where the queue as a whole is in danger, those too that could be, but only by a batch that is smaller than it
-        might be: small batches take more time for each text, and then more and more calls come too late.
+        Where calls with deadlines are in danger, by what comes before the last of them, those too that could be, but
+        only by a batch that is smaller than it might be: small batches take more time for each text, and then more and
+        more calls come too late.
 
         Not the very last one that waits, or nobody would learn that the model has become faster again; but that too
         once its deadline has passed.
         """
-        found, texts, tokens = list[Call](), len(self), self.tokens
-        danger = self._in_danger(now)
+        found, rest = list[Call](), len(self)
+        texts = tokens = 0  # of the lanes before
         for lane in self._lanes.values():
+            last, hurried_texts, hurried_tokens = lane.hurried()
+            ahead_texts, ahead_tokens = texts + hurried_texts, tokens + hurried_tokens
+            danger = last is not None and self._in_danger(ahead_texts, ahead_tokens, last.deadline - now)
+            texts, tokens = texts + lane.texts, tokens + lane.tokens
             for call in lane.waiting():
                 left = len(call.texts) - call.taken
-                last = left == texts
-                least = self._batch_seconds(texts, tokens) if danger else 0.0
+                least = self._batch_seconds(ahead_texts, ahead_tokens) if danger else 0.0
                 end = now + max(least, self._cost.seconds(call.tokens, ceil(left / self._limits.texts))) + REPLY_SECONDS
-                if call.deadline > now and (end <= call.deadline or last):
+                if call.deadline > now and (end <= call.deadline or left == rest):
                     break
                 found.append(call)
-                texts, tokens = texts - left, tokens - call.tokens
+                rest, texts, tokens = rest - left, texts - left, tokens - call.tokens
+                ahead_texts, ahead_tokens = ahead_texts - left, ahead_tokens - call.tokens
         return found
 
     def _batch_seconds(self, texts: int, tokens: int) -> float:
         """How long a batch runs of what so many texts with so many tokens have in the mean."""
-        return self._cost.seconds(min(tokens * min(1.0, self._limits.texts / texts), self._limits.tokens))
+        share = min(1.0, self._limits.texts / max(texts, 1))
+        return self._cost.seconds(min(tokens * share, self._limits.tokens))
 
-    def _in_danger(self, now: float) -> bool:
-        """Whether all that waits takes more than half of the time that its last call has."""
-        runs = ceil(max(len(self) / self._limits.texts, self.tokens / self._limits.tokens))
-        end = now + 2 * self._cost.queue_seconds(self.tokens, runs)
-        return any(lane.texts and end > lane.last().deadline for lane in self._lanes.values())
+    def _in_danger(self, texts: int, tokens: int, seconds: float) -> bool:
+        """Whether so many texts take more than half of the time that there is for them."""
+        runs = ceil(max(texts / self._limits.texts, tokens / self._limits.tokens))
+        return 2 * self._cost.queue_seconds(tokens, runs) > seconds
 
     def plan(self, now: float) -> Batch:
         """The next batch; it is empty where nothing waits. Removes nothing: see `commit`.

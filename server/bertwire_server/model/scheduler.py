@@ -264,8 +264,9 @@ class Scheduler:
             raise _Hung
         end = perf_counter()
         seconds = end - start
-        # From the run before, where this batch has waited for that.
-        self.cost.add_pace(computed, end - max(self._ended_at, batch.members[0][0].arrived))
+        if len(self._queue):  # else a small batch is no sign of anything but that little is asked
+            # From the run before, where this batch has waited for that.
+            self.cost.add_pace(computed, end - max(self._ended_at, batch.members[0][0].arrived))
         self._ended_at = end
         self._busy = (self._busy[0] + seconds, None)
         self.totals.add(lengths, computed, seconds)

@@ -30,6 +30,7 @@ def configure(level: str, form: Literal["text", "json"]) -> None:
     logging.basicConfig(level=level.upper(), handlers=[handler(form)], force=True)
     # At debug gRPC tells of every turn of its event loop, and says nothing else.
     logging.getLogger("grpc").setLevel(max(logging.INFO, logging.getLogger().level))
+    logging.getLogger("grpc._cython.cygrpc").addFilter(_without_metadata)
 
 
 def handler(form: Literal["text", "json"], stream: TextIO | None = None) -> logging.Handler:
@@ -85,6 +86,11 @@ def _start(text: str) -> str:
     if len(text) > _READ_CHARS:
         shown = shown[:-_UNSURE_CHARS]
     return shown[:_SHOWN_CHARS]
+
+
+def _without_metadata(record: logging.LogRecord) -> bool:
+    """Drops what gRPC says of metadata that are no UTF-8: it holds them whole, and they may be a credential."""
+    return not str(record.msg).startswith("Invalid encoding")
 
 
 def _with_request(record: logging.LogRecord) -> bool:
