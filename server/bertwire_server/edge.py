@@ -268,6 +268,7 @@ def _unary_stream(edge: Edge, method: UnaryStream, decode: Decode, serialize: Se
 
 def _stream(edge: Edge, method: Stream, decode: Decode, serialize: Serialize) -> Answer:
     async def answer(context: Context, passage: _Passage) -> None:
+        context.read_ahead()
         messages = edge.messages(context, decode, passage.admission)
         try:
             await _send(context, method(messages, context), serialize)

@@ -2,19 +2,24 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from functools import partial
 from time import time
 from typing import Any
 
 import grpc
 from grpc._cython import cygrpc  # type: ignore[attr-defined]  # see docs/decisions/020
 
+from bertwire_server.transport.inbox import Inbox
+from bertwire_server.transport.operations import NO_FLAGS, Done, Post
+from bertwire_server.transport.outbox import Outbox
+
 _log = logging.getLogger(__name__)
 Metadata = Sequence[tuple[str, str | bytes]]
-Post = Callable[..., None]
 # All that a caller learns of a fault of the server.
 INTERNAL_ERROR = "internal error; the server's log has the cause"
-_NO_FLAGS = 0
+# What is read ahead of a stream, in bytes.
+_AHEAD = 65536
 # The core says "never" with the largest number of seconds that it knows.
 _NEVER = 1e12
 _OK, _CANCELLED, _INTERNAL = (
@@ -29,8 +34,8 @@ class Context:
         method: its full name, as `/bertwire.v1.Classifier/Classify`.
         loop: the event loop.
 
-    States, each entered once: `_opened`, a task answers it; `_ended`, its status was given, and waits in `_last` while
-    a message is being written; `_left`, the core has cancelled it. Of a call that was opened two events come last, in
+    States, each entered once: `_opened`, a task answers it; `_ended`, its status was given, and waits while
+    messages are being sent; `_left`, the core has cancelled it. Of a call that was opened two events come last, in
     any order: the status is sent, the call is closed. `_one_end` notes the first; after both `_call` is None.
     """
 
@@ -39,16 +44,14 @@ class Context:
         "_call",
         "_deadline",
         "_ended",
-        "_last",
+        "_inbox",
         "_left",
         "_metadata",
         "_one_end",
         "_opened",
+        "_outbox",
         "_post",
-        "_read",
         "_task",
-        "_waiting",
-        "_writing",
         "loop",
         "method",
     )
@@ -65,11 +68,11 @@ class Context:
         self.method: str = event.call_details.method.decode("ascii", "replace")
         self._deadline: float = event.call_details.deadline
         self._metadata: Metadata = event.invocation_metadata
-        self._begun = self._opened = self._writing = self._one_end = self._left = self._ended = False
+        self._begun = self._opened = self._one_end = self._left = self._ended = False
         self._task: asyncio.Task[None] | None = None
-        self._read: asyncio.Future[bytes | None] | None = None
-        self._waiting: asyncio.Future[None] | None = None  # for a message to be written
-        self._last: tuple[Any, ...] | None = None
+        # Most calls have no use for one of them or both.
+        self._inbox: Inbox | None = None
+        self._outbox: Outbox | None = None
 
     def invocation_metadata(self) -> Metadata:
         """What came with the call's headers; values of `-bin` keys are bytes."""
@@ -97,35 +100,30 @@ class Context:
         """Lets `task` answer the call: it is cancelled when the caller leaves or its deadline passes."""
         self._task, self._opened = task, True
         task.add_done_callback(self._abandoned)
-        self._start((cygrpc.ReceiveCloseOnServerOperation(_NO_FLAGS),), self._on_close)
+        self._start((cygrpc.ReceiveCloseOnServerOperation(NO_FLAGS),), self._on_close)
+
+    def read_ahead(self) -> None:
+        """Has messages received before they are asked for, a limited number of bytes; to be called before `read`."""
+        self._inbox = Inbox(self.loop, self._post, self._start, _AHEAD)
 
     async def read(self) -> bytes | None:
         """The next message; None after the last. One read at a time."""
-        future: asyncio.Future[bytes | None] = self.loop.create_future()
-        self._read = future
-        self._start((cygrpc.ReceiveMessageOperation(_NO_FLAGS),), self._on_message)
-        try:
-            content = await future
-        finally:
-            self._read = None
+        if self._inbox is None:
+            self._inbox = Inbox(self.loop, self._post, self._start, 0)
+        content = await self._inbox.take()
         if content is None and self._left:
             raise asyncio.CancelledError  # which is also on its way
         return content
 
     async def write(self, content: bytes) -> None:
-        """Sends a message, once the one before it has been taken by the transport, whose flow control this is."""
-        if self._writing:
-            self._waiting = self.loop.create_future()
-            try:
-                await self._waiting
-            finally:
-                self._waiting = None
-        self._writing = True
-        self._start((*self._headers(), cygrpc.SendMessageOperation(content, _NO_FLAGS)), self._on_written)
+        """Sends a message, in order; waits while the other end, by the transport's flow control, takes no more."""
+        if self._outbox is None:
+            self._outbox = Outbox(self.loop, self._post, self._start, self._headers)
+        await self._outbox.put(content)
 
     def answer(self, content: bytes) -> None:
         """Ends the call with its only message and OK."""
-        self._finish(cygrpc.SendMessageOperation(content, _NO_FLAGS), _status(_OK, "", None))
+        self._finish(cygrpc.SendMessageOperation(content, NO_FLAGS), _status(_OK, "", None))
 
     def end(self, code: int = _OK, message: str = "", trailing: Metadata | None = None) -> None:
         """Ends the call, after the messages that are on their way.
@@ -146,14 +144,14 @@ class Context:
         if self._ended:
             return
         self._ended = True
-        if self._writing:
-            self._last = operations
-        else:
+        if self._outbox is None:
             self._send_last(operations)
+        else:
+            self._outbox.when_sent(partial(self._send_last, operations))
 
     def _send_last(self, operations: tuple[Any, ...]) -> None:
         # A call that is refused at once has not been opened, and must be closed in the same go.
-        closing = () if self._opened else (cygrpc.ReceiveCloseOnServerOperation(_NO_FLAGS),)
+        closing = () if self._opened else (cygrpc.ReceiveCloseOnServerOperation(NO_FLAGS),)
         self._start((*self._headers(), *closing, *operations), self._on_ended)
 
     def _headers(self) -> tuple[Any, ...]:
@@ -161,15 +159,16 @@ class Context:
         if self._begun:
             return ()
         self._begun = True
-        return (cygrpc.SendInitialMetadataOperation(None, _NO_FLAGS),)
+        return (cygrpc.SendInitialMetadataOperation(None, NO_FLAGS),)
 
-    def _start(self, operations: tuple[Any, ...], done: Callable[[Any], None]) -> None:
-        """Has the core do something; `done` is a method of this call, which so lives until then."""
+    def _start(self, operations: tuple[Any, ...], done: Done) -> bool:
+        """Has the core do something; `done` holds this call, which so lives until then."""
         call = self._call  # once: another thread may let go of it
         if call is None:
-            raise RuntimeError("the call has ended")
+            return False
         if error := call.start_server_batch(operations, done):
             raise RuntimeError(f"gRPC's core refused {operations} with error {error}")
+        return True
 
     def _abandoned(self, task: asyncio.Task[None]) -> None:
         """Whatever becomes of the task, a caller who is still there is told something."""
@@ -184,19 +183,15 @@ class Context:
 
     # What follows is called by the thread that waits for the core.
 
-    def _on_message(self, event: Any) -> None:  # noqa: ANN401
-        self._post(self._received, event.batch_operations[0].message())
-
-    def _on_written(self, _: Any) -> None:  # noqa: ANN401
-        self._post(self._written)
-
-    def _on_close(self, event: Any) -> None:  # noqa: ANN401
+    def _on_close(self, event: Any) -> bool:  # noqa: ANN401
         if event.batch_operations[0].cancelled():
             self._post(self._leave)
         self._release()
+        return False
 
-    def _on_ended(self, _: Any) -> None:  # noqa: ANN401
+    def _on_ended(self, _: Any) -> bool:  # noqa: ANN401
         self._release()
+        return False
 
     def _release(self) -> None:
         """Lets go of the core's call, which keeps the connection alive, when both of its ends have come.
@@ -209,18 +204,6 @@ class Context:
 
     # And these by the event loop again.
 
-    def _received(self, content: bytes | None) -> None:
-        _settle(self._read, content)
-
-    def _written(self) -> None:
-        # Also where the caller is gone and nothing could be written: `_on_close` then cancels the task.
-        self._writing = False
-        if self._last is not None:
-            operations, self._last = self._last, None
-            self._send_last(operations)
-        else:
-            _settle(self._waiting, None)
-
     def _leave(self) -> None:
         self._left = True
         if self._task is not None:
@@ -229,10 +212,4 @@ class Context:
 
 
 def _status(code: int, message: str, trailing: Metadata | None) -> Any:  # noqa: ANN401
-    return cygrpc.SendStatusFromServerOperation(trailing, code, message.encode(), _NO_FLAGS)
-
-
-def _settle(future: asyncio.Future[Any] | None, value: object) -> None:
-    """Wakes who waits, where somebody does who has not been cancelled."""
-    if future is not None and not future.done():
-        future.set_result(value)
+    return cygrpc.SendStatusFromServerOperation(trailing, code, message.encode(), NO_FLAGS)

@@ -53,7 +53,7 @@ class Server:
 
         Args:
             options: gRPC's channel arguments.
-            patience: for how many seconds calls that arrive may wait to be looked at; called by another thread.
+            patience: for how many seconds what arrives may wait to be looked at; called by another thread.
         """
         self._core, self._queue = cygrpc.Server(tuple(options), False), cygrpc.CompletionQueue()
         self._core.register_completion_queue(self._queue)
@@ -125,34 +125,32 @@ class Server:
     def _pass_on(self) -> None:
         """Waits for something to happen and passes it on, with what happens until the loop can look at it."""
         event = self._queue.poll()
-        arrived = event.tag is _ARRIVED
         try:
-            self._handle(event)
+            calm = self._handle(event)
             del event  # it would keep its call alive
-            if arrived and (seconds := self._patience()) > 0:
+            if calm and (seconds := self._patience()) > 0:
                 sleep(seconds)
-            while self._handle(self._queue.poll(_AT_ONCE)):
-                pass
+            while (event := self._queue.poll(_AT_ONCE)).tag is not None:
+                self._handle(event)
+            del event
         finally:
             self._wake()
 
     def _handle(self, event: Any) -> bool:  # noqa: ANN401 - the core's classes have no types
-        """Passes on what has happened; gives whether anything has."""
+        """Passes on what has happened; gives whether that can wait to be looked at."""
         tag = event.tag
-        if tag is None:
-            return False
         if tag is _ARRIVED:
             if event.success:
                 self._arrivals.append(event)
             with self._lock:
                 if not self._stopping:
                     self._core.request_call(self._queue, self._queue, _ARRIVED)
-        elif tag is _STOPPED:
+            return True
+        if tag is _STOPPED:
             self._over = True
             self._post(self._stopped.set)
-        else:
-            tag(event)
-        return True
+            return False
+        return tag(event)  # type: ignore[no-any-return]
 
     def _post(self, function: Callable[..., None], *arguments: Any) -> None:  # noqa: ANN401
         """Has a function called on the event loop, after what has been posted before."""
