@@ -1,6 +1,6 @@
 """Typed clients of a bertwire server.
 
-    with Client("localhost:8500") as client:
+    with Client("127.0.0.1:8500") as client:
         reply = client.classify(["a text", "another"], top_k=1)
         print([(result.label, result.score) for result in reply.results])
 
@@ -71,3 +71,7 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 - a module's attributes
     if name in _LOADED_WHEN_ASKED:
         return getattr(import_module(f"{__name__}.{_LOADED_WHEN_ASKED[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

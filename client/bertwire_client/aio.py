@@ -9,7 +9,7 @@ import grpc
 
 from bertwire.v1.classifier_pb2 import GetModelRequest, ListModelsRequest
 from bertwire.v1.classifier_pb2_grpc import ClassifierStub
-from bertwire_client.channel import Credential, with_credential
+from bertwire_client.channel import Credential, check_address, with_credential
 from bertwire_client.replies import Answer, ModelInfo, Reply
 from bertwire_client.requests import Options, Request
 from bertwire_client.retries import seconds_to_retry
@@ -29,7 +29,7 @@ class AsyncClient:
     """A connection to a bertwire server, made and used within one running event loop.
 
     Args:
-        address: the server's `host:port`.
+        address: the server's `host:port`; `UserError` where it is none.
         timeout: deadline of a call in seconds, its retries included.
         attempts: how often a call is tried, 1 to 5, while the server is UNAVAILABLE, or is RESOURCE_EXHAUSTED and says
             when to try again.
@@ -48,6 +48,7 @@ class AsyncClient:
         api_key: str | None = None,
         token: Credential | None = None,
     ) -> None:
+        check_address(address)
         options = channel_options(attempts)
         if credentials is None:
             self._channel = grpc.aio.insecure_channel(address, options)

@@ -1,6 +1,7 @@
 """How a client proves who it is, and knows that the server is the right one."""
 
 import os
+import re
 import ssl
 from collections.abc import Callable
 from pathlib import Path
@@ -11,8 +12,17 @@ import grpc
 from bertwire_client.errors import UserError, first_line
 
 API_KEY_VARIABLE = "BERTWIRE_API_KEY"
+# HOST:PORT, or one of gRPC's own forms (https://github.com/grpc/grpc/blob/master/doc/naming.md).
+_HOST_PORT = re.compile(r"(\[[0-9A-Fa-f:.%\w]+\]|[^\[\]:/\s]+):[0-9]{1,5}")
+_FORMS = ("dns:", "ipv4:", "ipv6:", "unix:", "unix-abstract:", "vsock:", "xds:")
 # A constant credential, or a function that gives the one to use now, such as a token that is renewed.
 Credential = str | Callable[[], str]
+
+
+def check_address(address: str) -> None:
+    """Raises `UserError` for what cannot be a server's address; gRPC would look for that name, on port 443."""
+    if not _HOST_PORT.fullmatch(address) and not address.startswith(_FORMS):
+        raise UserError(f"{address!r} is no address; give HOST:PORT, such as 127.0.0.1:8500 or [::1]:8500")
 
 
 def tls_credentials(

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
-from bertwire_client.faults import INTERRUPTED, report
+from bertwire_client.faults import CLI, INTERRUPTED, report
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +20,6 @@ class Command:
     install: str
     summary: str
 
-
-CLI = "'.[cli]'"
 
 COMMANDS = {
     "train": Command("bertwire_trainer.cli", "'.[train]'", "Fine-tune a BERT-family encoder on labelled texts."),

@@ -8,7 +8,7 @@ import grpc
 
 from bertwire.v1.classifier_pb2 import GetModelRequest, ListModelsRequest
 from bertwire.v1.classifier_pb2_grpc import ClassifierStub
-from bertwire_client.channel import Credential, with_credential
+from bertwire_client.channel import Credential, check_address, with_credential
 from bertwire_client.replies import Answer, ModelInfo, Reply
 from bertwire_client.requests import Options, Request
 from bertwire_client.retries import seconds_to_retry
@@ -28,7 +28,7 @@ class Client:
     """A connection to a bertwire server; threads may share it.
 
     Args:
-        address: the server's `host:port`.
+        address: the server's `host:port`; `UserError` where it is none.
         timeout: deadline of a call in seconds, its retries included.
         attempts: how often a call is tried, 1 to 5, while the server is UNAVAILABLE, or is RESOURCE_EXHAUSTED and says
             when to try again.
@@ -47,6 +47,7 @@ class Client:
         api_key: str | None = None,
         token: Credential | None = None,
     ) -> None:
+        check_address(address)
         options = channel_options(attempts)
         if credentials is None:
             self._channel = grpc.insecure_channel(address, options)
@@ -93,7 +94,7 @@ class Client:
         timeout: float | None = None,
         **options: Unpack[Options],
     ) -> Generator[Answer, None, None]:
-        """Classifies many texts over one stream, which costs far less than a call each.
+        """Classifies many texts over one stream, which costs less than a call each; several texts a request cost least.
 
         A request that fails has its `RequestError` in place of a reply, and leaves the others alone. While the server
         is away or has no room for a request, what is unanswered is sent again within its timeout; each request is

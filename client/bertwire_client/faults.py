@@ -10,7 +10,8 @@ FAILED = 1
 INTERNAL = 70
 INTERRUPTED = 130
 
-# Packages that a command needs for some of its work only, each with an extra of its own.
+CLI = "'.[cli]'"
+# Packages that a command of the extra cli needs for some of its work only, each with an extra of its own.
 _EXTRAS = {"pyarrow": "'.[parquet]'", "cryptography": "'.[sign]'"}
 
 
@@ -49,7 +50,8 @@ def _missing(module: str, command: str, install: str) -> str | None:
     package = module.partition(".")[0]
     if package.startswith("bertwire"):
         return None
-    install = _EXTRAS.get(package, install)
+    if install == CLI:
+        install = _EXTRAS.get(package, install)
     needs = f"{f'bertwire {command}'.strip()} needs {package}"
     return f"{needs}: pip install {install} in the folder of bertwire's source"
 

@@ -87,11 +87,14 @@ def _show(models: Sequence[ModelInfo], *, as_json: bool) -> None:
         table.add_column(name, overflow="fold")
     for each in models:
         names = [each.version, *each.aliases, *(["default"] if each.default else [])]
-        state = f"{each.state}: {each.reason}" if each.reason else each.state
-        cells = (each.name, ", ".join(names), state, each.task, each.variant, each.provider)
+        cells = (each.name, ", ".join(names), each.state, each.task, each.variant, each.provider)
         # Text takes square brackets as they are.
         table.add_row(*map(Text, cells))
     out.print(table)
+    # Below and not within, where a column of some letters would break it up.
+    for each in models:
+        if each.reason:
+            out.print(f"{each.name} {each.version}: {each.reason}", highlight=False, markup=False, soft_wrap=True)
 
 
 models = {

@@ -34,6 +34,13 @@ _KINDS: dict[grpc.StatusCode, type[RequestError]] = {
 }
 _CODES: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
 
+# gRPC's words where no address of a server took a connection.
+_NOT_CONNECTED = "failed to connect"
+_WHY_NOT_CONNECTED = (
+    "; is the server started, is this its port, does it talk TLS or in the clear as this client does, does it want a "
+    "client certificate?"
+)
+
 # A call of many long texts is larger than gRPC's default of 4 MiB.
 _MESSAGE_BYTES = 64 << 20
 # Not ClassifyStream: gRPC would keep all that a stream has sent, to send it again; `stream` keeps what is unanswered.
@@ -120,7 +127,11 @@ def parse_error(error: grpc.RpcError) -> RequestError:
     assert isinstance(error, (grpc.Call, grpc.aio.AioRpcError))  # noqa: S101 - gRPC raises nothing else from a call
     if error.code() is None:  # so with asyncio, where it is INTERNAL otherwise
         return request_error(grpc.StatusCode.INTERNAL, "the server's response cannot be decoded")
-    return request_error(error.code(), error.details(), _pushback(error.trailing_metadata()))
+    message = error.details() or ""
+    if message.startswith(_NOT_CONNECTED):
+        # Behind a name gRPC tells of the last address alone, and of TLS that only one side speaks in its own words.
+        message += _WHY_NOT_CONNECTED
+    return request_error(error.code(), message, _pushback(error.trailing_metadata()))
 
 
 def parse_failure(failure: pb.Failure) -> RequestError:

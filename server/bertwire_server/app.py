@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from typing import Any
 
+from bertwire_client.errors import UserError
 from bertwire_export.bundle import Bundle
 from bertwire_server.access.setup import open_access, warn_if_open
 from bertwire_server.config import ServerConfig
@@ -44,7 +45,7 @@ async def serve(config: ServerConfig, announce: Callable[[str], None]) -> None:
         announce: told once, in one line, when and where the server is ready.
 
     Raises:
-        UserError: no model, the provider or the port cannot be used.
+        UserError: no model, the provider or the port cannot be used; or calls were given up at a second signal.
     """
     stop, hurry = _stop_signals()
     source = await asyncio.to_thread(open_source, config.bundle, config.public_key, config.default_model)
@@ -71,8 +72,8 @@ async def serve(config: ServerConfig, announce: Callable[[str], None]) -> None:
             await stop.wait()
             _log.info("told to stop: draining %d calls in flight", edge.in_flight)
             await _first(_drain(server, edge, health_service, config.drain_seconds), hurry.wait())
-            if hurry.is_set():
-                _log.warning("told to stop again: giving up on %d calls", edge.in_flight)
+            if hurry.is_set() and edge.in_flight:
+                raise UserError(f"told to stop again: gave up {edge.in_flight} calls in flight")
     finally:
         for task in background:
             task.cancel()

@@ -90,12 +90,16 @@ class Edge:
         passage.begin(metadata, context, self._shed if sheds else None)
         return passage
 
-    def admit(self, method: str, metadata: Mapping[str, str | bytes], context: Context) -> Admission:
-        """Lets a call in, or raises what it is refused for."""
+    def admit(self, call: Call, metadata: Mapping[str, str | bytes], context: Context) -> Admission:
+        """Lets a call in, or raises what it is refused for; notes who calls in either case."""
+
+        def known(client: str) -> None:
+            call.client = client
+
         try:
             if self._closing:
                 raise NotReady(_CLOSING)
-            return OPEN if self._gate is None else self._gate.admit(method, metadata, context)
+            return OPEN if self._gate is None else self._gate.admit(call.method, metadata, context, known)
         except (Unauthenticated, Forbidden, Overloaded, NotReady) as error:
             self.telemetry.metrics.refused(error)
             raise
@@ -135,8 +139,7 @@ class _Passage:
         edge.arrived.set()
         try:
             self._report.__enter__()
-            self.admission = edge.admit(self._call.method, metadata, context)
-            self._call.client = self.admission.client
+            self.admission = edge.admit(self._call, metadata, context)
             if shed is not None and (remaining := context.time_remaining()) is not None:
                 self._was_read = shed(remaining)
         except BaseException as error:

@@ -1,5 +1,7 @@
 """A health check for containers: `python -m bertwire_server.probe ADDRESS [SERVICE]` exits 0 where it is SERVING.
 
+Otherwise it says why in one line on standard error, and exits 1.
+
 It tries in the clear and then TLS. Nothing secret is asked or sent, so it takes whatever certificate the server shows;
 where the server asks for one too, give it with --tls-certificate and --tls-key.
 """
@@ -16,25 +18,26 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 _SECONDS = 2.0
 
 
-def is_serving(address: str, service: str = "", certificate: Path | None = None, key: Path | None = None) -> bool:
-    """Asks `grpc.health.v1` at `address`; False where nobody answers within 2 seconds."""
+def health(address: str, service: str = "", certificate: Path | None = None, key: Path | None = None) -> str:
+    """What `grpc.health.v1` at `address` says within 2 seconds: SERVING, another state, or the code of a failure."""
     end = time.monotonic() + _SECONDS
     with grpc.insecure_channel(address) as channel:
         status = _status(channel, service, end)
     if status is None and (shown := _certificate(address, end)) is not None:
         with _pinned(address, shown, certificate, key) as channel:
             status = _status(channel, service, end)
-    return bool(status == health_pb2.HealthCheckResponse.SERVING)
+    return status or "no answer; is it started, is this its port, does it want a client certificate?"
 
 
-def _status(channel: grpc.Channel, service: str, end: float) -> int | None:
+def _status(channel: grpc.Channel, service: str, end: float) -> str | None:
     """What the server says; None where it cannot be reached in this way."""
     request = health_pb2.HealthCheckRequest(service=service)
     try:
-        return int(health_pb2_grpc.HealthStub(channel).Check(request, timeout=end - time.monotonic()).status)
+        status = health_pb2_grpc.HealthStub(channel).Check(request, timeout=end - time.monotonic()).status
+        return str(health_pb2.HealthCheckResponse.ServingStatus.Name(status))
     except grpc.RpcError as error:
-        unreached = isinstance(error, grpc.Call) and error.code() is grpc.StatusCode.UNAVAILABLE
-        return None if unreached else int(health_pb2.HealthCheckResponse.UNKNOWN)
+        code: grpc.StatusCode = error.code()
+        return None if code is grpc.StatusCode.UNAVAILABLE else code.name
 
 
 def _certificate(address: str, end: float) -> bytes | None:
@@ -76,9 +79,10 @@ def _main() -> int | str:
     parser.add_argument("--tls-key", type=Path, help="its private key, PEM")
     options = parser.parse_args()
     try:
-        return 0 if is_serving(options.address, options.service, options.tls_certificate, options.tls_key) else 1
+        said = health(options.address, options.service, options.tls_certificate, options.tls_key)
     except OSError as error:
         return f"cannot read {error.filename}: {error.strerror}"
+    return 0 if said == "SERVING" else f"{options.service or 'the server'} at {options.address}: {said}"
 
 
 if __name__ == "__main__":

@@ -75,6 +75,33 @@ async def test_impossible_credentials_are_refused(kind: type[Client | AsyncClien
         kind("localhost:1", **options)
 
 
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+async def test_what_is_no_address_is_refused(kind: type[Client | AsyncClient]) -> None:
+    """At once, where gRPC would try port 443, or look for a host of that name; its own forms of addresses are taken."""
+    for address in (
+        "",
+        "localhost",
+        "http://localhost:8500",
+        "localhost:http",
+        "::1:8500",
+        "a b:1",
+        "localhost:123456",
+    ):
+        with pytest.raises(UserError, match=r"is no address; give HOST:PORT"):
+            kind(address)
+    for address in (
+        "localhost:1",
+        "127.0.0.1:1",
+        "[::1]:1",
+        "[fe80::1%eth0]:1",
+        "dns:///localhost:1",
+        "unix:/tmp/none",
+    ):
+        closing = kind(address).close()
+        if closing is not None:
+            await closing
+
+
 @pytest.mark.parametrize("by_file", [True, False])
 async def test_score_shows_key_and_certificate(by_file: bool, tmp_path: Path) -> None:
     """The command reaches a server with mTLS and keys by files, or with the key in the environment."""

@@ -207,6 +207,7 @@ def test_signal_while_a_command_is_imported(command: str, number: signal.Signals
         ("inspect", "rich", "'.[cli]'"),
         ("bundle", "pydantic", "'.[sign]'"),
         ("serve", "pydantic", "'.[serve,cpu]' or '.[serve,gpu]'"),
+        ("serve", "cryptography", "'.[serve,cpu]' or '.[serve,gpu]'"),
     ],
 )
 def test_missing_packages_are_named(command: str, missing: str, install: str) -> None:

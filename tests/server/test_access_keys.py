@@ -104,6 +104,10 @@ def test_scopes_hold(tmp_path: Path) -> None:
         assert admitted(gate, admin, method) == "ops"
         with pytest.raises(Forbidden, match="'billing' lacks the scope 'admin'"):
             admitted(gate, user, method)
+    named: list[str] = []
+    with pytest.raises(Forbidden):
+        gate.admit(LOAD, {"authorization": f"Bearer {user}"}, NoPeer(), named.append)
+    assert named == ["billing"]  # so that the log can say whose call was refused
     with gate.admit("/grpc.health.v1.Health/Check", {}, NoPeer()) as admission:
         assert admission.client == ""
 

@@ -148,6 +148,7 @@ def test_settings_name_versions(serve: Serve, repository: Path) -> None:
         found = asks.classifier.GetModel(GetModelRequest(model="mood", model_version="stable"))
         assert (found.version, found.default, list(found.aliases)) == ("9", True, ["stable"])
         assert asks.status("mood/canary") == SERVING
+        assert refusal(asks.answering, "mood", "7")[1].endswith("this server has '9', '10', 'canary', 'stable'")
         settings.write_text('default = "topic"\n[mood]\nversions = ["2", "10"]\naliases = { stable = "10" }\n')
         asks.reload()
         assert asks.answering() == ("topic", "1")
@@ -360,7 +361,7 @@ def test_unload_answers_what_is_in_flight(serve: Serve, bundle: Path, tmp_path: 
     ("settings", "words"),
     [
         ('default = "nobody"', "models.toml: default: the repository has no model 'nobody'"),
-        ('[mood]\nversoin = "1"', "models.toml: mood.versoin: extra inputs are not permitted"),
+        ('[mood]\nversoin = "1"', "models.toml: mood.versoin: no such setting; is versions meant?"),
         (
             '[mood]\ndefault = "3"\n[a]',
             "mood.default: the repository has no version '3' of it; a: the repository has no",
@@ -387,6 +388,9 @@ def test_refuses_what_is_neither(bundle: Path, tmp_path: Path) -> None:
         return done.stderr
 
     assert "manifest.json is missing, so it is no bundle" in fault(tmp_path)
+    shutil.copytree(bundle, tmp_path / "parent" / "mood")
+    inner = tmp_path / "parent" / "mood"
+    assert f"{inner.parent}: holds the bundle mood; serve {inner}, or make" in fault(inner.parent)
     damage(put(bundle, tmp_path / "mood" / "1"))
     assert "is not what was sealed" in fault(tmp_path)
     assert "--default-model: the repository has no model 'x'" in fault(tmp_path, "--default-model", "x")

@@ -95,13 +95,20 @@ def test_chosen_versions(versions: object, chosen: list[str]) -> None:
 @pytest.mark.parametrize(
     ("text", "faults"),
     [
-        ("default = 3", "default: give the name of a model"),
+        ("default = 3", "default: give the name of a model, as text"),
         ("[mood]\nversions = 0", 'mood.versions: give "all", a number of at least 1, or a list of versions'),
         ("[mood]\nversions = true", 'mood.versions: give "all", a number of at least 1, or a list of versions'),
         ("[mood]\nversions = ['a/b']", 'mood.versions: give "all", a number of at least 1, or a list of versions'),
-        ("[mood]\ndefault = ''\n[a]\nx = 1", "mood.default: string should match pattern|a.x: extra inputs are not"),
+        (
+            "[mood]\ndefault = ''\n[a]\nx = 1",
+            "mood.default: string should match pattern|a.x: no such setting; there are versions, default, aliases",
+        ),
         ("[mood]\naliases = { '../x' = '1' }", "mood.aliases.../x: string should match pattern"),
-        ("mood = 1", "mood: input should be"),
+        (
+            "[mood]\nalias = { a = '1' }\ndefault = 9",
+            "mood.alias: no such setting; is aliases meant?|mood.default: give a v",
+        ),
+        ("defalt = 'mood'\n[a]\nx = 1", "defalt: no such setting; is default meant, or a table [defalt]?|a.x: no such"),
         ("['../x']", "../x: string should match pattern"),
         ("\x00", "is not TOML"),
     ],

@@ -105,6 +105,16 @@ def test_line_of_a_call(call: Call) -> None:
     assert stream.getvalue() == ""
 
 
+def test_line_of_a_call_that_was_refused_at_once() -> None:
+    """It names request and client too, though no task has been begun for it."""
+    refused = Call("/bertwire.v1.Classifier/Classify", "r-2", "bob")
+    with logged("json") as stream:
+        log_call(refused, grpc.StatusCode.PERMISSION_DENIED, 0.001, with_texts=False)
+    found = json.loads(stream.getvalue())
+    assert (found["request_id"], found["client"], found["code"]) == ("r-2", "bob", "PERMISSION_DENIED")
+    assert "call" not in found
+
+
 @pytest.mark.parametrize("form", ["text", "json"])
 def test_texts_only_when_asked_and_masked(call: Call, form: Literal["text", "json"]) -> None:
     """Unasked no text is logged; asked, texts and pairs are, with identifiers masked."""

@@ -156,8 +156,9 @@ class Caller:
             raise self._given_up(f"took no call for {self._max_outage:g} s", error)
 
     def _check_silence(self, error: RequestError) -> None:
-        if time.monotonic() - self._answered_at >= self._max_silence:
-            raise self._given_up(f"answered no call for {self._max_silence:g} s", error)
+        silence = time.monotonic() - self._answered_at
+        if silence >= self._max_silence:
+            raise self._given_up(f"answered no call for {silence:.1f} s", error)
 
     def _given_up(self, what: str, error: RequestError) -> UserError:
         return UserError(

@@ -25,7 +25,7 @@ class ScoreConfig(ConnectionConfig):
     overwrite: bool = Field(False, description="Replace the output, and the summary, if they exist.")
     summary: Path | None = Field(None, description="JSON file for the summary, for programs.")
 
-    address: str = Field("localhost:8500", min_length=1, description="The server's host:port.")
+    address: str = Field("127.0.0.1:8500", description="The server's host:port.")
     model: str = Field("", description="Model to ask; default: the server's own default.")
     model_version: str = Field("", description="Version or alias of the model; default: its default version.")
     threshold: float | None = Field(

@@ -68,9 +68,9 @@ class ClassifierServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ClassifyStream(self, request_iterator, context):
-        """Classifies request by request over one stream, which costs far less than a call each. Answers come as they are
-        ready, in any order, each with the id of its request. A request that fails is answered by its own failure and leaves
-        the others alone. The server reads on only while fewer than `max_stream_requests` (a server setting) are unanswered.
+        """Classifies request by request over one stream, which costs less than a call each. Answers come as they are ready, in
+        any order, each with the id of its request. A request that fails is answered by its own failure and leaves the others
+        alone. The server answers no more than `max_stream_requests` (a server setting) at a time, and reads little ahead.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

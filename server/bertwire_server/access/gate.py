@@ -1,6 +1,6 @@
 """Decides about each call before anything is done for it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from bertwire_server.access.identity import Identity, Limits, required_scope
 from bertwire_server.access.keys import PREFIX, Keys
@@ -65,13 +65,20 @@ class Gate:
         self._identifies = bool(keys or tokens or certificates)
         self._accounts = Accounts()
 
-    def admit(self, method: str, metadata: Mapping[str, str | bytes], peer: Peer) -> Admission:
+    def admit(
+        self,
+        method: str,
+        metadata: Mapping[str, str | bytes],
+        peer: Peer,
+        known: Callable[[str], None] = lambda client: None,  # noqa: ARG005 - a name says what it is
+    ) -> Admission:
         """Lets a call in, or raises.
 
         Args:
             method: its full gRPC name.
             metadata: the metadata that came with it.
             peer: its connection.
+            known: told the client's name as soon as that is known, whether or not the call is let in.
 
         Raises:
             Unauthenticated: it has no credential, or none that is known.
@@ -84,6 +91,7 @@ class Gate:
         if not self._identifies:
             return self._enter(peer.peer().rpartition(":")[0], "", self._anonymous)
         identity = self._identify(metadata, peer)
+        known(identity.client)
         if scope not in identity.scopes:
             raise Forbidden(f"client {identity.client!r} lacks the scope {scope!r}, which {method} needs")
         return self._enter(identity.client, identity.client, identity.limits)

@@ -50,8 +50,8 @@ class Access:
             each.poll()
 
     async def watch(self) -> None:
-        """Polls every second, without end."""
-        while True:
+        """Polls every second, without end where there are files."""
+        while self.files:
             await asyncio.sleep(_POLL_SECONDS)
             # Reading many keys takes milliseconds, in which calls go on.
             await asyncio.to_thread(self.poll)

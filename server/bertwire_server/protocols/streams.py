@@ -49,8 +49,8 @@ async def answers(
 ) -> AsyncGenerator[Response, None]:
     """Handles the messages of a stream side by side, and yields each answer when it is there.
 
-    Reads on only while fewer than `limit` messages are unanswered, and an answer counts as given once the transport
-    has taken it; so neither a fast writer nor a slow reader takes more memory than that.
+    Takes a further message only while fewer than `limit` are unanswered, and an answer counts as given once there was
+    room among those that wait to be sent; so neither a fast writer nor a slow reader takes more memory than that.
 
     Args:
         requests: the messages.

@@ -161,7 +161,7 @@ class Registry:
         found = {each: record for (name, each), record in self.records.items() if name == model}
         chosen = {each: record for each, record in found.items() if self.resolve(model, wanted) in ("", each)}
         if not chosen:
-            has = _listed(sorted(found, key=natural))
+            has = _listed(sorted(found, key=natural) + sorted(self.settings.of(model).aliases))
             return ModelNotFound(f"no version {version[:64]!r} of model {model!r} here; this server has {has}")
         if any(record.state == "LOADING" for record in chosen.values()):
             return NotReady("the model is warming up; try again in a moment", _RETRY_SECONDS)

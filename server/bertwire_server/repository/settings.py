@@ -10,10 +10,12 @@ aliases = { stable = "2", canary = "3" }
 
 import tomllib
 from collections.abc import Collection, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, RootModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from bertwire_client.errors import UserError, first_line
 from bertwire_client.options import Config
@@ -108,19 +110,33 @@ def read_settings(root: Path) -> Settings:
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: is not TOML: {first_line(error)}") from None
     default = tables.pop("default", None)
-    faults = [] if default is None or isinstance(default, str) else ["default: give the name of a model"]
+    strays = [each for each, value in tables.items() if not isinstance(value, dict)]
+    tables = {name: value for name, value in tables.items() if isinstance(value, dict)}
+    faults = [] if default is None or isinstance(default, str) else ["default: give the name of a model, as text"]
+    faults += [f"{each}: no such setting; is default meant, or a table [{each}]?" for each in strays]
     try:
         models = _Models(tables)
     except ValidationError as error:
-        faults += [_fault(detail["loc"], detail["msg"]) for detail in error.errors(include_input=False)]
+        faults += [_fault(detail) for detail in error.errors(include_input=False)]
         models = _Models({})
     if faults:
         raise UserError(f"{path}: {'; '.join(dict.fromkeys(faults))}")
     return Settings(default, models.root)
 
 
-def _fault(place: tuple[int | str, ...], message: str) -> str:
+def _fault(detail: ErrorDetails) -> str:
+    place, message = detail["loc"], detail["msg"]
+    named = ".".join(str(each) for each in place if each != "[key]")
     # pydantic names each of the forms that a value could have had.
     if "versions" in place:
         return f'{place[0]}.versions: give "all", a number of at least 1, or a list of versions'
-    return f"{'.'.join(str(each) for each in place if each != '[key]')}: {message[0].lower()}{message[1:]}"
+    if detail["type"] == "extra_forbidden":
+        return f"{named}: no such setting; {_meant(str(place[-1]))}"
+    if detail["type"] == "string_type":
+        return f'{named}: give a version as text, such as "9"'
+    return f"{named}: {message[0].lower()}{message[1:]}"
+
+
+def _meant(name: str) -> str:
+    near = get_close_matches(name, ModelSettings.model_fields, n=1)
+    return f"is {near[0]} meant?" if near else f"there are {', '.join(ModelSettings.model_fields)}"

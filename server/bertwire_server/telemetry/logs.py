@@ -43,7 +43,7 @@ def handler(form: Literal["text", "json"], stream: TextIO | None = None) -> logg
                 ["levelname", "name", "message"],
                 timestamp=True,
                 rename_fields={"levelname": "level", "name": "logger"},
-                reserved_attrs=[*RESERVED_ATTRS, "where"],
+                reserved_attrs=[*RESERVED_ATTRS, "where", "call"],
             )
         )
     else:
@@ -63,6 +63,8 @@ def log_call(call: Call, code: grpc.StatusCode, seconds: float, *, with_texts: b
     if not _calls.isEnabledFor(logging.DEBUG):
         return
     fields: dict[str, object] = {
+        # A call that is refused at once has no task of its own, in which it could be found.
+        "call": call,
         "method": call.method,
         "model": call.model,
         "model_version": call.model_version,
@@ -95,7 +97,7 @@ def _without_metadata(record: logging.LogRecord) -> bool:
 
 def _with_request(record: logging.LogRecord) -> bool:
     """Adds to a message what is known of the call in which it was logged."""
-    call = current.get(None)
+    call = getattr(record, "call", None) or current.get(None)
     known = {} if call is None else {"request_id": call.request_id, "client": call.client}
     if call is not None and call.trace is not None:
         known["trace_id"] = call.trace.trace_id
