@@ -5,6 +5,10 @@ The message reaches the client: it says what is wrong and what to do, and holds 
 
 import grpc
 
+# A caller's clock begins before ours, by the way of its call to here. One who leaves so many seconds before its
+# deadline, as we know it, has most likely seen it pass.
+CLOCK_SECONDS = 0.01
+
 
 class RequestError(Exception):
     """Base of all failures of a request.

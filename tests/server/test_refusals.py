@@ -87,6 +87,22 @@ def test_in_a_flood_each_is_held_a_little(loop: Loop) -> None:
     assert not loop.timers
 
 
+async def test_in_a_flood_a_call_with_a_task_is_held_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As long as one without, in its own task; outside of floods at once."""
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    monkeypatch.setattr("bertwire_server.refusals.asyncio.sleep", sleep)
+    refusals, loop = Refusals(), Loop()
+    calls = [Refused(loop) for _ in range(201)]
+    for each in calls:
+        await refusals.refuse_in_task(each, "/s/m", Overloaded("no", 0.01))  # type: ignore[arg-type]
+    assert slept == [0.012] * 2
+    assert all(len(each.ended) == 1 for each in calls)
+
+
 def test_a_refusal_that_fails_holds_up_no_other(loop: Loop) -> None:
     """Whatever one of them raises, the others end, now and in the next flood."""
     refusals = Refusals()

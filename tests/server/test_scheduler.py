@@ -224,6 +224,23 @@ async def test_cancelled_call_is_not_computed(schedulers: list[Scheduler], engin
     assert engine.batches == [[1], [3, 4]]
 
 
+@pytest.mark.parametrize(("seconds", "counted"), [(0.005, "expired"), (60.0, "cancelled"), (inf, "cancelled")])
+async def test_who_leaves_at_its_deadline_counts_as_expired(
+    seconds: float, counted: str, schedulers: list[Scheduler], engine: Engine, observer: Observer
+) -> None:
+    """Its clock began earlier than ours; who leaves long before its deadline has cancelled."""
+    scheduler = begin(schedulers, engine, observer=observer)
+    first = asyncio.create_task(scheduler.submit([text(1)]))
+    await engine.until_running()
+    gone = asyncio.create_task(scheduler.submit([text(2)], deadline=perf_counter() + seconds))
+    await asyncio.sleep(0)
+    gone.cancel()
+    await asyncio.wait([gone])
+    engine.open()
+    await first
+    assert observer.counts == {counted: 1}
+
+
 async def test_cancelled_while_running(schedulers: list[Scheduler], engine: Engine) -> None:
     """A call cancelled while its batch runs does not keep the batch's other callers from their answers."""
     scheduler = begin(schedulers, engine)

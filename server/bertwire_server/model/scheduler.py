@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertwire_export.bundle.layouts import Arrays, Layout
-from bertwire_server.errors import Expired, ModelFailed, NotReady
+from bertwire_server.errors import CLOCK_SECONDS, Expired, ModelFailed, NotReady
 from bertwire_server.model.cost import Cost
 from bertwire_server.model.door import Door
 from bertwire_server.model.observer import Observer, Ran
@@ -199,7 +199,8 @@ class Scheduler:
             return await call.future
         except asyncio.CancelledError:
             gone = self._queue.forget(call)
-            (self._observer.expired if deadline <= perf_counter() else self._observer.cancelled)(gone)
+            late = deadline <= perf_counter() + CLOCK_SECONDS
+            (self._observer.expired if late else self._observer.cancelled)(gone)
             raise
         finally:
             self._queue.forget(call)

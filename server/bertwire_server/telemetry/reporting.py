@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import grpc
 
 from bertwire_server.call import Call
-from bertwire_server.errors import RequestError
+from bertwire_server.errors import CLOCK_SECONDS, RequestError
 from bertwire_server.telemetry.config import TelemetryConfig
 from bertwire_server.telemetry.http import MetricsServer
 from bertwire_server.telemetry.logs import log_call
@@ -99,7 +99,7 @@ def _code(error: BaseException, context: Context) -> grpc.StatusCode:
     if isinstance(error, asyncio.CancelledError | GeneratorExit):
         # gRPC cancels the handler for both, and tells the client which it was.
         left = context.time_remaining()
-        late = left is not None and left <= 0
+        late = left is not None and left <= CLOCK_SECONDS
         return grpc.StatusCode.DEADLINE_EXCEEDED if late else grpc.StatusCode.CANCELLED
     return grpc.StatusCode.INTERNAL
 
