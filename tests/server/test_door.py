@@ -87,6 +87,16 @@ async def test_sheds_by_what_is_ahead(clock: Clock) -> None:
     assert before.observer.counts == {"deadline": 1, "expired": 1}
 
 
+async def test_some_time_is_left_for_what_takes_longer(clock: Clock) -> None:
+    """A tenth of all that a call of a later batch waits for, and its third for company: here 0.6 s make 1.05."""
+    before = Before()
+    before.run(clock, texts=1)
+    for _ in range(4):
+        before.queue.add(before.call(clock, clock.now + 0.9))
+    assert before.sheds(1.0)
+    assert not before.sheds(1.1)
+
+
 async def test_calls_that_come_together_are_ahead_of_each_other(clock: Clock) -> None:
     """Each that is let in unread takes up time, until it is read or ends, or nothing is heard of it for a while."""
     before = Before()
