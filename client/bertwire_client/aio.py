@@ -11,7 +11,7 @@ from bertwire.v1.classifier_pb2 import GetModelRequest, ListModelsRequest
 from bertwire.v1.classifier_pb2_grpc import ClassifierStub
 from bertwire_client.channel import Credential, check_address, with_credential
 from bertwire_client.replies import Answer, ModelInfo, Reply
-from bertwire_client.requests import Options, Request
+from bertwire_client.requests import Options, Request, refuse_single
 from bertwire_client.retries import seconds_to_retry
 from bertwire_client.stream.ledger import MAX_IN_FLIGHT, Ledger
 from bertwire_client.stream.tasks import stream
@@ -89,6 +89,7 @@ class AsyncClient:
         `items` may be asynchronous; where they are not, taking one must not take long, since the event loop waits.
         A loop that is left early should close the stream at once, by `contextlib.aclosing`.
         """
+        refuse_single("items", items)
         seconds = self._timeout if timeout is None else timeout
         return stream(self._stub, items, Ledger(seconds, ordered=ordered, options=options), max_in_flight)
 

@@ -13,15 +13,17 @@ from bertwire_client.errors import UserError, first_line
 
 API_KEY_VARIABLE = "BERTWIRE_API_KEY"
 # HOST:PORT, or one of gRPC's own forms (https://github.com/grpc/grpc/blob/master/doc/naming.md).
-_HOST_PORT = re.compile(r"(\[[0-9A-Fa-f:.%\w]+\]|[^\[\]:/\s]+):[0-9]{1,5}")
-_FORMS = ("dns:", "ipv4:", "ipv6:", "unix:", "unix-abstract:", "vsock:", "xds:")
+_HOST_PORT = re.compile(r"(?:\[[0-9A-Fa-f:.]+(?:%[\w.-]+)?\]|[^\[\]:/\s]+):([0-9]{1,5})")
+_MAX_PORT = 65535
+_FORMS = ("dns:", "google-c2p:", "ipv4:", "ipv6:", "unix:", "unix-abstract:", "vsock:", "xds:")
 # A constant credential, or a function that gives the one to use now, such as a token that is renewed.
 Credential = str | Callable[[], str]
 
 
 def check_address(address: str) -> None:
     """Raises `UserError` for what cannot be a server's address; gRPC would look for that name, on port 443."""
-    if not _HOST_PORT.fullmatch(address) and not address.startswith(_FORMS):
+    found = _HOST_PORT.fullmatch(address)
+    if not (found and int(found[1]) <= _MAX_PORT) and not address.lower().startswith(_FORMS):
         raise UserError(f"{address!r} is no address; give HOST:PORT, such as 127.0.0.1:8500 or [::1]:8500")
 
 
@@ -71,6 +73,8 @@ def with_credential(channel: Any, api_key: str | None, token: Credential | None)
     if api_key is not None and token is not None:
         raise ValueError("give api_key or token, not both")
     credential = token if api_key is None else api_key
+    if isinstance(credential, str):
+        credential = credential.strip()  # read from a file it ends with a line break
     if isinstance(credential, str) and not _is_credential(credential):
         # gRPC would refuse each call, and quote it.
         raise ValueError("an API key or a token is one word of ASCII characters")

@@ -10,7 +10,7 @@ from bertwire.v1.classifier_pb2 import GetModelRequest, ListModelsRequest
 from bertwire.v1.classifier_pb2_grpc import ClassifierStub
 from bertwire_client.channel import Credential, check_address, with_credential
 from bertwire_client.replies import Answer, ModelInfo, Reply
-from bertwire_client.requests import Options, Request
+from bertwire_client.requests import Options, Request, refuse_single
 from bertwire_client.retries import seconds_to_retry
 from bertwire_client.stream.ledger import MAX_IN_FLIGHT, Ledger
 from bertwire_client.stream.threads import stream
@@ -116,6 +116,7 @@ class Client:
                 it refuses the caller.
             TypeError: an item is neither a text nor a request.
         """
+        refuse_single("items", items)
         seconds = self._timeout if timeout is None else timeout
         return stream(self._stub, items, Ledger(seconds, ordered=ordered, options=options), max_in_flight)
 

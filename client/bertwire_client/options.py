@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable
+from difflib import get_close_matches
 from typing import Annotated, Any, TypeVar
 
 import typer
@@ -16,6 +17,12 @@ class Config(BaseModel):
     """Base of every part's configuration: frozen, unknown keys refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def stray(name: str, config: type[BaseModel]) -> str:
+    """What to say of a name in a file that is no field of `config`."""
+    near = get_close_matches(name, config.model_fields, n=1)
+    return "no such setting; " + (f"is {near[0]} meant?" if near else f"there are {', '.join(config.model_fields)}")
 
 
 ConfigT = TypeVar("ConfigT", bound=Config)

@@ -98,9 +98,14 @@ class Request:
             raise ValueError(f"a text or the model's name has no UTF-8 form: {error}") from None
 
 
-def _require_texts(name: str, texts: Sequence[str]) -> None:
+def refuse_single(name: str, texts: object) -> None:
+    """Raises `TypeError` for one string, of which each letter would else be a text."""
     if isinstance(texts, (str, bytes)):
         raise TypeError(f"{name} is a single string; pass a list of texts, for example [text]")
+
+
+def _require_texts(name: str, texts: Sequence[str]) -> None:
+    refuse_single(name, texts)
     for index, text in enumerate(texts):
         if not isinstance(text, str):
             raise TypeError(f"{name}[{index}] is not a string but {type(text).__name__}")

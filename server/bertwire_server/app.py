@@ -45,7 +45,7 @@ async def serve(config: ServerConfig, announce: Callable[[str], None]) -> None:
         announce: told once, in one line, when and where the server is ready.
 
     Raises:
-        UserError: no model, the provider or the port cannot be used; or calls were given up at a second signal.
+        UserError: no model, the provider or the port cannot be used; or it gave up calls at the end.
     """
     stop, hurry = _stop_signals()
     source = await asyncio.to_thread(open_source, config.bundle, config.public_key, config.default_model)
@@ -146,6 +146,9 @@ def _publish(health_service: Health) -> Callable[[Mapping[str, bool]], None]:
 async def _drain(server: Server, edge: Edge, health_service: Health, seconds: float) -> None:
     """Says NOT_SERVING, answers what has been sent until then within `seconds`, and refuses what comes later.
 
+    Raises:
+        UserError: not all was answered.
+
     gRPC's own stop comes last: it would cancel the calls that have arrived and wait for their handler to begin, and a
     client does not try again after CANCELLED as it does after UNAVAILABLE.
     """
@@ -154,10 +157,11 @@ async def _drain(server: Server, edge: Edge, health_service: Health, seconds: fl
     edge.close()
     with suppress(TimeoutError):
         await asyncio.wait_for(edge.idle.wait(), seconds)
-    if edge.in_flight:
-        _log.warning("giving up on %d calls after %g s", edge.in_flight, seconds)
+    given_up = edge.in_flight
     await _quiet(edge)
     await server.stop(_FLUSH_SECONDS)
+    if given_up:
+        raise UserError(f"gave up {given_up} calls that were not answered within the {seconds:g} s of --drain-seconds")
 
 
 async def _quiet(edge: Edge) -> None:

@@ -282,9 +282,15 @@ def _stream(edge: Edge, method: Stream, decode: Decode, serialize: Serialize) ->
 
 
 async def _send(context: Context, responses: AsyncIterator[Any], serialize: Serialize) -> None:
-    async with aclosing(responses):  # type: ignore[type-var]
-        async for response in responses:
-            await context.write(serialize(response))
+    try:
+        async with aclosing(responses):  # type: ignore[type-var]
+            async for response in responses:
+                await context.write(serialize(response))
+    except Exception:
+        await context.all_sent()
+        raise
+    # A call that ends while answers wait to be sent would not be waited for at a shutdown.
+    await context.all_sent()
     context.end()
 
 

@@ -15,6 +15,9 @@ from pathlib import Path
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from bertwire_client.channel import check_address, tls_credentials
+from bertwire_client.errors import UserError
+
 _SECONDS = 2.0
 
 
@@ -26,7 +29,8 @@ def health(address: str, service: str = "", certificate: Path | None = None, key
     if status is None and (shown := _certificate(address, end)) is not None:
         with _pinned(address, shown, certificate, key) as channel:
             status = _status(channel, service, end)
-    return status or "no answer; is it started, is this its port, does it want a client certificate?"
+    trust = "does it want another client certificate?" if certificate else "does it want a client certificate?"
+    return status or f"no answer; is it started, is this its port, {trust}"
 
 
 def _status(channel: grpc.Channel, service: str, end: float) -> str | None:
@@ -79,9 +83,13 @@ def _main() -> int | str:
     parser.add_argument("--tls-key", type=Path, help="its private key, PEM")
     options = parser.parse_args()
     try:
+        check_address(options.address)
+        tls_credentials(
+            None, options.tls_certificate, options.tls_key
+        )  # for its faults alone: gRPC aborts on half a pair
         said = health(options.address, options.service, options.tls_certificate, options.tls_key)
-    except OSError as error:
-        return f"cannot read {error.filename}: {error.strerror}"
+    except UserError as error:
+        return str(error)
     return 0 if said == "SERVING" else f"{options.service or 'the server'} at {options.address}: {said}"
 
 

@@ -46,6 +46,8 @@ async def test_async_client_sends_its_key(tmp_path: Path) -> None:
             assert [(await client.classify(["a"])).model for _ in range(2)] == ["1", "1"]
         async with AsyncClient(server.address, token=lambda: KEYS[next(numbers)]) as client:
             assert [(await client.classify(["a"])).model for _ in range(2)] == ["0", "1"]
+        async with AsyncClient(server.address, api_key=f"{KEYS[1]}\n") as client:
+            assert (await client.classify(["a"])).model == "1"
         async with AsyncClient(server.address, api_key=new_key()) as client:
             with pytest.raises(RequestError, match=r"^UNAUTHENTICATED: the API key is unknown") as caught:
                 await client.classify(["a"])
@@ -85,6 +87,7 @@ async def test_what_is_no_address_is_refused(kind: type[Client | AsyncClient]) -
         "localhost:http",
         "::1:8500",
         "a b:1",
+        "a:70000",
         "localhost:123456",
     ):
         with pytest.raises(UserError, match=r"is no address; give HOST:PORT"):
@@ -93,7 +96,7 @@ async def test_what_is_no_address_is_refused(kind: type[Client | AsyncClient]) -
         "localhost:1",
         "127.0.0.1:1",
         "[::1]:1",
-        "[fe80::1%eth0]:1",
+        "[fe80::1%br-0]:1",
         "dns:///localhost:1",
         "unix:/tmp/none",
     ):

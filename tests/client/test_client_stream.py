@@ -227,14 +227,14 @@ async def test_broken_streams_are_taken_up(kind: str, code: grpc.StatusCode, fak
 async def test_answer_twice_is_given_once(kind: str, fake: FakeServer) -> None:
     """A server that repeats itself is heard once."""
     fake.answer = lambda request: fake.answered(request) * 2
-    assert sorted(indexes(await collect(kind, fake.address, "abc"))) == [0, 1, 2]
+    assert sorted(indexes(await collect(kind, fake.address, list("abc")))) == [0, 1, 2]
 
 
 @both
 async def test_silence_ends_with_the_timeout(kind: str, fake: FakeServer) -> None:
     """A request that the server never answers fails by its timeout, and the others do not wait for it."""
     fake.answer = lambda request: [] if request.id == "1" else fake.answered(request)
-    answers = await collect(kind, fake.address, "abc", timeout=0.5)
+    answers = await collect(kind, fake.address, list("abc"), timeout=0.5)
     assert indexes(answers) == [0, 2, 1]
     assert isinstance(answers[-1].outcome, DeadlineExceededError)
     assert "no answer within 0.5 s" in str(answers[-1].outcome)
@@ -262,7 +262,7 @@ async def test_refused_caller_ends_the_stream(kind: str, fake: FakeServer) -> No
 
     fake.answer = answer
     with pytest.raises(PermissionDeniedError, match="not you"):
-        await collect(kind, fake.address, "abc")
+        await collect(kind, fake.address, list("abc"))
 
 
 @both
@@ -298,6 +298,8 @@ async def test_source_that_fails_ends_the_stream(kind: str, fake: FakeServer) ->
         await collect(kind, fake.address, items())
     with pytest.raises(TypeError, match="item 1 of the stream is neither a text nor a Request but int"):
         await collect(kind, fake.address, ["a", 5])
+    with pytest.raises(TypeError, match="items is a single string"):
+        await collect(kind, fake.address, "a text")
 
 
 @both
@@ -315,7 +317,7 @@ async def test_wrong_options(
 ) -> None:
     """Options that cannot mean anything are told before any item is taken."""
     with pytest.raises(kind_of_error):
-        await collect(kind, fake.address, "a", **options)
+        await collect(kind, fake.address, list("a"), **options)
     assert fake.streams == 0
 
 

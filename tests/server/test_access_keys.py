@@ -247,7 +247,7 @@ KEY = new_key()
     ("content", "fault"),
     [
         ("keys = 1", "keys: "),
-        ("", "keys: Field required"),
+        ("", "keys: is missing"),
         ("= x", "is not TOML"),
         (entry(KEY) + entry(KEY), r"keys\[1\] is there twice"),
         (entry(KEY) + entry(new_key(), more="rate = 5.0"), "'billing' differ in limits"),

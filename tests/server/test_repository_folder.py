@@ -92,13 +92,28 @@ def test_chosen_versions(versions: object, chosen: list[str]) -> None:
     assert ModelSettings(versions=versions).chosen({"2", "9", "10"}) == chosen
 
 
+def test_named_versions_are_chosen() -> None:
+    """A version that is the default or has an alias is served, whatever `versions` leaves out."""
+    settings = ModelSettings(versions=1, default="2", aliases={"stable": "9"})
+    assert settings.chosen({"1", "2", "9", "10"}) == ["10", "9", "2"]
+
+
 @pytest.mark.parametrize(
     ("text", "faults"),
     [
         ("default = 3", "default: give the name of a model, as text"),
-        ("[mood]\nversions = 0", 'mood.versions: give "all", a number of at least 1, or a list of versions'),
-        ("[mood]\nversions = true", 'mood.versions: give "all", a number of at least 1, or a list of versions'),
-        ("[mood]\nversions = ['a/b']", 'mood.versions: give "all", a number of at least 1, or a list of versions'),
+        (
+            "[mood]\nversions = 0",
+            'mood.versions: give "all", a number of at least 1, or a list of versions as text: ["9"]',
+        ),
+        (
+            "[mood]\nversions = true",
+            'mood.versions: give "all", a number of at least 1, or a list of versions as text: ["9"]',
+        ),
+        (
+            "[mood]\nversions = ['a/b']",
+            'mood.versions: give "all", a number of at least 1, or a list of versions as text: ["9"]',
+        ),
         (
             "[mood]\ndefault = ''\n[a]\nx = 1",
             "mood.default: string should match pattern|a.x: no such setting; there are versions, default, aliases",

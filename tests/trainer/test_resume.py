@@ -160,9 +160,10 @@ def test_interrupted_run_is_not_lost_by_accident(run: Run, interrupt: Interrupt,
     assert not (tmp_path / "out.partial").exists()
 
 
-def test_resume_without_an_interrupted_run(run: Run) -> None:
-    """--resume with nothing to resume starts, so that one command line serves both."""
+def test_resume_without_an_interrupted_run(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    """--resume with nothing to resume starts, so that one command line serves both, and says so."""
     assert (run(resume=True, epochs=1) / "training.json").is_file()
+    assert "no interrupted run at" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

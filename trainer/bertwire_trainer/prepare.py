@@ -47,6 +47,8 @@ def prepare(config: TrainConfig) -> Job:
     output = _output(config)
     partial = Partial(partial_path(output))
     partial.require_consent(resume=config.resume, overwrite=config.overwrite)
+    if config.resume and not partial.path.exists():
+        note(f"no interrupted run at {partial.path}: training from the start")
     base = find_base(config.model)
     data = load_data(config)
     require_task_options(config, data.task)

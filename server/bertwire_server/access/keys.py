@@ -27,7 +27,7 @@ from typing import Any, Literal
 from pydantic import AwareDatetime, Field, ValidationError, field_validator
 
 from bertwire_client.errors import UserError, first_line
-from bertwire_client.options import Config
+from bertwire_client.options import Config, stray
 from bertwire_server.access.identity import Identity, Limits
 from bertwire_server.access.watched import read_bytes
 
@@ -126,6 +126,10 @@ def _parsed(path: Path) -> _File:
         detail = error.errors(include_input=False)[0]
         place = "".join(f"[{each}]" if isinstance(each, int) else f".{each}" for each in detail["loc"])
         fault = detail["msg"].removeprefix("Value error, ")
+        if detail["type"] == "extra_forbidden":
+            fault = stray(str(detail["loc"][-1]), _Entry if len(detail["loc"]) > 1 else _File)
+        elif detail["type"] == "missing":
+            fault = "is missing"
         raise UserError(f"{path}: {place.lstrip('.')}: {fault}; bertwire keys new prints an entry") from None
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is not TOML: {first_line(error)}") from None

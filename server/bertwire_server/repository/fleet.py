@@ -68,7 +68,7 @@ class Fleet:
             return (
                 f"{entry.name} version {entry.version}, variant {model.engine.variant.name} on {model.engine.provider}"
             )
-        return f"{len(ready)} models: {', '.join(f'{each.name} {each.version}' for each, _ in ready)}"
+        return f"{len(ready)} versions: {', '.join(f'{each.name} {each.version}' for each, _ in ready)}"
 
     async def load(self, name: str, version: str = "") -> list[Entry]:
         """Loads versions of a model that are not READY, or READY with another bundle than the source now holds.
@@ -199,7 +199,7 @@ class Fleet:
         for each in wanted:
             refused += await self._service.ensure(each, again=again) is not None
         await self._remove_others({each.key for each in wanted})
-        _log.info("looked at the models again: %d versions, %d of them refused", len(wanted), refused)
+        _log.info("looked at the models again: versions %d, refused %d", len(wanted), refused)
         return self.entries()
 
     async def _scan(self) -> Scan:

@@ -161,12 +161,12 @@ def open_source(path: Path, public_key: Path | None, default_model: str | None) 
         raise BundleError(f"{path}: no such bundle; give a folder written by bertwire export, or a repository of them")
     if any((path / each).exists() for each in (MANIFEST, SEAL)):
         return SingleBundle(path, public_key, default_model)
-    if inner := [each for each in _folders(path) if (each / MANIFEST).exists()]:
-        raise BundleError(
-            f"{path}: holds the bundle {inner[0].name}; serve {inner[0]}, or make {path}/NAME/VERSION/ of it"
-        )
     repository = Repository(path, default_model)
     if not repository.scan().found:
+        if inner := [each for each in _folders(path) if (each / MANIFEST).exists()]:
+            raise BundleError(
+                f"{path}: holds the bundle {inner[0].name}; serve {inner[0]}, or make {path}/NAME/VERSION/ of it"
+            )
         raise BundleError(
             f"{path}: {MANIFEST} is missing, so it is no bundle, and there is no {path.name}/NAME/VERSION/ with one, "
             "so it is no repository either"

@@ -3,14 +3,13 @@
 default = "sentiment"        # the model that answers where a request names none
 
 [sentiment]
-versions = 2                 # "all" (the default), how many of the highest, or a list: ["2", "3"]
+versions = 2                 # "all" (the default), how many of the highest, or a list: ["2", "3"]; and the two below
 default = "2"                # the version that answers where a request names none; default: the highest
 aliases = { stable = "2", canary = "3" }
 """
 
 import tomllib
 from collections.abc import Collection, Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,7 +17,7 @@ from pydantic import ConfigDict, Field, RootModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from bertwire_client.errors import UserError, first_line
-from bertwire_client.options import Config
+from bertwire_client.options import Config, stray
 from bertwire_export.bundle import Identifier
 from bertwire_server.repository.entry import natural
 
@@ -35,13 +34,13 @@ class ModelSettings(Config):
     aliases: dict[Identifier, Identifier] = Field(default_factory=dict)
 
     def chosen(self, versions: Collection[str]) -> list[str]:
-        """Of the versions that the repository holds those to serve, the highest first."""
+        """Of the versions that the repository holds those to serve, the highest first: `versions`, and those named."""
         ordered = sorted(versions, key=natural, reverse=True)
         if self.versions == "all":
             return ordered
-        if isinstance(self.versions, int):
-            return ordered[: self.versions]
-        return [each for each in ordered if each in self.versions]
+        wanted = {self.default, *self.aliases.values()}
+        wanted.update(ordered[: self.versions] if isinstance(self.versions, int) else self.versions)
+        return [each for each in ordered if each in wanted]
 
 
 class _Models(RootModel[dict[Identifier, ModelSettings]]):
@@ -129,14 +128,9 @@ def _fault(detail: ErrorDetails) -> str:
     named = ".".join(str(each) for each in place if each != "[key]")
     # pydantic names each of the forms that a value could have had.
     if "versions" in place:
-        return f'{place[0]}.versions: give "all", a number of at least 1, or a list of versions'
+        return f'{place[0]}.versions: give "all", a number of at least 1, or a list of versions as text: ["9"]'
     if detail["type"] == "extra_forbidden":
-        return f"{named}: no such setting; {_meant(str(place[-1]))}"
+        return f"{named}: {stray(str(place[-1]), ModelSettings)}"
     if detail["type"] == "string_type":
         return f'{named}: give a version as text, such as "9"'
     return f"{named}: {message[0].lower()}{message[1:]}"
-
-
-def _meant(name: str) -> str:
-    near = get_close_matches(name, ModelSettings.model_fields, n=1)
-    return f"is {near[0]} meant?" if near else f"there are {', '.join(ModelSettings.model_fields)}"

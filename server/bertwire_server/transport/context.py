@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import Iterable, Sequence
-from functools import partial
 from time import time
 from typing import Any
 
@@ -11,15 +10,13 @@ import grpc
 from grpc._cython import cygrpc  # type: ignore[attr-defined]  # see docs/decisions/020
 
 from bertwire_server.transport.inbox import Inbox
-from bertwire_server.transport.operations import NO_FLAGS, Done, Post
+from bertwire_server.transport.operations import NO_FLAGS, ROOM, Done, Post
 from bertwire_server.transport.outbox import Outbox
 
 _log = logging.getLogger(__name__)
 Metadata = Sequence[tuple[str, str | bytes]]
 # All that a caller learns of a fault of the server.
 INTERNAL_ERROR = "internal error; the server's log has the cause"
-# What is read ahead of a stream, in bytes.
-_AHEAD = 65536
 # The core says "never" with the largest number of seconds that it knows.
 _NEVER = 1e12
 _OK, _CANCELLED, _INTERNAL = (
@@ -104,22 +101,27 @@ class Context:
 
     def read_ahead(self) -> None:
         """Has messages received before they are asked for, a limited number of bytes; to be called before `read`."""
-        self._inbox = Inbox(self.loop, self._post, self._start, _AHEAD)
+        self._inbox = Inbox(self.loop, self._post, self._start, ROOM)
 
     async def read(self) -> bytes | None:
         """The next message; None after the last. One read at a time."""
-        if self._inbox is None:
-            self._inbox = Inbox(self.loop, self._post, self._start, 0)
-        content = await self._inbox.take()
+        if (inbox := self._inbox) is None:
+            inbox = self._inbox = Inbox(self.loop, self._post, self._start, 0)
+        content = await inbox.take()
         if content is None and self._left:
             raise asyncio.CancelledError  # which is also on its way
         return content
 
     async def write(self, content: bytes) -> None:
         """Sends a message, in order; waits while the other end, by the transport's flow control, takes no more."""
-        if self._outbox is None:
-            self._outbox = Outbox(self.loop, self._post, self._start, self._headers)
-        await self._outbox.put(content)
+        if (outbox := self._outbox) is None:
+            outbox = self._outbox = Outbox(self.loop, self._post, self._start, self._headers)
+        await outbox.put(content)
+
+    async def all_sent(self) -> None:
+        """Returns when the transport has taken every message, or nobody is there any more to take it."""
+        if (outbox := self._outbox) is not None and (sent := outbox.all_sent()) is not None:
+            await sent
 
     def answer(self, content: bytes) -> None:
         """Ends the call with its only message and OK."""
@@ -144,10 +146,11 @@ class Context:
         if self._ended:
             return
         self._ended = True
-        if self._outbox is None:
+        sent = None if (outbox := self._outbox) is None else outbox.all_sent()
+        if sent is None:
             self._send_last(operations)
         else:
-            self._outbox.when_sent(partial(self._send_last, operations))
+            sent.add_done_callback(lambda _: self._send_last(operations))
 
     def _send_last(self, operations: tuple[Any, ...]) -> None:
         # A call that is refused at once has not been opened, and must be closed in the same go.
@@ -167,7 +170,8 @@ class Context:
         if call is None:
             return False
         if error := call.start_server_batch(operations, done):
-            raise RuntimeError(f"gRPC's core refused {operations} with error {error}")
+            _log.error("gRPC's core refused %s with error %s; taking the call for ended", operations, error)
+            return False
         return True
 
     def _abandoned(self, task: asyncio.Task[None]) -> None:
@@ -175,7 +179,8 @@ class Context:
         self._task = None
         if self._left and not self._ended:
             # The core has told the caller why, if anyone: the deadline has passed, or they hung up.
-            self._ended, self._call = True, None
+            self._ended = True
+            self._let_go()
             return
         if not task.cancelled() and (error := task.exception()) is not None:
             self.break_off(error)
@@ -199,8 +204,12 @@ class Context:
         Not left to this object's own end: exceptions keep their frames in cycles, and those keep it.
         """
         if self._one_end or not self._opened:
-            self._call = None
+            self._let_go()
         self._one_end = True
+
+    def _let_go(self) -> None:
+        # The two hold this object in turn, and what has come and nobody reads.
+        self._call = self._inbox = self._outbox = None
 
     # And these by the event loop again.
 

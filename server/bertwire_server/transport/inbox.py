@@ -7,17 +7,22 @@ from typing import Any
 
 from grpc._cython import cygrpc  # type: ignore[attr-defined]  # see docs/decisions/020
 
-from bertwire_server.transport.operations import NO_FLAGS, Post, Start
+from bertwire_server.transport.operations import NO_FLAGS, Post, Start, size
 
-# What a message takes besides its content.
-_OBJECT_BYTES = 100
+# So many messages are taken before others on the event loop have their turn.
+_IN_A_ROW = 16
 
 
 class Inbox:
-    """Receives while there is room, one message after another, without waking the event loop for each."""
+    """Receives while there is room, one message after another, without waking the event loop for each.
+
+    The lock guards everything but `_waiting` and `_in_a_row`, which belong to the event loop.
+    """
 
     __slots__ = (
         "_bytes",
+        "_ended",
+        "_in_a_row",
         "_lock",
         "_loop",
         "_messages",
@@ -40,46 +45,55 @@ class Inbox:
         """
         self._loop, self._post, self._start, self._room = loop, post, start, room
         self._messages: deque[bytes | None] = deque()
-        self._bytes = 0
-        self._receiving = self._posted = False
+        self._bytes = self._in_a_row = 0
+        self._receiving = self._posted = self._ended = False
         self._lock = Lock()
         self._waiting: asyncio.Future[None] | None = None
 
     async def take(self) -> bytes | None:
         """The next message; None after the last, and where the caller has gone. One at a time."""
+        self._in_a_row += 1
+        if self._in_a_row > _IN_A_ROW:
+            self._in_a_row = 1
+            await asyncio.sleep(0)
         while True:
             with self._lock:
-                if not self._messages and not self._receiving:
+                if not self._messages:
                     self._receive()
                 if self._messages:
                     content = self._messages.popleft()
-                    self._bytes -= _size(content)
-                    if not self._receiving and self._has_room(content):
+                    self._bytes -= size(content)
+                    if self._bytes < self._room:
                         self._receive()
                     return content
+            self._in_a_row = 0
             self._waiting = self._loop.create_future()
             try:
                 await self._waiting
             finally:
                 self._waiting = None
 
-    def _has_room(self, last: bytes | None) -> bool:
-        """Whether to receive a message after the last one that came; None is followed by nothing."""
-        return last is not None and self._bytes < self._room
-
     def _receive(self) -> None:
-        self._receiving = self._start((cygrpc.ReceiveMessageOperation(NO_FLAGS),), self._received)
-        if not self._receiving:
-            self._messages.append(None)
+        """Begins to receive a message, unless one is being received or the last one has come."""
+        if self._receiving:
+            return
+        if self._ended or not self._start((cygrpc.ReceiveMessageOperation(NO_FLAGS),), self._received):
+            self._add(None)
+        else:
+            self._receiving = True
+
+    def _add(self, content: bytes | None) -> None:
+        self._messages.append(content)
+        self._bytes += size(content)
+        self._ended = content is None
 
     def _received(self, event: Any) -> bool:  # noqa: ANN401 - the core's classes have no types
         """Called by the thread that waits for the core; a message beside which there is room for more can wait."""
         content = event.batch_operations[0].message()
         with self._lock:
-            self._messages.append(content)
-            self._bytes += _size(content)
             self._receiving = False
-            calm = self._has_room(content)
+            self._add(content)
+            calm = not self._ended and self._bytes < self._room
             if calm:
                 self._receive()
             posted, self._posted = self._posted, True
@@ -92,7 +106,3 @@ class Inbox:
             self._posted = False
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_result(None)
-
-
-def _size(content: bytes | None) -> int:
-    return _OBJECT_BYTES + (0 if content is None else len(content))

@@ -8,18 +8,16 @@ from typing import Any
 
 from grpc._cython import cygrpc  # type: ignore[attr-defined]  # see docs/decisions/020
 
-from bertwire_server.transport.operations import NO_FLAGS, Post, Start
+from bertwire_server.transport.operations import NO_FLAGS, ROOM, Post, Start, size
 
 # With it the core may keep a message until the next one goes out: one system call for several.
 _MORE_FOLLOWS: int = cygrpc.WriteFlag.buffer_hint
-# From so many bytes on, who wants to send more has to wait.
-_ROOM = 65536
 
 
 class Outbox:
-    """Sends one message after another, without waking the event loop for each."""
+    """Sends one message after another, without waking the event loop for each. The lock guards all that changes."""
 
-    __slots__ = ("_begin", "_bytes", "_lock", "_loop", "_messages", "_post", "_sending", "_start", "_then", "_waiting")
+    __slots__ = ("_begin", "_bytes", "_lock", "_loop", "_messages", "_post", "_sending", "_start", "_waiting")
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, post: Post, start: Start, begin: Callable[[], tuple[Any, ...]]
@@ -37,64 +35,65 @@ class Outbox:
         self._bytes = 0
         self._sending = False
         self._lock = Lock()
-        self._waiting: asyncio.Future[None] | None = None
-        self._then: Callable[[], None] | None = None
+        # Who waits, each until there are fewer bytes than it wants.
+        self._waiting: list[tuple[int, asyncio.Future[None]]] = []
 
     async def put(self, content: bytes) -> None:
         """Takes a message in, once there is room for it; one at a time."""
-        while self._bytes >= _ROOM:
-            self._waiting = self._loop.create_future()
-            try:
-                await self._waiting
-            finally:
-                self._waiting = None
+        while (waiting := self._wait_for(ROOM)) is not None:
+            await waiting
         with self._lock:
             self._messages.append(content)
-            self._bytes += len(content)
+            self._bytes += size(content)
             sending, self._sending = self._sending, True
         if not sending:
             # Not at once: what is put in until the loop comes around goes out with it.
             self._loop.call_soon(self._send)
 
-    def when_sent(self, then: Callable[[], None]) -> None:
-        """Calls a function when nothing is left, maybe now; to be asked once, after the last message."""
+    def all_sent(self) -> asyncio.Future[None] | None:
+        """Done when nothing is left to be sent, or nobody to send it to; None where that is so already."""
+        return self._wait_for(1)
+
+    def _wait_for(self, fewer: int) -> asyncio.Future[None] | None:
+        """Done when fewer bytes than these wait or are being sent; None where it is so already."""
         with self._lock:
-            if self._sending:
-                self._then = then
-                return
-        then()
+            if self._bytes < fewer:
+                return None
+            future: asyncio.Future[None] = self._loop.create_future()
+            self._waiting.append((fewer, future))
+            return future
 
     def _send(self) -> None:
         with self._lock:
             self._send_next()
-        if not self._sending:
-            self._wake()
+        self._wake()
 
     def _send_next(self) -> None:
-        content = self._messages.popleft()
-        self._bytes -= len(content)
+        """Begins to send the first message; the bytes of one that is being sent count until it has been."""
         begin = self._begin()
         # What begins a call has to go out, or it is never done.
-        flags = _MORE_FOLLOWS if self._messages and not begin else NO_FLAGS
-        if not self._start((*begin, cygrpc.SendMessageOperation(content, flags)), self._sent):
+        flags = _MORE_FOLLOWS if len(self._messages) > 1 and not begin else NO_FLAGS
+        if not self._start((*begin, cygrpc.SendMessageOperation(self._messages[0], flags)), self._sent):
             self._messages.clear()
             self._bytes, self._sending = 0, False
 
     def _sent(self, _: Any) -> bool:  # noqa: ANN401 - the core's classes have no types
         """Called by the thread that waits for the core; also where nothing could be sent, since the caller is gone."""
         with self._lock:
+            self._bytes -= size(self._messages.popleft())
             if self._messages:
                 self._send_next()
             else:
                 self._sending = False
-            wanted = self._waiting is not None or (self._then is not None and not self._sending)
+            wanted = bool(self._waiting)
         if wanted:
             self._post(self._wake)
         return False
 
     def _wake(self) -> None:
-        if self._waiting is not None and self._bytes < _ROOM and not self._waiting.done():
-            self._waiting.set_result(None)
-        if self._then is not None and not self._sending:
-            then, self._then = self._then, None
-            then()
+        with self._lock:
+            due = [future for fewer, future in self._waiting if self._bytes < fewer]
+            self._waiting = [each for each in self._waiting if self._bytes >= each[0]]
+        for future in due:
+            if not future.done():
+                future.set_result(None)

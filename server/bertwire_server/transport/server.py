@@ -22,6 +22,8 @@ _UNIMPLEMENTED: int = grpc.StatusCode.UNIMPLEMENTED.value[0]
 # The tags of events that belong to no call; a call's are methods of it.
 _ARRIVED, _STOPPED = "arrived", "stopped"
 _AT_ONCE = 0.0
+# Handling one event may bring the next: after so many the loop is woken all the same.
+_AT_A_TIME = 256
 # How long calls that have been cancelled may take to end.
 _CANCEL_SECONDS = 5.0
 
@@ -130,7 +132,10 @@ class Server:
             del event  # it would keep its call alive
             if calm and (seconds := self._patience()) > 0:
                 sleep(seconds)
-            while (event := self._queue.poll(_AT_ONCE)).tag is not None:
+            for _ in range(_AT_A_TIME):
+                event = self._queue.poll(_AT_ONCE)
+                if event.tag is None:
+                    break
                 self._handle(event)
             del event
         finally:
