@@ -75,9 +75,9 @@ def with_credential(channel: Any, api_key: str | None, token: Credential | None)
     credential = token if api_key is None else api_key
     if isinstance(credential, str):
         credential = credential.strip()  # read from a file it ends with a line break
-    if isinstance(credential, str) and not _is_credential(credential):
-        # gRPC would refuse each call, and quote it.
-        raise ValueError("an API key or a token is one word of ASCII characters")
+        if not _is_credential(credential):
+            # gRPC would refuse each call, and quote it.
+            raise ValueError("an API key or a token is one word of ASCII characters")
     return channel if credential is None else _CredentialChannel(channel, credential)
 
 

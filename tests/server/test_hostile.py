@@ -30,7 +30,7 @@ ONE_TEXT = ClassifyRequest(texts=["w1 w2"]).SerializeToString()
 ONE_INPUT = tei_pb2.PredictRequest(inputs="w1 w2").SerializeToString()
 GARBAGE = (b"\xff", b"\x0a\x05w1", b"\xff" * 40, b"\x00" * 40, b"\x0b" * 1000)
 # Resident memory may grow by this much, in bytes, over one kind of abuse: buffers of connections, heap that is kept.
-_MAX_GROWTH = 32 << 20
+_MAX_GROWTH = 24 << 20
 _MEBIBYTE = 1 << 20
 
 

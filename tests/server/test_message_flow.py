@@ -248,9 +248,9 @@ class Core:
 async def test_inbox_receives_while_there_is_room() -> None:
     """One at a time; on once some were taken; nothing behind the last one."""
     core = Core()
-    inbox = Inbox(asyncio.get_running_loop(), core.post, core.start, 10_000)
+    inbox = Inbox(asyncio.get_running_loop(), core.post, core.start, 9000)
     assert not core.receive(inbox, [b"x" * 3000] * 4)
-    assert not core.begun  # 3 times 4,024 are there
+    assert not core.begun  # 3 times 3,256 are there
     assert await inbox.take() == b"x" * 3000
     assert len(core.begun) == 1
     assert not core.done(b"y" * 3000)  # no more room: nothing comes with it

@@ -5,7 +5,7 @@ from typing import Any
 
 NO_FLAGS = 0
 # Of a stream, what may wait on its way in, and on its way out, in bytes as `size` counts them.
-ROOM = 65536
+ROOM = 16384
 # Has a function called on the event loop; for the thread that waits for the core, which wakes the loop afterwards.
 Post = Callable[..., None]
 # Called by the thread that waits for the core, with the event; gives whether that can wait to be looked at.
@@ -15,5 +15,5 @@ Start = Callable[[tuple[Any, ...], Done], bool]
 
 
 def size(content: bytes | None) -> int:
-    """What a message counts as, in bytes: a thousand more than its own, so that no more than 64 small ones wait."""
-    return 1024 + (0 if content is None else len(content))
+    """What a message counts as, in bytes: 256 more than its own, so that no more than 64 small ones wait."""
+    return 256 + (0 if content is None else len(content))
