@@ -1,7 +1,11 @@
 """Predicts how long a batch runs, and how long a queue takes, from how long the last ones did."""
 
+from math import exp
+
 _KEEP = 0.95  # of a run's weight, at each further run
-_KEEP_PACE = 0.8
+# The pace is that of about so long, however many runs that is: of some very short ones each may have waited for what
+# will not come again. Before any, it is as if the model had run for so long as it is expected to.
+_PACE_SECONDS, _UNPACED_SECONDS = 0.3, 0.1
 _MIN_SPREAD = 1e-3
 
 
@@ -18,8 +22,11 @@ class Cost:
 
     def add_pace(self, tokens: int, seconds: float) -> None:
         """Learns how long a run took with all that comes in between, from the end of the run before to its own."""
-        self._paced_tokens = _KEEP_PACE * self._paced_tokens + tokens
-        self._paced_seconds = _KEEP_PACE * self._paced_seconds + seconds
+        if not self._paced_seconds and (expected := self.expected(tokens)):
+            self._paced_tokens, self._paced_seconds = _UNPACED_SECONDS * tokens / expected, _UNPACED_SECONDS
+        keep = exp(-seconds / _PACE_SECONDS)
+        self._paced_tokens = keep * self._paced_tokens + tokens
+        self._paced_seconds = keep * self._paced_seconds + seconds
 
     def add(self, tokens: int, seconds: float) -> None:
         """Learns from a run of so many computed tokens."""
