@@ -28,6 +28,7 @@ class FakeServer(ClassifierServicer, ModelRepositoryServicer):
     Attributes:
         fail: called with each request; a code and a message that it gives fail the call. May wait.
         requests: all requests so far.
+        metadata: what came with each call and each stream of it.
         pushback: what a failing call says of when to try again, as `grpc-retry-pushback-ms`; None: nothing.
         answer: called with each request of a stream; gives the responses to send now, and ends the stream by `Broken`.
         streamed: all requests of streams so far.
@@ -40,6 +41,7 @@ class FakeServer(ClassifierServicer, ModelRepositoryServicer):
     def __init__(self, address: str = "localhost:0") -> None:
         self.fail: Callable[[pb.ClassifyRequest], Failure | None] = lambda _: None
         self.requests: list[pb.ClassifyRequest] = []
+        self.metadata: list[dict[str, str | bytes]] = []
         self.pushback: str | None = None
         self.answer: Callable[[pb.ClassifyStreamRequest], Iterable[pb.ClassifyStreamResponse]] = self.answered
         self.streamed: list[pb.ClassifyStreamRequest] = []
@@ -58,6 +60,7 @@ class FakeServer(ClassifierServicer, ModelRepositoryServicer):
         """Answers or fails."""
         with self._lock:
             self.requests.append(request)
+            self.metadata.append(dict(context.invocation_metadata()))
         if failure := self.fail(request):
             if self.pushback is not None:
                 context.set_trailing_metadata((("grpc-retry-pushback-ms", self.pushback),))
@@ -72,6 +75,7 @@ class FakeServer(ClassifierServicer, ModelRepositoryServicer):
     ) -> Iterator[pb.ClassifyStreamResponse]:
         """Answers as `answer` says."""
         self.streams += 1
+        self.metadata.append(dict(context.invocation_metadata()))
         for request in request_iterator:
             self.streamed.append(request)
             try:

@@ -48,8 +48,8 @@ class GatedServer:
         """Answers a call."""
         method, metadata = context.method, dict(context.invocation_metadata())
         try:
-            admission = self._access.gate.admit(method, metadata, context) if self._access.gate else OPEN
-            with admission:
+            gate, named = self._access.gate, [""]
+            with gate.admit(method, metadata, context, named.append) if gate else OPEN:
                 self.inside.release()
                 await context.read()
                 await self.hold.wait()
@@ -60,7 +60,7 @@ class GatedServer:
             context.answer(Model(state=MODEL_STATE_READY, task="single_label").SerializeToString())
             return
         result = Result(labels=[LabelScore(label="yes", score=1.0, predicted=True)])
-        response = ClassifyResponse(model=admission.client, model_version="1", results=[result])
+        response = ClassifyResponse(model=named[-1], model_version="1", results=[result])
         context.answer(response.SerializeToString())
 
 

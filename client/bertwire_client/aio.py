@@ -3,15 +3,16 @@
 import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, Self, Unpack
 
 import grpc
 
 from bertwire.v1.classifier_pb2 import GetModelRequest, ListModelsRequest
 from bertwire.v1.classifier_pb2_grpc import ClassifierStub
-from bertwire_client.channel import Credential, check_address, with_credential
+from bertwire_client.channel import Credential, check_address, check_credentials, with_credential
 from bertwire_client.replies import Answer, ModelInfo, Reply
-from bertwire_client.requests import Options, Request, refuse_single
+from bertwire_client.requests import Metadata, Options, Request, refuse_single
 from bertwire_client.retries import seconds_to_retry
 from bertwire_client.stream.ledger import MAX_IN_FLIGHT, Ledger
 from bertwire_client.stream.tasks import stream
@@ -49,6 +50,7 @@ class AsyncClient:
         token: Credential | None = None,
     ) -> None:
         check_address(address)
+        check_credentials(credentials)
         options = channel_options(attempts)
         if credentials is None:
             self._channel = grpc.aio.insecure_channel(address, options)
@@ -69,11 +71,12 @@ class AsyncClient:
         *,
         text_pairs: Sequence[str] | None = None,
         timeout: float | None = None,  # noqa: ASYNC109 - the server learns of gRPC's deadline, not of asyncio's
+        metadata: Metadata = (),
         **options: Unpack[Options],
     ) -> Reply:
         """Classifies texts in one call; arguments, result and errors are those of `Client.classify`."""
         message = Request(texts, text_pairs, **options).message()
-        return parse_reply(await self._call(self._stub.Classify, message, timeout), len(message.texts))
+        return parse_reply(await self._call(self._stub.Classify, message, timeout, metadata), len(message.texts))
 
     def stream(
         self,
@@ -82,6 +85,7 @@ class AsyncClient:
         max_in_flight: int = MAX_IN_FLIGHT,
         ordered: bool = False,
         timeout: float | None = None,
+        metadata: Metadata = (),
         **options: Unpack[Options],
     ) -> AsyncGenerator[Answer, None]:
         """Classifies many texts over one stream; arguments, answers and errors are those of `Client.stream`.
@@ -91,7 +95,8 @@ class AsyncClient:
         """
         refuse_single("items", items)
         seconds = self._timeout if timeout is None else timeout
-        return stream(self._stub, items, Ledger(seconds, ordered=ordered, options=options), max_in_flight)
+        ledger = Ledger(seconds, ordered=ordered, options=options)
+        return stream(partial(self._stub.ClassifyStream, metadata=metadata), items, ledger, max_in_flight)
 
     async def list_models(self, *, timeout: float | None = None) -> list[ModelInfo]:  # noqa: ASYNC109 - as above
         """The models that can be asked, by name and version; raises `RequestError`."""
@@ -109,13 +114,19 @@ class AsyncClient:
         request = GetModelRequest(model=model, model_version=model_version)
         return parse_model(await self._call(self._stub.GetModel, request, timeout))
 
-    async def _call(self, method: Callable[..., Any], message: object, timeout: float | None) -> Any:  # noqa: ANN401, ASYNC109
+    async def _call(
+        self,
+        method: Callable[..., Any],
+        message: object,
+        timeout: float | None,  # noqa: ASYNC109 - as above
+        metadata: Metadata = (),
+    ) -> Any:  # noqa: ANN401
         left = seconds = self._timeout if timeout is None else timeout
         until = time.monotonic() + seconds
         tries = 0
         while True:
             try:
-                return await method(message, timeout=left)
+                return await method(message, timeout=left, metadata=metadata)
             except grpc.aio.AioRpcError as error:
                 failure = parse_error(error)
                 tries += 1

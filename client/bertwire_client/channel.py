@@ -27,6 +27,13 @@ def check_address(address: str) -> None:
         raise UserError(f"{address!r} is no address; give HOST:PORT, such as 127.0.0.1:8500 or [::1]:8500")
 
 
+def check_credentials(credentials: object) -> None:
+    """Raises `TypeError` for what gRPC would take and then fail on, such as the path of a file."""
+    if credentials is not None and not isinstance(credentials, grpc.ChannelCredentials):
+        kind = type(credentials).__name__
+        raise TypeError(f"credentials are what tls_credentials(ca, certificate, key) makes of files, not {kind}")
+
+
 def tls_credentials(
     ca: Path | str | None = None, certificate: Path | str | None = None, key: Path | str | None = None
 ) -> grpc.ChannelCredentials:

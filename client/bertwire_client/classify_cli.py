@@ -14,6 +14,7 @@ from bertwire_client.console import out
 from bertwire_client.errors import UserError
 from bertwire_client.options import argument, command
 from bertwire_client.replies import Reply, Result
+from bertwire_client.requests import Priority, Truncation
 
 
 class ClassifyConfig(ConnectionConfig):
@@ -30,6 +31,10 @@ class ClassifyConfig(ConnectionConfig):
     threshold: float | None = Field(
         None, ge=0, le=1, description="Least score of a predicted label or entity; default: the model's own thresholds."
     )
+    truncation: Truncation = Field(
+        "model", description="Text past the model's limit: cut as the model was trained to, left or right, or refused."
+    )
+    priority: Priority = Field("normal", description="Priority on the server.")
     timeout: float = Field(10, gt=0, le=86_400, description="Seconds that the call may take.")
     as_json: bool = Field(
         False,
@@ -49,6 +54,8 @@ def run_classify(config: ClassifyConfig) -> None:
                 model=config.model,
                 model_version=config.model_version,
                 threshold=config.threshold,
+                truncation=config.truncation,
+                priority=config.priority,
             )
         except ValueError as error:
             raise UserError(str(error)) from None

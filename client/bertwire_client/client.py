@@ -2,15 +2,16 @@
 
 import time
 from collections.abc import Callable, Generator, Iterable, Sequence
+from functools import partial
 from typing import Any, Self, Unpack
 
 import grpc
 
 from bertwire.v1.classifier_pb2 import GetModelRequest, ListModelsRequest
 from bertwire.v1.classifier_pb2_grpc import ClassifierStub
-from bertwire_client.channel import Credential, check_address, with_credential
+from bertwire_client.channel import Credential, check_address, check_credentials, with_credential
 from bertwire_client.replies import Answer, ModelInfo, Reply
-from bertwire_client.requests import Options, Request, refuse_single
+from bertwire_client.requests import Metadata, Options, Request, refuse_single
 from bertwire_client.retries import seconds_to_retry
 from bertwire_client.stream.ledger import MAX_IN_FLIGHT, Ledger
 from bertwire_client.stream.threads import stream
@@ -48,6 +49,7 @@ class Client:
         token: Credential | None = None,
     ) -> None:
         check_address(address)
+        check_credentials(credentials)
         options = channel_options(attempts)
         if credentials is None:
             self._channel = grpc.insecure_channel(address, options)
@@ -63,6 +65,7 @@ class Client:
         *,
         text_pairs: Sequence[str] | None = None,
         timeout: float | None = None,
+        metadata: Metadata = (),
         **options: Unpack[Options],
     ) -> Reply:
         """Classifies texts in one call.
@@ -71,6 +74,7 @@ class Client:
             texts: one or many texts; the server limits how many and how long.
             text_pairs: for a model of text pairs the second text of each.
             timeout: deadline of this call in seconds, its retries included; None: the client's.
+            metadata: sent along, such as [("x-request-id", "7f3a")], by which the server's log calls it.
             **options: top_k, logits, model, model_version, threshold, thresholds, truncation and priority, as
                 `Request` says.
 
@@ -83,7 +87,7 @@ class Client:
             ValueError: a text cannot be encoded as UTF-8, or an option has none of its values.
         """
         message = Request(texts, text_pairs, **options).message()
-        return parse_reply(self._call(self._stub.Classify, message, timeout), len(message.texts))
+        return parse_reply(self._call(self._stub.Classify, message, timeout, metadata), len(message.texts))
 
     def stream(
         self,
@@ -92,6 +96,7 @@ class Client:
         max_in_flight: int = MAX_IN_FLIGHT,
         ordered: bool = False,
         timeout: float | None = None,
+        metadata: Metadata = (),
         **options: Unpack[Options],
     ) -> Generator[Answer, None, None]:
         """Classifies many texts over one stream, which costs less than a call each; several texts a request cost least.
@@ -106,6 +111,7 @@ class Client:
             max_in_flight: most requests that are taken and not yet answered, which bounds memory.
             ordered: whether answers come in the order of the items instead of as soon as they are there.
             timeout: seconds that a request may take from its sending on, its retries included; None: the client's.
+            metadata: sent along with the stream, as by `classify`.
             **options: how to classify the texts, as for `classify`.
 
         Yields:
@@ -118,7 +124,8 @@ class Client:
         """
         refuse_single("items", items)
         seconds = self._timeout if timeout is None else timeout
-        return stream(self._stub, items, Ledger(seconds, ordered=ordered, options=options), max_in_flight)
+        ledger = Ledger(seconds, ordered=ordered, options=options)
+        return stream(partial(self._stub.ClassifyStream, metadata=metadata), items, ledger, max_in_flight)
 
     def list_models(self, *, timeout: float | None = None) -> list[ModelInfo]:
         """The models that can be asked, by name and version; raises `RequestError`."""
@@ -130,13 +137,13 @@ class Client:
         request = GetModelRequest(model=model, model_version=model_version)
         return parse_model(self._call(self._stub.GetModel, request, timeout))
 
-    def _call(self, method: Callable[..., Any], message: object, timeout: float | None) -> Any:  # noqa: ANN401
+    def _call(self, method: Callable[..., Any], message: object, timeout: float | None, metadata: Metadata = ()) -> Any:  # noqa: ANN401
         left = seconds = self._timeout if timeout is None else timeout
         until = time.monotonic() + seconds
         tries = 0
         while True:
             try:
-                return method(message, timeout=left)
+                return method(message, timeout=left, metadata=metadata)
             except grpc.RpcError as error:
                 failure = parse_error(error)
                 tries += 1

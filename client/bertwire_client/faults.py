@@ -4,7 +4,7 @@ import os
 import sys
 import traceback
 
-from bertwire_client.errors import UserError
+from bertwire_client.errors import UnauthenticatedError, UserError
 
 FAILED = 1
 INTERNAL = 70
@@ -36,7 +36,9 @@ def report(error: Exception, command: str, install: str) -> int:
 
 def _line(error: Exception, command: str, install: str) -> str | None:
     if isinstance(error, UserError):
-        return f"error: {error}"
+        # The server knows of no options.
+        hint = "; give a key with --api-key-file or BERTWIRE_API_KEY" if isinstance(error, UnauthenticatedError) else ""
+        return f"error: {error}{hint}"
     if isinstance(error, ModuleNotFoundError):
         return _missing(error.name or "", command, install)
     if isinstance(error, OSError) and error.strerror:

@@ -9,6 +9,9 @@ from bertwire.v1 import classifier_pb2 as pb
 Truncation = Literal["model", "left", "right", "refuse"]
 Priority = Literal["low", "normal", "high"]
 
+# Names and values that go along with a call; `x-request-id` is what the server's log calls it by.
+Metadata = Sequence[tuple[str, str]]
+
 _TRUNCATIONS: dict[Truncation, pb.Truncation] = {
     "model": pb.TRUNCATION_UNSPECIFIED,
     "left": pb.TRUNCATION_LEFT,

@@ -78,6 +78,14 @@ async def test_impossible_credentials_are_refused(kind: type[Client | AsyncClien
 
 
 @pytest.mark.parametrize("kind", [Client, AsyncClient])
+async def test_files_are_no_credentials(kind: type[Client | AsyncClient]) -> None:
+    """What makes credentials of them is named."""
+    wrong: Any = "ca.pem"
+    with pytest.raises(TypeError, match=r"what tls_credentials\(.*makes of files, not str"):
+        kind("localhost:1", credentials=wrong)
+
+
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
 async def test_what_is_no_address_is_refused(kind: type[Client | AsyncClient]) -> None:
     """At once, where gRPC would try port 443, or look for a host of that name; its own forms of addresses are taken."""
     for address in (
@@ -124,6 +132,7 @@ async def test_score_shows_key_and_certificate(by_file: bool, tmp_path: Path) ->
         status, _, said = await run(bertwire("score", *where, *tls, "--overwrite"), new_key())
         assert status == 1
         assert said.splitlines()[-1].startswith("bertwire: error: UNAUTHENTICATED: the API key is unknown")
+        assert said.endswith("; give a key with --api-key-file or BERTWIRE_API_KEY\n")
         assert "bw_" not in said
 
 

@@ -97,6 +97,15 @@ async def test_options_reach_the_server(kind: str, fake: FakeServer) -> None:
 
 
 @both
+async def test_metadata_go_along(kind: str, fake: FakeServer) -> None:
+    """With each try of a call."""
+    fake.fail = lambda _: (grpc.StatusCode.RESOURCE_EXHAUSTED, "later") if len(fake.requests) == 1 else None
+    fake.pushback = "1"
+    await classify(kind, fake.address, ["a"], metadata=[("x-request-id", "r-1")])
+    assert [each["x-request-id"] for each in fake.metadata] == ["r-1", "r-1"]
+
+
+@both
 @pytest.mark.parametrize(("texts", "message"), [("one text", "single string"), (["a", 5], r"texts\[1\] .* int")])
 async def test_wrong_texts_are_a_type_error(kind: str, texts: list[str], message: str, fake: FakeServer) -> None:
     """A bare string and a number among the texts are caught before anything is sent."""

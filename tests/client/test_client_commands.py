@@ -49,7 +49,9 @@ def test_classify_prints_json(fake: FakeServer, capsys: pytest.CaptureFixture[st
     assert first["labels"][0].keys() == {"label", "score", "predicted"}
     (request,) = fake.requests
     assert (list(request.text_pairs), request.model_version, request.threshold) == (["c", "d"], "2", 0.5)
-    assert request.priority == pb.PRIORITY_NORMAL
+    assert (request.priority, request.truncation) == (pb.PRIORITY_NORMAL, pb.TRUNCATION_UNSPECIFIED)
+    classify(fake.address, "a", priority="high", truncation="refuse")
+    assert (fake.requests[1].priority, fake.requests[1].truncation) == (pb.PRIORITY_HIGH, pb.TRUNCATION_REFUSE)
 
 
 def test_classify_says_what_is_wrong(fake: FakeServer, nowhere: str) -> None:

@@ -55,7 +55,7 @@ def indexes(answers: list[Answer]) -> list[int]:
 async def test_every_item_is_answered(kind: str, fake: FakeServer) -> None:
     """Texts take the stream's options, requests their own; an answer names its item."""
     items = ["a", Request(["b", "x" * 30], top_k=1), "c"]
-    answers = await collect(kind, fake.address, items, model="named", logits=True)
+    answers = await collect(kind, fake.address, items, model="named", logits=True, metadata=[("x-request-id", "r-1")])
     assert indexes(answers) == [0, 1, 2]
     assert [[each.label for each in answer.reply.results] for answer in answers] == [
         ["short"],
@@ -67,6 +67,7 @@ async def test_every_item_is_answered(kind: str, fake: FakeServer) -> None:
     assert len({request.id for request in fake.streamed}) == 3
     assert all(0 < request.timeout_ms <= 10_000 for request in fake.streamed)
     assert (fake.streams, fake.requests) == (1, [])
+    assert fake.metadata[0]["x-request-id"] == "r-1"
 
 
 @both

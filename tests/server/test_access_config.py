@@ -20,6 +20,7 @@ TLS = {"tls_certificate": "a.pem", "tls_key": "a.key"}
         ({"tls_key": "a.key"}, "--tls-key needs --tls-certificate"),
         ({"tls_certificate": "a.pem"}, "--tls-certificate needs --tls-key"),
         ({"tls_client_ca": "ca.pem"}, "--tls-client-ca needs --tls-certificate"),
+        (TLS | {"tls_client_scopes": "infer,admin"}, "--tls-client-scopes needs --tls-client-ca"),
         (TLS | {"tls_admins": "ops"}, "--tls-admins needs --tls-client-ca"),
         ({"jwt_jwks": "a.json"}, "tokens need --jwt-issuer and --jwt-audience too"),
         ({"jwt_issuer": "i", "jwt_audience": "a"}, "tokens need --jwt-jwks too"),

@@ -73,39 +73,39 @@ def test_calls_in_flight_are_counted(clock: Clock) -> None:  # noqa: ARG001 - st
     peer = Address("ipv4:192.0.2.1:1")
 
     def failing() -> None:
-        with gate.admit(CLASSIFY, {}, peer):
+        with gate.admit(CLASSIFY, {}, peer, str):
             for _ in range(5):
                 with pytest.raises(Overloaded, match="1 calls of this client are in flight") as caught:
-                    gate.admit(CLASSIFY, {}, peer)
+                    gate.admit(CLASSIFY, {}, peer, str)
                 assert caught.value.retry_after
             raise KeyError
 
     for _ in range(2):
         with pytest.raises(KeyError):
             failing()
-    gate.admit(CLASSIFY, {}, peer)
+    gate.admit(CLASSIFY, {}, peer, str)
 
 
 def test_addresses_have_accounts_of_their_own(clock: Clock) -> None:  # noqa: ARG001 - stands still
     """Where nobody says who it is, each address has its limits, whatever the port."""
     gate = Gate(None, None, None, Limits(rate=1, burst=1))
     for address in ("ipv4:192.0.2.1:1", "ipv4:192.0.2.2:1", "ipv6:%5B::1%5D:1"):
-        with gate.admit(CLASSIFY, {}, Address(address)) as admission:
-            assert admission.client == ""
-        with pytest.raises(Overloaded):
-            gate.admit(CLASSIFY, {}, Address(address[:-1] + "2"))
+        named: list[str] = []
+        with gate.admit(CLASSIFY, {}, Address(address), named.append), pytest.raises(Overloaded):
+            gate.admit(CLASSIFY, {}, Address(address[:-1] + "2"), named.append)
+        assert not named
 
 
 def test_requests_of_a_stream_count(clock: Clock) -> None:  # noqa: ARG001 - stands still
     """A stream that was let in spends the same rate with each request."""
     gate = Gate(None, None, None, Limits(rate=1, burst=3))
-    admission = gate.admit(CLASSIFY, {}, Address("unix:"))
+    admission = gate.admit(CLASSIFY, {}, Address("unix:"), str)
     with admission:
         admission.spend()
         admission.spend()
         with pytest.raises(Overloaded):
             admission.spend()
-    with gate.admit("/grpc.health.v1.Health/Watch", {}, Address("unix:")):
+    with gate.admit("/grpc.health.v1.Health/Watch", {}, Address("unix:"), str):
         pass
 
 

@@ -1,20 +1,21 @@
 """What `bertwire score` can be told."""
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Self
 
 from pydantic import Field, field_validator, model_validator
 
 from bertwire_client.connection import ConnectionConfig
 from bertwire_client.files import output_path, require_apart
 from bertwire_client.options import argument
+from bertwire_client.requests import Priority
 from bertwire_client.tables import table_format
 
 
 class ScoreConfig(ConnectionConfig):
     """Settings of one scoring job; each becomes an option of the command."""
 
-    input: Path = argument("File with a text in each row: CSV, TSV, JSONL or Parquet.")
+    input: Path = argument("File with a text in each row: CSV, TSV, JSONL or Parquet; empty lines are no rows.")
     output: Path = Field(description="File to write, in the input's format; it appears whole or not at all.")
     text_column: str = Field("text", description="Column with the text.")
     text_pair_column: str | None = Field(
@@ -31,7 +32,7 @@ class ScoreConfig(ConnectionConfig):
     threshold: float | None = Field(
         None, ge=0, le=1, description="Least score of a predicted label or entity; default: the model's own thresholds."
     )
-    priority: Literal["low", "normal", "high"] = Field(
+    priority: Priority = Field(
         "low", description="Priority on the server; at low, calls of others that wait for an answer go first."
     )
     batch_size: int = Field(32, ge=1, description="Texts in one call.")

@@ -8,28 +8,29 @@ from typing import Any
 import grpc
 
 from bertwire.v1.classifier_pb2 import ClassifyStreamRequest
-from bertwire.v1.classifier_pb2_grpc import ClassifierStub
 from bertwire_client.replies import Answer
 from bertwire_client.requests import Request
 from bertwire_client.stream.ledger import Ledger
 from bertwire_client.wire import parse_error, request_error
 
 Items = Iterable[str | Request] | AsyncIterable[str | Request]
+# Begins a ClassifyStream with an iterator of messages, and gives the call.
+Open = Callable[..., Any]
 # Something that happened: what the ledger does about it, with what.
 _Events = asyncio.Queue[tuple[Callable[[Any, float], None], Any]]
 # How long the server has to end a stream in which all is answered.
 _END_SECONDS = 1.0
 
 
-def stream(stub: ClassifierStub, items: Items, ledger: Ledger, max_in_flight: int) -> AsyncGenerator[Answer, None]:
-    """Sends items and gives their answers; see `Client.stream`."""
+def stream(open_stream: Open, items: Items, ledger: Ledger, max_in_flight: int) -> AsyncGenerator[Answer, None]:
+    """Sends items, over streams that `open_stream` begins, and gives their answers; see `Client.stream`."""
     if max_in_flight < 1:
         raise ValueError(f"max_in_flight is {max_in_flight}; it must be at least 1")
-    return _answers(stub, items, ledger, asyncio.Semaphore(max_in_flight))
+    return _answers(open_stream, items, ledger, asyncio.Semaphore(max_in_flight))
 
 
 async def _answers(
-    stub: ClassifierStub, items: Items, ledger: Ledger, slots: asyncio.Semaphore
+    open_stream: Open, items: Items, ledger: Ledger, slots: asyncio.Semaphore
 ) -> AsyncGenerator[Answer, None]:
     events: _Events = asyncio.Queue()
     taking = asyncio.create_task(_take(items, ledger, events, slots))
@@ -40,7 +41,7 @@ async def _answers(
             now = time.monotonic()
             ledger.expire(now)
             if ledger.should_connect(now):
-                connection = _Connection(stub, ledger, events)
+                connection = _Connection(open_stream, ledger, events)
             if connection is not None and ledger.connected:
                 connection.send(ledger.sendable(now))
             for answer in ledger.answers():
@@ -92,9 +93,9 @@ def _raise(error: Exception, _: float) -> None:
 class _Connection:
     """One stream to the server, until it breaks."""
 
-    def __init__(self, stub: ClassifierStub, ledger: Ledger, events: _Events) -> None:
+    def __init__(self, open_stream: Open, ledger: Ledger, events: _Events) -> None:
         self._outbox: asyncio.Queue[ClassifyStreamRequest | None] = asyncio.Queue()
-        self._call = stub.ClassifyStream(self._messages())
+        self._call = open_stream(self._messages())
         self._reader = asyncio.create_task(self._read(ledger, events))
         ledger.connected = True
 

@@ -9,12 +9,13 @@ from typing import Any
 import grpc
 
 from bertwire.v1.classifier_pb2 import ClassifyStreamRequest
-from bertwire.v1.classifier_pb2_grpc import ClassifierStub
 from bertwire_client.replies import Answer
 from bertwire_client.requests import Request
 from bertwire_client.stream.ledger import Ledger
 from bertwire_client.wire import parse_error
 
+# Begins a ClassifyStream with an iterator of messages, and gives the call.
+Open = Callable[..., Any]
 # Something that happened: what the ledger does about it, with what.
 _Events = SimpleQueue[tuple[Callable[[Any, float], None], Any]]
 # How long the server has to end a stream in which all is answered.
@@ -22,16 +23,16 @@ _END_SECONDS = 1.0
 
 
 def stream(
-    stub: ClassifierStub, items: Iterable[str | Request], ledger: Ledger, max_in_flight: int
+    open_stream: Open, items: Iterable[str | Request], ledger: Ledger, max_in_flight: int
 ) -> Generator[Answer, None, None]:
-    """Sends items and gives their answers; see `Client.stream`."""
+    """Sends items, over streams that `open_stream` begins, and gives their answers; see `Client.stream`."""
     if max_in_flight < 1:
         raise ValueError(f"max_in_flight is {max_in_flight}; it must be at least 1")
-    return _answers(stub, items, ledger, threading.Semaphore(max_in_flight))
+    return _answers(open_stream, items, ledger, threading.Semaphore(max_in_flight))
 
 
 def _answers(
-    stub: ClassifierStub, items: Iterable[str | Request], ledger: Ledger, slots: threading.Semaphore
+    open_stream: Open, items: Iterable[str | Request], ledger: Ledger, slots: threading.Semaphore
 ) -> Generator[Answer, None, None]:
     events: _Events = SimpleQueue()
     ended = threading.Event()
@@ -43,7 +44,7 @@ def _answers(
             now = time.monotonic()
             ledger.expire(now)
             if ledger.should_connect(now):
-                connection = _Connection(stub, ledger, events)
+                connection = _Connection(open_stream, ledger, events)
             if connection is not None and ledger.connected:
                 connection.send(ledger.sendable(now))
             for answer in ledger.answers():
@@ -94,9 +95,9 @@ def _raise(error: BaseException, _: float) -> None:
 class _Connection:
     """One stream to the server, until it breaks."""
 
-    def __init__(self, stub: ClassifierStub, ledger: Ledger, events: _Events) -> None:
+    def __init__(self, open_stream: Open, ledger: Ledger, events: _Events) -> None:
         self._outbox: SimpleQueue[ClassifyStreamRequest | None] = SimpleQueue()
-        self._call = stub.ClassifyStream(iter(self._outbox.get, None))
+        self._call = open_stream(iter(self._outbox.get, None))
         self._reader = threading.Thread(target=self._read, args=(ledger, events), daemon=True)
         self._reader.start()
         ledger.connected = True

@@ -91,6 +91,7 @@ class AccessConfig(Config):
             (self.tls_key and not self.tls_certificate, "--tls-key needs --tls-certificate"),
             (self.tls_certificate and not self.tls_key, "--tls-certificate needs --tls-key"),
             (self.tls_client_ca and not self.tls_certificate, "--tls-client-ca needs --tls-certificate"),
+            (self.tls_client_scopes != "infer" and not self.tls_client_ca, "--tls-client-scopes needs --tls-client-ca"),
             (self.tls_admins and not self.tls_client_ca, "--tls-admins needs --tls-client-ca"),
             (0 < len(missing) < len(jwt), f"tokens need {' and '.join(missing)} too"),
             (self.rate_burst and not self.rate_limit, "--rate-burst needs --rate-limit"),

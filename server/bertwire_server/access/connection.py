@@ -20,8 +20,8 @@ def connection_options(config: AccessConfig) -> list[tuple[str, int]]:
         ("grpc.max_concurrent_streams", config.max_connection_calls),
         # It counts calls that have been answered a moment ago too, and so fails calls of a client at the limit.
         ("grpc.http.overload_protection", 0),
-        # It would let a fast sender have megabytes on their way into the server, on each connection. Without it a stream
-        # has 64 KiB on its way, and a message larger than that has room for as much of it as is missing.
+        # It would let a fast sender have megabytes on their way into the server, on each connection. Without it a
+        # stream has 64 KiB on its way, and a message larger than that has room for as much of it as is missing.
         ("grpc.http2.bdp_probe", 0),
         ("grpc.max_connection_idle_ms", _ms(config.max_connection_idle_seconds)),
         ("grpc.max_connection_age_ms", age),

@@ -14,16 +14,12 @@ _SCHEME = "bearer "
 
 
 class Admission:
-    """A call that was let in; ends with the block.
+    """A call that was let in; ends with the block."""
 
-    Attributes:
-        client: the client's name, empty where nobody has to say.
-    """
+    __slots__ = ("_account",)
 
-    __slots__ = ("_account", "client")
-
-    def __init__(self, client: str, account: Account | None) -> None:
-        self.client, self._account = client, account
+    def __init__(self, account: Account | None) -> None:
+        self._account = account
 
     def spend(self) -> None:
         """Counts a further request of a stream against the client's rate; raises `Overloaded` where it is used up."""
@@ -38,7 +34,7 @@ class Admission:
             self._account.leave()
 
 
-OPEN = Admission("", None)
+OPEN = Admission(None)
 
 
 class Gate:
@@ -70,7 +66,7 @@ class Gate:
         method: str,
         metadata: Mapping[str, str | bytes],
         peer: Peer,
-        known: Callable[[str], None] = lambda client: None,  # noqa: ARG005 - a name says what it is
+        known: Callable[[str], object],
     ) -> Admission:
         """Lets a call in, or raises.
 
@@ -78,7 +74,7 @@ class Gate:
             method: its full gRPC name.
             metadata: the metadata that came with it.
             peer: its connection.
-            known: told the client's name as soon as that is known, whether or not the call is let in.
+            known: told the client's name, where one has to say, also where the call is then refused.
 
         Raises:
             Unauthenticated: it has no credential, or none that is known.
@@ -89,19 +85,19 @@ class Gate:
         if scope is None:
             return OPEN
         if not self._identifies:
-            return self._enter(peer.peer().rpartition(":")[0], "", self._anonymous)
+            return self._enter(peer.peer().rpartition(":")[0], self._anonymous)
         identity = self._identify(metadata, peer)
         known(identity.client)
         if scope not in identity.scopes:
             raise Forbidden(f"client {identity.client!r} lacks the scope {scope!r}, which {method} needs")
-        return self._enter(identity.client, identity.client, identity.limits)
+        return self._enter(identity.client, identity.limits)
 
-    def _enter(self, account: str, client: str, limits: Limits) -> Admission:
+    def _enter(self, account: str, limits: Limits) -> Admission:
         if not limits.rate and not limits.concurrency:
-            return Admission(client, None)
+            return OPEN
         entered = self._accounts.of(account, limits)
         entered.enter()
-        return Admission(client, entered)
+        return Admission(entered)
 
     def _identify(self, metadata: Mapping[str, str | bytes], peer: Peer) -> Identity:
         if self._keys or self._tokens:
