@@ -75,6 +75,10 @@ class Context:
         """What came with the call's headers; values of `-bin` keys are bytes."""
         return self._metadata
 
+    def deadline(self) -> float:
+        """When the caller stops waiting, in seconds since 1970; some 1e12 or more where it never does."""
+        return self._deadline
+
     def time_remaining(self) -> float | None:
         """Seconds until the caller stops waiting, 0 at least; None where it never does."""
         return max(0.0, self._deadline - time()) if self._deadline < _NEVER else None
@@ -99,14 +103,21 @@ class Context:
         task.add_done_callback(self._abandoned)
         self._start((cygrpc.ReceiveCloseOnServerOperation(NO_FLAGS),), self._on_close)
 
+    def receive(self) -> None:
+        """Has the first message received, before anybody asks for it; may be called by any thread, once."""
+        self._inbox = Inbox(self.loop, self._post, self._start)
+        self._inbox.receive()
+
     def read_ahead(self) -> None:
         """Has messages received before they are asked for, a limited number of bytes; to be called before `read`."""
-        self._inbox = Inbox(self.loop, self._post, self._start, ROOM)
+        if (inbox := self._inbox) is None:
+            inbox = self._inbox = Inbox(self.loop, self._post, self._start)
+        inbox.room = ROOM
 
     async def read(self) -> bytes | None:
         """The next message; None after the last. One read at a time."""
         if (inbox := self._inbox) is None:
-            inbox = self._inbox = Inbox(self.loop, self._post, self._start, 0)
+            inbox = self._inbox = Inbox(self.loop, self._post, self._start)
         content = await inbox.take()
         if content is None and self._left:
             raise asyncio.CancelledError  # which is also on its way

@@ -17,6 +17,9 @@ class Inbox:
     """Receives while there is room, one message after another, without waking the event loop for each.
 
     The lock guards everything but `_waiting` and `_in_a_row`, which belong to the event loop.
+
+    Attributes:
+        room: bytes up to which further messages are received before anybody asks for them.
     """
 
     __slots__ = (
@@ -27,28 +30,33 @@ class Inbox:
         "_loop",
         "_messages",
         "_post",
-        "_posted",
         "_receiving",
-        "_room",
         "_start",
         "_waiting",
+        "_wanted",
+        "room",
     )
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, post: Post, start: Start, room: int) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, post: Post, start: Start, room: int = 0) -> None:
         """Begins empty, and receives nothing yet.
 
         Args:
             loop: where messages are taken.
             post: has a function called on it.
             start: has the core do something.
-            room: bytes up to which further messages are received before anybody asks for them; 0 for none.
+            room: see above; 0 for none.
         """
-        self._loop, self._post, self._start, self._room = loop, post, start, room
+        self._loop, self._post, self._start, self.room = loop, post, start, room
         self._messages: deque[bytes | None] = deque()
         self._bytes = self._in_a_row = 0
-        self._receiving = self._posted = self._ended = False
+        self._receiving = self._wanted = self._ended = False
         self._lock = Lock()
         self._waiting: asyncio.Future[None] | None = None
+
+    def receive(self) -> None:
+        """Has the first message received, whether or not somebody asks for it."""
+        with self._lock:
+            self._receive()
 
     async def take(self) -> bytes | None:
         """The next message; None after the last, and where the caller has gone. One at a time."""
@@ -63,9 +71,10 @@ class Inbox:
                 if self._messages:
                     content = self._messages.popleft()
                     self._bytes -= size(content)
-                    if self._bytes < self._room:
+                    if self._bytes < self.room:
                         self._receive()
                     return content
+                self._wanted = True
             self._in_a_row = 0
             self._waiting = self._loop.create_future()
             try:
@@ -88,21 +97,22 @@ class Inbox:
         self._ended = content is None
 
     def _received(self, event: Any) -> bool:  # noqa: ANN401 - the core's classes have no types
-        """Called by the thread that waits for the core; a message beside which there is room for more can wait."""
+        """Called by the thread that waits for the core.
+
+        What there is room for more beside, or what nobody waits for, can wait to be looked at.
+        """
         content = event.batch_operations[0].message()
         with self._lock:
             self._receiving = False
             self._add(content)
-            calm = not self._ended and self._bytes < self._room
+            calm = not self._ended and self._bytes < self.room
             if calm:
                 self._receive()
-            posted, self._posted = self._posted, True
-        if not posted:
+            wanted, self._wanted = self._wanted, False
+        if wanted:
             self._post(self._wake)
-        return calm
+        return calm or not wanted
 
     def _wake(self) -> None:
-        with self._lock:
-            self._posted = False
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_result(None)

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from threading import Lock, Thread
-from time import sleep
+from time import monotonic, sleep
 from typing import Any, TypeVar
 
 import grpc
@@ -26,6 +26,8 @@ _AT_ONCE = 0.0
 _AT_A_TIME = 256
 # How long calls that have been cancelled may take to end.
 _CANCEL_SECONDS = 5.0
+# For so long after a call that was ended at its headers no message is received before somebody asks for it.
+_UNREAD_SECONDS = 1.0
 
 
 def _none() -> float:
@@ -35,10 +37,6 @@ def _none() -> float:
 def _all_of(row: deque[T]) -> list[T]:
     """Takes out what is there now; another thread may go on to add."""
     return [row.popleft() for _ in range(len(row))]
-
-
-def _deadline(arrival: Any) -> float:  # noqa: ANN401 - the core's classes have no types
-    return arrival.call_details.deadline  # type: ignore[no-any-return]
 
 
 class Server:
@@ -62,7 +60,8 @@ class Server:
         self._patience = patience
         self._handlers: dict[str, Handler] = {}
         self._row: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
-        self._arrivals: deque[Any] = deque()
+        self._arrivals: deque[Context] = deque()
+        self._unread_until = 0.0
         self._woken = self._stopping = self._over = False
         self._lock = Lock()
         self._loop, self._started = asyncio.get_running_loop(), False
@@ -146,7 +145,11 @@ class Server:
         tag = event.tag
         if tag is _ARRIVED:
             if event.success:
-                self._arrivals.append(event)
+                context = Context(event, self._loop, self._post)
+                if monotonic() > self._unread_until:
+                    # So that the loop finds call and message together, and is not woken for each.
+                    context.receive()
+                self._arrivals.append(context)
             with self._lock:
                 if not self._stopping:
                     self._core.request_call(self._queue, self._queue, _ARRIVED)
@@ -170,15 +173,14 @@ class Server:
         # First, so that what is posted from now on wakes the loop again.
         self._woken = False
         arrivals = _all_of(self._arrivals)
-        arrivals.sort(key=_deadline, reverse=True)
-        for function, arguments in (*_all_of(self._row), *((self._arrived, (event,)) for event in arrivals)):
+        arrivals.sort(key=Context.deadline, reverse=True)
+        for function, arguments in (*_all_of(self._row), *((self._arrived, (each,)) for each in arrivals)):
             try:
                 function(*arguments)
             except Exception:
                 _log.exception("an event of gRPC's core could not be handled")
 
-    def _arrived(self, event: Any) -> None:  # noqa: ANN401
-        context = Context(event, self._loop, self._post)
+    def _arrived(self, context: Context) -> None:
         handler = self._handlers.get(context.method)
         if handler is None:
             context.end(_UNIMPLEMENTED, "this server has no such method")
@@ -188,5 +190,7 @@ class Server:
         except Exception as error:
             context.break_off(error)
             return
-        if answer is not None:
+        if answer is None:
+            self._unread_until = monotonic() + _UNREAD_SECONDS
+        else:
             context.open(self._loop.create_task(answer))
