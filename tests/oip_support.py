@@ -53,6 +53,10 @@ class EchoCatalog:
             raise ModelNotFound("no such model")
         yield self.model
 
+    def resolve(self, name: str, version: str) -> str:  # noqa: ARG002 - the registry's
+        """It has no aliases."""
+        return version
+
     def entries(self) -> list[Entry]:
         """The model."""
         return [Entry("tiny", "1", "READY", default=True, model=self.model)]

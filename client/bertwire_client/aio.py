@@ -12,7 +12,7 @@ from bertwire.v1.classifier_pb2 import GetModelRequest, ListModelsRequest
 from bertwire.v1.classifier_pb2_grpc import ClassifierStub
 from bertwire_client.channel import Credential, check_address, check_credentials, with_credential
 from bertwire_client.replies import Answer, ModelInfo, Reply
-from bertwire_client.requests import Metadata, Options, Request, refuse_single
+from bertwire_client.requests import Metadata, Options, Request, checked, refuse_single
 from bertwire_client.retries import seconds_to_retry
 from bertwire_client.stream.ledger import MAX_IN_FLIGHT, Ledger
 from bertwire_client.stream.tasks import stream
@@ -23,6 +23,7 @@ from bertwire_client.wire import (
     parse_error,
     parse_model,
     parse_reply,
+    request_error,
 )
 
 
@@ -32,8 +33,8 @@ class AsyncClient:
     Args:
         address: the server's `host:port`; `UserError` where it is none.
         timeout: deadline of a call in seconds, its retries included.
-        attempts: how often a call is tried, 1 to 5, while the server is UNAVAILABLE, or is RESOURCE_EXHAUSTED and says
-            when to try again.
+        attempts: how often a call is tried, 1 to 5, while the server is UNAVAILABLE; and how often all that is done
+            while it is RESOURCE_EXHAUSTED and says when to try again.
         credentials: for TLS, from `tls_credentials` for example; None talks in the clear.
         api_key: sent with every call.
         token: a JWT instead of it, or a function that gives the one to send now.
@@ -59,6 +60,7 @@ class AsyncClient:
         self._authorized = with_credential(self._channel, api_key, token)
         self._stub = ClassifierStub(self._authorized)
         self._timeout, self._attempts = timeout, attempts
+        self._closed = False
 
     @property
     def connected(self) -> bool:
@@ -76,7 +78,9 @@ class AsyncClient:
     ) -> Reply:
         """Classifies texts in one call; arguments, result and errors are those of `Client.classify`."""
         message = Request(texts, text_pairs, **options).message()
-        return parse_reply(await self._call(self._stub.Classify, message, timeout, metadata), len(message.texts))
+        return parse_reply(
+            await self._call(self._stub.Classify, message, timeout, checked(metadata)), len(message.texts)
+        )
 
     def stream(
         self,
@@ -96,7 +100,7 @@ class AsyncClient:
         refuse_single("items", items)
         seconds = self._timeout if timeout is None else timeout
         ledger = Ledger(seconds, ordered=ordered, options=options)
-        return stream(partial(self._stub.ClassifyStream, metadata=metadata), items, ledger, max_in_flight)
+        return stream(partial(self._open_stream, checked(metadata)), items, ledger, max_in_flight)
 
     async def list_models(self, *, timeout: float | None = None) -> list[ModelInfo]:  # noqa: ASYNC109 - as above
         """The models that can be asked, by name and version; raises `RequestError`."""
@@ -136,8 +140,14 @@ class AsyncClient:
             await asyncio.sleep(pause)
             left = until - time.monotonic()
 
+    def _open_stream(self, metadata: Metadata, messages: Any) -> Any:  # noqa: ANN401 - gRPC's
+        if self._closed:
+            raise request_error(grpc.StatusCode.CANCELLED, "the client was closed")
+        return self._stub.ClassifyStream(messages, metadata=metadata)
+
     async def close(self) -> None:
-        """Closes the connection; calls in flight are cancelled."""
+        """Closes the connection; calls in flight are cancelled, and streams end with `RequestError`."""
+        self._closed = True
         await self._channel.close()
 
     async def __aenter__(self) -> Self:

@@ -81,10 +81,7 @@ def with_credential(channel: Any, api_key: str | None, token: Credential | None)
         raise ValueError("give api_key or token, not both")
     credential = token if api_key is None else api_key
     if isinstance(credential, str):
-        credential = credential.strip()  # read from a file it ends with a line break
-        if not _is_credential(credential):
-            # gRPC would refuse each call, and quote it.
-            raise ValueError("an API key or a token is one word of ASCII characters")
+        credential = _sendable(credential)
     return channel if credential is None else _CredentialChannel(channel, credential)
 
 
@@ -101,12 +98,20 @@ class _CredentialChannel:
         self.stream_stream = _carrying(channel.stream_stream, credential)
 
 
+def _sendable(credential: str) -> str:
+    credential = credential.strip()  # read from a file it ends with a line break
+    if not _is_credential(credential):
+        # gRPC would refuse the call, and quote it.
+        raise ValueError("an API key or a token is one word of ASCII characters")
+    return credential
+
+
 def _carrying(make: Callable[..., Any], credential: Credential) -> Callable[..., Any]:
     def method(*arguments: Any, **options: Any) -> Callable[..., Any]:  # noqa: ANN401 - gRPC's
         call = make(*arguments, **options)
 
         def carry(*arguments: Any, metadata: Any = None, **options: Any) -> Any:  # noqa: ANN401 - gRPC's
-            current = credential if isinstance(credential, str) else credential()
+            current = credential if isinstance(credential, str) else _sendable(credential())
             own = ("authorization", f"Bearer {current}")
             return call(*arguments, metadata=(own, *(metadata or ())), **options)
 

@@ -1,5 +1,6 @@
 """What is sent to a server."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypedDict
@@ -99,6 +100,16 @@ class Request:
             )
         except UnicodeEncodeError as error:
             raise ValueError(f"a text or the model's name has no UTF-8 form: {error}") from None
+
+
+def checked(metadata: Metadata) -> Metadata:
+    """Metadata that gRPC sends; raises `ValueError`, which quotes no value, where gRPC would quote all of them."""
+    for key, value in metadata:
+        if not re.fullmatch(r"[0-9a-z_.-]+", key) or key.startswith("grpc-") or key.endswith("-bin"):
+            raise ValueError(f"metadata cannot be named {key!r}; use a-z, 0-9, _, . and -, not grpc-... or ...-bin")
+        if not isinstance(value, str) or not value.isascii() or not value.isprintable():
+            raise ValueError(f"the value of {key!r} in metadata is not one line of ASCII characters")
+    return tuple(metadata)
 
 
 def refuse_single(name: str, texts: object) -> None:

@@ -33,6 +33,8 @@ _log = logging.getLogger(__name__)
 _FLUSH_SECONDS = 1.0
 # Time for calls that were sent before their client could know to arrive and be accepted.
 _ON_THE_WAY_SECONDS = 0.25
+# Time for models to stop once nothing is left to be answered: a batch that nobody waits for may be under way.
+_END_SECONDS = 5.0
 # How long no call arrives before gRPC is stopped, and how long that is waited for.
 _QUIET_SECONDS, _MAX_QUIET_SECONDS = 0.1, 2.0
 
@@ -54,7 +56,8 @@ async def serve(config: ServerConfig, announce: Callable[[str], None]) -> None:
     telemetry = Telemetry(config)
     telemetry.metrics.certificate_ends = access.certificate_ends
     registry, health_service = Registry(), Health()
-    edge, beside = Edge(access.gate, telemetry, registry.shed), Edge(access.gate, telemetry)
+    edge = Edge(access.gate, telemetry, registry.shed, config.max_message_mb << 20)
+    beside = Edge(access.gate, telemetry)
     inference = Inference(registry, RequestLimits(config.max_texts, config.max_text_chars, config.max_call_chars))
     counted = CountedModels(telemetry.metrics, config.max_queue_texts)
     loader = Loader(config.public_key, _build(config, counted))
@@ -78,7 +81,7 @@ async def serve(config: ServerConfig, announce: Callable[[str], None]) -> None:
         for task in background:
             task.cancel()
         await server.stop(0)
-        await _first(fleet.stop(), hurry.wait())
+        await _first(_stopped(fleet), hurry.wait())
         await telemetry.close()
 
 
@@ -103,6 +106,15 @@ def _stop_signals() -> tuple[asyncio.Event, asyncio.Event]:
     for each in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(each, note)
     return first, second
+
+
+async def _stopped(fleet: Fleet) -> None:
+    """Returns when the models have stopped, or will not soon: a run hangs, or a bundle is being loaded."""
+    try:
+        async with asyncio.timeout(_END_SECONDS):
+            await fleet.stop()
+    except TimeoutError:
+        _log.warning("the models have not stopped within %g s; leaving them behind", _END_SECONDS)
 
 
 async def _first(*waits: Coroutine[Any, Any, object]) -> None:

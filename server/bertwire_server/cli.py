@@ -14,18 +14,27 @@ def run_serve(config: ServerConfig) -> None:
     import asyncio
     import logging
     import os
+    import sys
 
+    from bertwire_client.cli import COMMANDS
+    from bertwire_client.faults import report
     from bertwire_server.app import serve as run
     from bertwire_server.telemetry.logs import configure
 
     # The library would hand each text to threads of its own, which costs more than a text does.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     configure(config.log_level, config.log_format)
-    asyncio.run(run(config, lambda line: print(line, flush=True)))
+    try:
+        asyncio.run(run(config, lambda line: print(line, flush=True)))
+        status = 0
+    except Exception as error:
+        status = report(error, "serve", COMMANDS["serve"].install)
     # Everything is closed. A run that hangs, or that a second signal left behind, would take the interpreter's own end
     # for a crash, and abort.
     logging.shutdown()
-    os._exit(0)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 serve = command(ServerConfig, run_serve)

@@ -1,6 +1,7 @@
 """What stands between gRPC and every method of ours: who calls, what it sent, and what becomes of failures."""
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import aclosing
 from types import TracebackType
@@ -46,7 +47,9 @@ class Edge:
         refusals: ends those that are not let in.
     """
 
-    def __init__(self, gate: Gate | None, telemetry: Telemetry, shed: Shed | None = None) -> None:
+    def __init__(
+        self, gate: Gate | None, telemetry: Telemetry, shed: Shed | None = None, most_bytes: int = sys.maxsize
+    ) -> None:
         """Begins open.
 
         Args:
@@ -54,6 +57,7 @@ class Edge:
             telemetry: told of every call.
             shed: given the seconds that a caller will wait, raises `Overloaded` where no answer can be ready by then;
                 what it gives is called when the call has been read or has ended. None: nothing is refused unread.
+            most_bytes: of a message that is sent; the core would end a call for a larger one in words of its own.
         """
         self._gate, self.telemetry, self._shed = gate, telemetry, shed
         self.refusals = Refusals()
@@ -61,6 +65,7 @@ class Edge:
         self.idle = asyncio.Event()
         self.idle.set()
         self.arrived = asyncio.Event()
+        self._most_bytes = most_bytes
         self._closing = False
         self._reading: set[_Messages] = set()
 
@@ -111,6 +116,18 @@ class Edge:
         if self._closing:
             found.stop()
         return found
+
+    def sized(self, serialize: Serialize) -> Serialize:
+        """`serialize`, which raises `InvalidRequest` for what would be too large to be sent."""
+
+        def limited(message: Any) -> bytes:  # noqa: ANN401 - any message
+            content = serialize(message)
+            if len(content) > self._most_bytes:
+                reason = f"the answer has {len(content)} bytes, and at most {self._most_bytes} can be sent"
+                raise InvalidRequest(f"{reason}; send fewer texts, or ask for less of each")
+            return content
+
+        return limited
 
     def forget(self, messages: "_Messages") -> None:
         """Takes note that nothing more is read of a call."""
@@ -224,7 +241,7 @@ class _Guarded:
 
 def _handler(edge: Edge, method: str, servicer: Servicer) -> Handler:
     # Messages are decoded after the caller is known, and as the caller's fault where they cannot be.
-    decode, serialize = _decoder(servicer.request_deserializer), servicer.response_serializer
+    decode, serialize = _decoder(servicer.request_deserializer), edge.sized(servicer.response_serializer)
     answer: Answer
     if servicer.stream_stream is not None:
         answer = _stream(edge, servicer.stream_stream, decode, serialize)

@@ -1,8 +1,9 @@
 """The one door to the models for every protocol: checks a query, finds its model, answers."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from bertwire_export.bundle import Manifest
 from bertwire_server.call import current
 from bertwire_server.errors import InvalidRequest
 from bertwire_server.model.decision import require_fitting
@@ -46,8 +47,12 @@ class Inference:
     def __init__(self, registry: Registry, limits: RequestLimits) -> None:
         self._registry, self._limits = registry, limits
 
-    async def predict(self, query: Query) -> Answered:
+    async def predict(self, query: Query, require: Callable[[Manifest], None] = lambda _: None) -> Answered:
         """Answers a query.
+
+        Args:
+            query: the query.
+            require: raises `InvalidRequest` where the protocol cannot say what such a model answers.
 
         Raises:
             RequestError: it cannot be answered; the subclass says why.
@@ -60,6 +65,7 @@ class Inference:
             call.content = query.texts
             _check_kind(query.texts, pairs=model.manifest.text_pairs)
             require_fitting(query.thresholds, model.manifest)
+            require(model.manifest)
             predictions = await model.predict(query)
             if call.trace is not None:
                 call.trace.answered(predictions)

@@ -125,8 +125,10 @@ def bind(server: Server, host: str, port: int, credentials: grpc.ServerCredentia
         # Tried with a socket of our own first: it knows the reason, where gRPC knows only that it failed.
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         socket.create_server((host, port), family=family).close()
-        return server.add_port(where, credentials)
-    except (OSError, RuntimeError) as error:
-        # asyncio and socket put the address into the reason a second time.
-        reason = str(getattr(error, "strerror", None) or error).partition(" (while")[0]
+        if bound := server.add_port(where, credentials):
+            return bound
+        raise OSError("gRPC cannot open it, though it is free")
+    except OSError as error:
+        # socket puts the address into the reason a second time.
+        reason = str(error.strerror or error).partition(" (while")[0]
         raise UserError(f"cannot listen on {where}: {reason}; choose another --port or --host") from error

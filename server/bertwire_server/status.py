@@ -21,7 +21,8 @@ def masked(error: Exception, method: str) -> RequestError:
     """The error as a client may see it; one that nobody foresaw is logged in full."""
     if isinstance(error, RequestError):
         return error
-    if isinstance(error, NotImplementedError):  # by the generated servicer, for a method that ours does not have
+    # By the generated servicer, for a method that ours does not have; others are faults.
+    if isinstance(error, NotImplementedError) and str(error) == "Method not implemented!":
         return NoSuchMethod("this server does not answer the method")
     _log.error("%s failed", method, exc_info=error)
     return RequestError(INTERNAL_ERROR)

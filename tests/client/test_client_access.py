@@ -19,6 +19,7 @@ from bertwire_client.score import ScoreConfig
 from bertwire_server.access.config import AccessConfig
 from bertwire_server.access.keys import key_hash, new_key
 from bertwire_server.access.setup import Access, open_access
+from fake import FakeServer
 from gated import gated
 from support import bertwire
 
@@ -75,6 +76,19 @@ async def test_impossible_credentials_are_refused(kind: type[Client | AsyncClien
     """Two credentials, and one that no header can carry, are errors at once, which quote nothing."""
     with pytest.raises(ValueError, match=r"API key|api_key or token"):
         kind("localhost:1", **options)
+
+
+async def test_tokens_of_a_function_are_not_quoted(fake: FakeServer) -> None:
+    """One read from a file ends with a line break; one that no header can carry is an error that does not show it."""
+    with Client(fake.address, token=lambda: "secret\n") as client:
+        client.classify(["a"])
+    assert fake.metadata[0]["authorization"] == "Bearer secret"
+    with Client(fake.address, token=lambda: "sec\nret") as client, pytest.raises(ValueError, match="token") as caught:
+        client.classify(["a"])
+    async with AsyncClient(fake.address, token=lambda: "sec\nret") as other:
+        with pytest.raises(ValueError, match="token"):
+            await other.classify(["a"])
+    assert "ret" not in str(caught.value)
 
 
 @pytest.mark.parametrize("kind", [Client, AsyncClient])

@@ -64,8 +64,11 @@ def test_outage_is_measured_from_its_first_break() -> None:
     books.settle(answered(1), 9.5)
     books.add("a", 9.5)
     books.lose(GONE, 11)
+    books.lose(GONE, 21)
+    answers = books.answers()
+    assert [type(next(answers).outcome) for _ in range(3)][1:] == [UnavailableError, UnavailableError]
     with pytest.raises(RequestError, match="gone"):
-        books.lose(GONE, 21)
+        next(answers)
 
 
 def test_long_idle_stream_begins_anew() -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing, closing
 from itertools import repeat
+from queue import Empty
 from typing import Any
 
 import grpc
@@ -22,6 +24,7 @@ from bertwire_client import (
     NotFoundError,
     PermissionDeniedError,
     Request,
+    RequestError,
     ResourceExhaustedError,
     UnavailableError,
 )
@@ -301,6 +304,35 @@ async def test_source_that_fails_ends_the_stream(kind: str, fake: FakeServer) ->
         await collect(kind, fake.address, ["a", 5])
     with pytest.raises(TypeError, match="items is a single string"):
         await collect(kind, fake.address, "a text")
+
+
+@both
+@pytest.mark.parametrize("error", [TimeoutError, Empty, asyncio.CancelledError])
+async def test_source_that_fails_as_waiting_does(kind: str, error: type[BaseException], fake: FakeServer) -> None:
+    """What a source raises is not taken for what the stream's own waiting raises."""
+
+    def items() -> Iterator[str]:
+        yield "a"
+        raise error
+
+    with pytest.raises(error):
+        await asyncio.wait_for(asyncio.create_task(collect(kind, fake.address, items())), 20)
+
+
+async def test_client_closed_under_its_stream(fake: FakeServer) -> None:
+    """The stream ends with the error of a call."""
+    with Client(fake.address) as client:
+        answers = client.stream(repeat("a"), max_in_flight=2)
+        next(answers)
+        client.close()
+        with pytest.raises(RequestError, match="CANCELLED: the client was closed"):
+            deque(answers)
+    async with AsyncClient(fake.address) as other:
+        more = other.stream(repeat("a"), max_in_flight=2)
+        await anext(more)
+        await other.close()
+        with pytest.raises(RequestError, match="CANCELLED: the client was closed"):
+            [None async for _ in more]
 
 
 @both

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from bertwire.v1.classifier_pb2 import ClassifyRequest
+from bertwire_client.errors import UserError
 from bertwire_export.bundle import open_bundle
 from bertwire_server.call import Call, current
 from bertwire_server.errors import InvalidRequest
@@ -16,7 +17,10 @@ from bertwire_server.model.tokenizer import TextTokenizer
 from bertwire_server.protocols.messages import response
 from bertwire_server.protocols.streams import counted, in_order
 from bertwire_server.query import Prediction
+from bertwire_server.services import bind
+from bertwire_server.status import masked
 from bertwire_server.telemetry.metrics import Metrics
+from bertwire_server.transport.server import Server
 
 
 @pytest.mark.parametrize(("side", "kept"), [("right", [2, 6, 7, 3]), ("left", [2, 8, 9, 3])])
@@ -32,6 +36,37 @@ def test_refuses_what_is_no_tokenizer() -> None:
     """Bytes that are no tokenizer raise ValueError."""
     with pytest.raises(ValueError, match="not a tokenizer"):
         TextTokenizer(b"{}", 8, "right")
+
+
+def test_panic_of_the_tokenizer_is_an_error(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library's panics are no exceptions, and would end the task that a stream waits for."""
+
+    class Panic(BaseException):
+        """One of them."""
+
+    def panic(*_: object) -> None:
+        raise Panic("out of bounds")
+
+    tokenizer = TextTokenizer((bundle / "tokenizer.json").read_bytes(), 4, "right")
+    monkeypatch.setattr(tokenizer, "_encode", panic)
+    with pytest.raises(RuntimeError, match="the tokenizer failed: out of bounds"):
+        tokenizer.encode(["w1"])
+
+
+def test_port_that_grpc_cannot_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though a socket can: gRPC says so by the number 0."""
+    monkeypatch.setattr(Server, "add_port", lambda *_: 0)
+    server = Server.__new__(Server)
+    with pytest.raises(UserError, match=r"^cannot listen on 127\.0\.0\.1:0: gRPC cannot open it"):
+        bind(server, "127.0.0.1", 0, None)
+
+
+def test_only_methods_that_are_not_there_are_unimplemented(caplog: pytest.LogCaptureFixture) -> None:
+    """Another `NotImplementedError` is a fault, which the log has."""
+    assert masked(NotImplementedError("Method not implemented!"), "/m").code is grpc.StatusCode.UNIMPLEMENTED
+    assert not caplog.records
+    assert masked(NotImplementedError("no sparse tensors"), "/m").code is grpc.StatusCode.INTERNAL
+    assert "no sparse tensors" in caplog.text
 
 
 async def test_large_response_leaves_others_their_turn(bundle: Path) -> None:

@@ -17,6 +17,7 @@ from bertwire_server.errors import ModelNotFound, ModelRefused, NotReady
 from bertwire_server.model.engine import choose_engine
 from bertwire_server.model.model import Model
 from bertwire_server.model.queue import BatchLimits
+from bertwire_server.protocols.catalog import find
 from bertwire_server.query import Query
 from bertwire_server.repository.fleet import Fleet
 from bertwire_server.repository.folder import Repository
@@ -276,6 +277,40 @@ async def test_unforeseen_failure_is_masked(
                 assert not each.is_alive()
         assert "no 123 bytes left" in caplog.text
         assert it.states() == {"1": "READY", "2": "READY", "3": "UNAVAILABLE"}
+
+
+async def test_last_model_goes(repository: Path) -> None:
+    """Who asks then is told that there is none, not to try again."""
+    async with watched(repository) as it:
+        shutil.rmtree(repository / "mood")
+        await it.fleet.reload()
+        for name in ("", "mood"):
+            with pytest.raises(ModelNotFound, match="this server has no"):
+                it.fleet.lease(name, "")
+
+
+async def test_alias_of_a_version_that_is_refused(repository: Path) -> None:
+    """Who asks for it learns its state and the reason."""
+    damage(repository / "mood" / "1")
+    (repository / "models.toml").write_text('[mood]\naliases = { stable = "1" }')
+    async with watched(repository) as it:
+        assert find(it.fleet, "mood", "stable").state == "UNAVAILABLE"
+        with pytest.raises(ModelNotFound):
+            find(it.fleet, "mood", "canary")
+
+
+async def test_settings_hold_while_a_bundle_is_replaced(repository: Path, bundle: Path) -> None:
+    """A new alias of a version leads there at once, though the load that the same reload begins takes long."""
+    async with watched(repository) as it:
+        (repository / "models.toml").write_text('[mood]\naliases = { stable = "1" }')
+        put(bundle, repository / "mood" / "3")
+        it.gate.clear()
+        reload = asyncio.create_task(it.fleet.reload())
+        await it.until("3", "LOADING")
+        with it.fleet.lease("mood", "stable") as model:
+            assert model.manifest.version == "1"
+        it.gate.set()
+        await reload
 
 
 async def test_nothing_to_serve(repository: Path, caplog: pytest.LogCaptureFixture) -> None:

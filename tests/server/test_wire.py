@@ -30,6 +30,7 @@ from bertwire_export.bundle import open_bundle
 from bertwire_export.bundle.layouts import arrange, variant_layout
 from bertwire_server.app import serve as serve_bundle
 from bertwire_server.config import ServerConfig
+from bertwire_server.repository.fleet import Fleet
 from support import LABELS, Edit, Serve, Server, bertwire, export_padded, random_texts, rehash, reseal
 
 METHOD = "/bertwire.v1.Classifier/Classify"
@@ -262,17 +263,43 @@ async def test_drain_does_not_wait_for_messages(serve: Serve, bundle: Path) -> N
         assert await asyncio.to_thread(server.process.wait, 30) == 0
 
 
-def test_ends_without_the_interpreters_own_end() -> None:
+@pytest.mark.parametrize(("fault", "status"), [("", 0), ("raise UserError('gave up')", 1)])
+def test_ends_without_the_interpreters_own_end(fault: str, status: int) -> None:
     """With everything closed the process ends at once: a thread that still runs a model would make an abort of it."""
     script = (
-        "import atexit, bertwire_server.app as app, bertwire_server.cli as cli;"
-        "from bertwire_server.config import ServerConfig;"
-        "serve = lambda config, announce: __import__('asyncio').sleep(0, announce('served'));"
-        "app.serve = serve; atexit.register(print, 'the end');"
-        "cli.run_serve(ServerConfig(bundle='x'))"
+        "import atexit, bertwire_server.app as app, bertwire_server.cli as cli\n"
+        "from bertwire_client.errors import UserError\n"
+        "from bertwire_server.config import ServerConfig\n"
+        "async def serve(config, announce):\n"
+        "    announce('served')\n"
+        f"    {fault}\n"
+        "app.serve = serve; atexit.register(print, 'the end')\n"
+        "cli.run_serve(ServerConfig(bundle='x'))\n"
     )
-    done = subprocess.run([bertwire()[0], "-c", script], capture_output=True, text=True, check=True)
-    assert done.stdout == "served\n"
+    done = subprocess.run([bertwire()[0], "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (status, "served\n")
+    assert done.stderr == ("bertwire: error: gave up\n" if fault else "")
+
+
+async def test_shutdown_leaves_a_model_behind_that_does_not_stop(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One that hangs, or is being loaded, does not hold up the end."""
+    stop, left = Fleet.stop, []
+
+    async def never(fleet: Fleet) -> None:
+        left.append(fleet)
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr("bertwire_server.app._END_SECONDS", 0.1)
+    monkeypatch.setattr(Fleet, "stop", never)
+    ready: asyncio.Queue[str] = asyncio.Queue()
+    running = asyncio.create_task(serve_bundle(ServerConfig(bundle=bundle, port=0), ready.put_nowait))
+    await ready.get()
+    signal.raise_signal(signal.SIGTERM)
+    await asyncio.wait_for(running, 30)
+    assert "leaving them behind" in caplog.text
+    await stop(left[0])
 
 
 async def test_hashes_beside_the_event_loop(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:

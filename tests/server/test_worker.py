@@ -3,7 +3,13 @@
 import asyncio
 import threading
 
+import pytest
+
 from bertwire_server.model.worker import Worker
+
+
+class Panic(BaseException):
+    """As libraries in Rust have them."""
 
 
 async def test_cancelled_work_is_not_done() -> None:
@@ -22,4 +28,17 @@ async def test_cancelled_work_is_not_done() -> None:
     gate.set()
     await asyncio.gather(first, third)
     assert done == ["third"]
+    assert await worker.stop(10)
+
+
+async def test_panic_ends_one_job_alone() -> None:
+    """Whoever waits is told, and the thread goes on."""
+    worker = Worker("test")
+
+    def panic() -> None:
+        raise Panic("index out of bounds")
+
+    with pytest.raises(RuntimeError, match="Panic: index out of bounds"):
+        await asyncio.wait_for(worker.run(panic), 20)
+    assert await asyncio.wait_for(worker.run(lambda: 5), 20) == 5
     assert await worker.stop(10)

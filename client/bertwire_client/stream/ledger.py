@@ -75,6 +75,7 @@ class Ledger:
         self._breaks, self._connect_at = 0, 0.0
         self._broken: RequestError | None = None
         self._broken_since: float | None = None
+        self._failed: RequestError | None = None
 
     def add(self, item: str | Request, now: float) -> None:
         """Takes the next request; raises `TypeError` where it is none."""
@@ -102,17 +103,19 @@ class Ledger:
         return self._complete and not self._pending and not self._answers
 
     def answers(self) -> Iterator[Answer]:
-        """Gives, once, the answers that are there."""
+        """Gives, once, the answers that are there; then raises `RequestError` where no stream will do better."""
         while self._answers:
             index = self._given if self._ordered else next(iter(self._answers))
             if (answer := self._answers.pop(index, None)) is None:
-                return
+                break
             self._given += 1
             yield answer
+        if self._failed is not None:
+            raise self._failed
 
     def should_connect(self, now: float) -> bool:
         """Whether it is time for a stream, since there is none and there is something to send."""
-        return not self.connected and bool(self._pending) and now >= self._connect_at
+        return not self.connected and bool(self._pending) and now >= self._connect_at and self._failed is None
 
     def sendable(self, now: float) -> Iterator[ClassifyStreamRequest]:
         """The messages to send now, each with the time that it has left."""
@@ -137,24 +140,21 @@ class Ledger:
         self._answer(index, outcome)
 
     def lose(self, error: RequestError | None, now: float) -> None:
-        """Notes that the stream ended, and puts everything unanswered back.
+        """Notes that the stream ended, and puts everything unanswered back, unless no other stream will do better.
 
         Args:
             error: how it ended; None: as if all were done.
             now: the time.
-
-        Raises:
-            RequestError: no other stream will do better.
         """
         self.connected = False
         error = error or UnavailableError(grpc.StatusCode.UNAVAILABLE, "the server ended the stream")
         self._broken = error
         if self._pending:
-            if error.code not in _BROKEN:
-                raise error
             self._broken_since = now if self._broken_since is None else self._broken_since
-            if now - self._broken_since >= self._timeout:
-                raise error
+            if error.code not in _BROKEN or now - self._broken_since >= self._timeout:
+                self._failed = error
+                self.expire(now)
+                return
             self._drop_too_large(error)
         self._breaks += 1
         self._connect_at = now + max(error.retry_after or 0.0, backoff(self._breaks))

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable
+from contextlib import suppress
 from typing import Any
 
 import grpc
@@ -17,7 +18,8 @@ Items = Iterable[str | Request] | AsyncIterable[str | Request]
 # Begins a ClassifyStream with an iterator of messages, and gives the call.
 Open = Callable[..., Any]
 # Something that happened: what the ledger does about it, with what.
-_Events = asyncio.Queue[tuple[Callable[[Any, float], None], Any]]
+_Event = tuple[Callable[[Any, float], None], Any]
+_Events = asyncio.Queue[_Event]
 # How long the server has to end a stream in which all is answered.
 _END_SECONDS = 1.0
 
@@ -55,15 +57,22 @@ async def _answers(
 
 async def _note(events: _Events, ledger: Ledger) -> None:
     """Lets the ledger note what happened since it last did, after waiting for something to happen."""
-    try:
-        if events.empty():
-            note, value = await asyncio.wait_for(events.get(), ledger.seconds_to_wait(time.monotonic()))
-            note(value, time.monotonic())
-        while not events.empty():
-            note, value = events.get_nowait()
-            note(value, time.monotonic())
-    except TimeoutError:
-        return
+    wait = ledger.seconds_to_wait(time.monotonic())
+    while (event := await _next(events, wait)) is not None:
+        note, value = event
+        note(value, time.monotonic())
+        wait = 0
+
+
+async def _next(events: _Events, seconds: float | None) -> _Event | None:
+    if not events.empty():
+        return events.get_nowait()
+    if seconds != 0:
+        # Not wait_for, which before Python 3.12 can lose a cancellation.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                return await events.get()
+    return None
 
 
 async def _take(items: Items, ledger: Ledger, events: _Events, slots: asyncio.Semaphore) -> None:
@@ -77,7 +86,7 @@ async def _take(items: Items, ledger: Ledger, events: _Events, slots: asyncio.Se
                 break
             events.put_nowait((ledger.add, item))
         events.put_nowait((ledger.finish, None))
-    except Exception as error:
+    except BaseException as error:  # also where the source was cancelled, not this task
         events.put_nowait((_raise, error))
 
 
@@ -86,7 +95,7 @@ async def _asynchronous(items: Iterable[str | Request]) -> AsyncIterator[str | R
         yield item
 
 
-def _raise(error: Exception, _: float) -> None:
+def _raise(error: BaseException, _: float) -> None:
     raise error
 
 

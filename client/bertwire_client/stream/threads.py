@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -17,7 +18,8 @@ from bertwire_client.wire import parse_error
 # Begins a ClassifyStream with an iterator of messages, and gives the call.
 Open = Callable[..., Any]
 # Something that happened: what the ledger does about it, with what.
-_Events = SimpleQueue[tuple[Callable[[Any, float], None], Any]]
+_Event = tuple[Callable[[Any, float], None], Any]
+_Events = SimpleQueue[_Event]
 # How long the server has to end a stream in which all is answered.
 _END_SECONDS = 1.0
 
@@ -60,13 +62,16 @@ def _answers(
 def _note(events: _Events, ledger: Ledger) -> None:
     """Lets the ledger note what happened since it last did, after waiting for something to happen."""
     wait = ledger.seconds_to_wait(time.monotonic())
-    try:
-        note, value = events.get(timeout=wait)
-        while True:
-            note(value, time.monotonic())
-            note, value = events.get_nowait()
-    except Empty:
-        return
+    while (event := _next(events, wait)) is not None:
+        note, value = event
+        note(value, time.monotonic())
+        wait = 0
+
+
+def _next(events: _Events, seconds: float | None) -> _Event | None:
+    with suppress(Empty):
+        return events.get(timeout=seconds)
+    return None
 
 
 def _take(

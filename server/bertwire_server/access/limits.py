@@ -80,5 +80,7 @@ class Accounts:
         # One with calls in flight stays, or it could have as many again.
         if len(self._accounts) >= self._most:
             for client in list(islice(self._accounts, _LOOKED_AT)):
-                if not self._accounts[client].calls:
+                if self._accounts[client].calls:
+                    self._accounts.move_to_end(client)  # or it would be looked at each time
+                else:
                     del self._accounts[client]

@@ -8,7 +8,7 @@ from bertwire_server.access.identity import ADMIN, Identity, Limits
 
 
 class Peer(Protocol):
-    """The other end of a call's connection, as gRPC's `ServicerContext` tells of it."""
+    """The other end of a call's connection, as the transport's `Context` tells of it."""
 
     def peer(self) -> str:
         """Its address with the port."""

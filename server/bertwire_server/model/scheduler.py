@@ -129,7 +129,7 @@ class Scheduler:
         self._task = asyncio.create_task(self._work(), name="scheduler")
 
     async def stop(self) -> None:
-        """Ends after the batch under way; calls still waiting fail with `NotReady`."""
+        """Ends, after the run under way; calls that are not answered fail with `NotReady`."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])

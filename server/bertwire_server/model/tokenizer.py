@@ -55,7 +55,14 @@ class TextTokenizer:
 
     def encode(self, texts: Sequence[Text], side: Literal["left", "right"] | None = None) -> list[Encoded]:
         """Tokenizes texts in order, cutting them on `side`; None: on the model's own."""
-        tokenizer = self._by_side[side or self._side]
+        try:
+            return self._encode(texts, self._by_side[side or self._side])
+        except Exception:
+            raise
+        except BaseException as error:  # a panic of the library, which would end more than the call
+            raise RuntimeError(f"the tokenizer failed: {error}") from error
+
+    def _encode(self, texts: Sequence[Text], tokenizer: Tokenizer) -> list[Encoded]:
         if not self._words:
             # Without the offsets, which take a seventh of the time.
             encodings = tokenizer.encode_batch_fast(texts)
@@ -69,7 +76,7 @@ class TextTokenizer:
 def _load(content: bytes, max_length: int, side: str) -> Tokenizer:
     try:
         tokenizer = Tokenizer.from_buffer(content)
-    except Exception as error:  # the library raises bare Exception
+    except BaseException as error:  # the library raises bare Exception, and panics
         raise ValueError(f"not a tokenizer: {error}") from error
     tokenizer.no_padding()
     tokenizer.enable_truncation(max_length, direction=side)

@@ -46,8 +46,9 @@ class Worker:
                 return
             try:
                 result = work(*arguments)
-            except Exception as error:
-                answer: tuple[Callable[[Any], None], Any] = (future.set_exception, error)
+            except BaseException as error:  # or this thread ends, and nobody is answered
+                shown = error if isinstance(error, Exception) else RuntimeError(f"{type(error).__name__}: {error}")
+                answer: tuple[Callable[[Any], None], Any] = (future.set_exception, shown)
             else:
                 answer = (future.set_result, result)
             if not loop.is_closed():

@@ -19,6 +19,9 @@ class Catalog(Protocol):
     def lease(self) -> Callable[[str, str], AbstractContextManager[Model]]: ...  # noqa: D102
 
     @property
+    def resolve(self) -> Callable[[str, str], str]: ...  # noqa: D102
+
+    @property
     def entries(self) -> Callable[[], Sequence[Entry]]: ...  # noqa: D102
 
 
@@ -59,7 +62,8 @@ def find(catalog: Catalog, name: str, version: str) -> Entry:
         with catalog.lease(name, version) as model:
             return next(each for each in entries if each.model is model)
     except (ModelNotFound, NotReady):
-        named = [each for each in entries if each.name == name and (each.version == version or not version)]
+        meant = catalog.resolve(name, version)
+        named = [each for each in entries if each.name == name and meant in ("", each.version)]
         if len(named) == 1:
             return named[0]
         raise

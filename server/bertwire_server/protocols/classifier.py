@@ -1,10 +1,8 @@
 """The `bertwire.v1.Classifier` service: converts, asks, converts. What it promises stands in `classifier.proto`."""
 
-import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from functools import partial
-from time import perf_counter
 
 from bertwire.v1.classifier_pb2 import (
     ClassifyRequest,
@@ -14,10 +12,10 @@ from bertwire.v1.classifier_pb2 import (
     Failure,
 )
 from bertwire.v1.classifier_pb2_grpc import ClassifierServicer
-from bertwire_server.errors import Expired, InvalidRequest, RequestError
+from bertwire_server.errors import InvalidRequest, RequestError
 from bertwire_server.inference import Inference
 from bertwire_server.protocols.catalog import Catalog, ModelListing
-from bertwire_server.protocols.messages import deadline, query, response
+from bertwire_server.protocols.messages import deadline, query, response, within
 from bertwire_server.protocols.streams import answers, counted
 from bertwire_server.status import milliseconds
 from bertwire_server.telemetry.metrics import Metrics
@@ -77,13 +75,7 @@ class Classifier(ModelListing, ClassifierServicer):
             return await self._classify(message.request, until)
         if message.timeout_ms < 1:
             raise InvalidRequest(f"timeout_ms is {message.timeout_ms}; it must be at least 1, or unset")
-        seconds = message.timeout_ms / 1e3
-        own = perf_counter() + seconds
-        try:
-            async with asyncio.timeout(seconds):
-                return await self._classify(message.request, own if until is None else min(own, until))
-        except TimeoutError:
-            raise Expired("the timeout passed before the answer was ready") from None
+        return await within(message.timeout_ms / 1e3, until, partial(self._classify, message.request))
 
     async def _classify(self, request: ClassifyRequest, until: float | None) -> ClassifyResponse:
         self._inference.check_count(len(request.texts))

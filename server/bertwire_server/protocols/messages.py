@@ -1,15 +1,18 @@
 """Between the messages of `bertwire.v1` and what the server means by them."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from time import perf_counter
+from typing import TypeVar
 
 from bertwire.v1 import classifier_pb2 as pb
 from bertwire_export.bundle import Manifest
-from bertwire_server.errors import InvalidRequest
+from bertwire_server.errors import Expired, InvalidRequest
 from bertwire_server.model.decision import Entity, best, entities, predicted
 from bertwire_server.query import MODELS_OWN, Prediction, Priority, Query, Thresholds, Truncation
 from bertwire_server.transport.context import Context
+
+T = TypeVar("T")
 
 # Values of a response built in one go, some milliseconds: 1,024 texts of 77 labels at once hold up all other calls for
 # 74 ms.
@@ -32,6 +35,22 @@ def deadline(context: Context) -> float | None:
     """When the caller stops waiting, on the clock of `time.perf_counter`; None: never."""
     remaining = context.time_remaining()
     return None if remaining is None else perf_counter() + remaining
+
+
+async def within(seconds: float, until: float | None, answer: Callable[[float], Awaitable[T]]) -> T:
+    """What `answer` gives, which is told the earlier deadline; raises `Expired` when so many seconds have passed.
+
+    Args:
+        seconds: how long a request may take by what it says itself.
+        until: when the caller stops waiting, as of `deadline`.
+        answer: answers it.
+    """
+    own = perf_counter() + seconds
+    try:
+        async with asyncio.timeout(seconds):
+            return await answer(own if until is None else min(own, until))
+    except TimeoutError:
+        raise Expired("the timeout passed before the answer was ready") from None
 
 
 def query(request: pb.ClassifyRequest, until: float | None) -> Query:

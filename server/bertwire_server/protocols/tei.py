@@ -9,6 +9,7 @@ from typing import Any
 
 from bertwire.tei import tei_pb2 as pb
 from bertwire.tei.tei_pb2_grpc import InfoServicer, PredictServicer
+from bertwire_export.bundle import Manifest
 from bertwire_server.errors import InvalidRequest
 from bertwire_server.inference import Answered, Inference
 from bertwire_server.model.decision import best
@@ -105,7 +106,7 @@ class TeiPredict(PredictServicer):
         start = perf_counter()
         asked = text(request)
         query = Query([asked], deadline=deadline(context), truncation=_truncation(request))
-        answered = await self._inference.predict(query)
+        answered = await self._inference.predict(query, _require_labels)
         response = _response(answered, raw=request.raw_scores)
         response.metadata.compute_chars = len(asked) if isinstance(asked, str) else sum(map(len, asked))
         response.metadata.total_time_ns = _ns(perf_counter() - start)
@@ -133,10 +134,13 @@ def _truncation(request: Request) -> Truncation:
     return _DIRECTIONS[request.truncation_direction] if request.truncate else "refuse"
 
 
-def _response(answered: Answered, *, raw: bool) -> pb.PredictResponse:
-    manifest, (prediction,) = answered.model.manifest, answered.predictions
+def _require_labels(manifest: Manifest) -> None:
     if manifest.task == "token_classification":
         raise InvalidRequest("the model tags words, which tei.v1 has no message for; ask bertwire.v1.Classifier")
+
+
+def _response(answered: Answered, *, raw: bool) -> pb.PredictResponse:
+    manifest, (prediction,) = answered.model.manifest, answered.predictions
     values = prediction.logits if raw else prediction.scores
     numbers: list[float] = values.tolist()
     return pb.PredictResponse(

@@ -22,7 +22,7 @@ class Entry:
         reason: why it is UNAVAILABLE, or READY with another bundle than the repository now holds; no path in it.
         aliases: further names of this version.
         default: whether it answers for its name where no version is given.
-        model: the loaded model; None unless READY or UNLOADING.
+        model: the loaded model; None unless READY.
     """
 
     name: str

@@ -22,6 +22,7 @@ class Fleet:
 
     Attributes:
         lease: as `Registry.lease`.
+        resolve: as `Registry.resolve`.
         entries: as `Registry.entries`.
     """
 
@@ -44,7 +45,7 @@ class Fleet:
         """
         self._source, self._loader, self._registry = source, loader, registry
         self._service = Service(loader, registry, publish, observer)
-        self.lease, self.entries = registry.lease, registry.entries
+        self.lease, self.resolve, self.entries = registry.lease, registry.resolve, registry.entries
         self._lock = asyncio.Lock()
         self._stopping = False
         self._operations: set[asyncio.Task[Any]] = set()
@@ -161,6 +162,7 @@ class Fleet:
             what = f"version {version[:64]!r} of model {name[:64]!r}" if held else f"model {name[:64]!r}"
             raise ModelNotFound(f"the repository has no {what}")
         self._registry.settings = scan.settings
+        self._service.show()
         refused = None
         for key in [(name, each) for each in wanted]:
             self._dropped.discard(key)
@@ -192,6 +194,7 @@ class Fleet:
     async def _reload(self, *, again: bool) -> list[Entry]:
         scan = await self._scan()
         self._registry.settings = scan.settings
+        self._service.show()
         self._dropped &= scan.found.keys()
         self._asked &= scan.found.keys()
         wanted = self._wanted(scan)

@@ -149,14 +149,15 @@ class Registry:
 
     def _missing(self, name: str, version: str) -> RequestError:
         """Why there is no route."""
-        if not self.records:
+        if not self.records and not self.started:
             return NotReady("the model is warming up; try again in a moment", _RETRY_SECONDS)
         names = sorted({each for each, _ in self.records})
         model = name or self._default()
         if model is None:
-            return ModelNotFound(f"this server has several models; name one of {_listed(names)}")
+            several = f"this server has several models; name one of {_listed(names)}"
+            return ModelNotFound(several if names else "this server has no model")
         if model not in names:
-            return ModelNotFound(f"no model {model[:64]!r} here; this server has {_listed(names)}")
+            return ModelNotFound(f"no model {model[:64]!r} here; this server has {_listed(names) or 'none'}")
         wanted = version or self.settings.of(model).default or ""
         found = {each: record for (name, each), record in self.records.items() if name == model}
         chosen = {each: record for each, record in found.items() if self.resolve(model, wanted) in ("", each)}

@@ -100,7 +100,8 @@ class Metrics(Collector):
         """Everything counted so far."""
         yield from self._calls()
         yield from self._server()
-        shown = [same[-1] for same in list(self._models.values())]
+        # A slice: another thread may just have emptied it.
+        shown = [newest for same in list(self._models.values()) for newest in same[-1:]]
         yield from _merged(family for model in shown for family in model.collect())
 
     def _calls(self) -> Iterator[Metric]:

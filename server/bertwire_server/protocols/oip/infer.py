@@ -1,13 +1,14 @@
 """ModelInfer: a request in, its response out."""
 
-import asyncio
+from functools import partial
 from time import perf_counter
 
 from bertwire.oip.inference_pb2 import ModelInferRequest, ModelInferResponse
-from bertwire_server.errors import Expired, RequestError
+from bertwire_server.errors import RequestError
 from bertwire_server.inference import Answered, Inference
 from bertwire_server.protocols.catalog import Catalog
-from bertwire_server.protocols.oip.outputs import Outputs, asked
+from bertwire_server.protocols.messages import within
+from bertwire_server.protocols.oip.outputs import Outputs, asked, require_outputs
 from bertwire_server.protocols.oip.parameters import priority, timeout
 from bertwire_server.protocols.oip.statistics import Statistics
 from bertwire_server.protocols.oip.tensors import Texts, read_texts
@@ -35,12 +36,7 @@ class Inferrer:
             seconds = timeout(request.parameters) if request.parameters else None
             if seconds is None:
                 return await self._answer(request, start, until)
-            own = start + seconds
-            async with asyncio.timeout(seconds):
-                return await self._answer(request, start, own if until is None else min(own, until))
-        except TimeoutError:
-            self._count_failure(request, start)
-            raise Expired("the timeout passed before the answer was ready") from None
+            return await within(seconds, until, partial(self._answer, request, start))
         except Exception:
             self._count_failure(request, start)
             raise
@@ -48,7 +44,7 @@ class Inferrer:
     async def _answer(self, request: ModelInferRequest, start: float, until: float | None) -> ModelInferResponse:
         names = asked(request)
         texts = read_texts(request, self._inference.check_count)
-        answered = await self._inference.predict(_query(request, texts, until))
+        answered = await self._inference.predict(_query(request, texts, until), partial(require_outputs, names))
         answer_start = perf_counter()
         response = await _response(request, texts, answered, names)
         end = perf_counter()

@@ -39,6 +39,16 @@ def asked(request: ModelInferRequest) -> Asked:
     return names
 
 
+def require_outputs(names: Asked, manifest: Manifest) -> None:
+    """Raises `InvalidRequest` where the model lacks an output of these, or what is asked of it."""
+    ours = outputs(manifest)
+    for name, count in names.items():
+        if name not in ours:
+            raise InvalidRequest(f"the model has no output {name!r}; it has {', '.join(ours)}")
+        if count and not ours[name].by_label:
+            raise InvalidRequest(f"{name} has no classification; ask for that of scores or logits")
+
+
 class Outputs:
     """Adds the outputs of one answer to its response."""
 
@@ -65,13 +75,9 @@ class Outputs:
         self._column = [len(predictions), 1][:rank]
 
     async def add(self, names: Asked) -> None:
-        """Adds the outputs asked for, all where none is; raises `InvalidRequest` where the model lacks one."""
+        """Adds the outputs asked for, which `require_outputs` has looked at; all where none is."""
         ours = outputs(self._manifest)
         for name, count in (names or dict.fromkeys(ours, 0)).items():
-            if name not in ours:
-                raise InvalidRequest(f"the model has no output {name!r}; it has {', '.join(ours)}")
-            if count and not ours[name].by_label:
-                raise InvalidRequest(f"{name} has no classification; ask for that of scores or logits")
             await (self._add_classes(name, count) if count else self._add(ours[name]))
 
     async def _add(self, output: Tensor) -> None:
