@@ -149,12 +149,13 @@ _ONE = InferParameter(int64_param=1)
     ],
 )
 async def test_refuses_bad_request(infer: Infer, request_: ModelInferRequest, words: str) -> None:
-    """Each fault is INVALID_ARGUMENT, in one short line that says what is wrong, and is counted as a failure."""
+    """Each fault is INVALID_ARGUMENT, in one short line that says what is wrong, is counted, and costs no run."""
     with pytest.raises(InvalidRequest, match=words) as caught:
         await infer(request_)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 200
     assert infer.statistics.message(infer.catalog.model).inference_stats.fail.count == 1
+    assert not infer.model.queries
 
 
 async def test_refuses_single_text_for_a_model_of_pairs(infer_pairs: Infer) -> None:

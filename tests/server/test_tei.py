@@ -2,7 +2,7 @@
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -213,8 +213,9 @@ class Fixed:
         self._model = SimpleNamespace(manifest=SimpleNamespace(task=task, labels=labels))
         self._prediction = Prediction(values, values, (), 3, False, 0.0, 0.0, 0.0)
 
-    async def predict(self, _: object) -> SimpleNamespace:
-        """The answer."""
+    async def predict(self, _: object, require: Callable[[Any], None]) -> SimpleNamespace:
+        """The answer, for a model that is as required."""
+        require(self._model.manifest)
         return SimpleNamespace(model=self._model, predictions=[self._prediction])
 
 
