@@ -16,6 +16,9 @@ from bertwire_client.options import argument, command
 from bertwire_client.replies import Reply, Result
 from bertwire_client.requests import Priority, Truncation
 
+# Of a text in the table.
+_SHOWN_CHARS = 200
+
 
 class ClassifyConfig(ConnectionConfig):
     """Settings of `bertwire classify`."""
@@ -65,6 +68,11 @@ def run_classify(config: ClassifyConfig) -> None:
             print(json.dumps(names | asdict(result), ensure_ascii=False))
         return
     out.print(_table(config.texts, reply))
+    for text, result in zip(config.texts, reply.results, strict=True):
+        if result.truncated:
+            out.print(
+                f"cut to {result.token_count} tokens: {_start(text)}", highlight=False, markup=False, soft_wrap=True
+            )
 
 
 def _table(texts: list[str], reply: Reply) -> Table:
@@ -83,9 +91,13 @@ def _lines(text: str, result: Result) -> Iterator[tuple[str, str, str, str]]:
     for entity in result.entities:
         yield text[entity.start : entity.end], entity.label, f"{entity.score:.4f}", "yes"
     for each in result.labels:
-        yield text, each.label, f"{each.score:.4f}", "yes" if each.predicted else ""
+        yield _start(text), each.label, f"{each.score:.4f}", "yes" if each.predicted else ""
     if not result.entities and not result.labels:
-        yield text, "no entities", "", ""
+        yield _start(text), "no entities", "", ""
+
+
+def _start(text: str) -> str:
+    return text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]} ..."
 
 
 classify = command(ClassifyConfig, run_classify)

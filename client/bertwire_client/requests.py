@@ -25,6 +25,8 @@ _PRIORITIES: dict[Priority, pb.Priority] = {
     "high": pb.PRIORITY_HIGH,
 }
 
+_PAIR = 2
+
 
 class Options(TypedDict, total=False):
     """The keywords of `classify` and `stream` that say how to classify; `Request` says what each means."""
@@ -103,7 +105,9 @@ class Request:
 
 
 def checked(metadata: Metadata) -> Metadata:
-    """Metadata that gRPC sends; raises `ValueError`, which quotes no value, where gRPC would quote all of them."""
+    """Metadata that gRPC sends; raises `TypeError` or `ValueError`, quoting no value, where gRPC would quote all."""
+    if isinstance(metadata, (str, Mapping)) or not all(len(each) == _PAIR for each in metadata):
+        raise TypeError('metadata are pairs of a name and a value; pass for example [("x-request-id", "7f3a")]')
     for key, value in metadata:
         if not re.fullmatch(r"[0-9a-z_.-]+", key) or key.startswith("grpc-") or key.endswith("-bin"):
             raise ValueError(f"metadata cannot be named {key!r}; use a-z, 0-9, _, . and -, not grpc-... or ...-bin")

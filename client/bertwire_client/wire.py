@@ -40,6 +40,10 @@ _WHY_NOT_CONNECTED = (
     "; is the server started, is this its port, does it talk TLS or in the clear as this client does, does it want a "
     "client certificate?"
 )
+# And where one did, and showed a certificate that is not trusted, or not for the name by which it was called.
+_WRONG_CERTIFICATE = ("CERTIFICATE_VERIFY_FAILED", "Hostname Verification Check failed")
+_WHY_NOT_TRUSTED = "; is the server's certificate for the name in this address, and signed by the CA that was given?"
+_TOO_LARGE = "larger than max"
 
 # A call of many long texts is larger than gRPC's default of 4 MiB.
 _MESSAGE_BYTES = 64 << 20
@@ -128,9 +132,13 @@ def parse_error(error: grpc.RpcError) -> RequestError:
     if error.code() is None:  # so with asyncio, where it is INTERNAL otherwise
         return request_error(grpc.StatusCode.INTERNAL, "the server's response cannot be decoded")
     message = error.details() or ""
-    if message.startswith(_NOT_CONNECTED):
+    if any(each in message for each in _WRONG_CERTIFICATE):
+        message += _WHY_NOT_TRUSTED
+    elif message.startswith(_NOT_CONNECTED):
         # Behind a name gRPC tells of the last address alone, and of TLS that only one side speaks in its own words.
         message += _WHY_NOT_CONNECTED
+    elif _TOO_LARGE in message:
+        message += "; send fewer or shorter texts at a time"
     return request_error(error.code(), message, _pushback(error.trailing_metadata()))
 
 
@@ -148,7 +156,7 @@ def request_error(code: grpc.StatusCode, message: str | None, retry_after: float
 
 def is_too_large(error: RequestError) -> bool:
     """Whether gRPC itself turned a message away for its size, which has the code of a full queue."""
-    return "larger than max" in error.message
+    return _TOO_LARGE in error.message
 
 
 def _pushback(trailing: Any) -> float | None:  # noqa: ANN401 - gRPC has several kinds of metadata

@@ -9,15 +9,13 @@ from scipy.special import expit, log_softmax, softmax
 
 from bertwire_client.labelled import Task
 from bertwire_export.bundle import Calibration
-from bertwire_export.bundle.manifest import MAX_TEMPERATURE, MIN_TEMPERATURE
+from bertwire_export.bundle.manifest import MAX_TEMPERATURE, MIN_CALIBRATION_TEXTS, MIN_TEMPERATURE
 from bertwire_export.examples import Examples, Logits
 
 Floats = NDArray[np.floating]
 _BINS = 15
 # A label with fewer positive texts than this keeps the threshold 0.5: the best cut of so few is chance.
 _MIN_POSITIVES = 5
-# With fewer dev texts the temperature stays 1: three texts of SST-2 gave 10, and honest scores became worthless.
-_MIN_TEXTS = 100
 # In steps, nearest to 0.5 first. The very best cut between two scores is chance: on GoEmotions int8 had 0.016 less
 # macro-F1 by PyTorch's cuts on dev and nothing less on test; by these steps 0.005, and test did better.
 _THRESHOLDS = np.array(sorted((np.arange(1, 20) / 20).tolist(), key=lambda each: (abs(each - 0.5), each)))
@@ -28,7 +26,7 @@ def calibrate(examples: Examples, logits: Logits) -> Calibration:
     task = examples.labelled.task
     temperature = 1.0
     thresholds: tuple[float, ...] = ()
-    if task == "single_label" and len(logits) >= _MIN_TEXTS:
+    if task == "single_label" and len(logits) >= MIN_CALIBRATION_TEXTS:
         temperature = fit_temperature(logits, examples.targets)
     elif task == "multi_label":
         thresholds = tuple(fit_thresholds(expit(logits.astype(np.float64)), examples.targets))

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bertwire_export.bundle import Bundle, Candidate, Manifest, Proof, Provider, Quality, Scores
+from bertwire_export.bundle.manifest import MIN_CALIBRATION_TEXTS
 from bertwire_export.bundle.signature import describe
 
 if TYPE_CHECKING:
@@ -108,7 +109,9 @@ def _calibration(manifest: Manifest) -> Iterator[tuple[str, str]]:
     if calibration.ece_before is not None and calibration.ece_after is not None:
         error = f"expected calibration error on dev {calibration.ece_before:.4f}"
         after = f" before, {calibration.ece_after:.4f} after dividing the logits by {calibration.temperature:.3f}"
-        yield "scores", error + (f"{after}, fitted there" if calibration.temperature != 1 else "")
+        few = manifest.task == "single_label" and manifest.provenance.dev.texts < MIN_CALIBRATION_TEXTS
+        unfitted = f"; no temperature is fitted on fewer than {MIN_CALIBRATION_TEXTS} texts" if few else ""
+        yield "scores", error + (f"{after}, fitted there" if calibration.temperature != 1 else unfitted)
     if calibration.thresholds:
         pairs = zip(manifest.labels, calibration.thresholds, strict=True)
         yield "thresholds", ", ".join(f"{label} {threshold:.3f}" for label, threshold in pairs)

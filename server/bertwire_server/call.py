@@ -24,6 +24,7 @@ class Call:
         model_version: its version.
         texts: how many texts it has asked to classify so far.
         content: the texts it has asked to classify last, which only the log of calls may show, and only masked.
+        failures: of a stream, how many of its messages failed, by code.
         trace: the span of the call; None where traces are off.
     """
 
@@ -34,6 +35,7 @@ class Call:
     model_version: str = ""
     texts: int = 0
     content: Sequence[Text] = field(default=(), repr=False)
+    failures: dict[str, int] = field(default_factory=dict)
     trace: Trace | None = field(default=None, repr=False)
 
 

@@ -60,9 +60,9 @@ class Inference:
         with self._registry.lease(query.model, query.version) as model:
             call = current.get()
             call.model, call.model_version = model.manifest.name, model.manifest.version
-            self._check(query.texts)
             call.texts += len(query.texts)
             call.content = query.texts
+            self._check(query.texts)
             _check_kind(query.texts, pairs=model.manifest.text_pairs)
             require_fitting(query.thresholds, model.manifest)
             require(model.manifest)

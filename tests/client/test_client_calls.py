@@ -123,6 +123,8 @@ async def test_wrong_texts_are_a_type_error(kind: str, texts: list[str], message
         ({"truncation": "middle"}, ValueError, "truncation is 'middle'; choose one of model, left"),
         ({"priority": "urgent"}, ValueError, "priority is 'urgent'"),
         ({"topk": 1}, TypeError, "topk"),
+        ({"metadata": {"x-id": "a"}}, TypeError, "metadata are pairs of a name and a value"),
+        ({"metadata": ["x-id"]}, TypeError, "metadata are pairs of a name and a value"),
         ({"metadata": [("X-Request-Id", "r-1")]}, ValueError, "cannot be named 'X-Request-Id'"),
         ({"metadata": [("grpc-timeout", "1S")]}, ValueError, "cannot be named"),
         ({"metadata": [("x-id", "a\nb")]}, ValueError, "the value of 'x-id' in metadata is not one line of ASCII"),

@@ -30,6 +30,15 @@ def test_classify_prints_a_table(fake: FakeServer, capsys: pytest.CaptureFixture
     ]
 
 
+def test_classify_says_what_was_cut(fake: FakeServer, capsys: pytest.CaptureFixture[str]) -> None:
+    """A long text is shown by its start."""
+    classify(fake.address, "x" * 1000, "short")
+    shown = capsys.readouterr().out
+    assert "cut to 1000 tokens: xxx" in shown
+    assert 200 <= shown.count("x") <= 1000
+    assert "cut to 5" not in shown
+
+
 def test_classify_of_other_tasks(fake: FakeServer, capsys: pytest.CaptureFixture[str]) -> None:
     """Entities are shown as what they are in the text, numbers as they are."""
     fake.model.task = "token_classification"

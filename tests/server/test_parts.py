@@ -111,4 +111,5 @@ async def test_messages_of_a_stream_count_for_their_own_model() -> None:
     current.set(Call("/stream"))
     with pytest.raises(InvalidRequest):
         assert [each async for each in in_order(requests(), counted(handle, Counts()), 3)] == []
+    assert current.get().failures == {"INVALID_ARGUMENT": 1}
     assert sorted(ended) == [("a", "OK"), ("b", "OK"), ("c", "INVALID_ARGUMENT")]

@@ -25,7 +25,7 @@ from bertwire_server.telemetry.tracing import Trace
 
 # Its value stands nowhere else: a trace quotes the lines of this file.
 WORD = "plugh"
-OK = grpc.StatusCode.OK
+OK, NOT_FOUND = grpc.StatusCode.OK, grpc.StatusCode.NOT_FOUND
 
 
 @pytest.fixture
@@ -113,6 +113,21 @@ def test_line_of_a_call_that_was_refused_at_once() -> None:
     found = json.loads(stream.getvalue())
     assert (found["request_id"], found["client"], found["code"]) == ("r-2", "bob", "PERMISSION_DENIED")
     assert "call" not in found
+
+
+def test_line_of_a_call_that_failed(call: Call) -> None:
+    """It says what the caller was told, and where that was; of a stream how many of its messages failed."""
+    call.failures = {"INVALID_ARGUMENT": 4}
+    told = "no model 'a\nb' here"
+    with logged("json") as stream:
+        log_call(call, NOT_FOUND, 0.001, with_texts=False, reason=told, peer=lambda: "ipv4:192.0.2.1:5")
+    found = json.loads(stream.getvalue())
+    assert found["message"].endswith(", 4 messages INVALID_ARGUMENT: no model 'a?b' here (to ipv4:192.0.2.1:5)")
+    assert (found["reason"], found["peer"], found["failures"]) == (
+        "no model 'a?b' here",
+        "ipv4:192.0.2.1:5",
+        {"INVALID_ARGUMENT": 4},
+    )
 
 
 @pytest.mark.parametrize("form", ["text", "json"])

@@ -69,6 +69,8 @@ def test_server_shows_what_it_did(bundle: Path, texts_logged: bool) -> None:
     messages = [json.loads(line) for line in errors.splitlines() if line.startswith("{")]
     calls = [each for each in messages if each["logger"] == "bertwire_server.calls"]
     assert [(each["code"], each["texts"]) for each in calls] == [("OK", 2), ("OK", 1), ("NOT_FOUND", 0)]
+    assert calls[2]["reason"].startswith("no model 'other' here")
+    assert calls[2]["peer"].startswith("ipv")
     assert (calls[0]["request_id"], calls[0]["trace_id"]) == ("r-1", TRACE[3:35])
     assert calls[0].get("content") == (["w1 w2 [e-mail]", "w3"] if texts_logged else None)
     assert "w1" not in errors or texts_logged

@@ -99,10 +99,15 @@ def test_moved_partial(
     interrupt_saving: Callable[..., None],
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
+    write_rows: WriteRows,
+    separable: Separable,
     step: int | None,
 ) -> None:
     """A partial folder that was moved goes on from its last epoch and ends with the weights of its best one."""
-    options = {"learning_rate": 5e-3, "epochs": 4, "patience": 9}
+    other = {"positive": "negative", "negative": "positive"}
+    # By which the model is worse the more it has learnt.
+    dev = write_rows("contrary.jsonl", [(text, other[label]) for text, label in separable(16, 500)])
+    options = {"dev": dev, "learning_rate": 5e-3, "epochs": 4, "patience": 9}
     whole = run(output=tmp_path / "whole", **options)
     if step:
         interrupt(step, **options)

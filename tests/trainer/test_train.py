@@ -2,6 +2,7 @@
 
 import errno
 import json
+import re
 import shutil
 import socket
 from collections.abc import Callable
@@ -163,6 +164,15 @@ def test_early_stopping_keeps_the_best_epoch(run: Run, capsys: pytest.CaptureFix
     output = run(learning_rate=1e-12, epochs=9, patience=2)
     assert record(output).best_epoch == 1
     assert capsys.readouterr().out.count("macro avg") == 3
+
+
+def test_of_epochs_with_one_score_the_lowest_loss_is_kept(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where all is right from early on, what is kept is not what was nearly untrained."""
+    output = run(learning_rate=1e-3, epochs=6, patience=1)
+    said = re.findall(r"epoch (\d+): dev macro-F1 ([\d.]+), .*loss ([\d.]+)", capsys.readouterr().out)
+    figures = [(-float(score), float(loss), int(epoch)) for epoch, score, loss in said]
+    assert len({score for score, _, _ in figures}) < len(figures)
+    assert record(output).best_epoch == min(figures)[2] > 1
 
 
 def test_results_and_progress_part_ways(

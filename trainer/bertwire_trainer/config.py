@@ -47,7 +47,7 @@ class TrainConfig(Config):
         description="Encoder to start from: minilm (installed with bertwire), a local folder or a hub id.",
     )
     epochs: int = Field(3, ge=1, description="Passes over train at most.")
-    patience: int = Field(2, ge=1, description="Stop after this many epochs in a row without a better dev score.")
+    patience: int = Field(2, ge=1, description="Stop after this many epochs in a row that are no better on dev.")
     batch_size: int = Field(32, ge=1, description="Texts of one forward and backward pass.")
     gradient_accumulation: int = Field(1, ge=1, description="Batches whose gradients make one optimizer step.")
     learning_rate: float = Field(1e-4, gt=0, description="Peak learning rate of AdamW; it decays linearly to 0.")

@@ -14,12 +14,15 @@ from bertwire_trainer.messages import figures, metric_name, note, say
 from bertwire_trainer.partial import epochs_run
 from bertwire_trainer.predict import collator, predict
 from bertwire_trainer.progress import EpochBars
-from bertwire_trainer.recipe import Loss
+from bertwire_trainer.recipe import CHOICE, Loss
 from bertwire_trainer.scores import measure, report
 from bertwire_trainer.tokens import TokenDataset
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+# What the loss counts beside the score: less than a single text of any dev set does.
+_TIE = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +32,7 @@ class Recipe:
     Attributes:
         arguments: Trainer's arguments.
         loss: the loss, as Trainer's `compute_loss_func`.
-        patience: epochs without a better score on dev before training stops.
+        patience: epochs that are no better on dev before training stops.
         logs: folder for TensorBoard.
         checkpoint: Trainer checkpoint to resume from; None to begin.
     """
@@ -67,11 +70,14 @@ class _Trainer(Trainer):
     """Trainer with our own evaluation: its own pads every answer to the longest text, and loses the texts' order."""
 
     measure_dev: Callable[[], dict[str, float]]
+    metric: str
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:  # noqa: ANN401 - Trainer's arguments, all for its own
         """Measures dev and tells the callbacks; Trainer calls it at the end of each epoch."""
-        metrics = {f"eval_{name}": value for name, value in self.measure_dev().items()}
+        measured = self.measure_dev()
+        metrics = {f"eval_{name}": value for name, value in measured.items()}
         self.log(metrics)
+        metrics[f"eval_{CHOICE}"] = measured[self.metric] - _TIE * measured["loss"]
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 
@@ -79,7 +85,10 @@ class _Trainer(Trainer):
 def finetune(
     model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", train: TokenDataset, dev: DevSet, recipe: Recipe
 ) -> int:
-    """Trains `model` in place, until `patience` epochs brought no better score on dev or all epochs are over.
+    """Trains `model` in place, until `patience` epochs were no better on dev or all epochs are over.
+
+    Of epochs with the same score the one with the lower loss is better: on few texts the first may have them all right,
+    and scores near chance.
 
     Prints the report on dev after each epoch. The model ends with the weights of the best one.
 
@@ -87,7 +96,7 @@ def finetune(
         The best epoch, counted from 1.
     """
     arguments, checkpoint, patience = recipe.arguments, recipe.checkpoint, recipe.patience
-    epochs = int(arguments.num_train_epochs)
+    epochs, metric = int(arguments.num_train_epochs), MAIN_METRIC[train.task]
     if checkpoint and (stopped := epochs_run(checkpoint, patience)):
         arguments.num_train_epochs = stopped
     with EpochBars(epochs) as bars, SummaryWriter(str(recipe.logs)) as writer:
@@ -100,10 +109,10 @@ def finetune(
             compute_loss_func=recipe.loss,
             callbacks=[bars, EarlyStoppingCallback(patience), _Curves(writer)],  # type: ignore[no-untyped-call]
         )
+        trainer.metric = metric
         trainer.measure_dev = lambda: _measure_dev(trainer, tokenizer, dev)
         trainer.remove_callback(PrinterCallback)
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    metric = MAIN_METRIC[train.task]
     best, last = _best_epoch(trainer, metric), round(trainer.state.epoch or 0)
     if last < epochs:
         note(f"stopped after epoch {last}: dev {metric_name(metric)} was no better for {patience} epochs in a row")

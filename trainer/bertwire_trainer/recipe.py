@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from transformers import TrainingArguments
 
 from bertwire_client.errors import UserError
-from bertwire_client.labelled import MAIN_METRIC, Task
+from bertwire_client.labelled import Task
 from bertwire_trainer.config import Precision, TrainConfig
 from bertwire_trainer.tokens import IGNORED
 
@@ -28,6 +28,8 @@ _RECIPE = {
     "compile",
 }
 
+# What evaluation calls the figure that tells the best epoch.
+CHOICE = "choice"
 Loss = Callable[..., torch.Tensor]
 
 
@@ -54,7 +56,7 @@ def choose_precision(asked: Precision, *, cuda: bool, fast_bf16: bool) -> Litera
     return asked
 
 
-def training_arguments(config: TrainConfig, task: Task, precision: str, folder: Path) -> TrainingArguments:
+def training_arguments(config: TrainConfig, precision: str, folder: Path) -> TrainingArguments:
     """Arguments for a run whose own checkpoints go into `folder`."""
     cuda = torch.cuda.is_available()
     tf32 = config.tf32 if cuda and torch.cuda.get_device_capability()[0] >= 8 else None
@@ -85,7 +87,7 @@ def training_arguments(config: TrainConfig, task: Task, precision: str, folder: 
         # The last two, so that there is a whole one while the newest is being written; the best is always kept.
         save_total_limit=2,
         load_best_model_at_end=True,
-        metric_for_best_model=MAIN_METRIC[task],
+        metric_for_best_model=CHOICE,
         greater_is_better=True,
         restore_callback_states_from_checkpoint=True,
         logging_steps=10,

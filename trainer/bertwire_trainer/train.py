@@ -47,7 +47,7 @@ def train_model(job: Job) -> None:
         checkpoint = partial.start(Started(**setup.model_dump(), location=base.location), resume=config.resume)
         try:
             tokens = _tokens(model, tokenizer, data, config.max_length)
-            arguments = training_arguments(config, data.task, precision, partial.epochs)
+            arguments = training_arguments(config, precision, partial.epochs)
             plan = Recipe(arguments, _loss(config, data), config.patience, partial.result / "logs", checkpoint)
             dev = DevSet(tokens["dev"], data.labels, data.dev.words())
             best_epoch = finetune(model, tokenizer, tokens["train"], dev, plan)

@@ -20,6 +20,8 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Distance = Annotated[float, Field(ge=0)]
 # Beyond these a score says nothing of its logit any more.
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.25, 10.0
+# With fewer dev texts the temperature stays 1: three texts of SST-2 gave 10, and honest scores became worthless.
+MIN_CALIBRATION_TEXTS = 100
 Provider = Literal["cpu", "cuda"]
 Layout = Literal["padded", "packed"]
 Task = Literal["single_label", "multi_label", "token_classification", "regression"]

@@ -33,6 +33,7 @@ def counted(handle: Handle[Request, Response], metrics: Metrics) -> Handle[Reque
         except Exception as error:
             shown = masked(error, own.method)
             code = shown.code
+            stream.failures[code.name] = stream.failures.get(code.name, 0) + 1
             raise shown from None
         finally:
             stream.texts += own.texts

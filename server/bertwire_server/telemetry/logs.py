@@ -6,7 +6,7 @@ ids, not texts, and ours are written so (tests/server/test_telemetry_logs.py).
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal, TextIO
 
 import grpc
@@ -51,7 +51,15 @@ def handler(form: Literal["text", "json"], stream: TextIO | None = None) -> logg
     return made
 
 
-def log_call(call: Call, code: grpc.StatusCode, seconds: float, *, with_texts: bool) -> None:
+def log_call(
+    call: Call,
+    code: grpc.StatusCode,
+    seconds: float,
+    *,
+    with_texts: bool,
+    reason: str = "",
+    peer: Callable[[], str] = str,
+) -> None:
     """Writes the line of a call that has ended, at debug.
 
     Args:
@@ -59,6 +67,8 @@ def log_call(call: Call, code: grpc.StatusCode, seconds: float, *, with_texts: b
         code: its status.
         seconds: how long it took.
         with_texts: whether the line holds the texts it asked to classify last, masked, then cut.
+        reason: what the caller was told, where it failed.
+        peer: gives its address; asked only then.
     """
     if not _calls.isEnabledFor(logging.DEBUG):
         return
@@ -75,7 +85,13 @@ def log_call(call: Call, code: grpc.StatusCode, seconds: float, *, with_texts: b
     if with_texts:
         fields["content"] = _shown(call.content)
     of = f"{call.texts} texts of {call.model} {call.model_version}, " if call.model else ""
-    _calls.debug("%s %s, %s%.3f ms", call.method, code.name, of, 1e3 * seconds, extra=fields)
+    told = "".join(f", {count} messages {name}" for name, count in call.failures.items())
+    if call.failures:
+        fields["failures"] = call.failures
+    if reason:
+        fields |= {"reason": _printable(reason), "peer": peer()}
+        told += f": {fields['reason']} (to {fields['peer'] or 'a caller who has gone'})"
+    _calls.debug("%s %s, %s%.3f ms%s", call.method, code.name, of, 1e3 * seconds, told, extra=fields)
 
 
 def _shown(texts: Sequence[Text]) -> list[str]:

@@ -89,7 +89,10 @@ class Report:
             self._to.metrics.call_ended(self._call, code, seconds)
         if self._call.trace is not None:
             self._call.trace.end(self._call, code)
-        log_call(self._call, code, seconds, with_texts=self._to.log_texts)
+        # What the caller is told of anything else is no more than the code says.
+        reason = str(error) if isinstance(error, RequestError) else ""
+        with_texts, peer = self._to.log_texts, self._context.peer
+        log_call(self._call, code, seconds, with_texts=with_texts, reason=reason, peer=peer)
 
 
 def _code(error: BaseException, context: Context) -> grpc.StatusCode:

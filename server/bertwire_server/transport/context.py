@@ -84,8 +84,9 @@ class Context:
         return max(0.0, self._deadline - time()) if self._deadline < _NEVER else None
 
     def peer(self) -> str:
-        """The address of the other end, with its port, as `ipv4:127.0.0.1:40000`; not after the end."""
-        return self._call.peer().decode("ascii", "replace")  # type: ignore[no-any-return]
+        """The address of the other end, with its port, as `ipv4:127.0.0.1:40000`; empty after the end."""
+        call = self._call  # once: another thread may let go of it
+        return "" if call is None else call.peer().decode("ascii", "replace")
 
     def peer_identities(self) -> Iterable[bytes] | None:
         """The names in the other end's certificate; None where it has shown none; not after the end."""
