@@ -70,6 +70,20 @@ async def test_sync_client_sends_its_key_over_tls(tmp_path: Path) -> None:
     assert result == (0, "0\n", "")
 
 
+@pytest.mark.parametrize(("name", "authority"), [("localhost", "other"), ("127.0.0.1", "test")])
+async def test_certificate_that_is_not_trusted(name: str, authority: str, tmp_path: Path) -> None:
+    """It is told from a server that is not there: of another authority, or for another name."""
+    certificate, key = AUTHORITY.issue("server", "localhost").write(tmp_path, "server")
+    (tmp_path / "ca.pem").write_bytes(AUTHORITY.pem if authority == "test" else Issued.authority("other").pem)
+    credentials = tls_credentials(tmp_path / "ca.pem")
+    async with gated(open_access(AccessConfig(tls_certificate=certificate, tls_key=key))) as server:
+        address = server.address.replace("localhost", name)
+        async with AsyncClient(address, credentials=credentials, attempts=1) as client:
+            with pytest.raises(RequestError, match=r"for the name in this address, and signed by the CA") as caught:
+                await client.classify(["a"])
+    assert "is the server started" not in str(caught.value)
+
+
 @pytest.mark.parametrize("kind", [Client, AsyncClient])
 @pytest.mark.parametrize("options", [{"api_key": "a", "token": "b"}, {"api_key": "a b"}, {"token": "\u00e9"}])
 async def test_impossible_credentials_are_refused(kind: type[Client | AsyncClient], options: dict[str, Any]) -> None:

@@ -108,6 +108,17 @@ def test_manifest_fits_a_terminal(bundle: Path, tmp_path: Path) -> None:
     assert "Built and not published, on dev" in text
     assert text.count("padded") == 2
     assert f"{opened.manifest.calibration.temperature:.3f}" in text
+    assert "no temperature is fitted" not in text
+
+
+def test_manifest_says_why_no_temperature_was_fitted(bundle: Path, tmp_path: Path) -> None:
+    """Who sees scores that are far off should know what to do."""
+    manifest = open_bundle(bundle).manifest.model_dump()
+    manifest["provenance"]["dev"]["texts"] = 30
+    manifest["calibration"] |= {"temperature": 1.0, "ece_before": 0.5, "ece_after": 0.5}
+    changed = {name: manifest[name] for name in ("provenance", "calibration")}
+    text = " ".join(shown(manifest_table(edited(bundle, tmp_path, **changed))).replace("│", " ").split())
+    assert "no temperature is fitted on fewer than 100 texts" in text
 
 
 def test_labels_do_not_act(bundle: Path, tmp_path: Path) -> None:
