@@ -23,7 +23,6 @@ from bertwire_client.wire import (
     parse_error,
     parse_model,
     parse_reply,
-    request_error,
 )
 
 
@@ -100,7 +99,8 @@ class AsyncClient:
         refuse_single("items", items)
         seconds = self._timeout if timeout is None else timeout
         ledger = Ledger(seconds, ordered=ordered, options=options)
-        return stream(partial(self._open_stream, checked(metadata)), items, ledger, max_in_flight)
+        opening = partial(self._stub.ClassifyStream, metadata=checked(metadata))
+        return stream(opening, lambda: self._closed, items, ledger, max_in_flight)
 
     async def list_models(self, *, timeout: float | None = None) -> list[ModelInfo]:  # noqa: ASYNC109 - as above
         """The models that can be asked, by name and version; raises `RequestError`."""
@@ -139,11 +139,6 @@ class AsyncClient:
                     raise failure from error
             await asyncio.sleep(pause)
             left = until - time.monotonic()
-
-    def _open_stream(self, metadata: Metadata, messages: Any) -> Any:  # noqa: ANN401 - gRPC's
-        if self._closed:
-            raise request_error(grpc.StatusCode.CANCELLED, "the client was closed")
-        return self._stub.ClassifyStream(messages, metadata=metadata)
 
     async def close(self) -> None:
         """Closes the connection; calls in flight are cancelled, and streams end with `RequestError`."""

@@ -22,7 +22,6 @@ from bertwire_client.wire import (
     parse_error,
     parse_model,
     parse_reply,
-    request_error,
 )
 
 
@@ -128,7 +127,8 @@ class Client:
         refuse_single("items", items)
         seconds = self._timeout if timeout is None else timeout
         ledger = Ledger(seconds, ordered=ordered, options=options)
-        return stream(partial(self._open_stream, checked(metadata)), items, ledger, max_in_flight)
+        opening = partial(self._stub.ClassifyStream, metadata=checked(metadata))
+        return stream(opening, lambda: self._closed, items, ledger, max_in_flight)
 
     def list_models(self, *, timeout: float | None = None) -> list[ModelInfo]:
         """The models that can be asked, by name and version; raises `RequestError`."""
@@ -155,11 +155,6 @@ class Client:
                     raise failure from error
             time.sleep(pause)
             left = until - time.monotonic()
-
-    def _open_stream(self, metadata: Metadata, messages: Any) -> Any:  # noqa: ANN401 - gRPC's
-        if self._closed:
-            raise request_error(grpc.StatusCode.CANCELLED, "the client was closed")
-        return self._stub.ClassifyStream(messages, metadata=metadata)
 
     def close(self) -> None:
         """Closes the connection; calls in flight are cancelled, and streams end with `RequestError`."""

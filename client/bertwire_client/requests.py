@@ -106,14 +106,15 @@ class Request:
 
 def checked(metadata: Metadata) -> Metadata:
     """Metadata that gRPC sends; raises `TypeError` or `ValueError`, quoting no value, where gRPC would quote all."""
-    if isinstance(metadata, (str, Mapping)) or not all(len(each) == _PAIR for each in metadata):
+    pairs = tuple(metadata)
+    if isinstance(metadata, Mapping) or not all(isinstance(each, tuple) and len(each) == _PAIR for each in pairs):
         raise TypeError('metadata are pairs of a name and a value; pass for example [("x-request-id", "7f3a")]')
-    for key, value in metadata:
+    for key, value in pairs:
         if not re.fullmatch(r"[0-9a-z_.-]+", key) or key.startswith("grpc-") or key.endswith("-bin"):
             raise ValueError(f"metadata cannot be named {key!r}; use a-z, 0-9, _, . and -, not grpc-... or ...-bin")
         if not isinstance(value, str) or not value.isascii() or not value.isprintable():
             raise ValueError(f"the value of {key!r} in metadata is not one line of ASCII characters")
-    return tuple(metadata)
+    return pairs
 
 
 def refuse_single(name: str, texts: object) -> None:

@@ -11,7 +11,7 @@ from google.protobuf.message import DecodeError
 
 from bertwire_server.access.gate import OPEN, Admission, Gate
 from bertwire_server.call import Call, current
-from bertwire_server.errors import Forbidden, InvalidRequest, NotReady, Overloaded, Unauthenticated
+from bertwire_server.errors import AnswerTooLarge, Forbidden, InvalidRequest, NotReady, Overloaded, Unauthenticated
 from bertwire_server.refusals import Refusals
 from bertwire_server.status import fail
 from bertwire_server.telemetry.reporting import Report, Telemetry
@@ -123,8 +123,7 @@ class Edge:
         def limited(message: Any) -> bytes:  # noqa: ANN401 - any message
             content = serialize(message)
             if len(content) > self._most_bytes:
-                reason = f"the answer has {len(content)} bytes, and at most {self._most_bytes} can be sent"
-                raise InvalidRequest(f"{reason}; send fewer texts, or ask for less of each")
+                raise AnswerTooLarge(len(content), self._most_bytes)
             return content
 
         return limited

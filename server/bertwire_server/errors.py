@@ -30,6 +30,19 @@ class InvalidRequest(RequestError):
     code = grpc.StatusCode.INVALID_ARGUMENT
 
 
+class AnswerTooLarge(InvalidRequest):
+    """What was asked for cannot be sent.
+
+    Args:
+        size: bytes of the answer.
+        most: bytes that can be sent.
+    """
+
+    def __init__(self, size: int, most: int) -> None:
+        reason = f"the answer has {size} bytes, and at most {most} can be sent"
+        super().__init__(f"{reason}; send fewer texts, or ask for less of each")
+
+
 class NoSuchMethod(RequestError):
     """The service has a method that this server does not answer."""
 

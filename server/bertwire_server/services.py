@@ -28,6 +28,7 @@ from bertwire_server.protocols.classifier import Classifier
 from bertwire_server.protocols.health import Health
 from bertwire_server.protocols.oip.service import OpenInference
 from bertwire_server.protocols.repository import ModelRepository
+from bertwire_server.protocols.streams import StreamLimits
 from bertwire_server.protocols.tei import Limits, TeiInfo, TeiPredict
 from bertwire_server.repository.fleet import Fleet
 from bertwire_server.telemetry.metrics import Metrics
@@ -102,15 +103,16 @@ def build_server(
 
 
 def _add_models(server: Server, config: ServerConfig, edge: Edge, services: Services) -> None:
-    guarded, most = edge.over(server), config.max_stream_requests
-    add_ClassifierServicer_to_server(Classifier(services.inference, services.fleet, most, services.metrics), guarded)
+    guarded = edge.over(server)
+    streams = StreamLimits(config.max_stream_requests, config.max_message_mb << 20)
+    add_ClassifierServicer_to_server(Classifier(services.inference, services.fleet, streams, services.metrics), guarded)
     add_ModelRepositoryServicer_to_server(ModelRepository(services.fleet), guarded)
     fleet = services.fleet
-    open_inference = OpenInference(services.inference, fleet, fleet, config.max_texts, most, services.metrics)
+    open_inference = OpenInference(services.inference, fleet, fleet, config.max_texts, streams, services.metrics)
     add_GRPCInferenceServiceServicer_to_server(open_inference, guarded)
     limits = Limits(config.max_queue_texts, config.max_batch_tokens, config.max_batch_texts)
     add_InfoServicer_to_server(TeiInfo(services.fleet, limits), guarded)
-    add_PredictServicer_to_server(TeiPredict(services.inference, most, services.metrics), guarded)
+    add_PredictServicer_to_server(TeiPredict(services.inference, streams, services.metrics), guarded)
 
 
 def address(host: str, port: int) -> str:

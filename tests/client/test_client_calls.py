@@ -101,7 +101,7 @@ async def test_metadata_go_along(kind: str, fake: FakeServer) -> None:
     """With each try of a call."""
     fake.fail = lambda _: (grpc.StatusCode.RESOURCE_EXHAUSTED, "later") if len(fake.requests) == 1 else None
     fake.pushback = "1"
-    await classify(kind, fake.address, ["a"], metadata=[("x-request-id", "r-1")])
+    await classify(kind, fake.address, ["a"], metadata=iter([("x-request-id", "r-1")]))
     assert [each["x-request-id"] for each in fake.metadata] == ["r-1", "r-1"]
 
 

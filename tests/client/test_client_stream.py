@@ -320,7 +320,32 @@ async def test_source_that_fails_as_waiting_does(kind: str, error: type[BaseExce
 
 
 async def test_client_closed_under_its_stream(fake: FakeServer) -> None:
-    """The stream ends with the error of a call."""
+    """The stream ends with the error of a call, also where its source has nothing now."""
+
+    def waits() -> Iterator[str]:
+        yield "a"
+        threading.Event().wait(60)
+
+    async def waits_too() -> AsyncIterator[str]:
+        yield "a"
+        await asyncio.Event().wait()
+
+    with Client(fake.address) as client:
+        answers = client.stream(waits())
+        next(answers)
+        client.close()
+        with pytest.raises(RequestError, match="CANCELLED: the client was closed"):
+            await asyncio.wait_for(asyncio.to_thread(lambda: deque(answers)), 20)
+    async with AsyncClient(fake.address) as other:
+        more = other.stream(waits_too())
+        await anext(more)
+        await other.close()
+        with pytest.raises(RequestError, match="CANCELLED: the client was closed"):
+            await asyncio.wait_for(anext(more), 20)
+
+
+async def test_client_closed_under_its_busy_stream(fake: FakeServer) -> None:
+    """It does not try to open another one."""
     with Client(fake.address) as client:
         answers = client.stream(repeat("a"), max_in_flight=2)
         next(answers)

@@ -47,5 +47,23 @@ def test_one_slow_start_is_no_pace(cost: Cost, before: int) -> None:
     """A short run that waited for the arrival of a thousand texts says little of how long those take."""
     for _ in range(before):
         cost.add_pace(10, 0.003)
-    cost.add_pace(10, 0.1)
-    assert cost.queue_seconds(1000, 100) < 1
+    for seconds in (0.1, 2.0):
+        cost.add_pace(10, seconds)
+        assert cost.queue_seconds(1000, 100) < 4
+
+
+def test_what_stays_slow_is_believed(cost: Cost) -> None:
+    """Within a few runs."""
+    for _ in range(5):
+        cost.add_pace(10, 0.5)
+    assert cost.queue_seconds(1000, 100) > 20
+
+
+def test_runs_of_one_size_keep_the_parts_apart(cost: Cost) -> None:
+    """A model that was asked single texts for long is not thought to take as long for each of many."""
+    for _ in range(500):
+        cost.add(10, 0.003)
+    assert cost.expected(1000) == pytest.approx(0.102, rel=0.02)
+    for _ in range(500):
+        cost.add(10, 0.006)
+    assert cost.expected(1000) == pytest.approx(0.204, rel=0.02)

@@ -12,6 +12,7 @@ from bertwire_server.call import Call, current
 from bertwire_server.errors import Overloaded
 from bertwire_server.protocols.oip.infer import Inferrer
 from bertwire_server.protocols.oip.stream import Streams
+from bertwire_server.protocols.streams import StreamLimits
 
 
 class Held:
@@ -55,7 +56,7 @@ def stream(
 def streams(held: Held, limit: int) -> Streams:
     """Streams whose requests are held, within a call."""
     current.set(Call("ModelStreamInfer"))
-    return Streams(cast(Inferrer, held), limit, held.metrics)
+    return Streams(cast(Inferrer, held), StreamLimits(limit, 1 << 20), held.metrics)
 
 
 async def turns() -> None:

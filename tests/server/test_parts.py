@@ -8,14 +8,14 @@ import grpc
 import numpy as np
 import pytest
 
-from bertwire.v1.classifier_pb2 import ClassifyRequest
+from bertwire.v1.classifier_pb2 import ClassifyRequest, ClassifyResponse
 from bertwire_client.errors import UserError
 from bertwire_export.bundle import open_bundle
 from bertwire_server.call import Call, current
 from bertwire_server.errors import InvalidRequest
 from bertwire_server.model.tokenizer import TextTokenizer
 from bertwire_server.protocols.messages import response
-from bertwire_server.protocols.streams import counted, in_order
+from bertwire_server.protocols.streams import StreamLimits, counted, in_order
 from bertwire_server.query import Prediction
 from bertwire_server.services import bind
 from bertwire_server.status import masked
@@ -97,12 +97,12 @@ async def test_messages_of_a_stream_count_for_their_own_model() -> None:
         def call_ended(self, call: Call, code: grpc.StatusCode, seconds: float) -> None:  # noqa: ARG002
             ended.append((call.model, code.name))
 
-    async def handle(name: str) -> str:
+    async def handle(name: str) -> ClassifyResponse:
         current.get().model = name
         await asyncio.sleep(0)
         if name == "c":
             raise InvalidRequest("no")
-        return name
+        return ClassifyResponse(model=name)
 
     async def requests() -> AsyncIterator[str]:
         for name in "abc":
@@ -110,6 +110,19 @@ async def test_messages_of_a_stream_count_for_their_own_model() -> None:
 
     current.set(Call("/stream"))
     with pytest.raises(InvalidRequest):
-        assert [each async for each in in_order(requests(), counted(handle, Counts()), 3)] == []
+        assert [each async for each in in_order(requests(), counted(handle, Counts(), StreamLimits(3, 8192)), 3)] == []
     assert current.get().failures == {"INVALID_ARGUMENT": 1}
     assert sorted(ended) == [("a", "OK"), ("b", "OK"), ("c", "INVALID_ARGUMENT")]
+
+
+async def test_answer_of_a_stream_that_is_too_large_fails_alone() -> None:
+    """Where it is sent the whole stream would end."""
+
+    async def handle(count: int) -> ClassifyResponse:
+        return ClassifyResponse(model="x" * count)
+
+    current.set(Call("/stream"))
+    answer = counted(handle, Metrics(), StreamLimits(1, 8192))
+    assert (await answer(4000)).model == "x" * 4000
+    with pytest.raises(InvalidRequest, match=r"has 4103 bytes, and at most 4096 can be sent; send fewer texts"):
+        await answer(4100)

@@ -539,3 +539,19 @@ async def test_calls_that_come_and_go_leave_nothing(schedulers: list[Scheduler],
     engine.open()
     await asyncio.gather(*tasks)
     assert engine.batches == [[1], [2, 3]]
+
+
+async def test_a_run_is_as_long_as_it_ran(schedulers: list[Scheduler], engine: Engine) -> None:
+    """However late the event loop, busy with other things, comes to see that it has ended."""
+    scheduler = begin(schedulers, engine)
+    engine.open()
+    await scheduler.submit([text(1)])
+    behind = asyncio.create_task(scheduler.submit([text(2)]))
+    while len(engine.batches) < 2:  # noqa: ASYNC110 - no event tells of it
+        await asyncio.sleep(0)
+    end = perf_counter() + 0.5
+    while perf_counter() < end:
+        pass
+    await behind
+    assert scheduler.cost.expected(3) < 0.2
+    assert scheduler.busy_seconds < 0.4

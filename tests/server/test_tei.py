@@ -23,7 +23,7 @@ from bertwire.v1.classifier_pb2_grpc import ClassifierStub
 from bertwire_export.bundle import open_bundle
 from bertwire_server.errors import ModelFailed, Overloaded, RequestError
 from bertwire_server.protocols.channelz import Channelz
-from bertwire_server.protocols.streams import in_order
+from bertwire_server.protocols.streams import StreamLimits, in_order
 from bertwire_server.protocols.tei import TeiPredict
 from bertwire_server.query import Prediction
 from bertwire_server.telemetry.metrics import Metrics
@@ -229,7 +229,7 @@ class NoDeadline:
 async def test_regression_is_its_number() -> None:
     """A model of numbers gives the number, raw or not."""
     model = Fixed("regression", ["stars"], np.array([4.5], np.float32))
-    predict = TeiPredict(model, 1, Metrics())  # type: ignore[arg-type]
+    predict = TeiPredict(model, StreamLimits(1, 1 << 20), Metrics())  # type: ignore[arg-type]
     for raw in (False, True):
         response = await predict.Predict(pb.PredictRequest(inputs="w1", raw_scores=raw), NoDeadline())  # type: ignore[arg-type]
         assert scores(response) == {"stars": 4.5}
@@ -238,7 +238,7 @@ async def test_regression_is_its_number() -> None:
 async def test_tags_have_no_message() -> None:
     """A model of tags is not answered by a score that would mean something else."""
     model = Fixed("token_classification", ["O", "B-x"], np.zeros((3, 2), np.float32))
-    predict = TeiPredict(model, 1, Metrics())  # type: ignore[arg-type]
+    predict = TeiPredict(model, StreamLimits(1, 1 << 20), Metrics())  # type: ignore[arg-type]
     with pytest.raises(RequestError, match=r"ask bertwire\.v1\.Classifier") as caught:
         await predict.Predict(pb.PredictRequest(inputs="w1"), NoDeadline())  # type: ignore[arg-type]
     assert caught.value.code is grpc.StatusCode.INVALID_ARGUMENT

@@ -17,6 +17,8 @@ from bertwire_client.wire import parse_error, request_error
 Items = Iterable[str | Request] | AsyncIterable[str | Request]
 # Begins a ClassifyStream with an iterator of messages, and gives the call.
 Open = Callable[..., Any]
+# Whether the client was closed.
+Closed = Callable[[], bool]
 # Something that happened: what the ledger does about it, with what.
 _Event = tuple[Callable[[Any, float], None], Any]
 _Events = asyncio.Queue[_Event]
@@ -24,15 +26,17 @@ _Events = asyncio.Queue[_Event]
 _END_SECONDS = 1.0
 
 
-def stream(open_stream: Open, items: Items, ledger: Ledger, max_in_flight: int) -> AsyncGenerator[Answer, None]:
+def stream(
+    open_stream: Open, closed: Closed, items: Items, ledger: Ledger, max_in_flight: int
+) -> AsyncGenerator[Answer, None]:
     """Sends items, over streams that `open_stream` begins, and gives their answers; see `Client.stream`."""
     if max_in_flight < 1:
         raise ValueError(f"max_in_flight is {max_in_flight}; it must be at least 1")
-    return _answers(open_stream, items, ledger, asyncio.Semaphore(max_in_flight))
+    return _answers(open_stream, closed, items, ledger, asyncio.Semaphore(max_in_flight))
 
 
 async def _answers(
-    open_stream: Open, items: Items, ledger: Ledger, slots: asyncio.Semaphore
+    open_stream: Open, closed: Closed, items: Items, ledger: Ledger, slots: asyncio.Semaphore
 ) -> AsyncGenerator[Answer, None]:
     events: _Events = asyncio.Queue()
     taking = asyncio.create_task(_take(items, ledger, events, slots))
@@ -40,6 +44,8 @@ async def _answers(
     try:
         while not ledger.done:
             await _note(events, ledger)
+            if closed():
+                raise request_error(grpc.StatusCode.CANCELLED, "the client was closed")
             now = time.monotonic()
             ledger.expire(now)
             if ledger.should_connect(now):

@@ -13,10 +13,12 @@ from bertwire.v1.classifier_pb2 import ClassifyStreamRequest
 from bertwire_client.replies import Answer
 from bertwire_client.requests import Request
 from bertwire_client.stream.ledger import Ledger
-from bertwire_client.wire import parse_error
+from bertwire_client.wire import parse_error, request_error
 
 # Begins a ClassifyStream with an iterator of messages, and gives the call.
 Open = Callable[..., Any]
+# Whether the client was closed.
+Closed = Callable[[], bool]
 # Something that happened: what the ledger does about it, with what.
 _Event = tuple[Callable[[Any, float], None], Any]
 _Events = SimpleQueue[_Event]
@@ -25,16 +27,16 @@ _END_SECONDS = 1.0
 
 
 def stream(
-    open_stream: Open, items: Iterable[str | Request], ledger: Ledger, max_in_flight: int
+    open_stream: Open, closed: Closed, items: Iterable[str | Request], ledger: Ledger, max_in_flight: int
 ) -> Generator[Answer, None, None]:
     """Sends items, over streams that `open_stream` begins, and gives their answers; see `Client.stream`."""
     if max_in_flight < 1:
         raise ValueError(f"max_in_flight is {max_in_flight}; it must be at least 1")
-    return _answers(open_stream, items, ledger, threading.Semaphore(max_in_flight))
+    return _answers(open_stream, closed, items, ledger, threading.Semaphore(max_in_flight))
 
 
 def _answers(
-    open_stream: Open, items: Iterable[str | Request], ledger: Ledger, slots: threading.Semaphore
+    open_stream: Open, closed: Closed, items: Iterable[str | Request], ledger: Ledger, slots: threading.Semaphore
 ) -> Generator[Answer, None, None]:
     events: _Events = SimpleQueue()
     ended = threading.Event()
@@ -43,6 +45,8 @@ def _answers(
     try:
         while not ledger.done:
             _note(events, ledger)
+            if closed():
+                raise request_error(grpc.StatusCode.CANCELLED, "the client was closed")
             now = time.monotonic()
             ledger.expire(now)
             if ledger.should_connect(now):

@@ -6,6 +6,8 @@ _KEEP = 0.95  # of a run's weight, at each further run
 # The pace is that of about so long, however many runs that is: of some very short ones each may have waited for what
 # will not come again. Before any, it is as if the model had run for so long as it is expected to.
 _PACE_SECONDS, _UNPACED_SECONDS = 0.3, 0.1
+# One run is taken for no more than so many times as slow as those before it, whatever it waited for.
+_SLOWER = 4
 _MIN_SPREAD = 1e-3
 
 
@@ -24,7 +26,11 @@ class Cost:
         """Learns how long a run took with all that comes in between, from the end of the run before to its own."""
         if not self._paced_seconds and (expected := self.expected(tokens)):
             self._paced_tokens, self._paced_seconds = _UNPACED_SECONDS * tokens / expected, _UNPACED_SECONDS
-        keep = exp(-seconds / _PACE_SECONDS)
+        if self._paced_seconds:
+            before = tokens * self._paced_seconds / self._paced_tokens
+            keep, seconds = exp(-seconds / _PACE_SECONDS), min(seconds, _SLOWER * before)
+        else:
+            keep = 0.0
         self._paced_tokens = keep * self._paced_tokens + tokens
         self._paced_seconds = keep * self._paced_seconds + seconds
 
@@ -40,9 +46,14 @@ class Cost:
         spread = self._weight * self._xx - self._x**2
         slope = (self._weight * self._xy - self._x * self._y) / spread if spread > _MIN_SPREAD * self._xx else 0.0
         base = (self._y - slope * self._x) / self._weight
-        # Runs of nearly one size say nothing of the parts: then all of it is counted by the token.
-        sane = slope > 0 and base >= 0
-        self._run, self._token = (base, slope) if sane else (0.0, self._y / self._x)
+        if slope > 0 and base >= 0:
+            self._run, self._token = base, slope
+            return
+        # Runs of nearly one size say nothing of the parts: these stay as they were to each other, or without any before
+        # all of it is counted by the token.
+        before = self._run * self._weight + self._token * self._x
+        share = self._y / before if before else 0.0
+        self._run, self._token = (share * self._run, share * self._token) if before else (0.0, self._y / self._x)
 
     def expected(self, tokens: float, runs: int = 1) -> float:
         """The time of so many runs that compute so many tokens together."""

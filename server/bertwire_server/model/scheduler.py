@@ -255,6 +255,8 @@ class Scheduler:
         texts = batch.texts
         lengths = [len(text.ids) for text in texts]
         computed = self._layout.computed(len(texts), batch.longest, batch.tokens)
+        # Else a small batch is no sign of anything but that little is asked.
+        behind_others = bool(len(self._queue))
         start = perf_counter()
         self._door.batch, self._door.until = batch, start + self.cost.seconds(computed)
         self._busy = (self._busy[0], start)
@@ -264,27 +266,30 @@ class Scheduler:
         if not done:
             raise _Hung
         end = perf_counter()
-        seconds = end - start
-        if len(self._queue):  # else a small batch is no sign of anything but that little is asked
+        error = job.exception()
+        # Not until now: the loop may have been busy with other things when the run ended.
+        seconds = end - start if error is not None else job.result()[1]
+        if behind_others:
             # From the run before, where this batch has waited for that.
             self.cost.add_pace(computed, end - max(self._ended_at, batch.members[0][0].arrived))
         self._ended_at = end
         self._busy = (self._busy[0] + seconds, None)
         self.totals.add(lengths, computed, seconds)
         self._observer.ran(Ran(lengths, computed, [start - call.arrived for call, _ in batch.members], seconds))
-        if (error := job.exception()) is not None:
+        if error is not None:
             await self._split(batch, error)
         else:
             self.cost.add(computed, seconds)
-            _answer(batch, job.result(), start, seconds)
+            _answer(batch, job.result()[0], start, seconds)
         self._door.batch = Batch()
         return ahead
 
-    def _compute(self, texts: Sequence[Encoded], arrays: Arrays | None) -> Rows:
+    def _compute(self, texts: Sequence[Encoded], arrays: Arrays | None) -> tuple[Rows, float]:
+        start = perf_counter()
         rows = self._runner.run(self._runner.lay_out(texts) if arrays is None else arrays, texts)
         if len(rows) != len(texts):
             raise ValueError(f"the model gave {len(rows)} rows of logits for {len(texts)} texts")
-        return rows
+        return rows, perf_counter() - start
 
     def _lay_out_ahead(self) -> "_Ahead":
         if not self._queue.is_full():

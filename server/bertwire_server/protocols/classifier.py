@@ -16,7 +16,7 @@ from bertwire_server.errors import InvalidRequest, RequestError
 from bertwire_server.inference import Inference
 from bertwire_server.protocols.catalog import Catalog, ModelListing
 from bertwire_server.protocols.messages import deadline, query, response, within
-from bertwire_server.protocols.streams import answers, counted
+from bertwire_server.protocols.streams import StreamLimits, answers, counted
 from bertwire_server.status import milliseconds
 from bertwire_server.telemetry.metrics import Metrics
 from bertwire_server.transport.context import Context
@@ -27,17 +27,17 @@ _MAX_ID_BYTES = 128
 class Classifier(ModelListing, ClassifierServicer):
     """Answers over gRPC."""
 
-    def __init__(self, inference: Inference, catalog: Catalog, max_stream_requests: int, metrics: Metrics) -> None:
+    def __init__(self, inference: Inference, catalog: Catalog, limits: StreamLimits, metrics: Metrics) -> None:
         """Needs nothing else.
 
         Args:
             inference: answers queries.
             catalog: the models.
-            max_stream_requests: most unanswered requests of a stream.
+            limits: what a stream may hold.
             metrics: told of each message of a stream.
         """
         super().__init__(catalog)
-        self._inference, self._max_stream_requests, self._metrics = inference, max_stream_requests, metrics
+        self._inference, self._limits, self._metrics = inference, limits, metrics
 
     async def Classify(  # noqa: N802 - the protocol's name
         self, request: ClassifyRequest, context: Context
@@ -53,7 +53,7 @@ class Classifier(ModelListing, ClassifierServicer):
         """Classifies request by request."""
         until = deadline(context)
 
-        classify = counted(partial(self._classify_message, until=until), self._metrics)
+        classify = counted(partial(self._classify_message, until=until), self._metrics, self._limits)
 
         async def handle(message: ClassifyStreamRequest) -> ClassifyStreamResponse:
             try:
@@ -64,7 +64,7 @@ class Classifier(ModelListing, ClassifierServicer):
                     failure.retry_after_ms = milliseconds(error.retry_after)
                 return ClassifyStreamResponse(id=message.id, failure=failure)
 
-        async with aclosing(answers(request_iterator, handle, self._max_stream_requests)) as answered:
+        async with aclosing(answers(request_iterator, handle, self._limits.requests)) as answered:
             async for answer in answered:
                 yield answer
 

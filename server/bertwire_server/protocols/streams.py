@@ -3,24 +3,48 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
+from dataclasses import dataclass
 from time import perf_counter
 from typing import TypeVar
 
 import grpc
+from google.protobuf.message import Message
 
 from bertwire_server.call import Call, current
+from bertwire_server.errors import AnswerTooLarge
 from bertwire_server.status import masked
 from bertwire_server.telemetry.metrics import Metrics
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
+Sized = TypeVar("Sized", bound=Message)
 Handle = Callable[[Request], Awaitable[Response]]
 
 
-def counted(handle: Handle[Request, Response], metrics: Metrics) -> Handle[Request, Response]:
-    """The same handler, which counts each message as a call; what it raises is what a client may see."""
+# Of what is sent with an answer, such as the id of its request.
+_AROUND_BYTES = 4096
 
-    async def call(request: Request) -> Response:
+
+@dataclass(frozen=True, slots=True)
+class StreamLimits:
+    """What a stream may hold.
+
+    Attributes:
+        requests: most unanswered requests.
+        answer_bytes: largest message that can be sent.
+    """
+
+    requests: int
+    answer_bytes: int
+
+
+def counted(handle: Handle[Request, Sized], metrics: Metrics, limits: StreamLimits) -> Handle[Request, Sized]:
+    """The same handler, which counts each message as a call; what it raises is what a client may see.
+
+    An answer that is too large fails alone: where it is sent, its stream would end with it.
+    """
+
+    async def call(request: Request) -> Sized:
         start, stream = perf_counter(), current.get()
         # Messages of one stream may be for different models; each is handled in a task, and so a context, of its own.
         own = Call(stream.method, stream.request_id, stream.client, trace=stream.trace)
@@ -28,6 +52,8 @@ def counted(handle: Handle[Request, Response], metrics: Metrics) -> Handle[Reque
         code = grpc.StatusCode.CANCELLED
         try:
             response = await handle(request)
+            if (size := response.ByteSize()) + _AROUND_BYTES > limits.answer_bytes:
+                raise AnswerTooLarge(size, limits.answer_bytes - _AROUND_BYTES)
             code = grpc.StatusCode.OK
             return response
         except Exception as error:

@@ -15,7 +15,7 @@ from bertwire_server.inference import Answered, Inference
 from bertwire_server.model.decision import best
 from bertwire_server.protocols.catalog import Catalog
 from bertwire_server.protocols.messages import deadline
-from bertwire_server.protocols.streams import counted, in_order
+from bertwire_server.protocols.streams import StreamLimits, counted, in_order
 from bertwire_server.query import Query, Text, Truncation
 from bertwire_server.telemetry.metrics import Metrics
 from bertwire_server.transport.context import Context
@@ -73,9 +73,9 @@ class TeiInfo(InfoServicer):
 class TeiPredict(PredictServicer):
     """Classifies, one text or pair a message."""
 
-    def __init__(self, inference: Inference, most_unanswered: int, metrics: Metrics) -> None:
-        """Answers by `inference`; of a stream at most `most_unanswered` requests at a time, each told to `metrics`."""
-        self._inference, self._most, self._metrics = inference, most_unanswered, metrics
+    def __init__(self, inference: Inference, limits: StreamLimits, metrics: Metrics) -> None:
+        """Answers by `inference`; streams hold what `limits` say, and each of their requests is told to `metrics`."""
+        self._inference, self._limits, self._metrics = inference, limits, metrics
 
     async def Predict(self, request: pb.PredictRequest, context: Context) -> pb.PredictResponse:  # noqa: N802
         """Classifies one text."""
@@ -100,7 +100,8 @@ class TeiPredict(PredictServicer):
     def _stream(
         self, requests: AsyncIterator[Any], text: Callable[[Any], Text], context: Context
     ) -> AsyncGenerator[pb.PredictResponse, None]:
-        return in_order(requests, counted(partial(self._answer, text, context), self._metrics), self._most)
+        answer = counted(partial(self._answer, text, context), self._metrics, self._limits)
+        return in_order(requests, answer, self._limits.requests)
 
     async def _answer(self, text: Callable[[Any], Text], context: Context, request: Request) -> pb.PredictResponse:
         start = perf_counter()

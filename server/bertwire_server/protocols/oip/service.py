@@ -12,6 +12,7 @@ from bertwire_server.protocols.oip.describe import model_config, model_metadata,
 from bertwire_server.protocols.oip.infer import Inferrer
 from bertwire_server.protocols.oip.statistics import Statistics
 from bertwire_server.protocols.oip.stream import Streams
+from bertwire_server.protocols.streams import StreamLimits
 from bertwire_server.repository.entry import Entry
 from bertwire_server.telemetry.metrics import Metrics
 from bertwire_server.transport.context import Context
@@ -30,7 +31,7 @@ class OpenInference(GRPCInferenceServiceServicer):
         catalog: Catalog,
         loader: Loader,
         max_texts: int,
-        max_stream_requests: int,
+        limits: StreamLimits,
         metrics: Metrics,
     ) -> None:
         """Serves what the catalog has.
@@ -40,13 +41,13 @@ class OpenInference(GRPCInferenceServiceServicer):
             catalog: the models.
             loader: changes what the catalog has.
             max_texts: most texts of a call, which clients see as the largest batch.
-            max_stream_requests: most unanswered requests of a stream.
+            limits: what a stream may hold.
             metrics: told of each request of a stream.
         """
         self.statistics = Statistics()
         self._catalog, self._loader, self._max_texts = catalog, loader, max_texts
         self._inferrer = Inferrer(inference, catalog, self.statistics)
-        self._streams = Streams(self._inferrer, max_stream_requests, metrics)
+        self._streams = Streams(self._inferrer, limits, metrics)
 
     async def ServerLive(self, request: pb.ServerLiveRequest, context: Context) -> pb.ServerLiveResponse:  # noqa: N802, ARG002
         """Whether the process answers."""

@@ -8,7 +8,7 @@ from bertwire.oip.inference_pb2 import ModelInferRequest, ModelInferResponse, Mo
 from bertwire_server.errors import RequestError
 from bertwire_server.protocols.messages import deadline
 from bertwire_server.protocols.oip.infer import Inferrer
-from bertwire_server.protocols.streams import counted, in_order
+from bertwire_server.protocols.streams import StreamLimits, counted, in_order
 from bertwire_server.telemetry.metrics import Metrics
 from bertwire_server.transport.context import Context
 
@@ -16,15 +16,15 @@ from bertwire_server.transport.context import Context
 class Streams:
     """Answers streams of requests."""
 
-    def __init__(self, inferrer: Inferrer, max_requests: int, metrics: Metrics) -> None:
+    def __init__(self, inferrer: Inferrer, limits: StreamLimits, metrics: Metrics) -> None:
         """Needs nothing else.
 
         Args:
             inferrer: answers a request.
-            max_requests: most unanswered requests of a stream.
+            limits: what a stream may hold.
             metrics: told of each request.
         """
-        self._inferrer, self._max_requests, self._metrics = inferrer, max_requests, metrics
+        self._inferrer, self._limits, self._metrics = inferrer, limits, metrics
 
     async def infer(
         self, requests: AsyncIterator[ModelInferRequest], context: Context
@@ -37,7 +37,7 @@ class Streams:
         until = deadline(context)
         as_status = ("triton_grpc_error", "true") in (context.invocation_metadata() or ())
 
-        infer = counted(partial(self._inferrer.infer, until=until), self._metrics)
+        infer = counted(partial(self._inferrer.infer, until=until), self._metrics, self._limits)
 
         async def handle(request: ModelInferRequest) -> ModelStreamInferResponse:
             try:
@@ -47,7 +47,7 @@ class Streams:
                     raise
                 return _failure(request, str(error))
 
-        async with aclosing(in_order(requests, handle, self._max_requests)) as answered:
+        async with aclosing(in_order(requests, handle, self._limits.requests)) as answered:
             async for answer in answered:
                 yield answer
 
