@@ -2,6 +2,17 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
+# uv where it is installed (`pip install uv`), which takes seconds where pip takes minutes; else pip. uv does not read
+# PIP_FIND_LINKS, so it is handed on.
+UV := $(shell command -v uv)
+ifdef UV
+venv = uv venv --quiet --clear --seed --python $(PYTHON) $(1)
+install = uv pip install --python $(1)/bin/python $(addprefix --find-links ,$(PIP_FIND_LINKS))
+else
+venv = rm -rf $(1) && $(PYTHON) -m venv $(1)
+install = $(1)/bin/python -m pip install --disable-pip-version-check --no-warn-script-location
+endif
+
 .PHONY: help install optimum tritonclient lock proto check test demo bench bench-graphs soak gpu-check clean
 
 help:  ## show this help
@@ -9,28 +20,25 @@ help:  ## show this help
 
 # The stamp is written last: an environment whose making was interrupted is made again.
 .venv/.complete: pyproject.toml requirements/dev.txt
-	rm -rf .venv
-	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --disable-pip-version-check --no-warn-script-location --requirement requirements/dev.txt
-	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --editable .
+	$(call venv,.venv)
+	$(call install,.venv) --requirement requirements/dev.txt
+	$(call install,.venv) --no-deps --editable .
 	touch $@
 
 install: .venv/.complete  ## make the environment in .venv from pinned versions
 
 # Apart from .venv, and never used by anything but the converter: docs/decisions/011-optimum.md.
 .optimum/.complete: requirements/optimum.txt
-	rm -rf .optimum
-	$(PYTHON) -m venv .optimum
-	.optimum/bin/python -m pip install --disable-pip-version-check --no-warn-script-location --requirement $<
+	$(call venv,.optimum)
+	$(call install,.optimum) --requirement $<
 	touch $@
 
 optimum: .optimum/.complete  ## make the environment of bertwire export --converter optimum in .optimum
 
 # Apart from .venv, where its protobuf stubs would clash with the server's.
 .tritonclient/.complete: requirements/tritonclient.txt
-	rm -rf .tritonclient
-	$(PYTHON) -m venv .tritonclient
-	.tritonclient/bin/python -m pip install --disable-pip-version-check --no-warn-script-location --requirement $<
+	$(call venv,.tritonclient)
+	$(call install,.tritonclient) --requirement $<
 	touch $@
 
 tritonclient: .tritonclient/.complete  ## make the environment of the tests with Triton's client in .tritonclient
@@ -66,11 +74,10 @@ soak: install  ## mixed lengths at full load for SECONDS (600): fails where the 
 
 # The pinned environment with ONNX Runtime's build for CUDA in place of the one for CPUs: both own the same module.
 .gpu/.complete: pyproject.toml requirements/dev.txt
-	rm -rf .gpu
-	$(PYTHON) -m venv .gpu
+	$(call venv,.gpu)
 	grep -v '^onnxruntime==' requirements/dev.txt > .gpu/requirements.txt
-	.gpu/bin/python -m pip install --disable-pip-version-check --requirement .gpu/requirements.txt 'onnxruntime-gpu[cuda,cudnn]>=1.24,<2'
-	.gpu/bin/python -m pip install --disable-pip-version-check --quiet --no-deps --editable .
+	$(call install,.gpu) --requirement .gpu/requirements.txt 'onnxruntime-gpu[cuda,cudnn]>=1.24,<2'
+	$(call install,.gpu) --no-deps --editable .
 	touch $@
 
 gpu-check:  ## the demo's model on a CUDA device: proof and speed against the device's ceiling
