@@ -13,6 +13,10 @@ venv = rm -rf $(1) && $(PYTHON) -m venv $(1)
 install = $(1)/bin/python -m pip install --disable-pip-version-check --no-warn-script-location
 endif
 
+# uv compiles nothing that it installs. Python does, the first time that a process imports it, unless told not to; then
+# every process compiles PyTorch again, which takes as long as to import it.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help install optimum tritonclient lock proto check test demo bench bench-graphs soak gpu-check clean
 
 help:  ## show this help
