@@ -25,6 +25,12 @@ WEIGHTS, TOKENIZER, TRAINING = "model.safetensors", "tokenizer.json", "training.
 CODE_FIELDS = frozenset({"auto_map", "custom_pipelines", "_attn_implementation_internal"})
 
 
+class TrainedRows(BaseModel):
+    """The part of a split's record that export needs: the hash that `Labelled.sha256` gives its rows."""
+
+    sha256: str
+
+
 class Training(BaseModel):
     """The part of `training.json` that export needs; other keys are the trainer's own."""
 
@@ -35,6 +41,7 @@ class Training(BaseModel):
     max_length: int = Field(ge=3, le=8192)
     truncation_side: Literal["left", "right"]
     base_model: str
+    data: dict[str, TrainedRows] = {}
 
 
 @dataclass(frozen=True)

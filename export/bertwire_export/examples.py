@@ -1,7 +1,7 @@
 """The labelled rows that candidates are proven on, tokenized as the server will."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -42,6 +42,28 @@ class Examples:
         """The manifest's entry for these rows."""
         labelled = self.labelled
         return Split(source=labelled.source, texts=len(labelled), sha256=labelled.sha256())
+
+    def spread(self, count: int) -> list[int]:
+        """Places of at most `count` texts, evenly spread in file order; of all where there are no more."""
+        return list(range(0, len(self.encodings), -(-len(self.encodings) // count)))
+
+    def take(self, places: Sequence[int]) -> "Examples":
+        """The texts at these places, in that order."""
+        return replace(
+            self,
+            labelled=self.labelled.take(places),
+            encodings=[self.encodings[place] for place in places],
+            targets=self.targets[self.rows(places)],
+            first_pieces=None if self.first_pieces is None else [self.first_pieces[place] for place in places],
+        )
+
+    def rows(self, places: Sequence[int]) -> NDArray[np.int64]:
+        """The rows of `decided` and of the targets that belong to the texts at these places, int64."""
+        if self.first_pieces is None:
+            return np.asarray(places)
+        words = [len(pieces) for pieces in self.first_pieces]
+        ends = np.cumsum(words)
+        return np.concatenate([np.arange(ends[place] - words[place], ends[place]) for place in places])
 
     def decided(self, by_text: Sequence[Logits]) -> Logits:
         """The logits that decide something, from those of each text.

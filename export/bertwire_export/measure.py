@@ -65,14 +65,16 @@ class Runner:
         return self._layout.by_text(self.run(self.arrange(texts)), [len(text.ids) for text in texts])
 
 
-def torch_logits(model: PreTrainedModel, examples: Examples, pad_token_id: int, *, types: bool, track: Track) -> Logits:
+def torch_logits(
+    model: PreTrainedModel, examples: Examples, pad_token_id: int, *, types: bool, title: str, track: Track
+) -> Logits:
     """PyTorch's logits that decide, in the order of the examples; batches of one length waste no work on padding."""
     layout = Layout("padded", 0, pad_token_id, by_token=examples.first_pieces is not None)
     order = sorted(range(len(examples.encodings)), key=examples.lengths.__getitem__)
     found: dict[int, Logits] = {}
     batches = _batches(order)
     with torch.inference_mode():
-        for batch in track(batches, "PyTorch", len(batches)):
+        for batch in track(batches, title, len(batches)):
             arrays = arrange([examples.encodings[index] for index in batch], layout)
             if not types:
                 del arrays["token_type_ids"]

@@ -19,7 +19,7 @@ from bertwire_export.checkpoint import Checkpoint, load_checkpoint
 from bertwire_export.config import ExportConfig, Precision
 from bertwire_export.convert import convert, input_names
 from bertwire_export.evidence import gather
-from bertwire_export.examples import Examples, encode
+from bertwire_export.examples import encode
 from bertwire_export.measure import PROVIDERS
 from bertwire_export.optimum import convert_with_optimum, require_environment
 from bertwire_export.packed.weights import Encoder, NotPackable, read_encoder
@@ -27,8 +27,8 @@ from bertwire_export.prove import Proven, fastest_groups, prove, prove_on_test
 from bertwire_export.publish import Source, choose, publish
 from bertwire_export.report import write_report
 from bertwire_export.serving_tokenizer import require_same_tokens, serving_tokenizer
-from bertwire_export.trained import held_out, require_trained
-from bertwire_export.truth import Truth, find_truth, pytorch
+from bertwire_export.trained import held_out, recorded_logits, require_trained
+from bertwire_export.truth import Known, Truth, find_truth, pytorch
 
 # What protobuf, and so an ONNX graph with its weights inside, can hold, less room for the graph itself.
 _MOST_BYTES = 2**31 - 2**24
@@ -126,13 +126,14 @@ def _precisions(asked: list[Precision], providers: list[Provider]) -> list[Preci
 
 
 def _truth(config: ExportConfig, checkpoint: Checkpoint, tokenizer: Tokenizer) -> Truth:
-    """Reads the rows, proves that the checkpoint is the one that was trained, and runs PyTorch over them."""
+    """Reads the rows, proves that the checkpoint is the one that was trained, and finds PyTorch's logits for them."""
     kept = {split: held_out(checkpoint.path, split) for split in ("dev", "test")}
     if config.dev is None and not kept["dev"].is_file():
         raise UserError(f"{kept['dev']} is missing; pass labelled rows with --dev")
     columns = Columns(config.text_column, config.text_pair_column, config.label_column)
 
-    def read(given: Path | None, own: Path) -> Examples | None:
+    def read(given: Path | None, split: str) -> Known | None:
+        own = kept[split]
         if given is None and not own.is_file():
             return None
         training = checkpoint.training
@@ -143,19 +144,16 @@ def _truth(config: ExportConfig, checkpoint: Checkpoint, tokenizer: Tokenizer) -
             raise UserError(f"{given or own}: the model reads {pairs if training.text_pairs else single}")
         examples = encode(tokenizer, labelled, training.labels)
         require_same_tokens(checkpoint, labelled, examples.encodings)
-        return examples
+        return pytorch(checkpoint, examples, None if given else recorded_logits(checkpoint, split, examples))
 
-    trained = read(None, kept["dev"])
-    dev = trained if config.dev is None else read(config.dev, kept["dev"])
+    trained = read(None, "dev")
+    if trained is not None:
+        require_trained(checkpoint, trained)
+    dev = trained if config.dev is None else read(config.dev, "dev")
     # A dev split of one's own says nothing of the test rows of the training: only its own test rows stand beside it.
-    test = read(config.test, kept["test"]) if config.test or config.dev is None else None
-    if trained is not None and trained is not dev:
-        require_trained(checkpoint, pytorch(checkpoint, trained))
+    test = read(config.test, "test") if config.test or config.dev is None else None
     assert dev is not None  # noqa: S101 - read gives nothing only where there is no file
-    truth = find_truth(checkpoint, dev, test)
-    if trained is dev:
-        require_trained(checkpoint, truth.dev)
-    return truth
+    return find_truth(dev, test)
 
 
 def _encoder(config: ExportConfig, checkpoint: Checkpoint) -> tuple[Encoder | None, str | None]:

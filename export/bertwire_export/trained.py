@@ -1,6 +1,5 @@
-"""Holds a checkpoint to what the trainer recorded of it."""
+"""What the trainer recorded of a checkpoint: the rows it held out, what it decided on them, and by which logits."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from bertwire_client.errors import UserError
 from bertwire_client.labelled import decisions
 from bertwire_client.tables import open_table
 from bertwire_export.checkpoint import Checkpoint
+from bertwire_export.examples import Examples, Logits
 from bertwire_export.truth import Known
 
 # The same weights in fp32 on another machine may turn a decision that stood on the edge; no more than that.
@@ -19,6 +19,23 @@ _MIN_SAME = 0.99
 def held_out(checkpoint: Path, split: str) -> Path:
     """The file of a split's rows and predictions."""
     return checkpoint / "predictions" / f"{split}.jsonl"
+
+
+def recorded_logits(checkpoint: Checkpoint, split: str, examples: Examples) -> Logits | None:
+    """The logits that the trainer wrote down for a split, as `Examples.decided` gives them.
+
+    None where the rows are no longer those that it trained with, or a row is without logits of the model's labels.
+    """
+    trained = checkpoint.training.data.get(split)
+    if trained is None or trained.sha256 != examples.labelled.sha256():
+        return None
+    try:
+        rows = [row["logits"] for row in _rows(held_out(checkpoint.path, split))]
+        logits = np.concatenate(rows) if examples.first_pieces is not None else np.stack(rows)
+        logits = logits.astype(np.float32)
+    except (KeyError, TypeError, ValueError):
+        return None
+    return logits if logits.shape == (len(examples.targets), len(examples.labels)) else None
 
 
 def require_trained(checkpoint: Checkpoint, dev: Known) -> None:
@@ -50,10 +67,9 @@ def _same(expected: object, found: object) -> bool:
     return expected == found
 
 
-def _rows(path: Path) -> Iterator[dict[str, Any]]:
+def _rows(path: Path) -> list[dict[str, Any]]:
     reader = open_table(path)
     try:
-        for batch in reader.batches(1024):
-            yield from batch.rows
+        return [row for batch in reader.batches(1024) for row in batch.rows]
     finally:
         reader.close()

@@ -12,10 +12,16 @@ import onnxruntime
 import pytest
 
 from bertwire_client.errors import UserError
+from bertwire_client.labelled import Columns, read_labelled
 from bertwire_export.bundle import open_bundle
 from bertwire_export.bundle.layouts import arrange, variant_layout
+from bertwire_export.checkpoint import load_checkpoint
 from bertwire_export.config import ExportConfig
+from bertwire_export.examples import encode
 from bertwire_export.pipeline import run
+from bertwire_export.serving_tokenizer import serving_tokenizer
+from bertwire_export.trained import held_out, recorded_logits
+from bertwire_export.truth import pytorch
 from rows import LABELS, LIMITS, MAX_LENGTH, ROWS, Made, Row, filler, numbered, paired, several, tagged, write
 from support import bertwire
 
@@ -63,6 +69,25 @@ def test_reference_is_what_training_scored(made: Made) -> None:
         assert reference["micro_f1"] >= metrics["micro_f1"]
     else:
         assert reference == pytest.approx({name: metrics[name] for name in reference}, abs=1e-4)
+
+
+def test_recorded_logits_stand_while_pytorch_gives_them(made: Made) -> None:
+    """What the trainer wrote down is not computed again, unless PyTorch gives others now or the rows are others."""
+    checkpoint = load_checkpoint(made.checkpoint)
+    labels, task = checkpoint.training.labels, checkpoint.training.task
+    labelled = read_labelled(held_out(made.checkpoint, "dev"), Columns(), task)
+    examples = encode(serving_tokenizer(checkpoint), labelled, labels)
+    recorded = recorded_logits(checkpoint, "dev", examples)
+    assert recorded is not None
+    nudged, wrong = recorded + np.float32(5e-5), recorded.copy()
+    wrong[::7] += 0.01
+    assert pytorch(checkpoint, examples, nudged).logits is nudged
+    np.testing.assert_allclose(pytorch(checkpoint, examples, wrong).logits, recorded, atol=1e-5)
+    fewer = examples.take(range(1, len(labelled)))
+    assert recorded_logits(checkpoint, "dev", fewer) is None
+    np.testing.assert_allclose(
+        pytorch(checkpoint, fewer, None).logits, recorded[examples.rows(range(1, 40))], atol=1e-5
+    )
 
 
 def test_packed_graph_equals_pytorch(made: Made) -> None:
