@@ -1,7 +1,7 @@
 """What ONNX Runtime's memory settings cost and keep: resident memory and CPU time over batches of ever other shapes.
 
 `python -m bench.memory BUNDLE [--batches 3000]` runs the same random batches under each setting, each in a process of
-its own on one thread, and prints a table. The settings that the server takes are in `bertwire_server.model.engine`.
+its own on one thread, and prints a table. The settings that the server takes are in `bertwire_export.bundle.engine`.
 """
 
 import argparse

@@ -10,11 +10,11 @@ from typing import Any
 
 from bertwire_client.errors import UserError
 from bertwire_export.bundle import Bundle
+from bertwire_export.bundle.engine import choose_engine
 from bertwire_server.access.setup import open_access, warn_if_open
 from bertwire_server.config import ServerConfig
 from bertwire_server.edge import Edge
 from bertwire_server.inference import Inference, RequestLimits
-from bertwire_server.model.engine import choose_engine
 from bertwire_server.model.model import Model
 from bertwire_server.model.queue import BatchLimits
 from bertwire_server.protocols.health import Health

@@ -6,8 +6,8 @@ import numpy as np
 import onnxruntime
 
 from bertwire_export.bundle import open_bundle
+from bertwire_export.bundle.engine import run_bound
 from bertwire_export.bundle.layouts import packed
-from bertwire_server.model.engine import run_bound
 from bertwire_server.model.tokenizer import Encoded
 
 

@@ -13,8 +13,8 @@ import pytest
 
 from bertwire_client.errors import UserError
 from bertwire_export.bundle import Bundle
+from bertwire_export.bundle.engine import choose_engine
 from bertwire_server.errors import ModelNotFound, ModelRefused, NotReady
-from bertwire_server.model.engine import choose_engine
 from bertwire_server.model.model import Model
 from bertwire_server.model.queue import BatchLimits
 from bertwire_server.protocols.catalog import find

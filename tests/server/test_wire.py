@@ -495,7 +495,7 @@ def test_imports_no_training_library(bundle: Path) -> None:
     """A server that has loaded its model has imported nothing that trains or exports, nor what a key needs."""
     script = (
         "import sys, pathlib; from bertwire_export.bundle import open_bundle;"
-        "import bertwire_server.app, bertwire_server.cli; from bertwire_server.model.engine import choose_engine;"
+        "import bertwire_server.app, bertwire_server.cli; from bertwire_export.bundle.engine import choose_engine;"
         f"choose_engine(open_bundle(pathlib.Path({str(bundle)!r})), None, 'cpu', 1);"
         "others = ('torch', 'transformers', 'sklearn', 'onnx', 'bertwire_trainer');"
         "print([name for name in others if name in sys.modules])"

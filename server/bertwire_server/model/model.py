@@ -11,10 +11,10 @@ import numpy as np
 
 from bertwire_client.errors import first_line
 from bertwire_export.bundle import Bundle, BundleError, Manifest
+from bertwire_export.bundle.engine import Engine
 from bertwire_export.bundle.layouts import Arrays, arrange, variant_layout
 from bertwire_server.errors import InvalidRequest
 from bertwire_server.model.decision import score
-from bertwire_server.model.engine import Engine
 from bertwire_server.model.given import Given
 from bertwire_server.model.observer import Observer, Unobserved
 from bertwire_server.model.queue import Answer, BatchLimits

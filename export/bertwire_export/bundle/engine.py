@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from bertwire_client.errors import UserError, first_line
 from bertwire_export.bundle import Bundle, BundleError, Variant
+from bertwire_export.bundle.graph import require_self_contained
 from bertwire_export.bundle.layouts import Arrays
-from bertwire_server.model.graph import require_self_contained
 
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 _UNAVAILABLE = "ONNX Runtime cannot use {} here: check the driver, and that '.[serve,gpu]' is installed"
