@@ -99,6 +99,15 @@ def test_expressions_are_well_formed(place: str) -> None:
         assert expression[counter.end() :].lstrip().startswith(("[", "offset", "unless", ")")), counter[0]
 
 
+@pytest.mark.parametrize("place", [place for place in EXPRESSIONS if " " in place])
+def test_panels_have_no_series_of_nan(place: str) -> None:
+    """Where nothing happened a quantile and a quotient of rates are NaN; they are left out, not drawn and listed."""
+    expression = EXPRESSIONS[place]
+    quantiles, quotients = expression.count("histogram_quantile("), len(re.findall(r" / (?!86400)", expression))
+    assert quantiles == len(re.findall(r"^histogram_quantile\(.*\)\)\) >= 0$", expression))
+    assert quotients == len(re.findall(r" / (?:on \(model\) group_left \(\) )?\(sum.*\) > 0\)$", expression))
+
+
 def test_every_metric_is_watched(exposed: dict[str, set[str]]) -> None:
     """No metric of ours is missing from the dashboard and the alerts together."""
     named = {

@@ -227,10 +227,21 @@ def test_bounds_belong_to_their_buckets() -> None:
     assert one._sum == together._sum == 8
 
 
-def test_other_paths_are_not_found(served: str) -> None:
+def test_head_has_headers_alone(served: str) -> None:
+    """HEAD, by which monitors and proxies see whether the metrics are there, has the type of GET and no body."""
+    address = f"{served}/metrics"
+    with (
+        urllib.request.urlopen(address, timeout=10) as get,  # noqa: S310
+        urllib.request.urlopen(urllib.request.Request(address, method="HEAD"), timeout=10) as head,  # noqa: S310
+    ):
+        assert (head.status, head.headers["Content-Type"], head.read()) == (200, get.headers["Content-Type"], b"")
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_other_paths_are_not_found(served: str, method: str) -> None:
     """Nothing but the metrics is served."""
     with pytest.raises(urllib.error.HTTPError, match="404") as caught:
-        urllib.request.urlopen(f"{served}/", timeout=10)  # noqa: S310
+        urllib.request.urlopen(urllib.request.Request(f"{served}/", method=method), timeout=10)  # noqa: S310
     caught.value.close()
 
 

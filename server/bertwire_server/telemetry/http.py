@@ -1,11 +1,12 @@
 """Serves the metrics over HTTP, in threads of its own."""
 
 import socket
+from http import HTTPStatus
 from http.server import ThreadingHTTPServer
 from threading import Thread
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import MetricsHandler
+from prometheus_client.exposition import MetricsHandler, choose_encoder
 
 from bertwire_client.errors import UserError
 
@@ -13,7 +14,7 @@ _IDLE_SECONDS = 10.0
 
 
 class MetricsServer:
-    """Answers GET /metrics, in the text format or as OpenMetrics, until `close`.
+    """Answers GET and HEAD of /metrics, in the text format or as OpenMetrics, until `close`.
 
     Attributes:
         port: where it listens.
@@ -65,7 +66,18 @@ class _Handler(MetricsHandler):
 
     def do_GET(self) -> None:  # noqa: N802 - the base's name
         """Shows the metrics."""
-        if self.path.partition("?")[0] == "/metrics":
+        if self._found():
             super().do_GET()
-        else:
-            self.send_error(404, explain="the metrics are at /metrics")
+
+    def do_HEAD(self) -> None:  # noqa: N802
+        """Answers checks of whether the metrics are there."""
+        if self._found():
+            self.send_response(HTTPStatus.OK)
+            self.send_header("Content-Type", choose_encoder(self.headers.get("Accept", ""))[1])
+            self.end_headers()
+
+    def _found(self) -> bool:
+        found = self.path.partition("?")[0] == "/metrics"
+        if not found:
+            self.send_error(HTTPStatus.NOT_FOUND, explain="the metrics are at /metrics")
+        return found
