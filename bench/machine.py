@@ -1,11 +1,12 @@
 """Where and with what a measurement was made."""
 
 import importlib.metadata
-import os
 import platform
 import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
+
+from bertwire_export.cores import usable_cores
 
 
 def machine() -> dict[str, object]:
@@ -13,7 +14,7 @@ def machine() -> dict[str, object]:
     packages = ("bertwire", "onnxruntime", "tokenizers", "grpcio", "numpy")
     return {
         "cpu": _cpu(),
-        "cores": os.cpu_count(),
+        "cores": usable_cores(),
         "system": platform.platform(),
         "versions": {"python": platform.python_version()}
         | {name: importlib.metadata.version(name) for name in packages},

@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 from bertwire_client.labelled import present
 from bertwire_export.bundle import Provider, Quality, Speed
 from bertwire_export.bundle.layouts import Arrays, Layout, Tokens, arrange
+from bertwire_export.cores import run_threads
 from bertwire_export.examples import Examples, Logits
 
 BATCH_SIZE = 32
@@ -40,7 +41,7 @@ class Runner:
             threads: threads of one run; 0 takes one for each core.
         """
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+        options.intra_op_num_threads, options.inter_op_num_threads = run_threads(threads), 1
         options.log_severity_level = 3
         if provider == "cuda":
             onnxruntime.preload_dlls()  # finds the CUDA libraries that come as wheels

@@ -11,6 +11,7 @@ from bertwire_client.errors import UserError, first_line
 from bertwire_export.bundle import Bundle, BundleError, Variant
 from bertwire_export.bundle.graph import require_self_contained
 from bertwire_export.bundle.layouts import Arrays
+from bertwire_export.cores import run_threads
 
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 _UNAVAILABLE = "ONNX Runtime cannot use {} here: check the driver, and that '.[serve,gpu]' is installed"
@@ -37,7 +38,7 @@ class Engine:
         if provider == "cuda":
             onnxruntime.preload_dlls()  # finds the CUDA libraries that come as wheels
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
+        options.intra_op_num_threads = run_threads(threads)
         options.log_severity_level = 4  # what it would log it also raises
         # It plans memory anew for every shape of batch, and keeps each plan: docs/decisions/015-memory.md.
         options.enable_mem_pattern = False
