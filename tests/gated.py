@@ -7,8 +7,8 @@ from typing import Any
 
 import grpc
 import grpc.aio
-from grpc_health.v1 import health_pb2_grpc
 
+from bertwire.health import health_pb2_grpc
 from bertwire.v1.classifier_pb2 import MODEL_STATE_READY, ClassifyResponse, LabelScore, Model, Result
 from bertwire_server.access.gate import OPEN
 from bertwire_server.access.setup import Access
@@ -24,6 +24,7 @@ CLASSIFY = "/bertwire.v1.Classifier/Classify"
 GET_MODEL = "/bertwire.v1.Classifier/GetModel"
 NO_SCOPE = "/a.B/C"  # a method that no scope permits
 LOAD = "/inference.GRPCInferenceService/RepositoryModelLoad"
+LOCAL = "127.0.0.1:0"
 NOBODY = Access(None, None, (), None)
 Metadata = Sequence[tuple[str, str]]
 
@@ -65,26 +66,28 @@ class GatedServer:
 
 
 @asynccontextmanager
-async def gated(access: Access, options: Sequence[tuple[str, int]] = ()) -> AsyncIterator[GatedServer]:
+async def gated(
+    access: Access, options: Sequence[tuple[str, int]] = (), where: str = LOCAL
+) -> AsyncIterator[GatedServer]:
     """Runs one, which says SERVING; it talks TLS where `access` has credentials."""
     gated, health = GatedServer(access), Health()
     health.publish({"": True})
-    async with listening(options, access.credentials) as (server, port):
+    async with listening(options, access.credentials, where) as (server, port):
         for method in (CLASSIFY, GET_MODEL, LOAD, NO_SCOPE):
             server.add(method, gated.answer)
         edge = Edge(None, Telemetry(TelemetryConfig()))
         health_pb2_grpc.add_HealthServicer_to_server(health, edge.over(server))
-        gated.address = f"localhost:{port}"
+        gated.address = f"localhost:{port}" if where == LOCAL else where
         yield gated
 
 
 @asynccontextmanager
 async def listening(
-    options: Sequence[tuple[str, int]] = (), credentials: grpc.ServerCredentials | None = None
+    options: Sequence[tuple[str, int]] = (), credentials: grpc.ServerCredentials | None = None, where: str = LOCAL
 ) -> AsyncIterator[tuple[Server, int]]:
     """A server without methods, and its port."""
     server = Server([("grpc.so_reuseport", 0), *options])
-    port = server.add_port("127.0.0.1:0", credentials)
+    port = server.add_port(where, credentials)
     server.start()
     try:
         yield server, port

@@ -71,11 +71,13 @@ class EchoCatalog:
 class Infer:
     """ModelInfer over such a model."""
 
-    def __init__(self, model: Echo) -> None:
+    def __init__(self, model: Echo, *, allow_timeout_override: bool = True) -> None:
         self.model, self.catalog, self.statistics = model, EchoCatalog(model), Statistics()
         limits = RequestLimits(MAX_TEXTS, 1000, 2000)
         self.inference = Inference(cast(Registry, self.catalog), limits)
-        self.inferrer = Inferrer(self.inference, self.catalog, self.statistics)
+        self.inferrer = Inferrer(
+            self.inference, self.catalog, self.statistics, allow_timeout_override=allow_timeout_override
+        )
 
     async def __call__(self, request: ModelInferRequest, until: float | None = None) -> ModelInferResponse:
         """Answers a request whose call has the deadline `until`."""

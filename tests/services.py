@@ -1,14 +1,14 @@
 """Every method that the server answers; whoever adds a service adds its file here."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from google.protobuf.descriptor import Descriptor
 from grpc_channelz.v1 import channelz_pb2
-from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
-from bertwire.oip import inference_pb2
+from bertwire.health import health_pb2
+from bertwire.oip import inference_pb2, model_repository_pb2
 from bertwire.tei import tei_pb2
 from bertwire.v1 import classifier_pb2, repository_pb2
 
@@ -16,6 +16,7 @@ _FILES: tuple[Any, ...] = (
     classifier_pb2,
     repository_pb2,
     inference_pb2,
+    model_repository_pb2,
     tei_pb2,
     channelz_pb2,
     health_pb2,
@@ -49,3 +50,5 @@ METHODS = [
     for service in file.DESCRIPTOR.services_by_name.values()
     for each in service.methods
 ]
+# Reflection has two names, and one proto.
+METHODS += [replace(each, name=each.name.replace("v1alpha", "v1")) for each in METHODS if "v1alpha" in each.name]

@@ -16,7 +16,7 @@ class Admin(Client):
     """A client that can also load and unload models; where the server knows scopes, its key needs `admin`.
 
     Args:
-        address: the server's `host:port`.
+        address: the server's `host:port`, or `unix:PATH`.
         timeout: deadline of a call in seconds.
         **connection: the other arguments of `Client`.
     """

@@ -30,7 +30,7 @@ class AsyncClient:
     """A connection to a bertwire server, made and used within one running event loop.
 
     Args:
-        address: the server's `host:port`; `UserError` where it is none.
+        address: the server's `host:port`, or `unix:PATH`; `UserError` where it is none.
         timeout: deadline of a call in seconds, its retries included.
         attempts: how often a call is tried, 1 to 5, while the server is UNAVAILABLE; and how often all that is done
             while it is RESOURCE_EXHAUSTED and says when to try again.

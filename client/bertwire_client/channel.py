@@ -24,7 +24,7 @@ def check_address(address: str) -> None:
     """Raises `UserError` for what cannot be a server's address; gRPC would look for that name, on port 443."""
     found = _HOST_PORT.fullmatch(address)
     if not (found and int(found[1]) <= _MAX_PORT) and not address.lower().startswith(_FORMS):
-        raise UserError(f"{address!r} is no address; give HOST:PORT, such as 127.0.0.1:8500 or [::1]:8500")
+        raise UserError(f"{address!r} is no address; give HOST:PORT, as 127.0.0.1:8500 or [::1]:8500, or unix:PATH")
 
 
 def check_credentials(credentials: object) -> None:

@@ -23,7 +23,7 @@ _SHOWN_CHARS = 200
 class ClassifyConfig(ConnectionConfig):
     """Settings of `bertwire classify`."""
 
-    address: str = argument("The server's host:port.")
+    address: str = argument("The server's host:port, or unix:PATH.")
     texts: list[str] = argument("One or more texts.")
     text_pair: list[str] = Field(
         [], description="Second text, for a model of text pairs; once for each text, in their order."

@@ -22,7 +22,7 @@ _BY_HAND = "unloaded"
 class ServerConfig(ConnectionConfig):
     """Settings of the commands that are about all models of a server."""
 
-    address: str = argument("The server's host:port.")
+    address: str = argument("The server's host:port, or unix:PATH.")
     timeout: float = Field(DEFAULT_LOAD_TIMEOUT, gt=0, le=86_400, description="Seconds that the server may take.")
     as_json: bool = Field(False, description="Print JSON, for programs.", json_schema_extra={"flag": "--json"})
 

@@ -1,6 +1,7 @@
 """What the clients share: channel settings, and replies and errors out of messages."""
 
 import json
+import os
 from typing import Any
 
 import grpc
@@ -35,7 +36,7 @@ _KINDS: dict[grpc.StatusCode, type[RequestError]] = {
 _CODES: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
 
 # gRPC's words where no address of a server took a connection.
-_NOT_CONNECTED = "failed to connect"
+_NOT_CONNECTED = ("failed to connect", "errors resolving")
 _WHY_NOT_CONNECTED = (
     "; is the server started, is this its port, does it talk TLS or in the clear as this client does, does it want a "
     "client certificate?"
@@ -44,6 +45,8 @@ _WHY_NOT_CONNECTED = (
 _WRONG_CERTIFICATE = ("CERTIFICATE_VERIFY_FAILED", "Hostname Verification Check failed")
 _WHY_NOT_TRUSTED = "; is the server's certificate for the name in this address, and signed by the CA that was given?"
 _TOO_LARGE = "larger than max"
+# gRPC takes the first that is set, also an empty one (src/core/handshaker/http_connect/http_proxy_mapper.cc).
+_PROXY_VARIABLES = ("grpc_proxy", "https_proxy", "http_proxy")
 
 # A call of many long texts is larger than gRPC's default of 4 MiB.
 _MESSAGE_BYTES = 64 << 20
@@ -136,10 +139,18 @@ def parse_error(error: grpc.RpcError) -> RequestError:
         message += _WHY_NOT_TRUSTED
     elif message.startswith(_NOT_CONNECTED):
         # Behind a name gRPC tells of the last address alone, and of TLS that only one side speaks in its own words.
-        message += _WHY_NOT_CONNECTED
+        message += _WHY_NOT_CONNECTED + _through_proxy()
     elif _TOO_LARGE in message:
         message += "; send fewer or shorter texts at a time"
     return request_error(error.code(), message, _pushback(error.trailing_metadata()))
+
+
+def _through_proxy() -> str:
+    """What to ask where the environment has gRPC go through a proxy, which its own words do not tell."""
+    variable = next((each for each in _PROXY_VARIABLES if each in os.environ), "")
+    if not os.environ.get(variable):
+        return ""
+    return f" is it reached through the proxy that {variable} names? without it: no_proxy with the server's host"
 
 
 def parse_failure(failure: pb.Failure) -> RequestError:

@@ -15,6 +15,7 @@ from bertwire_server.access.setup import open_access, warn_if_open
 from bertwire_server.config import ServerConfig
 from bertwire_server.edge import Edge
 from bertwire_server.inference import Inference, RequestLimits
+from bertwire_server.listen import address, bind
 from bertwire_server.model.model import Model
 from bertwire_server.model.queue import BatchLimits
 from bertwire_server.protocols.health import Health
@@ -24,7 +25,7 @@ from bertwire_server.repository.folder import open_source
 from bertwire_server.repository.follow import follow
 from bertwire_server.repository.loader import Loader
 from bertwire_server.repository.registry import Registry
-from bertwire_server.services import SERVICES, Services, address, bind, build_server
+from bertwire_server.services import SERVICES, Services, build_server
 from bertwire_server.telemetry.reporting import Telemetry
 from bertwire_server.transport.server import Server
 

@@ -3,10 +3,11 @@
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from bertwire_client.options import argument
 from bertwire_server.access.config import AccessConfig
+from bertwire_server.listen import read_host
 from bertwire_server.repository.config import RepositoryConfig
 from bertwire_server.telemetry.config import TelemetryConfig
 
@@ -20,7 +21,11 @@ class ServerConfig(TelemetryConfig, AccessConfig, RepositoryConfig):
     public_key: Path | None = Field(
         None, description="Ed25519 public key, PEM; a bundle that is not signed by it is refused. Default: none needed."
     )
-    host: str = Field("127.0.0.1", min_length=1, description="Address to listen on; 0.0.0.0 for every interface.")
+    host: str = Field(
+        "127.0.0.1",
+        min_length=1,
+        description="Address to listen on; 0.0.0.0 for every interface, unix:PATH for a socket file without a port.",
+    )
     port: int = Field(8500, ge=0, le=65535, description="Port to listen on; 0 takes a free one and prints it.")
     variant: str | None = Field(
         None, description="Variant to serve, by name or precision; default: the bundle's fastest for the provider."
@@ -29,7 +34,11 @@ class ServerConfig(TelemetryConfig, AccessConfig, RepositoryConfig):
         "auto", description="ONNX Runtime provider; auto takes CUDA where it works and the CPU elsewhere."
     )
     threads: int = Field(
-        0, ge=0, le=1024, description="Threads of one run on the CPU, of each model; 0 takes one for each core."
+        0,
+        ge=0,
+        le=1024,
+        description="Threads of one run on the CPU, of each model; 0 takes one for each core that the server may use, "
+        "by its affinity and its cgroup's quota.",
     )
     max_batch_tokens: int = Field(
         4096, ge=1, description="Most tokens that one batch computes, padding too; a longer single text runs alone."
@@ -42,6 +51,11 @@ class ServerConfig(TelemetryConfig, AccessConfig, RepositoryConfig):
     max_texts: int = Field(1024, ge=1, description="Most texts of one call.")
     max_text_chars: int = Field(100_000, ge=1, description="Most characters of one text.")
     max_call_chars: int = Field(1_000_000, ge=1, description="Most characters of one call's texts together.")
+    allow_timeout_override: bool = Field(
+        False,
+        description="Take the parameter timeout of the Open Inference Protocol, in microseconds, for a deadline; "
+        "Triton too ignores it unless told so.",
+    )
     max_stream_requests: int = Field(
         256, ge=1, le=65536, description="Most unanswered requests of one stream; further ones are not read yet."
     )
@@ -50,6 +64,11 @@ class ServerConfig(TelemetryConfig, AccessConfig, RepositoryConfig):
         60.0, gt=0, description="A batch that runs longer counts as hung: its model stops serving, and health says so."
     )
     drain_seconds: float = Field(30.0, ge=0, description="Longest wait for accepted work at shutdown, in seconds.")
+
+    @field_validator("host")
+    @classmethod
+    def _is_a_host(cls, host: str) -> str:
+        return read_host(host)
 
     @model_validator(mode="after")
     def _queue_takes_a_call(self) -> Self:

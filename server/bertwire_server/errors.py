@@ -79,6 +79,10 @@ class Overloaded(RequestError):
     code = grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
+class DeadlineTooShort(Overloaded):
+    """What is ahead takes longer than the client will wait."""
+
+
 class Expired(RequestError):
     """The client's deadline passed before the answer was ready."""
 

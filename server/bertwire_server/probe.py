@@ -7,24 +7,28 @@ where the server asks for one too, give it with --tls-certificate and --tls-key.
 """
 
 import argparse
+import socket
 import ssl
 import sys
 import time
 from pathlib import Path
 
 import grpc
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from bertwire.health import health_pb2, health_pb2_grpc
 from bertwire_client.channel import check_address, tls_credentials
 from bertwire_client.errors import UserError
 
 _SECONDS = 2.0
+_UNIX = "unix:"
+# Whoever probes means this server, whatever proxy its environment names for others.
+_OPTIONS = [("grpc.enable_http_proxy", 0)]
 
 
 def health(address: str, service: str = "", certificate: Path | None = None, key: Path | None = None) -> str:
     """What `grpc.health.v1` at `address` says within 2 seconds: SERVING, another state, or the code of a failure."""
     end = time.monotonic() + _SECONDS
-    with grpc.insecure_channel(address) as channel:
+    with grpc.insecure_channel(address, _OPTIONS) as channel:
         status = _status(channel, service, end)
     if status is None and (shown := _certificate(address, end)) is not None:
         with _pinned(address, shown, certificate, key) as channel:
@@ -46,20 +50,35 @@ def _status(channel: grpc.Channel, service: str, end: float) -> str | None:
 
 def _certificate(address: str, end: float) -> bytes | None:
     """The certificate that the server shows, PEM; None where it talks no TLS."""
-    host, _, port = address.rpartition(":")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     try:
-        return ssl.get_server_certificate(
-            (host.strip("[]"), int(port)), timeout=max(end - time.monotonic(), 0.01)
-        ).encode()
+        with _connected(address, max(end - time.monotonic(), 0.01)) as plain, context.wrap_socket(plain) as secure:
+            shown = secure.getpeercert(binary_form=True)
     except (OSError, ValueError):
         return None
+    return ssl.DER_cert_to_PEM_cert(shown).encode() if shown else None
+
+
+def _connected(address: str, seconds: float) -> socket.socket:
+    if not address.startswith(_UNIX):
+        host, _, port = address.rpartition(":")
+        return socket.create_connection((host.strip("[]"), int(port)), seconds)
+    connected = socket.socket(socket.AF_UNIX)
+    try:
+        connected.settimeout(seconds)
+        connected.connect(address.removeprefix(_UNIX).removeprefix("//"))
+    except OSError:
+        connected.close()
+        raise
+    return connected
 
 
 def _pinned(address: str, shown: bytes, certificate: Path | None, key: Path | None) -> grpc.Channel:
     """A channel to the holder of exactly this certificate, whatever its name is."""
     own = [None if path is None else path.read_bytes() for path in (key, certificate)]
     credentials = grpc.ssl_channel_credentials(shown, *own)
-    return grpc.secure_channel(address, credentials, [("grpc.ssl_target_name_override", _name(shown))])
+    return grpc.secure_channel(address, credentials, [*_OPTIONS, ("grpc.ssl_target_name_override", _name(shown))])
 
 
 def _name(shown: bytes) -> str:
@@ -77,7 +96,7 @@ def _name(shown: bytes) -> str:
 
 def _main() -> int | str:
     parser = argparse.ArgumentParser(prog="bertwire_server.probe", description="Exits 0 where a server is SERVING.")
-    parser.add_argument("address", help="host:port")
+    parser.add_argument("address", help="host:port, or unix:PATH")
     parser.add_argument("service", nargs="?", default="", help="default: the server as a whole")
     parser.add_argument("--tls-certificate", type=Path, help="client certificate, PEM")
     parser.add_argument("--tls-key", type=Path, help="its private key, PEM")

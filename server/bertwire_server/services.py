@@ -1,24 +1,20 @@
 """The gRPC server: its settings, its services, its port."""
 
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import grpc
 from grpc_channelz.v1 import channelz_pb2
 from grpc_channelz.v1.channelz_pb2_grpc import add_ChannelzServicer_to_server
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
-from grpc_reflection.v1alpha.reflection_pb2_grpc import add_ServerReflectionServicer_to_server
 
-from bertwire.oip import inference_pb2
+from bertwire.health import health_pb2, health_pb2_grpc
+from bertwire.oip import inference_pb2, model_repository_pb2
 from bertwire.oip.inference_pb2_grpc import add_GRPCInferenceServiceServicer_to_server
+from bertwire.oip.model_repository_pb2_grpc import add_ModelRepositoryServiceServicer_to_server
 from bertwire.tei import tei_pb2
 from bertwire.tei.tei_pb2_grpc import add_InfoServicer_to_server, add_PredictServicer_to_server
 from bertwire.v1 import classifier_pb2, repository_pb2
 from bertwire.v1.classifier_pb2_grpc import add_ClassifierServicer_to_server
 from bertwire.v1.repository_pb2_grpc import add_ModelRepositoryServicer_to_server
-from bertwire_client.errors import UserError
 from bertwire_server.access.connection import connection_options
 from bertwire_server.config import ServerConfig
 from bertwire_server.edge import Edge
@@ -27,6 +23,7 @@ from bertwire_server.protocols.channelz import Channelz
 from bertwire_server.protocols.classifier import Classifier
 from bertwire_server.protocols.health import Health
 from bertwire_server.protocols.oip.service import OpenInference
+from bertwire_server.protocols.reflection import add_reflection
 from bertwire_server.protocols.repository import ModelRepository
 from bertwire_server.protocols.streams import StreamLimits
 from bertwire_server.protocols.tei import Limits, TeiInfo, TeiPredict
@@ -41,6 +38,7 @@ SERVICES = tuple(
         classifier_pb2.DESCRIPTOR,
         repository_pb2.DESCRIPTOR,
         inference_pb2.DESCRIPTOR,
+        model_repository_pb2.DESCRIPTOR,
         tei_pb2.DESCRIPTOR,
     )
     for service in file.services_by_name.values()
@@ -97,8 +95,7 @@ def build_server(
     guarded = beside.over(server)
     health_pb2_grpc.add_HealthServicer_to_server(services.health, guarded)
     add_ChannelzServicer_to_server(Channelz(), guarded)
-    names = (*SERVICES, _CHANNELZ, _HEALTH, reflection.SERVICE_NAME)
-    add_ServerReflectionServicer_to_server(reflection.aio.ReflectionServicer(service_names=names), guarded)
+    add_reflection((*SERVICES, _CHANNELZ, _HEALTH), guarded)
     return server
 
 
@@ -108,29 +105,17 @@ def _add_models(server: Server, config: ServerConfig, edge: Edge, services: Serv
     add_ClassifierServicer_to_server(Classifier(services.inference, services.fleet, streams, services.metrics), guarded)
     add_ModelRepositoryServicer_to_server(ModelRepository(services.fleet), guarded)
     fleet = services.fleet
-    open_inference = OpenInference(services.inference, fleet, fleet, config.max_texts, streams, services.metrics)
+    open_inference = OpenInference(
+        services.inference,
+        fleet,
+        fleet,
+        config.max_texts,
+        streams,
+        services.metrics,
+        allow_timeout_override=config.allow_timeout_override,
+    )
     add_GRPCInferenceServiceServicer_to_server(open_inference, guarded)
+    add_ModelRepositoryServiceServicer_to_server(open_inference, guarded)
     limits = Limits(config.max_queue_texts, config.max_batch_tokens, config.max_batch_texts)
     add_InfoServicer_to_server(TeiInfo(services.fleet, limits), guarded)
     add_PredictServicer_to_server(TeiPredict(services.inference, streams, services.metrics), guarded)
-
-
-def address(host: str, port: int) -> str:
-    """As gRPC and people write it."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def bind(server: Server, host: str, port: int, credentials: grpc.ServerCredentials | None) -> int:
-    """Opens the port and gives its number, the free one that was taken for 0; raises `UserError` where it cannot."""
-    where = address(host, port)
-    try:
-        # Tried with a socket of our own first: it knows the reason, where gRPC knows only that it failed.
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        socket.create_server((host, port), family=family).close()
-        if bound := server.add_port(where, credentials):
-            return bound
-        raise OSError("gRPC cannot open it, though it is free")
-    except OSError as error:
-        # socket puts the address into the reason a second time.
-        reason = str(error.strerror or error).partition(" (while")[0]
-        raise UserError(f"cannot listen on {where}: {reason}; choose another --port or --host") from error

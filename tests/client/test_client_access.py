@@ -14,6 +14,7 @@ import pytest
 from authority import Issued
 from bertwire_client import AsyncClient, Client, RequestError, UserError, tls_credentials
 from bertwire_client.channel import read_api_key
+from bertwire_client.errors import UnavailableError
 from bertwire_client.options import validated
 from bertwire_client.score import ScoreConfig
 from bertwire_server.access.config import AccessConfig
@@ -68,6 +69,18 @@ async def test_sync_client_sends_its_key_over_tls(tmp_path: Path) -> None:
     async with gated(access) as server:
         result = await run([*bertwire()[:1], "-c", code, server.address, KEYS[0], str(tmp_path / "ca.pem")])
     assert result == (0, "0\n", "")
+
+
+@pytest.mark.parametrize("variable", ["grpc_proxy", "https_proxy", "http_proxy"])
+async def test_proxy_in_the_way_is_named(variable: str, fake: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that answers is not reached through a proxy that does not; gRPC's words do not say that there is one."""
+    monkeypatch.setenv(variable, "http://127.0.0.1:9")
+    async with AsyncClient(fake.address, attempts=1) as client:
+        with pytest.raises(UnavailableError, match=f"through the proxy that {variable} names"):
+            await client.classify(["a"])
+    monkeypatch.setenv("no_proxy", "localhost")
+    async with AsyncClient(fake.address, attempts=1) as client:
+        assert (await client.classify(["a"])).results
 
 
 @pytest.mark.parametrize(("name", "authority"), [("localhost", "other"), ("127.0.0.1", "test")])

@@ -56,12 +56,10 @@ def admitted(gate: Gate, key: str, method: str = CLASSIFY) -> str:
 
 
 def test_command_makes_a_key_that_works(tmp_path: Path) -> None:
-    """What keys new prints to standard output is let in by what it prints to standard error, and each is new."""
+    """What keys new prints to standard output is let in by what it prints to standard error; each is new."""
     made = [
-        subprocess.run(
-            bertwire("keys", "new", "--client", "ops/team-1", "--scope", "infer,admin"), capture_output=True, text=True
-        )
-        for _ in range(2)
+        subprocess.run(bertwire("keys", "new", "--client", "ops/team-1", *scopes), capture_output=True, text=True)
+        for scopes in (["--scope", "infer,admin"], ["--scope", "infer", "--scope", "admin"])
     ]
     first, second = (each.stdout.strip() for each in made)
     assert first != second
@@ -97,11 +95,23 @@ def test_scopes_hold(tmp_path: Path) -> None:
     """A method of the other scope is Forbidden, whichever of the two a key has; health needs no key."""
     user, admin = new_key(), new_key()
     _, gate = keyed(tmp_path / "keys.toml", entry(user), entry(admin, "ops", '["admin"]'))
-    for method in (CLASSIFY, "/tei.v1.Predict/Predict", "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"):
+    for method in (
+        CLASSIFY,
+        "/tei.v1.Predict/Predict",
+        "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+        "/inference.model_repository.ModelRepositoryService/RepositoryIndex",
+        "/grpc.health.v1.Health/List",
+    ):
         assert admitted(gate, user, method) == "billing"
         with pytest.raises(Forbidden, match="'ops' lacks the scope 'infer'"):
             admitted(gate, admin, method)
-    for method in (LOAD, "/bertwire.v1.ModelRepository/ReloadModel", "/grpc.channelz.v1.Channelz/GetServers"):
+    for method in (
+        LOAD,
+        "/inference.model_repository.ModelRepositoryService/RepositoryModelLoad",
+        "/inference.model_repository.ModelRepositoryService/RepositoryModelUnload",
+        "/bertwire.v1.ModelRepository/ReloadModel",
+        "/grpc.channelz.v1.Channelz/GetServers",
+    ):
         assert admitted(gate, admin, method) == "ops"
         with pytest.raises(Forbidden, match="'billing' lacks the scope 'admin'"):
             admitted(gate, user, method)

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import grpc
 import pytest
@@ -204,6 +205,15 @@ async def test_probe_sees_a_server_that_talks_tls(sans: tuple[str, ...], probe: 
         assert await probe(server.address, "unknown") == f"unknown at {server.address}: NOT_FOUND"
 
 
+async def test_probe_sees_tls_at_a_socket_file(probe: Probe, tmp_path: Path) -> None:
+    """It takes the certificate from there, too."""
+    certificate, key = OLD.issue("server", "localhost").write(tmp_path, "server")
+    access = open_access(AccessConfig(tls_certificate=certificate, tls_key=key))
+    with TemporaryDirectory(prefix="bw") as folder:  # a socket's path has at most 107 bytes
+        async with gated(access, where=f"unix:{folder}/s") as server:
+            assert await probe(server.address) == 0
+
+
 async def test_probe_shows_a_certificate_where_one_is_asked_for(probe: Probe, tmp_path: Path) -> None:
     """A server with mTLS is SERVING to a probe with a certificate, and unhealthy to one without."""
     access = open_access(AccessConfig(**mutual(tmp_path)))
@@ -215,8 +225,9 @@ async def test_probe_shows_a_certificate_where_one_is_asked_for(probe: Probe, tm
         assert missing == f"cannot read {tmp_path / 'none'}: No such file or directory"
 
 
-async def test_probe_sees_a_server_in_the_clear(probe: Probe) -> None:
-    """It finds a server without TLS SERVING, and nobody where it has gone."""
+async def test_probe_sees_a_server_in_the_clear(probe: Probe, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It finds a server without TLS SERVING, whatever proxy others are reached by, and nobody where it has gone."""
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
     async with gated(NOBODY) as server:
         assert await probe(server.address) == 0
     assert str(await probe(server.address)).startswith(f"the server at {server.address}: no answer; is it started")

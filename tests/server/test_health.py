@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager
 import grpc
 import grpc.aio
 import pytest
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from bertwire.health import health_pb2, health_pb2_grpc
 from bertwire_server.edge import Edge
 from bertwire_server.protocols.health import Health
 from bertwire_server.telemetry.config import TelemetryConfig
@@ -55,3 +55,18 @@ async def test_check_of_an_unknown_name() -> None:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await stub.Check(health_pb2.HealthCheckRequest(service="x"))
         assert caught.value.code() is grpc.StatusCode.NOT_FOUND
+
+
+async def test_list_has_every_name() -> None:
+    """List gives the status of each name that Check knows."""
+    health = Health()
+    health.publish({"": True, "mood": True, "topic": False})
+    async with asked(health) as stub:
+        for serving in (SERVING, NOT_SERVING):
+            listed = (await stub.List(health_pb2.HealthListRequest())).statuses
+            assert {name: each.status for name, each in listed.items()} == {
+                "": serving,
+                "mood": serving,
+                "topic": NOT_SERVING,
+            }
+            health.close()

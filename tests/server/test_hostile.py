@@ -16,9 +16,10 @@ import grpc.aio
 import psutil
 import pytest
 from grpc_channelz.v1 import channelz_pb2, channelz_pb2_grpc
-from grpc_health.v1 import health_pb2
 
 import http2
+from bertwire.health import health_pb2
+from bertwire.health.health_pb2_grpc import HealthStub
 from bertwire.tei import tei_pb2
 from bertwire.v1.classifier_pb2 import ClassifyRequest
 from bertwire.v1.classifier_pb2_grpc import ClassifierStub
@@ -305,10 +306,10 @@ async def sent_before_it_blocks(call: Any, request: bytes, most: int) -> int:  #
 
 async def test_watch_that_never_reads(server: Server) -> None:
     """Open health watches that nobody reads hold nothing up."""
-    request = health_pb2.HealthCheckRequest(service="bertwire.v1.Classifier").SerializeToString()
+    request = health_pb2.HealthCheckRequest(service="bertwire.v1.Classifier")
     async with AsyncExitStack() as stack:
         for _ in range(100):
             channel = await stack.enter_async_context(grpc.aio.insecure_channel(server.address))
-            channel.unary_stream("/grpc.health.v1.Health/Watch")(request, timeout=100)
+            HealthStub(channel).Watch(request, timeout=100)
         async with grpc.aio.insecure_channel(server.address) as channel:
             assert (await ClassifierStub(channel).Classify(ClassifyRequest(texts=["w1"]), timeout=20)).results

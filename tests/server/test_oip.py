@@ -2,15 +2,16 @@
 
 import random
 from collections.abc import Iterator
+from pathlib import Path
 
 import grpc
 import pytest
-from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from bertwire.oip import inference_pb2 as pb
 from bertwire.oip.inference_pb2_grpc import GRPCInferenceServiceStub
+from bertwire.oip.model_repository_pb2_grpc import ModelRepositoryServiceStub
 from oip_support import packed, raw_request
-from support import Server
+from support import Serve, Server
 
 SERVICE = "inference.GRPCInferenceService"
 
@@ -67,16 +68,16 @@ def test_says_what_it_does_not_serve(channel: grpc.Channel, method: str) -> None
     assert refusal(channel, method, b"")[0] == "UNIMPLEMENTED"
 
 
-def test_reflection_knows_the_service(channel: grpc.Channel) -> None:
-    """Tools that know no proto find the service and its messages."""
-    stub = reflection_pb2_grpc.ServerReflectionStub(channel)
-    asked = [
-        reflection_pb2.ServerReflectionRequest(list_services=""),
-        reflection_pb2.ServerReflectionRequest(file_containing_symbol="inference.ModelConfig"),
-    ]
-    listed, found = stub.ServerReflectionInfo(iter(asked), timeout=20)
-    assert SERVICE in {each.name for each in listed.list_services_response.service}
-    assert found.WhichOneof("message_response") == "file_descriptor_response"
+def test_model_repository_by_mlservers_name(channel: grpc.Channel) -> None:
+    """MLServer's service of the model repository lists, unloads and loads as the protocol's own calls do."""
+    stub, ready = ModelRepositoryServiceStub(channel), GRPCInferenceServiceStub(channel).ModelReady
+    name = pb.ModelReadyRequest(name="tiny")
+    stub.RepositoryModelUnload(pb.RepositoryModelUnloadRequest(model_name="tiny"), timeout=20)
+    assert not ready(name, timeout=20).ready
+    stub.RepositoryModelLoad(pb.RepositoryModelLoadRequest(model_name="tiny"), timeout=60)
+    assert ready(name, timeout=20).ready
+    (model,) = stub.RepositoryIndex(pb.RepositoryIndexRequest(), timeout=20).models
+    assert (model.name, model.version, model.state) == ("tiny", "1", "READY")
 
 
 def test_index_can_be_of_ready_models(channel: grpc.Channel) -> None:
@@ -86,6 +87,24 @@ def test_index_can_be_of_ready_models(channel: grpc.Channel) -> None:
         (model,) = stub.RepositoryIndex(pb.RepositoryIndexRequest(ready=ready), timeout=20).models
         assert (model.name, model.version, model.state, model.reason) == ("tiny", "1", "READY", "")
     assert refusal(channel, "RepositoryIndex", b"\x0a\x01r")[0] == "INVALID_ARGUMENT"
+
+
+def test_timeout_counts_where_the_server_allows_it(serve: Serve, bundle: Path, channel: grpc.Channel) -> None:
+    """The parameter is ignored, as in Triton; with --allow-timeout-override it is microseconds, as the message says."""
+    request = raw_request("w1", parameters={"timeout": pb.InferParameter(int64_param=1)})
+    assert GRPCInferenceServiceStub(channel).ModelInfer(request, timeout=20).outputs
+    with (
+        serve(bundle, "--variant", "fp32", "--allow-timeout-override") as allowing,
+        grpc.insecure_channel(allowing.address) as other,
+    ):
+        refused = refusal(other, "ModelInfer", request.SerializeToString())
+        assert refused[0] == "DEADLINE_EXCEEDED"
+        assert "the request's timeout of 1 microseconds passed" in refused[1]
+        configs = [
+            GRPCInferenceServiceStub(each).ModelConfig(pb.ModelConfigRequest(name="tiny")) for each in (channel, other)
+        ]
+        policies = [each.config.dynamic_batching.default_queue_policy for each in configs]
+        assert [each.allow_timeout_override for each in policies] == [False, True]
 
 
 async def test_cancelled_streams_leave_nothing_behind(server: Server) -> None:

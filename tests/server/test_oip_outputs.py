@@ -123,7 +123,7 @@ def test_metadata_and_config_agree(manifest: Manifest, task: str, pairs: bool) -
     """Both list the same inputs and outputs; the metadata's shapes have the batch in front."""
     manifest = manifest.model_copy(update={"task": task, "text_pairs": pairs})
     model = Infer(Echo(manifest, LOGITS)).catalog.model
-    metadata, config = model_metadata(manifest, ["1"]), model_config(model, 8)
+    metadata, config = model_metadata(manifest, ["1"]), model_config(model, 8, allow_timeout_override=True)
     assert [each.name for each in metadata.inputs] == (["text", "text_pair"] if pairs else ["text"])
     for described, configured in ((metadata.inputs, config.input), (metadata.outputs, config.output)):
         assert [(each.name, list(each.shape)) for each in described] == [

@@ -209,6 +209,14 @@ async def test_timeout_is_a_deadline(infer: Infer, value: InferParameter) -> Non
     assert (callers, none) == (-1e12, None)
 
 
+async def test_timeout_means_nothing_unless_allowed(bundle: Path) -> None:
+    """As in Triton: no deadline, whatever stands there; some clients put seconds into it."""
+    infer = Infer(Echo(open_bundle(bundle).manifest, [1, 3, 2]), allow_timeout_override=False)
+    for value in (InferParameter(int64_param=1), InferParameter(string_param="30 s")):
+        await infer(raw_request("w1", parameters={"timeout": value}))
+    assert [query.deadline for query in infer.model.queries] == [None, None]
+
+
 async def test_timeout_ends_the_wait(infer: Infer, monkeypatch: pytest.MonkeyPatch) -> None:
     """A timeout that passes while the model runs is DEADLINE_EXCEEDED, even where the call has no deadline."""
 
@@ -216,7 +224,7 @@ async def test_timeout_ends_the_wait(infer: Infer, monkeypatch: pytest.MonkeyPat
         return await asyncio.Event().wait()
 
     monkeypatch.setattr(infer.model, "predict", never)
-    with pytest.raises(Expired, match="the timeout passed"):
+    with pytest.raises(Expired, match="the request's timeout of 1000 microseconds passed"):
         await infer(raw_request("w1", parameters={"timeout": InferParameter(int64_param=1000)}))
     assert infer.statistics.message(infer.catalog.model).inference_stats.fail.count == 1
 

@@ -13,11 +13,11 @@ from bertwire_client.errors import UserError
 from bertwire_export.bundle import open_bundle
 from bertwire_server.call import Call, current
 from bertwire_server.errors import InvalidRequest
+from bertwire_server.listen import bind
 from bertwire_server.model.tokenizer import TextTokenizer
 from bertwire_server.protocols.messages import response
 from bertwire_server.protocols.streams import StreamLimits, counted, in_order
 from bertwire_server.query import Prediction
-from bertwire_server.services import bind
 from bertwire_server.status import masked
 from bertwire_server.telemetry.metrics import Metrics
 from bertwire_server.transport.server import Server

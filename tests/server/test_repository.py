@@ -11,8 +11,8 @@ from pathlib import Path
 
 import grpc
 import pytest
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from bertwire.health import health_pb2, health_pb2_grpc
 from bertwire.v1.classifier_pb2 import (
     MODEL_STATE_READY,
     MODEL_STATE_UNAVAILABLE,

@@ -12,10 +12,10 @@ import grpc.aio
 import numpy as np
 import pytest
 from grpc_channelz.v1 import channelz_pb2, channelz_pb2_grpc
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from numpy.typing import NDArray
 
+from bertwire.health import health_pb2, health_pb2_grpc
 from bertwire.tei import tei_pb2 as pb
 from bertwire.tei import tei_pb2_grpc as rpc
 from bertwire.v1.classifier_pb2 import ClassifyRequest, Result

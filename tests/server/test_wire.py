@@ -16,12 +16,15 @@ import grpc
 import numpy as np
 import onnxruntime
 import pytest
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from google.protobuf.descriptor_database import DescriptorDatabase
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
+from google.protobuf.descriptor_pool import DescriptorPool
+from grpc_reflection.v1alpha import reflection_pb2
 from numpy.typing import NDArray
 from scipy.special import softmax
 from tokenizers import Tokenizer
 
+from bertwire.health import health_pb2, health_pb2_grpc
 from bertwire.v1.classifier_pb2 import ClassifyRequest, ClassifyResponse
 from bertwire.v1.classifier_pb2_grpc import ClassifierStub
 from bertwire_client import Client
@@ -31,6 +34,7 @@ from bertwire_export.bundle.layouts import arrange, variant_layout
 from bertwire_server.app import serve as serve_bundle
 from bertwire_server.config import ServerConfig
 from bertwire_server.repository.fleet import Fleet
+from services import METHODS
 from support import LABELS, Edit, Serve, Server, bertwire, export_padded, random_texts, rehash, reseal
 
 METHOD = "/bertwire.v1.Classifier/Classify"
@@ -181,13 +185,29 @@ def test_health_by_service(channel: grpc.Channel) -> None:
     assert caught.value.code() is grpc.StatusCode.NOT_FOUND
 
 
-def test_reflection_lists_services(channel: grpc.Channel) -> None:
-    """Tools that know no proto find the services."""
-    request = reflection_pb2.ServerReflectionRequest(list_services="")
-    stub = reflection_pb2_grpc.ServerReflectionStub(channel)
-    response = next(iter(stub.ServerReflectionInfo(iter([request]), timeout=20)))
-    names = {each.name for each in response.list_services_response.service}
-    assert {SERVICE, "grpc.health.v1.Health"} <= names
+@pytest.mark.parametrize("version", ["v1", "v1alpha"])
+def test_reflection_describes_every_service(channel: grpc.Channel, version: str) -> None:
+    """Tools that know no proto find the services by either name of reflection, and of each its methods and messages."""
+    database = DescriptorDatabase()
+
+    def ask(**question: str) -> reflection_pb2.ServerReflectionResponse:
+        # The messages of both versions have the same fields.
+        method = channel.stream_stream(
+            f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo",
+            reflection_pb2.ServerReflectionRequest.SerializeToString,
+            reflection_pb2.ServerReflectionResponse.FromString,
+        )
+        (answer,) = method(iter([reflection_pb2.ServerReflectionRequest(**question)]), timeout=20)
+        return answer
+
+    names = {each.name for each in ask(list_services="").list_services_response.service}
+    assert names == {each.name.split("/")[1] for each in METHODS}
+    for name in names:
+        for file in ask(file_containing_symbol=name).file_descriptor_response.file_descriptor_proto:
+            database.Add(FileDescriptorProto.FromString(file))
+    pool = DescriptorPool(database)
+    described = {f"/{name}/{each.name}" for name in names for each in pool.FindServiceByName(name).methods}
+    assert described == {each.name for each in METHODS}
 
 
 def test_queue_full_is_resource_exhausted(serve: Serve, bundle: Path) -> None:

@@ -26,7 +26,7 @@ class ScoreConfig(ConnectionConfig):
     overwrite: bool = Field(False, description="Replace the output, and the summary, if they exist.")
     summary: Path | None = Field(None, description="JSON file for the summary, for programs.")
 
-    address: str = Field("127.0.0.1:8500", description="The server's host:port.")
+    address: str = Field("127.0.0.1:8500", description="The server's host:port, or unix:PATH.")
     model: str = Field("", description="Model to ask; default: the server's own default.")
     model_version: str = Field("", description="Version or alias of the model; default: its default version.")
     threshold: float | None = Field(

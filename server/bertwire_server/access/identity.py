@@ -6,9 +6,11 @@ from functools import lru_cache
 INFER, ADMIN = "infer", "admin"
 SCOPES = frozenset({INFER, ADMIN})
 
-# Whoever watches over a server has to see whether it lives without a credential; the two of Triton say no more.
+# Whoever watches over a server has to see whether it lives without a credential; the two of Triton say no more. List is
+# not among them: it tells the names of all models.
 _OPEN = (
-    "/grpc.health.v1.Health/",
+    "/grpc.health.v1.Health/Check",
+    "/grpc.health.v1.Health/Watch",
     "/inference.GRPCInferenceService/ServerLive",
     "/inference.GRPCInferenceService/ServerReady",
 )
@@ -17,6 +19,8 @@ _ADMIN = (
     "/bertwire.v1.ModelRepository/",
     "/inference.GRPCInferenceService/RepositoryModelLoad",
     "/inference.GRPCInferenceService/RepositoryModelUnload",
+    "/inference.model_repository.ModelRepositoryService/RepositoryModelLoad",
+    "/inference.model_repository.ModelRepositoryService/RepositoryModelUnload",
     "/grpc.channelz.v1.Channelz/",
 )
 

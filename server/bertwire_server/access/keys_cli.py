@@ -12,13 +12,12 @@ class NewKeyConfig(Config):
     """Settings of `bertwire keys new`."""
 
     client: str = Field(pattern=CLIENT_PATTERN, description="Name of the client that will use the key.")
-    scope: str = Field("infer", description="What it may do: infer, admin, or both separated by a comma.")
+    scope: list[str] = Field(["infer"], description="What it may do: infer or admin; give it twice for both.")
 
     @field_validator("scope")
     @classmethod
-    def _known(cls, scope: str) -> str:
-        parse_scopes(scope)
-        return scope
+    def _known(cls, scope: list[str]) -> list[str]:
+        return sorted(parse_scopes(",".join(scope)))
 
 
 def run_new(config: NewKeyConfig) -> None:
@@ -27,7 +26,7 @@ def run_new(config: NewKeyConfig) -> None:
     The key is shown this once and kept nowhere. The entry holds its hash alone.
     """
     key = new_key()
-    scopes = ", ".join(f'"{each}"' for each in sorted(parse_scopes(config.scope)))
+    scopes = ", ".join(f'"{each}"' for each in config.scope)
     entry = f'[[keys]]\nclient = "{config.client}"\nscopes = [{scopes}]\nsha256 = "{key_hash(key)}"'
     print(key)
     err.print(f"\n# for the file of bertwire serve --api-keys\n{entry}", markup=False, highlight=False, soft_wrap=True)

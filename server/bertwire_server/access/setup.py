@@ -18,6 +18,7 @@ from bertwire_server.access.keys import read_keys
 from bertwire_server.access.peers import CertificateScopes
 from bertwire_server.access.tokens import TokenRules, read_tokens
 from bertwire_server.access.watched import Watched
+from bertwire_server.listen import is_unix
 
 _log = logging.getLogger(__name__)
 _POLL_SECONDS = 1.0
@@ -113,6 +114,8 @@ def _opened(make: Callable[[], T], faults: list[str]) -> T | None:
 
 
 def _is_loopback(host: str) -> bool:
+    if is_unix(host):
+        return True
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

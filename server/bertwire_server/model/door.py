@@ -6,7 +6,7 @@ from functools import partial
 from math import inf
 from time import perf_counter
 
-from bertwire_server.errors import Expired, Overloaded
+from bertwire_server.errors import DeadlineTooShort, Expired, Overloaded
 from bertwire_server.model.cost import Cost
 from bertwire_server.model.observer import Observer
 from bertwire_server.model.queue import REPLY_SECONDS, Batch, Newcomer, Queue
@@ -92,7 +92,7 @@ class Door:
         late = self._late(Newcomer(texts, tokens, priority, deadline - tokenize_seconds), now)
         if late > 0:
             self._observer.turned_away("deadline", texts)
-            raise Overloaded(_NOT_IN_TIME, _retry(late))
+            raise DeadlineTooShort(_NOT_IN_TIME, _retry(late))
 
     def shed(self, remaining: float) -> Callable[[], object]:
         """Refuses a call that nothing is known of but how long its caller will wait, in seconds.
@@ -124,7 +124,7 @@ class Door:
             late = self._late(Newcomer(1, self._tokens, priority, deadline), now, unread)
             if late > 0:
                 self._observer.turned_away("deadline", 1)
-                raise Overloaded(_NOT_IN_TIME, _retry(late))
+                raise DeadlineTooShort(_NOT_IN_TIME, _retry(late))
         self._let_in += 1
         self._reading[self._let_in] = now, deadline
         insort(self._deadlines, deadline)

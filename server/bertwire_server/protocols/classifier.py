@@ -75,7 +75,8 @@ class Classifier(ModelListing, ClassifierServicer):
             return await self._classify(message.request, until)
         if message.timeout_ms < 1:
             raise InvalidRequest(f"timeout_ms is {message.timeout_ms}; it must be at least 1, or unset")
-        return await within(message.timeout_ms / 1e3, until, partial(self._classify, message.request))
+        what, answer = f"timeout_ms of {message.timeout_ms}", partial(self._classify, message.request)
+        return await within(message.timeout_ms / 1e3, what, until, answer)
 
     async def _classify(self, request: ClassifyRequest, until: float | None) -> ClassifyResponse:
         self._inference.check_count(len(request.texts))

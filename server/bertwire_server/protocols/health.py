@@ -7,18 +7,17 @@ reader holds up whoever changes a status, and a name once set cannot be taken aw
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
 
-from grpc_health.v1 import health_pb2
-from grpc_health.v1.health_pb2_grpc import HealthServicer
-
+from bertwire.health import health_pb2
+from bertwire.health.health_pb2_grpc import HealthServicer
 from bertwire_server.errors import ModelNotFound
 from bertwire_server.transport.context import Context
 
-_SERVING: int = health_pb2.HealthCheckResponse.SERVING
-_NOT_SERVING: int = health_pb2.HealthCheckResponse.NOT_SERVING
-_UNKNOWN: int = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
+_SERVING = health_pb2.HealthCheckResponse.SERVING
+_NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+_UNKNOWN = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
 
 
-class Health(HealthServicer):  # type: ignore[misc]
+class Health(HealthServicer):
     """Tells what is serving, by name. All methods belong to one event loop."""
 
     def __init__(self) -> None:
@@ -40,7 +39,7 @@ class Health(HealthServicer):  # type: ignore[misc]
         self._changed.set()
         self._changed = asyncio.Event()
 
-    def _status(self, name: str) -> int:
+    def _status(self, name: str) -> health_pb2.HealthCheckResponse.ServingStatus:
         if name not in self._serving:
             return _UNKNOWN
         return _SERVING if self._serving[name] and not self._closed else _NOT_SERVING
@@ -56,13 +55,22 @@ class Health(HealthServicer):  # type: ignore[misc]
             raise ModelNotFound("the server has no such service or model")
         return health_pb2.HealthCheckResponse(status=status)
 
+    async def List(  # noqa: N802
+        self,
+        request: health_pb2.HealthListRequest,  # noqa: ARG002
+        context: Context,  # noqa: ARG002
+    ) -> health_pb2.HealthListResponse:
+        """The status of every name."""
+        statuses = {name: health_pb2.HealthCheckResponse(status=self._status(name)) for name in self._serving}
+        return health_pb2.HealthListResponse(statuses=statuses)
+
     async def Watch(  # noqa: N802
         self,
         request: health_pb2.HealthCheckRequest,
         context: Context,  # noqa: ARG002
     ) -> AsyncGenerator[health_pb2.HealthCheckResponse, None]:
         """The status of a name now and whenever it changes; a name that is not there is SERVICE_UNKNOWN."""
-        told: int | None = None
+        told: health_pb2.HealthCheckResponse.ServingStatus | None = None
         while True:
             # Before the look, so that a change while this one is written is not missed.
             changed = self._changed

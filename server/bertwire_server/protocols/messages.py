@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from bertwire.v1 import classifier_pb2 as pb
 from bertwire_export.bundle import Manifest
-from bertwire_server.errors import Expired, InvalidRequest
+from bertwire_server.errors import DeadlineTooShort, Expired, InvalidRequest
 from bertwire_server.model.decision import Entity, best, entities, predicted
 from bertwire_server.query import MODELS_OWN, Prediction, Priority, Query, Thresholds, Truncation
 from bertwire_server.transport.context import Context
@@ -37,20 +37,30 @@ def deadline(context: Context) -> float | None:
     return None if remaining is None else perf_counter() + remaining
 
 
-async def within(seconds: float, until: float | None, answer: Callable[[float], Awaitable[T]]) -> T:
-    """What `answer` gives, which is told the earlier deadline; raises `Expired` when so many seconds have passed.
+async def within(seconds: float, what: str, until: float | None, answer: Callable[[float], Awaitable[T]]) -> T:
+    """What `answer` gives, which is told the earlier deadline.
 
     Args:
         seconds: how long a request may take by what it says itself.
+        what: how it says so, for messages: `timeout of 30 microseconds`.
         until: when the caller stops waiting, as of `deadline`.
         answer: answers it.
+
+    Raises:
+        Expired: so many seconds have passed.
+        DeadlineTooShort: they would pass before the answer is ready.
     """
     own = perf_counter() + seconds
+    if until is not None and until <= own:
+        return await answer(until)
     try:
         async with asyncio.timeout(seconds):
-            return await answer(own if until is None else min(own, until))
-    except TimeoutError:
-        raise Expired("the timeout passed before the answer was ready") from None
+            return await answer(own)
+    except (TimeoutError, Expired):
+        raise Expired(f"the request's {what} passed before the answer was ready; allow more time") from None
+    except DeadlineTooShort as error:
+        reason = f"the answer cannot be ready within the request's {what}; slow down, or allow more time"
+        raise DeadlineTooShort(reason, error.retry_after) from None
 
 
 def query(request: pb.ClassifyRequest, until: float | None) -> Query:

@@ -3,9 +3,10 @@
 import os
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from bertwire_client.options import Config
+from bertwire_server.listen import is_unix, read_host
 
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 
@@ -41,6 +42,13 @@ class TelemetryConfig(Config):
         description="At --log-level debug also log the texts of calls, with e-mail addresses, numbers of phones, "
         "cards, accounts and people, and IP addresses masked. What names or tells a person in words stays readable.",
     )
+
+    @field_validator("metrics_host")
+    @classmethod
+    def _metrics_have_a_port(cls, host: str) -> str:
+        if is_unix(host):
+            raise ValueError("metrics are served at a port; give a name or an IP address")
+        return read_host(host)
 
     @property
     def traces(self) -> bool:

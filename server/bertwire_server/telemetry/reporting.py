@@ -11,6 +11,7 @@ import grpc
 
 from bertwire_server.call import Call
 from bertwire_server.errors import CLOCK_SECONDS, RequestError
+from bertwire_server.listen import address
 from bertwire_server.telemetry.config import TelemetryConfig
 from bertwire_server.telemetry.http import MetricsServer
 from bertwire_server.telemetry.logs import log_call
@@ -49,8 +50,7 @@ class Telemetry:
         )
         self.metrics_port = self._server.port if self._server else None
         if self._server:
-            host = f"[{config.metrics_host}]" if ":" in config.metrics_host else config.metrics_host
-            _log.info("metrics at http://%s:%d/metrics", host, self._server.port)
+            _log.info("metrics at http://%s/metrics", address(config.metrics_host, self._server.port))
 
     def of_call(self, call: Call, context: Context, *, stream: bool = False) -> "Report":
         """Reports on a call: enter it before anything can fail, let what fails pass through it.

@@ -48,12 +48,13 @@ def model_metadata(manifest: Manifest, versions: Sequence[str]) -> pb.ModelMetad
     )
 
 
-def model_config(model: Model, max_texts: int) -> config_pb.ModelConfig:
+def model_config(model: Model, max_texts: int, *, allow_timeout_override: bool) -> config_pb.ModelConfig:
     """How a model is served.
 
     Args:
         model: the model.
         max_texts: most texts of a call.
+        allow_timeout_override: whether a request's own timeout counts.
     """
     manifest = model.manifest
     kind = _GPU if model.engine.provider == "cuda" else _CPU
@@ -71,7 +72,7 @@ def model_config(model: Model, max_texts: int) -> config_pb.ModelConfig:
         dynamic_batching=config_pb.ModelDynamicBatching(
             priority_levels=PRIORITY_LEVELS,
             default_priority_level=DEFAULT_PRIORITY,
-            default_queue_policy=config_pb.ModelQueuePolicy(allow_timeout_override=True),
+            default_queue_policy=config_pb.ModelQueuePolicy(allow_timeout_override=allow_timeout_override),
         ),
         parameters={name: config_pb.ModelParameter(string_value=text) for name, text in _facts(model).items()},
         model_transaction_policy=config_pb.ModelTransactionPolicy(decoupled=False),

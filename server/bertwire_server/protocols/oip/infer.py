@@ -18,8 +18,11 @@ from bertwire_server.query import Priority, Query
 class Inferrer:
     """Answers requests, and counts what becomes of them."""
 
-    def __init__(self, inference: Inference, catalog: Catalog, statistics: Statistics) -> None:
+    def __init__(
+        self, inference: Inference, catalog: Catalog, statistics: Statistics, *, allow_timeout_override: bool
+    ) -> None:
         self._inference, self._catalog, self._statistics = inference, catalog, statistics
+        self._allow_timeout_override = allow_timeout_override
 
     async def infer(self, request: ModelInferRequest, until: float | None) -> ModelInferResponse:
         """Answers one request.
@@ -33,10 +36,11 @@ class Inferrer:
         """
         start = perf_counter()
         try:
-            seconds = timeout(request.parameters) if request.parameters else None
-            if seconds is None:
+            microseconds = timeout(request.parameters) if self._allow_timeout_override else 0
+            if not microseconds:
                 return await self._answer(request, start, until)
-            return await within(seconds, until, partial(self._answer, request, start))
+            what = f"timeout of {microseconds} microseconds"
+            return await within(microseconds / 1e6, what, until, partial(self._answer, request, start))
         except Exception:
             self._count_failure(request, start)
             raise

@@ -17,9 +17,9 @@ def priority(parameters: Parameters) -> Priority:
     return _PRIORITIES.get(_whole(parameters, "priority"), Priority.NORMAL)
 
 
-def timeout(parameters: Parameters) -> float | None:
-    """`timeout`, microseconds on the wire, in seconds; None where it is 0 or not there."""
-    return _whole(parameters, "timeout") / 1e6 or None
+def timeout(parameters: Parameters) -> int:
+    """`timeout`, in microseconds; 0 where it is not there."""
+    return _whole(parameters, "timeout")
 
 
 def classification(parameters: Parameters) -> int:

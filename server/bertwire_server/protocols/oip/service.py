@@ -33,6 +33,8 @@ class OpenInference(GRPCInferenceServiceServicer):
         max_texts: int,
         limits: StreamLimits,
         metrics: Metrics,
+        *,
+        allow_timeout_override: bool,
     ) -> None:
         """Serves what the catalog has.
 
@@ -43,10 +45,13 @@ class OpenInference(GRPCInferenceServiceServicer):
             max_texts: most texts of a call, which clients see as the largest batch.
             limits: what a stream may hold.
             metrics: told of each request of a stream.
+            allow_timeout_override: whether a request's own timeout counts; Triton's models ignore it unless their
+                configuration says so.
         """
         self.statistics = Statistics()
         self._catalog, self._loader, self._max_texts = catalog, loader, max_texts
-        self._inferrer = Inferrer(inference, catalog, self.statistics)
+        self._allow_timeout_override = allow_timeout_override
+        self._inferrer = Inferrer(inference, catalog, self.statistics, allow_timeout_override=allow_timeout_override)
         self._streams = Streams(self._inferrer, limits, metrics)
 
     async def ServerLive(self, request: pb.ServerLiveRequest, context: Context) -> pb.ServerLiveResponse:  # noqa: N802, ARG002
@@ -78,7 +83,8 @@ class OpenInference(GRPCInferenceServiceServicer):
     async def ModelConfig(self, request: pb.ModelConfigRequest, context: Context) -> pb.ModelConfigResponse:  # noqa: N802, ARG002
         """How a model is served."""
         with self._catalog.lease(request.name, request.version) as model:
-            return pb.ModelConfigResponse(config=model_config(model, self._max_texts))
+            config = model_config(model, self._max_texts, allow_timeout_override=self._allow_timeout_override)
+            return pb.ModelConfigResponse(config=config)
 
     async def ModelStatistics(self, request: pb.ModelStatisticsRequest, context: Context) -> pb.ModelStatisticsResponse:  # noqa: N802, ARG002
         """Counts and times of one model or all."""

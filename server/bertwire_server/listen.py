@@ -1,0 +1,108 @@
+"""Where a server listens: at a TCP port, or at a socket in the file system."""
+
+import errno
+import ipaddress
+import os
+import socket
+import stat
+from pathlib import Path
+
+import grpc
+
+from bertwire_client.errors import UserError
+from bertwire_server.transport.server import Server
+
+_UNIX = "unix:"
+# Of a socket's path on Linux, its final NUL not counted (unix(7)).
+_MAX_PATH_BYTES = 107
+# A server that is alive accepts at once; one whose backlog is full is alive too.
+_CONNECT_SECONDS = 1.0
+
+
+def is_unix(host: str) -> bool:
+    """Whether it is a socket in the file system."""
+    return host.startswith(_UNIX)
+
+
+def read_host(text: str) -> str:
+    """Reads a host as people write it: IPv6 with brackets or without, `unix:PATH` as gRPC has it.
+
+    Returns:
+        a name, an IP address without brackets, or `unix:` and an absolute path.
+
+    Raises:
+        ValueError: it is none of these.
+    """
+    if is_unix(text):
+        if not (path := text.removeprefix(_UNIX)):
+            raise ValueError("has no path; give unix:PATH")
+        # Also unix:///PATH, gRPC's other form.
+        return _UNIX + str(Path(path.replace("///", "/", 1) if path.startswith("///") else path).absolute())
+    host = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+    if ":" in host:
+        try:
+            ipaddress.IPv6Address(host)
+        except ValueError:
+            raise ValueError(f"{text!r} is no host; give a name, an IP address, or unix:PATH") from None
+    return host
+
+
+def address(host: str, port: int) -> str:
+    """As gRPC and people write it."""
+    if is_unix(host):
+        return host
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def bind(server: Server, host: str, port: int, credentials: grpc.ServerCredentials | None) -> int:
+    """Listens there, and gives the port's number: the free one that was taken for 0.
+
+    The socket file of a server that is dead is replaced. gRPC takes its file away when it stops.
+
+    Raises:
+        UserError: the port or the path cannot be had; says why.
+    """
+    where = address(host, port)
+    try:
+        # Tried with a socket of our own first: it knows the reason, where gRPC knows only that it failed.
+        if is_unix(host):
+            _try_path(Path(host.removeprefix(_UNIX)))
+        else:
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            socket.create_server((host, port), family=family).close()
+        if bound := server.add_port(where, credentials):
+            return bound
+        raise OSError("gRPC cannot open it, though it is free")
+    except OSError as error:
+        # socket puts the address into the reason a second time.
+        reason = str(error.strerror or error).partition(" (while")[0]
+        other = "--host" if is_unix(host) else "--port or --host"
+        raise UserError(f"cannot listen on {where}: {reason}; choose another {other}") from error
+
+
+def _try_path(path: Path) -> None:
+    """Makes way for a socket at `path`; raises `OSError` where it cannot be, or a server that lives has it."""
+    if len(os.fsencode(path)) > _MAX_PATH_BYTES:
+        raise OSError(errno.ENAMETOOLONG, f"a socket's path has at most {_MAX_PATH_BYTES} bytes")
+    if path.exists():
+        # gRPC would remove any socket, also one that a server listens at.
+        if not stat.S_ISSOCK(path.stat().st_mode):
+            raise OSError(errno.EEXIST, "a file is there that is no socket")
+        if _is_alive(path):
+            raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+        path.unlink()
+    with socket.socket(socket.AF_UNIX) as own:
+        own.bind(str(path))
+    path.unlink()
+
+
+def _is_alive(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as own:
+        own.settimeout(_CONNECT_SECONDS)
+        try:
+            own.connect(str(path))
+        except ConnectionRefusedError:
+            return False
+        except (TimeoutError, BlockingIOError):
+            return True
+        return True
