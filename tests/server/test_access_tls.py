@@ -107,7 +107,7 @@ async def test_bad_new_files_keep_the_old_ones(tmp_path: Path, caplog: pytest.Lo
 
 async def test_certificate_names_the_client(tmp_path: Path) -> None:
     """The first SAN is the client's name, or else the CN; all may infer, those that are named may administer."""
-    access = open_access(AccessConfig(**mutual(tmp_path), tls_admins="ops.internal, spiffe://example/ops"))
+    access = open_access(AccessConfig(**mutual(tmp_path), tls_admins=["ops.internal, other", "spiffe://example/ops"]))
     expected = [
         (OLD.issue("cn", "billing.internal", "other.internal"), "billing.internal", "PERMISSION_DENIED"),
         (OLD.issue("cn"), "cn", "PERMISSION_DENIED"),

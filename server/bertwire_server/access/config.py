@@ -19,11 +19,11 @@ class AccessConfig(Config):
     tls_client_ca: Path | None = Field(
         None, description="CA certificates, PEM; clients must then show a certificate that one of them signed."
     )
-    tls_client_scopes: str = Field(
-        "infer", description="What clients with a certificate may do: infer, admin, or both separated by a comma."
+    tls_client_scopes: list[str] = Field(
+        ["infer"], description="What clients with a certificate may do: infer or admin; give it twice for both."
     )
-    tls_admins: str = Field(
-        "", description="Names of client certificates, separated by commas, that have the scope admin too."
+    tls_admins: list[str] = Field(
+        [], description="Name of a client certificate that has the scope admin too; once for each."
     )
     api_keys: Path | None = Field(
         None, description="TOML file of API keys, from bertwire keys new. Read again when it changes."
@@ -74,9 +74,13 @@ class AccessConfig(Config):
 
     @field_validator("tls_client_scopes")
     @classmethod
-    def _known_scopes(cls, scopes: str) -> str:
-        parse_scopes(scopes)
-        return scopes
+    def _known_scopes(cls, scopes: list[str]) -> list[str]:
+        return sorted(parse_scopes(scopes))
+
+    @field_validator("tls_admins")
+    @classmethod
+    def _names(cls, admins: list[str]) -> list[str]:
+        return [name for each in admins for part in each.split(",") if (name := part.strip())]
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -91,7 +95,10 @@ class AccessConfig(Config):
             (self.tls_key and not self.tls_certificate, "--tls-key needs --tls-certificate"),
             (self.tls_certificate and not self.tls_key, "--tls-certificate needs --tls-key"),
             (self.tls_client_ca and not self.tls_certificate, "--tls-client-ca needs --tls-certificate"),
-            (self.tls_client_scopes != "infer" and not self.tls_client_ca, "--tls-client-scopes needs --tls-client-ca"),
+            (
+                self.tls_client_scopes != ["infer"] and not self.tls_client_ca,
+                "--tls-client-scopes needs --tls-client-ca",
+            ),
             (self.tls_admins and not self.tls_client_ca, "--tls-admins needs --tls-client-ca"),
             (0 < len(missing) < len(jwt), f"tokens need {' and '.join(missing)} too"),
             (self.rate_burst and not self.rate_limit, "--rate-burst needs --rate-limit"),

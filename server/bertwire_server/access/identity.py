@@ -1,5 +1,6 @@
 """What is known of a caller once its credential was accepted, and what each method asks of it."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -64,13 +65,13 @@ def required_scope(method: str) -> str | None:
     return ADMIN if method.startswith(_ADMIN) else INFER
 
 
-def parse_scopes(text: str) -> frozenset[str]:
-    """Reads scopes separated by commas.
+def parse_scopes(given: Iterable[str]) -> frozenset[str]:
+    """Reads scopes, each given alone or several with commas between.
 
     Raises:
         ValueError: one is unknown, or there is none.
     """
-    scopes = frozenset(each.strip() for each in text.split(","))
+    scopes = frozenset(scope.strip() for each in given for scope in each.split(","))
     if unknown := scopes - SCOPES:
         raise ValueError(f"unknown scope {min(unknown)!r}; give infer, admin, or both separated by a comma")
     return scopes

@@ -17,7 +17,7 @@ class NewKeyConfig(Config):
     @field_validator("scope")
     @classmethod
     def _known(cls, scope: list[str]) -> list[str]:
-        return sorted(parse_scopes(",".join(scope)))
+        return sorted(parse_scopes(scope))
 
 
 def run_new(config: NewKeyConfig) -> None:

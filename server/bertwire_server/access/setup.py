@@ -13,7 +13,7 @@ from bertwire_client.errors import UserError
 from bertwire_server.access.certificates import TlsFiles, read_tls, server_credentials
 from bertwire_server.access.config import AccessConfig
 from bertwire_server.access.gate import Gate
-from bertwire_server.access.identity import Limits, parse_scopes
+from bertwire_server.access.identity import Limits
 from bertwire_server.access.keys import read_keys
 from bertwire_server.access.peers import CertificateScopes
 from bertwire_server.access.tokens import TokenRules, read_tokens
@@ -101,8 +101,7 @@ def warn_if_open(host: str, config: AccessConfig) -> None:
 def _certificate_scopes(config: AccessConfig) -> CertificateScopes | None:
     if config.tls_client_ca is None:
         return None
-    admins = frozenset(name for each in config.tls_admins.split(",") if (name := each.strip()))
-    return CertificateScopes(parse_scopes(config.tls_client_scopes), admins, config.limits)
+    return CertificateScopes(frozenset(config.tls_client_scopes), frozenset(config.tls_admins), config.limits)
 
 
 def _opened(make: Callable[[], T], faults: list[str]) -> T | None:
