@@ -9,6 +9,7 @@ import json
 import tempfile
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -20,7 +21,7 @@ from bench.texts import read_texts
 from bertwire_client.cli import readable
 from bertwire_client.console import out, tracked
 from bertwire_export.bundle.layouts import Arrays, Tokens
-from bertwire_export.candidates import DEFAULT_GROUPS, Built, Workshop
+from bertwire_export.candidates import Built, Workshop
 from bertwire_export.checkpoint import load_checkpoint
 from bertwire_export.config import Precision
 from bertwire_export.convert import convert
@@ -65,10 +66,10 @@ def measure(checkpoint_path: Path, texts: Path, most: int, rounds: int) -> tuple
     chosen = encodings[:most]
     with tempfile.TemporaryDirectory(prefix="bertwire-bench-") as name:
         folder = Path(name)
-        convert(checkpoint.model, folder / "unfused.onnx")
-        workshop = Workshop(checkpoint, read_encoder(checkpoint.model), encodings[most:] or encodings, folder)
-        recipes = workshop.recipes([Precision.FP32, Precision.INT8], DEFAULT_GROUPS, quick=False)
-        graphs = [workshop.build(recipe) for recipe in recipes]
+        encoder, calibration = read_encoder(checkpoint.model), encodings[most:] or encodings
+        workshop = Workshop(checkpoint, encoder, calibration, folder, partial(convert, checkpoint.model))
+        recipes = workshop.recipes([Precision.FP32, Precision.INT8], quick=False)
+        graphs = [workshop.build(recipe) for recipe in (workshop.padded(Precision.FP32), *recipes)]
         runners = {graph.name: _open(graph) for graph in graphs}
         batches = orders(chosen)
         turns = [(graph, order) for _ in range(rounds) for graph in runners for order in batches]

@@ -1,7 +1,7 @@
 """Builds the graphs among which the fastest that stays right is chosen."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -22,9 +22,8 @@ from bertwire_export.packed.linear import Fp32Linears, Int8Linears
 from bertwire_export.packed.weights import Encoder
 from bertwire_export.quantize import quantize_padded
 
-# More groups compute less filler in attention and start more operators; which wins depends on the texts' lengths.
-DEFAULT_GROUPS = 6
-SEARCHED_GROUPS = (2, 4, 6, 9)
+# More groups compute less filler in attention and start more operators: docs/decisions/023-minutes.md.
+_GROUPS = 4
 # Texts that the int8 ranges are measured on.
 _CALIBRATION_TEXTS = 512
 
@@ -69,7 +68,12 @@ class Workshop:
     """
 
     def __init__(
-        self, checkpoint: Checkpoint, encoder: Encoder | None, calibration: Sequence[Encoding], folder: Path
+        self,
+        checkpoint: Checkpoint,
+        encoder: Encoder | None,
+        calibration: Sequence[Encoding],
+        folder: Path,
+        convert: Callable[[Path], None],
     ) -> None:
         """Builds nothing yet.
 
@@ -77,34 +81,24 @@ class Workshop:
             checkpoint: the model.
             encoder: its weights for packed graphs, or None.
             calibration: texts that int8 ranges are measured on.
-            folder: holds `unfused.onnx`, the model as converted, and takes what is built.
+            folder: takes what is built.
+            convert: writes the model in the padded layout, not fused yet, to a path.
         """
         self.encoder = encoder
-        self._checkpoint, self._folder = checkpoint, folder
+        self._checkpoint, self._folder, self._converter = checkpoint, folder, convert
         self._calibration = calibration[:_CALIBRATION_TEXTS]
         self._by_token = checkpoint.training.task == "token_classification"
 
-    def recipes(self, precisions: Sequence[Precision], groups: int, *, quick: bool) -> list[Recipe]:
-        """What is worth building: packed and padded graphs; of each precision only the likeliest if `quick`.
-
-        Padded int8 is built where there is no packed graph only: it computes the same and the padding besides.
-        """
+    def recipes(self, precisions: Sequence[Precision], *, quick: bool) -> list[Recipe]:
+        """What is worth building: packed graphs, int8 also smoothed unless `quick`; without an encoder padded ones."""
+        if self.encoder is None:
+            return [self.padded(precision) for precision in precisions]
         found = []
         for precision in precisions:
-            if self.encoder is not None:
-                found.append(self._packed(self.encoder, precision, groups))
-            if self.encoder is not None and precision is Precision.INT8 and not quick:
-                found.append(self._packed(self.encoder, precision, groups, smooth=True))
-            if self.encoder is None or (precision is not Precision.INT8 and not quick):
-                found.append(self._padded(precision))
+            found.append(self._packed(self.encoder, precision))
+            if precision is Precision.INT8 and not quick:
+                found.append(self._packed(self.encoder, precision, smooth=True))
         return found
-
-    def trials(self, precision: Precision) -> list[Built]:
-        """Packed graphs that differ in the number of groups alone; none without an encoder."""
-        if self.encoder is None:
-            return []
-        recipes = [self._packed(self.encoder, precision, groups) for groups in SEARCHED_GROUPS]
-        return [self.build(replace(each, name=f"{each.name}-{each.layout.groups}")) for each in recipes]
 
     def build(self, recipe: Recipe) -> Built:
         """Writes the graph of a recipe."""
@@ -120,9 +114,15 @@ class Workshop:
         batches = (arrange(self._calibration[start : start + BATCH_SIZE], layout) for start in starts)
         return measure_ranges(self.encoder, layout.groups, batches)
 
-    def _packed(self, encoder: Encoder, precision: Precision, groups: int, *, smooth: bool = False) -> Recipe:
+    @cached_property
+    def _unfused(self) -> Path:
+        path = self._folder / "unfused.onnx"
+        self._converter(path)
+        return path
+
+    def _packed(self, encoder: Encoder, precision: Precision, *, smooth: bool = False) -> Recipe:
         # fp16 runs on CUDA alone, whose attention for packed texts needs no groups.
-        groups = 0 if precision is Precision.FP16 else groups
+        groups = 0 if precision is Precision.FP16 else _GROUPS
         layout = self._layout(encoder, groups)
 
         def write(path: Path) -> None:
@@ -138,12 +138,13 @@ class Workshop:
     def _layout(self, encoder: Encoder, groups: int) -> Layout:
         return Layout("packed", groups, self._checkpoint.pad_token_id, self._by_token, encoder.skips_padding)
 
-    def _padded(self, precision: Precision) -> Recipe:
+    def padded(self, precision: Precision) -> Recipe:
+        """A graph that computes padding, as converted and fused."""
         layout = Layout("padded", 0, self._checkpoint.pad_token_id, self._by_token)
-        model, unfused = self._checkpoint.model, self._folder / "unfused.onnx"
+        model = self._checkpoint.model
 
         def write(path: Path) -> None:
-            fuse(unfused, model, path, attention=precision is not Precision.INT8)
+            fuse(self._unfused, model, path, attention=precision is not Precision.INT8)
             if precision is Precision.INT8:
                 # One text at a time: filler's activations are no text's.
                 quantize_padded(path, (arrange([text], layout) for text in self._calibration), path)

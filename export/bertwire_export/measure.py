@@ -23,7 +23,7 @@ PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 # Company that a text's answer must not depend on: the text alone, and among 1, 15 and 63 others.
 _COMPANY = (2, 16, 64)
 _PROBES = 32
-_SPEED_ROUNDS, _SPEED_BATCHES = 3, 8
+_SPEED_ROUNDS, _SPEED_BATCHES = 3, 4
 
 Track = Callable[[Iterable[Any], str, int], Iterable[Any]]
 
@@ -145,7 +145,7 @@ def speeds(
 
     Args:
         runners: by name; on the CPU each with one thread.
-        texts: in file order; the first 8 batches are run.
+        texts: in file order; the first 4 batches are run.
         provider: where they run.
         device: its name.
         track: shows the progress.

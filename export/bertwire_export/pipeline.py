@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import onnxruntime
@@ -14,7 +15,7 @@ from bertwire_client.files import require_absent, require_apart
 from bertwire_client.labelled import Columns, read_labelled
 from bertwire_export.bundle import Manifest, Provider, Reference, open_bundle
 from bertwire_export.bundle.manifest import MANIFEST, SEAL
-from bertwire_export.candidates import DEFAULT_GROUPS, Built, Workshop
+from bertwire_export.candidates import Built, Recipe, Workshop
 from bertwire_export.checkpoint import Checkpoint, load_checkpoint
 from bertwire_export.config import ExportConfig, Precision
 from bertwire_export.convert import convert, input_names
@@ -23,7 +24,7 @@ from bertwire_export.examples import encode
 from bertwire_export.measure import PROVIDERS
 from bertwire_export.optimum import convert_with_optimum, require_environment
 from bertwire_export.packed.weights import Encoder, NotPackable, read_encoder
-from bertwire_export.prove import Proven, fastest_groups, prove, prove_on_test
+from bertwire_export.prove import Proven, prove, prove_on_test
 from bertwire_export.publish import Source, choose, publish
 from bertwire_export.report import write_report
 from bertwire_export.serving_tokenizer import require_same_tokens, serving_tokenizer
@@ -71,8 +72,10 @@ def run(config: ExportConfig) -> Outcome:
     truth = _truth(config, checkpoint, tokenizer)
     encoder, unpacked = _encoder(config, checkpoint)
     with tempfile.TemporaryDirectory(prefix="bertwire-export-") as name:
-        built = _build(config, checkpoint, encoder, truth, precisions, Path(name))
-        proven, failures = prove(built, truth, providers, config.limits)
+        # Every second text: the other half proves int8 on texts that its ranges have not seen.
+        calibration = truth.dev.examples.encodings[::2]
+        workshop = Workshop(checkpoint, encoder, calibration, Path(name), partial(_convert, config, checkpoint))
+        proven, failures = _prove(config, workshop, truth, precisions, providers)
         notes = [*([unpacked] if unpacked else []), *failures]
         if not held_out(checkpoint.path, "dev").is_file():
             notes.append(f"{config.checkpoint} has no predictions: that it decides as after training was not checked")
@@ -165,30 +168,36 @@ def _encoder(config: ExportConfig, checkpoint: Checkpoint) -> tuple[Encoder | No
         return None, f"every graph computes padding: {error}"
 
 
-def _build(
-    config: ExportConfig,
-    checkpoint: Checkpoint,
-    encoder: Encoder | None,
-    truth: Truth,
-    precisions: Sequence[Precision],
-    folder: Path,
-) -> list[Built]:
-    # Every second text: the other half proves int8 on texts that its ranges have not seen.
-    workshop = Workshop(checkpoint, encoder, truth.dev.examples.encodings[::2], folder)
-    groups = DEFAULT_GROUPS
-    # The fastest precision that has groups decides: attention is the larger part of its cost.
-    grouped = [each for each in (Precision.INT8, Precision.FP32) if each in precisions]
-    if grouped and not config.quick and (trials := workshop.trials(grouped[0])):
-        groups = fastest_groups(trials, truth)
-        for trial in trials:
-            trial.path.unlink()
-    recipes = workshop.recipes(precisions, groups, quick=config.quick)
+def _prove(
+    config: ExportConfig, workshop: Workshop, truth: Truth, precisions: list[Precision], providers: list[Provider]
+) -> tuple[list[Proven], list[str]]:
+    """Builds and proves the candidates; padded graphs beside packed ones only where none of these may be published."""
+
+    def attempt(recipes: list[Recipe]) -> tuple[list[Proven], list[str]]:
+        return prove(_build(workshop, recipes), truth, providers, config.limits)
+
+    proven, failures = attempt(workshop.recipes(precisions, quick=config.quick))
+    if workshop.encoder is None or config.quick:
+        return proven, failures
+    # Padded int8 has the error of packed int8, and takes as long to build as all the rest.
+    lacking = [each for each in _lacking(proven, precisions, providers) if each is not Precision.INT8]
+    if not lacking:
+        return proven, failures
+    further, others = attempt([workshop.padded(each) for each in lacking])
+    return [*proven, *further], [*failures, *others]
+
+
+def _lacking(proven: list[Proven], precisions: list[Precision], providers: list[Provider]) -> list[Precision]:
+    """The precisions of which there is nothing to publish for some provider that they are meant for."""
+    chosen = choose(proven, force=False)
+    done = {(each.built.precision, provider) for each in proven for provider in chosen.get(each.built.name, ())}
+    return [each for each in precisions if {(each, at) for at in each.providers if at in providers} - done]
+
+
+def _build(workshop: Workshop, recipes: Sequence[Recipe]) -> list[Built]:
     built = []
-    with progress("Convert, fuse, quantize", len(recipes) + 1) as bar:
-        if any(recipe.layout.kind == "padded" for recipe in recipes):
-            _convert(config, checkpoint, folder / "unfused.onnx")
-        bar(1)
-        for number, recipe in enumerate(recipes, 2):
+    with progress("Build", len(recipes)) as bar:
+        for number, recipe in enumerate(recipes, 1):
             built.append(workshop.build(recipe))
             bar(number)
     return built

@@ -82,12 +82,6 @@ def _runnable(built: Sequence[Built], truth: Truth) -> tuple[list[Built], list[s
     return running, failures
 
 
-def fastest_groups(trials: Sequence[Built], truth: Truth) -> int:
-    """The number of groups of the fastest of graphs that differ in nothing else."""
-    costs = _speeds(trials, truth, trials[0].providers[0])
-    return min(trials, key=lambda each: costs[each.name].cost).layout.groups
-
-
 def prove_on_test(proven: Proven, truth: Truth) -> Proven:
     """Adds what the candidate scores on the test rows, if there are any: they choose nothing."""
     if truth.test is None:

@@ -9,8 +9,9 @@ import pytest
 
 from bertwire_export import pipeline, prove
 from bertwire_export.bundle import Manifest, Provider, open_bundle
-from bertwire_export.bundle.layouts import Layout, variant_layout
+from bertwire_export.bundle.layouts import Arrays, Layout, variant_layout
 from bertwire_export.config import Precision
+from bertwire_export.examples import Logits
 from bertwire_export.measure import Runner
 from graphs import export, random_batch
 from support import LABELS, random_texts
@@ -28,6 +29,18 @@ def write_rows(path: Path, texts: list[str], **more: Any) -> Path:  # noqa: ANN4
     rows = [{"text": text, "label": LABELS[index % 3]} | more for index, text in enumerate(texts)]
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
     return path
+
+
+class Wrong(Runner):
+    """Runs graphs; of packed ones in fp32 every logit is off."""
+
+    def __init__(self, graph: Path, layout: Layout, provider: Provider, threads: int) -> None:
+        super().__init__(graph, layout, provider, threads)
+        self.off = 0.01 * graph.name.startswith("fp32-packed")
+
+    def run(self, arrays: Arrays) -> Logits:
+        """Every logit, off by a hundredth."""
+        return super().run(arrays) + np.float32(self.off)
 
 
 class NoCuda(Runner):
@@ -79,7 +92,7 @@ def test_manifest_records_proof(bundle: Path) -> None:
     assert proof.batch_variance < 1e-5
     assert (proof.limits.max_logit_difference, proof.faults, proof.test, fp32.forced) == (1e-3, (), None, False)
     assert proof.speed.cpu_ms_per_text is not None
-    assert (proof.speed.batch_size, fp32.groups) == (32, 6)
+    assert (proof.speed.batch_size, fp32.groups) == (32, 4)
 
 
 def test_int8_is_not_fp32_and_knows_no_company(bundle: Path) -> None:
@@ -92,32 +105,42 @@ def test_int8_is_not_fp32_and_knows_no_company(bundle: Path) -> None:
 
 
 def test_all_candidates_are_recorded(searched: Path) -> None:
-    """Packed and padded graphs compete; those that lost stand in the manifest with their figures, without a file."""
+    """Of each precision one is published; those that lost stand in the manifest with their figures, without a file."""
     manifest = open_bundle(searched).manifest
     by_name = {each.name: each for each in (*manifest.variants, *manifest.candidates)}
-    assert by_name.keys() == {"fp32-packed", "fp32-padded", "int8-packed", "int8-packed-smooth"}
+    assert by_name.keys() == {"fp32-packed", "int8-packed", "int8-packed-smooth"}
     assert {each.precision for each in manifest.variants} == {"fp32", "int8"}
     for each in manifest.candidates:
         best = next(variant for variant in manifest.variants if variant.precision == each.precision)
         costs = [next(p.speed.cost for p in c.proofs if p.provider == "cpu") for c in (best, each)]
         assert costs[0] <= 1.05 * costs[1] or "cpu" not in best.providers
         assert each.precision == "int8" or each.proofs[0].dev.scores == manifest.provenance.reference.dev
-    packed = [each for each in manifest.variants if each.layout == "packed"]
-    assert {each.groups for each in packed} <= {2, 4, 6, 9}
     listed = {entry.name for entry in manifest.files} | {"manifest.json", "manifest.sha256"}
     assert {path.name for path in searched.iterdir()} == listed
 
 
-def test_groups_are_chosen_for_the_cpu(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fp16, whose packed graph has no groups, does not take them from fp32; what CUDA cannot run is told."""
+def test_padded_graph_takes_the_place_of_a_wrong_packed_one(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the packed fp32 graph breaks a limit the padded one, of another converter, is proven and published."""
+    monkeypatch.setattr(prove, "Runner", Wrong)
+    outcome = export(checkpoint, tmp_path / "out", quick=False, variants=["fp32"])
+    assert outcome.manifest is not None
+    assert names(outcome.manifest) == {"fp32-padded"}
+    (candidate,) = outcome.manifest.candidates
+    assert (candidate.name, candidate.layout) == ("fp32-packed", "packed")
+    assert "a logit differs by 0.01" in candidate.proofs[0].faults[0]
+
+
+def test_says_what_does_not_run_on_cuda(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where packed graphs do not run on CUDA padded ones are tried; what does not run is told."""
     monkeypatch.setattr(pipeline, "available_providers", lambda: ["cpu", "cuda"])
     monkeypatch.setattr(prove, "Runner", NoCuda)
     outcome = export(checkpoint, tmp_path / "out", quick=False, variants=["fp32", "fp16"])
-    groups = {each.built.name: each.built.layout.groups for each in outcome.proven}
-    assert groups.keys() == {"fp32-packed", "fp32-padded"}
-    assert groups["fp32-packed"] in (2, 4, 6, 9)
-    failed = ["fp32-packed", "fp32-padded", "fp16-packed", "fp16-padded"]
+    assert {each.built.name for each in outcome.proven} == {"fp32-packed", "fp32-padded"}
+    failed = ["fp32-packed", "fp16-packed", "fp32-padded", "fp16-padded"]
     assert outcome.notes == [f"{name} does not run on CUDA: no kernel" for name in failed]
+    assert names(open_bundle(tmp_path / "out").manifest) == {"fp32-packed"}
 
 
 def test_report_lies_beside_the_bundle(searched: Path) -> None:
