@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from bertwire_export.bundle.layouts import Layout, arrange
+from bertwire_export.candidates import Workshop
+from bertwire_export.checkpoint import load_checkpoint
+from bertwire_export.config import Precision
 from bertwire_export.measure import Runner
 from bertwire_export.packed.build import build_packed
 from bertwire_export.packed.calibrate import measure_ranges
@@ -203,3 +206,15 @@ def test_padding_tokens_within_a_text(family: str, tmp_path: Path) -> None:
             for text in texts
         ]
     np.testing.assert_allclose(write(model, tmp_path / "graph.onnx").by_text(texts), expected, atol=2e-5)
+
+
+@pytest.mark.parametrize(("length", "groups"), [(16, 4), (500, 9)])
+def test_long_texts_have_more_groups(checkpoint: Path, tmp_path: Path, length: int, groups: int) -> None:
+    """The number of groups is of the length of the texts that the model is exported on, for every packed CPU graph."""
+    loaded = load_checkpoint(checkpoint)
+    texts = random_batch([3, length, length])
+    workshop = Workshop(loaded, read_encoder(loaded.model), texts, tmp_path, convert=lambda _: None)
+    recipes = workshop.recipes([Precision.FP32, Precision.INT8], quick=False)
+    assert {each.name: each.layout.groups for each in recipes} == dict.fromkeys(
+        ("fp32-packed", "int8-packed", "int8-packed-smooth"), groups
+    )
