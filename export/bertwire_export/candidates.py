@@ -34,30 +34,28 @@ class Built:
     """A graph that has been built.
 
     Attributes:
-        name: of precision and layout, and whether it is smoothed.
+        name: of precision and layout, whether it is smoothed, and of two of one precision which is for CUDA.
         precision: the number format of its linear layers.
         layout: how texts become its inputs.
+        providers: where it is worth running.
         path: the file.
     """
 
     name: str
     precision: Precision
     layout: Layout
+    providers: tuple[Provider, ...]
     path: Path
-
-    @property
-    def providers(self) -> tuple[Provider, ...]:
-        """Where it is worth running."""
-        return self.precision.providers
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """A graph to be built: its name, and how to write it to a path."""
+    """A graph to be built: its name, where it will run, and how to write it to a path."""
 
     name: str
     precision: Precision
     layout: Layout
+    providers: tuple[Provider, ...]
     write: Callable[[Path], None]
 
 
@@ -90,22 +88,29 @@ class Workshop:
         self._calibration = calibration[:_CALIBRATION_TEXTS]
         self._by_token = checkpoint.training.task == "token_classification"
 
-    def recipes(self, precisions: Sequence[Precision], *, quick: bool) -> list[Recipe]:
-        """What is worth building: packed graphs, int8 also smoothed unless `quick`; without an encoder padded ones."""
+    def recipes(self, precisions: Sequence[Precision], providers: Sequence[Provider], *, quick: bool) -> list[Recipe]:
+        """What is worth building: packed graphs, int8 also smoothed unless `quick`; without an encoder padded ones.
+
+        Args:
+            precisions: number formats.
+            providers: those of this machine; each has a packed graph of its own.
+            quick: whether to build one graph a precision and provider.
+        """
         if self.encoder is None:
             return [self.padded(precision) for precision in precisions]
         found = []
         for precision in precisions:
-            found.append(self._packed(self.encoder, precision))
+            able = [each for each in precision.providers if each in providers]
+            found += [self._packed(self.encoder, precision, each) for each in able]
             if precision is Precision.INT8 and not quick:
-                found.append(self._packed(self.encoder, precision, smooth=True))
+                found.append(self._packed(self.encoder, precision, "cpu", smooth=True))
         return found
 
     def build(self, recipe: Recipe) -> Built:
         """Writes the graph of a recipe."""
         path = self._folder / f"{recipe.name}.onnx"
         recipe.write(path)
-        return Built(recipe.name, recipe.precision, recipe.layout, path)
+        return Built(recipe.name, recipe.precision, recipe.layout, recipe.providers, path)
 
     @cached_property
     def _ranges(self) -> dict[str, Range]:
@@ -125,9 +130,9 @@ class Workshop:
         self._converter(path)
         return path
 
-    def _packed(self, encoder: Encoder, precision: Precision, *, smooth: bool = False) -> Recipe:
-        # fp16 runs on CUDA alone, whose attention for packed texts needs no groups.
-        groups = 0 if precision is Precision.FP16 else self._groups
+    def _packed(self, encoder: Encoder, precision: Precision, provider: Provider, *, smooth: bool = False) -> Recipe:
+        # CUDA's attention for packed texts needs no groups; an empty one is a launch that it refuses.
+        groups = 0 if provider == "cuda" else self._groups
         layout = self._layout(encoder, groups)
 
         def write(path: Path) -> None:
@@ -137,8 +142,8 @@ class Workshop:
                 model = build_packed(encoder, Fp32Linears(), groups)
                 onnx.save(to_half(model) if precision is Precision.FP16 else model, path)
 
-        name = f"{precision}-packed-smooth" if smooth else f"{precision}-packed"
-        return Recipe(name, precision, layout, write)
+        kind = "-smooth" if smooth else "-cuda" if provider == "cuda" and precision is Precision.FP32 else ""
+        return Recipe(f"{precision}-packed{kind}", precision, layout, (provider,), write)
 
     def _layout(self, encoder: Encoder, groups: int) -> Layout:
         return Layout("packed", groups, self._checkpoint.pad_token_id, self._by_token, encoder.skips_padding)
@@ -156,4 +161,4 @@ class Workshop:
             elif precision is Precision.FP16:
                 onnx.save(to_half(onnx.load(path)), path)
 
-        return Recipe(f"{precision}-padded", precision, layout, write)
+        return Recipe(f"{precision}-padded", precision, layout, precision.providers, write)

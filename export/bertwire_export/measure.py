@@ -7,7 +7,6 @@ from statistics import median
 from typing import Any, Literal
 
 import numpy as np
-import onnxruntime
 import torch
 from tokenizers import Encoding
 from transformers import PreTrainedModel
@@ -15,11 +14,10 @@ from transformers import PreTrainedModel
 from bertwire_client.labelled import present
 from bertwire_export.bundle import Provider, Quality, Speed
 from bertwire_export.bundle.layouts import Arrays, Layout, Tokens, arrange
-from bertwire_export.cores import run_threads
+from bertwire_export.bundle.session import open_session
 from bertwire_export.examples import Examples, Logits
 
 BATCH_SIZE = 32
-PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 # Company that a text's answer must not depend on: the text alone, and among 1, 15 and 63 others.
 _COMPANY = (2, 16, 64)
 _PROBES = 32
@@ -40,14 +38,7 @@ class Runner:
             provider: where it runs.
             threads: threads of one run; 0 takes one for each core.
         """
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads, options.inter_op_num_threads = run_threads(threads), 1
-        options.log_severity_level = 3
-        if provider == "cuda":
-            onnxruntime.preload_dlls()  # finds the CUDA libraries that come as wheels
-        self._session = onnxruntime.InferenceSession(graph, options, providers=[PROVIDERS[provider]])
-        if self._session.get_providers()[0] != PROVIDERS[provider]:
-            raise RuntimeError(f"ONNX Runtime does not run on {provider} here")
+        self._session = open_session(graph, provider, threads)
         self._layout = layout
         self._names = [each.name for each in self._session.get_inputs()]
 

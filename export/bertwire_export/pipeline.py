@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import onnxruntime
 from tokenizers import Tokenizer
 
 from bertwire_client.console import progress
@@ -15,13 +14,13 @@ from bertwire_client.files import require_absent, require_apart
 from bertwire_client.labelled import Columns, read_labelled
 from bertwire_export.bundle import Manifest, Provider, Reference, open_bundle
 from bertwire_export.bundle.manifest import MANIFEST, SEAL
+from bertwire_export.bundle.session import cuda_fault
 from bertwire_export.candidates import Built, Recipe, Workshop
 from bertwire_export.checkpoint import Checkpoint, load_checkpoint
 from bertwire_export.config import ExportConfig, Precision
 from bertwire_export.convert import convert, input_names
 from bertwire_export.evidence import gather
 from bertwire_export.examples import encode
-from bertwire_export.measure import PROVIDERS
 from bertwire_export.optimum import convert_with_optimum, require_environment
 from bertwire_export.packed.weights import Encoder, NotPackable, read_encoder
 from bertwire_export.prove import Proven, prove, prove_on_test
@@ -103,10 +102,8 @@ def _require_place(config: ExportConfig) -> None:
 
 
 def available_providers() -> list[Provider]:
-    """The providers that ONNX Runtime has on this machine."""
-    choices: tuple[Provider, ...] = ("cpu", "cuda")
-    found = onnxruntime.get_available_providers()
-    return [provider for provider in choices if PROVIDERS[provider] in found]
+    """The providers that ONNX Runtime can use on this machine."""
+    return ["cpu"] if cuda_fault() else ["cpu", "cuda"]
 
 
 def _require_size(checkpoint: Checkpoint) -> None:
@@ -176,7 +173,7 @@ def _prove(
     def attempt(recipes: list[Recipe]) -> tuple[list[Proven], list[str]]:
         return prove(_build(workshop, recipes), truth, providers, config.limits)
 
-    proven, failures = attempt(workshop.recipes(precisions, quick=config.quick))
+    proven, failures = attempt(workshop.recipes(precisions, providers, quick=config.quick))
     if workshop.encoder is None or config.quick:
         return proven, failures
     # Padded int8 has the error of packed int8, and takes as long to build as all the rest.

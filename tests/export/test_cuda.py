@@ -2,18 +2,16 @@
 
 from pathlib import Path
 
-import onnxruntime
 import pytest
 
 from bertwire_export.bundle import open_bundle
+from bertwire_export.bundle.session import cuda_fault
 from bertwire_export.config import ExportConfig
 from bertwire_export.pipeline import run
 
 pytestmark = [
     pytest.mark.gpu,
-    pytest.mark.skipif(
-        "CUDAExecutionProvider" not in onnxruntime.get_available_providers(), reason="needs a CUDA device"
-    ),
+    pytest.mark.skipif(cuda_fault() is not None, reason=str(cuda_fault())),
 ]
 
 

@@ -137,8 +137,11 @@ def test_says_what_does_not_run_on_cuda(checkpoint: Path, tmp_path: Path, monkey
     monkeypatch.setattr(pipeline, "available_providers", lambda: ["cpu", "cuda"])
     monkeypatch.setattr(prove, "Runner", NoCuda)
     outcome = export(checkpoint, tmp_path / "out", quick=False, variants=["fp32", "fp16"])
-    assert {each.built.name for each in outcome.proven} == {"fp32-packed", "fp32-padded"}
-    failed = ["fp32-packed", "fp16-packed", "fp32-padded", "fp16-padded"]
+    assert {each.built.name: each.built.layout.groups for each in outcome.proven} == {
+        "fp32-packed": 4,
+        "fp32-padded": 0,
+    }
+    failed = ["fp32-packed-cuda", "fp16-packed", "fp32-padded", "fp16-padded"]
     assert outcome.notes == [f"{name} does not run on CUDA: no kernel" for name in failed]
     assert names(open_bundle(tmp_path / "out").manifest) == {"fp32-packed"}
 

@@ -45,7 +45,7 @@ def proven(
         )
         for provider, cost in (costs or {"cpu": 1.0}).items()
     )
-    built = Built(name, precision, Layout("padded", 0, 0, by_token=False), Path(name))
+    built = Built(name, precision, Layout("padded", 0, 0, by_token=False), precision.providers, Path(name))
     return Proven(built, proofs, np.zeros((1, 2), np.float32))
 
 

@@ -40,7 +40,7 @@ def outcome(bundle: Bundle, candidates: dict[str, Sequence[str]], *, published: 
     layout = Layout("packed", 6, 0, by_token=False)
     proven = [
         Proven(
-            Built(name, Precision.FP32, layout, Path(name)),
+            Built(name, Precision.FP32, layout, ("cpu",), Path(name)),
             (proof(bundle.manifest, faults),),
             np.zeros((1, 3), np.float32),
         )

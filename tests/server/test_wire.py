@@ -31,6 +31,7 @@ from bertwire_client import Client
 from bertwire_client.errors import InvalidArgumentError, UserError
 from bertwire_export.bundle import open_bundle
 from bertwire_export.bundle.layouts import arrange, variant_layout
+from bertwire_export.bundle.session import cuda_fault
 from bertwire_server.app import serve as serve_bundle
 from bertwire_server.config import ServerConfig
 from bertwire_server.repository.fleet import Fleet
@@ -415,7 +416,7 @@ def test_refuses_bad_bundle(bundle: Path, tmp_path: Path) -> None:
     assert "no variant for cuda; it has" in refusal(bundle, "--provider", "cuda", "--port", 0)
 
 
-@pytest.mark.skipif("CUDAExecutionProvider" in onnxruntime.get_available_providers(), reason="CUDA is here")
+@pytest.mark.skipif(cuda_fault() is None, reason="CUDA is here")
 def test_refuses_cuda_that_is_not_here(bundle: Path, tmp_path: Path, serve: Serve) -> None:
     """A bundle that was proven on CUDA too is not quietly run on the CPU by a server that was told cuda."""
     copy = Path(shutil.copytree(bundle, tmp_path / "copy"))

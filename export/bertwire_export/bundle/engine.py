@@ -11,10 +11,8 @@ from bertwire_client.errors import UserError, first_line
 from bertwire_export.bundle import Bundle, BundleError, Variant
 from bertwire_export.bundle.graph import require_self_contained
 from bertwire_export.bundle.layouts import Arrays
-from bertwire_export.cores import run_threads
+from bertwire_export.bundle.session import PROVIDERS, cuda_fault, open_session
 
-_PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
-_UNAVAILABLE = "ONNX Runtime cannot use {} here: check the driver, and that '.[serve,gpu]' is installed"
 _log = logging.getLogger(__name__)
 
 
@@ -33,28 +31,17 @@ class Engine:
             BundleError: the graph is not the one that was sealed, or has weights in another file.
             UserError: the session does not start, or not on the provider that was asked for.
         """
-        if _PROVIDERS[provider] not in onnxruntime.get_available_providers():
-            raise UserError(_UNAVAILABLE.format(provider))
-        if provider == "cuda":
-            onnxruntime.preload_dlls()  # finds the CUDA libraries that come as wheels
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = run_threads(threads)
-        options.log_severity_level = 4  # what it would log it also raises
-        # It plans memory anew for every shape of batch, and keeps each plan: docs/decisions/015-memory.md.
-        options.enable_mem_pattern = False
-        # The one format whose weights are known to lie in the very bytes that were verified.
-        options.add_session_config_entry("session.load_model_format", "ONNX")
+        if provider == "cuda" and (fault := cuda_fault()):
+            raise UserError(fault)
         graph = bundle.read(variant.file)
         try:
             require_self_contained(graph)
         except ValueError as error:
             raise BundleError(f"{bundle.path}: {variant.file.name} {error}; export it again") from error
         try:
-            self._session = onnxruntime.InferenceSession(graph, options, providers=[_PROVIDERS[provider]])
+            self._session = open_session(graph, provider, threads)
         except Exception as error:  # onnxruntime's exceptions share no public base
             raise UserError(f"variant {variant.name} does not load on {provider}: {first_line(error)}") from error
-        if self._session.get_providers()[0] != _PROVIDERS[provider]:
-            raise UserError(_UNAVAILABLE.format(provider))
         self._inputs = [each.name for each in self._session.get_inputs()]
         self.variant, self.provider = variant, provider
 
@@ -69,21 +56,8 @@ class Engine:
         except KeyError as error:
             name = self.variant.name
             raise BundleError(f"variant {name} reads {error.args[0]}, which its layout does not have") from None
-        if self.provider == "cuda":
-            return run_bound(self._session, feeds)
         logits: NDArray[np.float32] = self._session.run(["logits"], feeds)[0]
         return logits
-
-
-def run_bound(session: onnxruntime.InferenceSession, feeds: Arrays) -> NDArray[np.float32]:
-    """Runs one batch with inputs and output bound, so that each is copied to or from the device once."""
-    binding = session.io_binding()
-    for name, values in feeds.items():
-        binding.bind_cpu_input(name, np.ascontiguousarray(values))
-    binding.bind_output("logits")
-    session.run_with_iobinding(binding)
-    logits: NDArray[np.float32] = binding.copy_outputs_to_cpu()[0]
-    return logits
 
 
 def choose_engine(
@@ -96,7 +70,7 @@ def choose_engine(
     """
     if provider != "auto":
         return Engine(bundle, _choose_variant(bundle, variant, provider), provider, threads)
-    if _PROVIDERS["cuda"] in onnxruntime.get_available_providers():
+    if PROVIDERS["cuda"] in onnxruntime.get_available_providers():
         try:
             return Engine(bundle, _choose_variant(bundle, variant, "cuda"), "cuda", threads)
         except BundleError:

@@ -11,7 +11,7 @@ from onnx import TensorProto
 
 from bertwire_export.packed.graph import CONTRIB, Graph
 from bertwire_export.packed.linear import Fp32Linears, Linears
-from bertwire_export.packed.weights import Encoder, Layer, Norm
+from bertwire_export.packed.weights import Encoder, Layer, Linear, Norm
 
 _INT64, _INT32 = TensorProto.INT64, TensorProto.INT32
 
@@ -22,7 +22,7 @@ def build_packed(encoder: Encoder, linears: Linears, groups: int) -> onnx.ModelP
     Args:
         encoder: the weights.
         linears: how the encoder's linear layers are computed; the classifier always is in fp32.
-        groups: length groups of the layout; 0 for ONNX Runtime's packed attention, which only CUDA has.
+        groups: length groups of the layout; 0 for a graph for CUDA, with ONNX Runtime's packed attention.
 
     Returns:
         A model with the inputs of `bertwire_export.bundle.layouts.packed` and the output `logits`, float32
@@ -79,12 +79,10 @@ class _Builder:
             first_only=first_only,
         )
         attended = self._first(attended) if first_only and not early else attended
-        output = linears(graph, attended, layer.attention_output, f"{name}.attention_output")
-        middle = self._norm(graph.add("Add", output, rows), layer.attention_norm)
+        middle = self._added(attended, layer.attention_output, f"{name}.attention_output", rows, layer.attention_norm)
         wide = linears(graph, middle, layer.up, f"{name}.up", bias=False)
         wide = graph.add("BiasGelu", wide, graph.constant(layer.up.bias, f"{name}.up.bias"), domain=CONTRIB)
-        down = linears(graph, wide, layer.down, f"{name}.down")
-        return self._norm(graph.add("Add", down, middle), layer.output_norm)
+        return self._added(wide, layer.down, f"{name}.down", middle, layer.output_norm)
 
     def _attention(self, query: str, key: str, value: str, *, first_only: bool) -> str:
         if not self._groups:
@@ -117,9 +115,20 @@ class _Builder:
         inputs = query, key, value, "", offsets, lengths
         return graph.add("PackedMultiHeadAttention", *inputs, domain=CONTRIB, num_heads=self._encoder.heads)
 
+    def _added(self, value: str, layer: Linear, name: str, skipped: str, norm: Norm) -> str:
+        """A linear layer, what skipped it added, normalized. CUDA has one kernel for it, which CPUs are slower with."""
+        graph = self._graph
+        if self._groups:
+            return self._norm(graph.add("Add", self._linears(graph, value, layer, name), skipped), norm)
+        product = self._linears(graph, value, layer, name, bias=False)
+        inputs = product, skipped, *self._norm_weights(norm), graph.constant(layer.bias, f"{name}.bias")
+        return graph.add("SkipLayerNormalization", *inputs, domain=CONTRIB, epsilon=norm.epsilon)
+
     def _norm(self, value: str, norm: Norm) -> str:
-        weights = self._graph.constant(norm.weight, "norm.weight"), self._graph.constant(norm.bias, "norm.bias")
-        return self._graph.add("LayerNormalization", value, *weights, axis=-1, epsilon=norm.epsilon)
+        return self._graph.add("LayerNormalization", value, *self._norm_weights(norm), axis=-1, epsilon=norm.epsilon)
+
+    def _norm_weights(self, norm: Norm) -> tuple[str, str]:
+        return self._graph.constant(norm.weight, "norm.weight"), self._graph.constant(norm.bias, "norm.bias")
 
     def _head(self, value: str) -> str:
         graph, encoder, exact = self._graph, self._encoder, Fp32Linears()
