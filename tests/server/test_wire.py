@@ -446,7 +446,7 @@ def each_variant(**fields: object) -> Edit:
         ("padded", lambda manifest: manifest.update(pad_token_id=10_000), "fails on texts of 32 tokens"),
         ("bundle", each_variant(layout="padded", groups=0), "reads position_ids, which its layout does not have"),
         ("padded", each_variant(layout="packed", groups=6), "reads attention_mask, which its layout does not have"),
-        ("bundle", each_variant(groups=5), "reads group_5_tokens, which its layout does not have"),
+        ("bundle", each_variant(groups=3), "reads group_3_tokens, which its layout does not have"),
         ("bundle", each_variant(groups=7), "fails on texts of 3 tokens"),
     ],
 )
