@@ -214,7 +214,7 @@ def test_long_texts_have_more_groups(checkpoint: Path, tmp_path: Path, length: i
     loaded = load_checkpoint(checkpoint)
     texts = random_batch([3, length, length])
     workshop = Workshop(loaded, read_encoder(loaded.model), texts, tmp_path, convert=lambda _: None)
-    recipes = workshop.recipes([Precision.FP32, Precision.INT8], quick=False)
+    recipes = workshop.recipes([Precision.FP32, Precision.INT8], ["cpu"], quick=False)
     assert {each.name: each.layout.groups for each in recipes} == dict.fromkeys(
         ("fp32-packed", "int8-packed", "int8-packed-smooth"), groups
     )
