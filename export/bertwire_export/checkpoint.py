@@ -19,6 +19,7 @@ from transformers import (
 
 from bertwire_client.errors import UserError, first_line
 from bertwire_client.labelled import Task
+from bertwire_client.lfs import require_fetched
 
 WEIGHTS, TOKENIZER, TRAINING = "model.safetensors", "tokenizer.json", "training.json"
 # Fields that make one or another transformers release fetch and run code.
@@ -71,7 +72,13 @@ class Checkpoint:
 
     @property
     def pad_token_id(self) -> int:
-        """The token that fills a padded batch."""
+        """The token that fills a padded batch and that RoBERTa's positions leave out: the model's own, if it has one.
+
+        The tokenizer may call another one its padding token.
+        """
+        own = getattr(self.model.config, "pad_token_id", None)
+        if isinstance(own, int) and 0 <= own < self.model.config.vocab_size:
+            return own
         return int(self.tokenizer.pad_token_id)
 
 
@@ -85,6 +92,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     for name in (TRAINING, "config.json", WEIGHTS, TOKENIZER):
         if not (path / name).is_file():
             raise UserError(f"{path} has no {name}; it is not a checkpoint written by bertwire train")
+    require_fetched(*sorted(path.iterdir()))
     training = _read_training(path)
     model = _load_model(path, training.task)
     if model.config.id2label != dict(enumerate(training.labels)):
@@ -122,6 +130,10 @@ def _load_model(path: Path, task: Task) -> PreTrainedModel:
                 trust_remote_code=False,
                 local_files_only=True,
                 output_loading_info=True,
+                # Whatever config.json says: a model that returns anything else cannot be converted.
+                return_dict=True,
+                output_attentions=False,
+                output_hidden_states=False,
             )
     except Exception as error:  # safetensors, transformers and torch each raise their own
         raise UserError(f"{path} cannot be loaded: {first_line(error)}") from error

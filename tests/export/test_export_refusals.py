@@ -130,6 +130,7 @@ def test_refuses_incomplete_checkpoint(checkpoint_copy: Path, tmp_path: Path, na
         ),
         ("model.safetensors", "nonsense", "cannot be loaded"),
         ("tokenizer.json", "nonsense", "cannot be loaded"),
+        ("model.safetensors", "version https://git-lfs.github.com/spec/v1\n", "is a Git LFS pointer and not the file"),
         ("predictions/dev.jsonl", "nonsense", "1 row (row 1): the line is not JSON"),
     ],
 )

@@ -5,6 +5,8 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 from transformers import (
     AutoModel,
     GPT2Config,
@@ -18,8 +20,12 @@ from transformers import (
 
 from bertwire_client.errors import UserError
 from bertwire_client.labelled import Task
+from bertwire_trainer.architecture import require_trainable
 from bertwire_trainer.base import Base, find_base
-from bertwire_trainer.loading import load_model, load_tokenizer, position_limit, require_tables
+from bertwire_trainer.loading import load_model, position_limit, require_tables
+from bertwire_trainer.tokenizer import load_tokenizer
+
+POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:" + "4d" * 32 + "\nsize 90868376\n"
 
 
 @pytest.fixture
@@ -30,6 +36,7 @@ def copy(tiny: Path, tmp_path: Path) -> Path:
 
 def load(folder: Path) -> None:
     base = find_base(str(folder))
+    require_trainable(base, "single_label")
     load_tokenizer(base, "single_label", "right")
     load_model(base, "single_label", ["a", "b"])
 
@@ -95,6 +102,58 @@ def test_weights_of_another_model(copy: Path) -> None:
     config = json.loads((copy / "config.json").read_text())
     (copy / "config.json").write_text(json.dumps(config | {"num_hidden_layers": 3}))
     assert "lack 16 tensors of the encoder, the first bert.encoder.layer.2." in refusal(copy)
+
+
+def test_weights_that_have_no_place(copy: Path) -> None:
+    """Weights of the encoder that transformers would drop are named; those of another head and of a pooler are not."""
+    path = copy / "model.safetensors"
+    weights = load_file(path)
+    head = {"cls.predictions.bias": torch.zeros(97)}
+    save_file(weights | head, path, metadata={"format": "pt"})
+    load(copy)
+    # Saved as the encoder alone or as part of a model with a head.
+    for prefix in ("", "bert."):
+        distances = {
+            f"{prefix}encoder.layer.{layer}.attention.self.distance_embedding.weight": torch.zeros(127, 8)
+            for layer in (0, 1)
+        }
+        prefixed = {prefix + name: tensor for name, tensor in weights.items()}
+        save_file(prefixed | head | distances, path, metadata={"format": "pt"})
+        assert (
+            "BertForSequenceClassification has no place for 2 tensors of its encoder, the first "
+            f"{min(distances)}, and would answer without them"
+        ) in refusal(copy)
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"return_dict": False}, "its config.json sets return_dict to False"),
+        ({"output_attentions": True}, "its config.json sets output_attentions to True"),
+        ({"output_hidden_states": True}, "its config.json sets output_hidden_states to True"),
+        (
+            {"initializer_range": 1},
+            "its config.json is wrong: Validation error for field 'initializer_range': TypeError",
+        ),
+        ({"hidden_size": "32"}, "its config.json is wrong: Validation error for field 'hidden_size': TypeError"),
+        ({"id2label": ["A", "B"], "label2id": {"A": 0}}, "its config.json has id2label as a list"),
+        ({"label2id": [["A", 0]]}, "its config.json has label2id as a list"),
+    ],
+)
+def test_fields_of_the_config(copy: Path, fields: dict[str, object], reason: str) -> None:
+    """A field that cannot be used is named, and the file that it is in."""
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps(config | fields))
+    assert reason in refusal(copy)
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json"])
+def test_pointers_of_git_lfs(copy: Path, name: str) -> None:
+    """A file that Git LFS has not fetched is named as such."""
+    (copy / name).write_text(POINTER)
+    assert refusal(copy).endswith(
+        f"{name} is a Git LFS pointer and not the file itself; fetch it with git lfs pull in its repository"
+    )
 
 
 def test_config_with_code_of_its_own(copy: Path) -> None:

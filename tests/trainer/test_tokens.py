@@ -20,9 +20,10 @@ from transformers import (
 
 from bertwire_client.labelled import Labelled, encode_targets
 from bertwire_trainer.base import find_base
-from bertwire_trainer.loading import load_model, load_tokenizer, reads_type_ids
+from bertwire_trainer.loading import load_model, reads_type_ids
 from bertwire_trainer.predict import predict
 from bertwire_trainer.result import save
+from bertwire_trainer.tokenizer import load_tokenizer
 from bertwire_trainer.tokens import TokenDataset
 
 PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "new", "york", "##er", "##s", "in", "a"]

@@ -2,10 +2,13 @@
 
 import importlib.util
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from bertwire_client.errors import UserError, first_line
+from bertwire_client.lfs import require_fetched
 
 _TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "sentencepiece.bpe.model", "spiece.model", "spm.model")
 
@@ -51,6 +54,7 @@ def _minilm() -> Path:
 def _require_files(folder: Path) -> None:
     if not (folder / "config.json").is_file():
         raise UserError(f"--model {folder} is no checkpoint: it has no config.json")
+    require_fetched(*sorted(folder.iterdir()))
     try:
         config = json.loads((folder / "config.json").read_bytes())
     except (ValueError, RecursionError) as error:
@@ -63,3 +67,14 @@ def _require_files(folder: Path) -> None:
         )
     if not any((folder / name).is_file() for name in _TOKENIZER_FILES):
         raise UserError(f"--model {folder} has no tokenizer; it needs a tokenizer.json")
+
+
+@contextmanager
+def one_line(base: Base) -> Iterator[None]:
+    """Turns what libraries raise while they load a part of the checkpoint into one `UserError`."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # safetensors, tokenizers, transformers and torch each raise their own
+        raise UserError(f"--model {base.name} cannot be loaded: {first_line(error)}") from error

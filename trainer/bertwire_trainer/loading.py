@@ -1,16 +1,14 @@
-"""Loads the tokenizer and the model of a base checkpoint, safetensors only and without its code."""
+"""Loads the model of a base checkpoint, safetensors only and without its code."""
 
 import inspect
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from bertwire_client.errors import UserError, first_line
+from bertwire_client.errors import UserError
 from bertwire_client.labelled import Task
-from bertwire_trainer.base import Base
+from bertwire_trainer.base import Base, one_line
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel
 
 # Fields of config.json that make transformers run code of the checkpoint's where that is allowed. It never runs here,
 # and whoever loads the result must not be asked to allow it.
@@ -22,53 +20,6 @@ _PROBLEMS: dict[Task, str | None] = {
     "token_classification": None,
     "regression": "regression",
 }
-
-
-def load_tokenizer(base: Base, task: Task, truncation_side: str) -> "PreTrainedTokenizerBase":
-    """Loads the fast tokenizer; raises `UserError` where the checkpoint is no text encoder or has none."""
-    from transformers import AutoConfig, AutoTokenizer
-
-    options = {"local_files_only": base.local, "trust_remote_code": False}
-    with _one_line(base):
-        _require_encoder(base, task, AutoConfig.from_pretrained(base.location, **options))
-        tokenizer = AutoTokenizer.from_pretrained(
-            base.location, truncation_side=truncation_side, padding_side="right", **options
-        )
-    if not tokenizer.is_fast or tokenizer.pad_token is None or len(tokenizer) <= len(tokenizer.all_special_ids):
-        raise UserError(f"--model {base.name} has no fast tokenizer with a padding token; it needs a tokenizer.json")
-    if task == "token_classification" and _prefix_spaces(tokenizer.backend_tokenizer):
-        tokenizer.init_kwargs["add_prefix_space"] = True
-    return tokenizer
-
-
-def _prefix_spaces(backend: Any) -> bool:  # noqa: ANN401 - the Rust tokenizer
-    """Makes a byte-level tokenizer read every word as after a space, as in running text; says whether it is one."""
-    from tokenizers.pre_tokenizers import ByteLevel, Sequence
-
-    outer: Any = backend.pre_tokenizer
-    steps: Any = outer if isinstance(outer, Sequence) else [outer]
-    levels = [step for step in steps if isinstance(step, ByteLevel)]
-    for level in levels:
-        level.add_prefix_space = True
-    backend.pre_tokenizer = outer
-    return bool(levels)
-
-
-def _require_encoder(base: Base, task: Task, config: Any) -> None:  # noqa: ANN401 - of any architecture
-    from transformers import (
-        MODEL_FOR_MASKED_LM_MAPPING,
-        MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
-        MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING,
-    )
-
-    by_word = task == "token_classification"
-    heads = MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING if by_word else MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
-    # Encoders of text are the architectures that have both heads; decoders and vision models lack the masked one.
-    known = type(config) in MODEL_FOR_MASKED_LM_MAPPING and type(config) in heads
-    if not known or config.is_encoder_decoder or getattr(config, "is_decoder", False):
-        raise UserError(
-            f"--model {base.name} is no text encoder but {config.model_type!r}; choose a BERT-family checkpoint"
-        )
 
 
 def model_class(task: Task) -> Any:  # noqa: ANN401 - transformers' Auto classes have no common type
@@ -88,7 +39,7 @@ def load_model(base: Base, task: Task, labels: list[str]) -> "PreTrainedModel":
     """
     import torch
 
-    with _one_line(base):
+    with one_line(base):
         model, report = model_class(task).from_pretrained(
             base.location,
             id2label=dict(enumerate(labels)),
@@ -118,16 +69,21 @@ def _require_weights(base: Base, model: "PreTrainedModel", report: dict[str, Any
             f"--model {base.name}: its weights lack {len(broken)} tensors of the encoder, the first {broken[0]}; "
             "the file is damaged or of another model"
         )
+    parts = {name for name, _ in model.base_model.named_children()} - {"pooler"}
+    unread = sorted(key for key in report["unexpected_keys"] if _is_of(key, prefix, parts))
+    if unread:
+        raise UserError(
+            f"--model {base.name}: transformers' {type(model).__name__} has no place for {len(unread)} tensors of its "
+            f"encoder, the first {unread[0]}, and would answer without them; choose another checkpoint"
+        )
 
 
-@contextmanager
-def _one_line(base: Base) -> Iterator[None]:
-    from safetensors import SafetensorError
-
-    try:
-        yield
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
-        raise UserError(f"--model {base.name} cannot be loaded: {first_line(error)}") from error
+def _is_of(key: str, prefix: str, parts: set[str]) -> bool:
+    """Whether a tensor is of the encoder itself, not of its pooler or of a head, and no table of numbers in order."""
+    inner = key.removeprefix(prefix)
+    part = inner.split(".", 1)[0]
+    counted = inner.endswith((".position_ids", ".token_type_ids"))
+    return not counted and (part in parts or (inner != key and part != "pooler"))
 
 
 def require_tables(base: Base, model: "PreTrainedModel", vocabulary: int, max_length: int) -> None:

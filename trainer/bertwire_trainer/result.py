@@ -22,11 +22,6 @@ from bertwire_trainer.tokens import TokenDataset
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-# What loading left in the tokenizer's settings and no user of the checkpoint should inherit; `auto_map` names code.
-_LEFT_BY_LOADING = (
-    *("is_local", "local_files_only", "name_or_path", "max_length", "stride", "truncation_strategy", "auto_map"),
-)
-
 
 def save(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", folder: Path) -> None:
     """Writes the weights in one safetensors file, the configuration and the tokenizer."""
@@ -34,8 +29,6 @@ def save(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", folder:
     # Training set truncation on the Rust tokenizer; how to cut and pad is for the user of the checkpoint to say.
     tokenizer.backend_tokenizer.no_truncation()
     tokenizer.backend_tokenizer.no_padding()
-    for key in _LEFT_BY_LOADING:
-        tokenizer.init_kwargs.pop(key, None)
     tokenizer.save_pretrained(folder)
 
 

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 import torch
 from transformers import set_seed
 
+from bertwire_trainer.architecture import require_trainable
 from bertwire_trainer.config import TrainConfig
 from bertwire_trainer.data import Data
 from bertwire_trainer.disk import one_line_faults, require_space
 from bertwire_trainer.finetune import DevSet, Recipe, finetune
-from bertwire_trainer.loading import load_model, load_tokenizer, reads_type_ids, require_tables
+from bertwire_trainer.loading import load_model, reads_type_ids, require_tables
 from bertwire_trainer.messages import figures, note, say
 from bertwire_trainer.partial import Partial, Started
 from bertwire_trainer.prepare import Job
@@ -20,6 +21,7 @@ from bertwire_trainer.prior import start_at_prior
 from bertwire_trainer.recipe import Loss, balanced_weights, choose_precision, make_loss, recipe, training_arguments
 from bertwire_trainer.record import Setup, SplitRecord
 from bertwire_trainer.result import evaluate, save, write_record
+from bertwire_trainer.tokenizer import load_tokenizer
 from bertwire_trainer.tokens import TokenDataset
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ def train_model(job: Job) -> None:
     """
     config, data, base, partial = job.config, job.data, job.base, job.partial
     precision = choose_precision(config.precision, cuda=torch.cuda.is_available(), fast_bf16=_has_fast_bf16())
+    require_trainable(base, data.task)
     tokenizer = load_tokenizer(base, data.task, config.truncation_side)
     set_seed(config.seed)
     model = load_model(base, data.task, data.labels)

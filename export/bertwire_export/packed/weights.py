@@ -226,5 +226,9 @@ def _layer(family: _Family, index: int, linear: Callable[[str], Linear], norm: C
 
 
 def _first_position(family: _Family, config: Any) -> int:  # noqa: ANN401
+    if not family.skips_padding:
+        return 0
     # The row of padding tokens, after which RoBERTa's positions begin; the rows before it are never used.
-    return int(config.pad_token_id) if family.skips_padding else 0
+    if config.pad_token_id is None or config.pad_token_id < 0:
+        raise NotPackable("no packed graph for positions that leave padding out where config.json has no pad_token_id")
+    return int(config.pad_token_id)

@@ -84,7 +84,10 @@ def _load(content: bytes, max_length: int, side: str) -> Tokenizer:
 
 
 def _words(encoding: Encoding, text: str) -> list[tuple[int, int, int]]:
-    """Each word's first token, start and end; a word is what the tokenizer splits text into before subwords."""
+    """Each word's first token, start and end; a word is what the tokenizer splits text into before subwords.
+
+    A second space, which some tokenizers make a token of its own, is none: training has no words of spaces.
+    """
     found: list[tuple[int, int, int]] = []
     before = None
     for token, (word, (start, end)) in enumerate(zip(encoding.word_ids, encoding.offsets, strict=True)):
@@ -95,7 +98,8 @@ def _words(encoding: Encoding, text: str) -> list[tuple[int, int, int]]:
         before = word
     if found and encoding.overflowing:
         _mend_cut_words(found, encoding)
-    return [(token, *_as_seen(text, start, end)) for token, start, end in found]
+    words = ((token, *_as_seen(text, start, end)) for token, start, end in found)
+    return [word for word in words if word[1] < word[2]]
 
 
 def _mend_cut_words(found: list[tuple[int, int, int]], encoding: Encoding) -> None:
