@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from bertwire_client.console import err, out
 from bertwire_client.errors import UserError
 from bertwire_client.options import Config, argument, command
 from bertwire_export.bundle import open_bundle
+from bertwire_export.bundle.saturation import bundle_products
 from bertwire_export.config import ExportConfig
 from bertwire_export.tables import manifest_table, outcome_table
 
@@ -95,6 +97,7 @@ def run_inspect(config: InspectConfig) -> None:
             "manifest_sha256": bundle.sha256,
             "verified": True,
             "signature": signature,
+            "integer_products": {name: asdict(products) for name, products in bundle_products(bundle).items()},
         }
         sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
     else:

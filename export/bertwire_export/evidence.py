@@ -7,7 +7,8 @@ from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 from tokenizers import Tokenizer
 
 from bertwire_client.labelled import present
-from bertwire_export.bundle import Manifest
+from bertwire_export.bundle import Bundle, Manifest
+from bertwire_export.bundle.saturation import bundle_products
 from bertwire_export.calibration import confidence
 from bertwire_export.examples import Examples, Logits
 from bertwire_export.prove import Proven
@@ -15,13 +16,15 @@ from bertwire_export.report import Evidence
 from bertwire_export.truth import Truth
 
 
-def gather(manifest: Manifest, tokenizer: Tokenizer, truth: Truth, proven: Sequence[Proven]) -> Evidence:
-    """What the manifest's first variant decided on dev, and how long the texts are."""
-    examples, task = truth.dev.examples, manifest.task
+def gather(bundle: Bundle, tokenizer: Tokenizer, truth: Truth, proven: Sequence[Proven]) -> Evidence:
+    """What the first variant decided on dev, how long the texts are, and what int8 computes on other processors."""
+    manifest, examples = bundle.manifest, truth.dev.examples
+    task, products = manifest.task, bundle_products(bundle)
     logits = next(each.logits for each in proven if each.built.name == manifest.variants[0].name)
     lengths = _whole_lengths(tokenizer, examples)
     if task == "regression":
-        return Evidence(lengths, scatter=(np.asarray(examples.targets, np.float64), logits.reshape(-1)))
+        targets = np.asarray(examples.targets, np.float64)
+        return Evidence(lengths, scatter=(targets, logits.reshape(-1)), products=products)
     before, right = confidence(task, examples, logits, 1.0)
     after, _ = confidence(task, examples, logits, manifest.calibration.temperature)
     targets, decided = _decisions(manifest, examples, logits)
@@ -35,6 +38,7 @@ def gather(manifest: Manifest, tokenizer: Tokenizer, truth: Truth, proven: Seque
             (label, float(precision), float(recall), float(f1), int(support))
             for label, precision, recall, f1, support in zip(manifest.labels, *figures, strict=True)
         ],
+        products=products,
     )
 
 

@@ -85,7 +85,7 @@ def run(config: ExportConfig) -> Outcome:
         source = Source(config.model_name, config.version, checkpoint, tokenizer, config.converter, truth)
         publish(config.output, source, proven, chosen, overwrite=config.overwrite)
         bundle = open_bundle(config.output)
-        evidence = gather(bundle.manifest, tokenizer, truth, proven)
+        evidence = gather(bundle, tokenizer, truth, proven)
     write_report(config.report, bundle.manifest, evidence, seal=bundle.sha256)
     return Outcome(bundle.manifest, truth.reference, proven, len(truth.dev.examples.labelled), notes)
 

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from bertwire_export.bundle import Bundle, Candidate, Manifest, Proof, Provider, Quality, Scores
 from bertwire_export.bundle.manifest import MIN_CALIBRATION_TEXTS
+from bertwire_export.bundle.saturation import bundle_products
 from bertwire_export.bundle.signature import describe
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def outcome_table(outcome: Outcome) -> RenderableType:
 
 
 def manifest_table(bundle: Bundle) -> RenderableType:
-    """The manifest of a verified bundle."""
+    """The manifest of a verified bundle, and what its int8 graphs compute on other processors."""
     manifest = bundle.manifest
     reference = manifest.provenance.reference
     parts: list[RenderableType] = [
@@ -87,6 +88,8 @@ def _facts(bundle: Bundle) -> Iterator[tuple[str, str]]:
     yield from _calibration(manifest)
     for variant in manifest.variants:
         yield "limits", f"{variant.name}: {_limits(variant.proofs[0])}{', forced' if variant.forced else ''}"
+    for name, products in bundle_products(bundle).items():
+        yield "int8", f"{name}: {products}"
     yield "built with", ", ".join(f"{name} {version}" for name, version in provenance.versions.items())
     yield "converter", provenance.converter
     yield "seal", bundle.sha256

@@ -4,11 +4,12 @@ from collections.abc import Iterator
 from xml.etree.ElementTree import Element
 
 from bertwire_export.bundle.manifest import FileEntry, Manifest, Split
+from bertwire_export.report.evidence import Evidence
 from bertwire_export.report.markup import element, name, table
 
 
-def summary(manifest: Manifest, seal: str) -> Iterator[Element]:
-    """What model this is."""
+def summary(manifest: Manifest, evidence: Evidence, seal: str) -> Iterator[Element]:
+    """What model this is, and what its int8 graphs compute on other processors."""
     pairs = "pairs of texts" if manifest.text_pairs else "texts"
     reads = f"{pairs} of at most {manifest.max_length} tokens; longer ones are cut on the {manifest.truncation_side}"
     yield _facts(
@@ -18,6 +19,7 @@ def summary(manifest: Manifest, seal: str) -> Iterator[Element]:
         ("reads", element("span", reads)),
         ("measured on", _split(manifest.provenance.dev)),
         *([] if manifest.provenance.test is None else [("and on", _split(manifest.provenance.test))]),
+        *(("int8", element("span", f"{each}: {products}")) for each, products in evidence.products.items()),
         ("seal", _hash(seal)),
     )
 

@@ -40,7 +40,7 @@ def write_report(path: Path, manifest: Manifest, evidence: Evidence, *, seal: st
 
 def _page(manifest: Manifest, evidence: Evidence, seal: str) -> Element:
     title = f"{manifest.name} {manifest.version}"
-    body = element("body", element("h1", title), *summary(manifest, seal))
+    body = element("body", element("h1", title), *summary(manifest, evidence, seal))
     for heading, content in _sections(manifest, evidence):
         if content:
             body.append(element("section", element("h2", heading), *content))
