@@ -13,9 +13,6 @@ from bertwire_export.bundle.layouts import Arrays
 
 Floats = NDArray[np.float32]
 
-# Processors without VNNI add two products in 16 bits: 255 * 64 * 2 fits, twice as much would saturate.
-_LARGEST_WEIGHT = 64
-
 
 @dataclass(frozen=True, slots=True)
 class Range:
@@ -50,8 +47,14 @@ class Range:
 
 
 def quantize_weight(weight: Floats) -> tuple[NDArray[np.int8], Floats]:
-    """A weight float32 [in, out] as int8 [in, out], -64 to 64, with a scale float32 [out]: weight = scale * number."""
-    scale = np.maximum(np.abs(weight).max(axis=0) / _LARGEST_WEIGHT, np.finfo(np.float32).tiny).astype(np.float32)
+    """A weight float32 [in, out] as int8 [in, out] with a scale float32 [out]: weight = scale * number.
+
+    No product with uint8 saturates (`bertwire_export.bundle.saturation`): rows 0 and 1, 2 and 3 and so on sum to 127 at
+    most before they are rounded, and so to 128 after it.
+    """
+    sums = np.abs(weight[:-1:2] + weight[1::2])
+    largest = np.maximum(np.abs(weight).max(axis=0), sums.max(axis=0, initial=0))
+    scale = np.maximum(largest / 127, np.finfo(np.float32).tiny).astype(np.float32)
     return np.rint(weight / scale).astype(np.int8), scale
 
 

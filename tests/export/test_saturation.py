@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +19,10 @@ from onnx import TensorProto, numpy_helper
 from bertwire_export.bundle.layouts import Layout, arrange
 from bertwire_export.bundle.saturation import IntegerProducts, can_saturate, integer_products
 from bertwire_export.convert import convert, fuse
+from bertwire_export.int8 import quantize_weight
 from bertwire_export.packed.build import build_packed
 from bertwire_export.packed.calibrate import measure_ranges
+from bertwire_export.packed.graph import CONTRIB, Graph
 from bertwire_export.packed.linear import Int8Linears
 from bertwire_export.packed.weights import read_encoder
 from bertwire_export.quantize import quantize_padded
@@ -134,6 +137,40 @@ def test_file_that_is_no_graph(bundle: Path, tmp_path: Path) -> None:
     done = subprocess.run(bertwire("inspect", copy), capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr.splitlines() == [f"bertwire: error: {copy}: int8-packed.onnx is no ONNX graph; export it again"]
+
+
+RUN = """
+import sys, numpy, onnxruntime
+graph, numbers, products = sys.argv[1:]
+session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+numpy.save(products, session.run(None, {"numbers": numpy.load(numbers)})[0])
+"""
+
+
+EMULATOR = shutil.which("qemu-x86_64")
+
+
+@pytest.mark.skipif(EMULATOR is None, reason="qemu-user is not installed")
+def test_kernels_without_vnni_are_what_is_emulated(tmp_path: Path) -> None:
+    """ONNX Runtime on a processor with AVX2 alone adds in pairs as here, and what is published is exact there."""
+    generator = np.random.default_rng(0)
+    large = generator.integers(-127, 128, (33, 20)).astype(np.int8)
+    published, _ = quantize_weight(generator.standard_normal((33, 20)).astype(np.float32))
+    weight = np.concatenate([large, published], axis=1)
+    numbers = np.concatenate([255 * (weight.T > 0), 255 * (weight.T < 0), generator.integers(0, 256, (9, 33))])
+    graph = Graph()
+    scales = graph.constant(np.float32(1)), graph.constant(np.ones(40, np.float32))
+    inputs = graph.input("numbers", TensorProto.UINT8, ["texts", 33]), graph.constant(weight), *scales
+    output = graph.add("MatMulIntegerToFloat", *inputs, domain=CONTRIB)
+    onnx.save(graph.model(output, ["texts", 40]), tmp_path / "graph.onnx")
+    np.save(tmp_path / "numbers.npy", numbers.astype(np.uint8))
+    files = [tmp_path / name for name in ("graph.onnx", "numbers.npy", "products.npy")]
+    subprocess.run([str(EMULATOR), "-cpu", "Haswell", sys.executable, "-c", RUN, *files], check=True)
+    found = np.load(files[-1])
+    np.testing.assert_array_equal(found, product_without_vnni(numbers, weight))
+    exact = numbers @ weight.astype(int)
+    assert (found[:, :20] != exact[:, :20]).any()
+    np.testing.assert_array_equal(found[:, 20:], exact[:, 20:])
 
 
 NUMBERS = st.integers(-128, 127) | st.sampled_from([-65, -64, -63, 63, 64, 65])

@@ -6,6 +6,7 @@ https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html.
 """
 
 from dataclasses import dataclass
+from operator import add
 
 from google.protobuf.message import DecodeError
 
@@ -70,7 +71,8 @@ def can_saturate(weight: bytes, columns: int) -> bool:
     rows = [numbers[start : start + columns] for start in range(0, len(numbers), columns)]
     # An odd last row is added to nothing. Numbers of unlike sign sum to less than either of them.
     pairs = zip(rows[::2], rows[1::2], strict=False)
-    return any(abs(one + other) > _LARGEST_SUM for pair in pairs for one, other in zip(*pair, strict=True))
+    sums = (list(map(add, *pair)) for pair in pairs)
+    return any(max(each) > _LARGEST_SUM or min(each) < -_LARGEST_SUM for each in sums)
 
 
 def _layer(node: Node) -> str:
