@@ -67,6 +67,15 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def thousand_rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Labelled rows for the tiny checkpoint, enough that int8 decides some otherwise than PyTorch."""
+    path = tmp_path_factory.mktemp("rows") / "thousand.jsonl"
+    rows = [{"text": text, "label": LABELS[index % 3]} for index, text in enumerate(random_texts(1000, seed=3))]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.fixture(scope="session")
 def bundle(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny checkpoint's bundle, packed fp32 and int8; the int8 of random weights may be as wrong as it likes."""
     from bertwire_export.config import ExportConfig

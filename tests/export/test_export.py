@@ -16,6 +16,7 @@ from bertwire_export.measure import Runner
 from graphs import export, random_batch
 from support import LABELS, random_texts
 
+# Of a thousand texts int8 decides some otherwise than PyTorch.
 HARD = {"int8_min_agreement": 1.0, "int8_max_drop": 0}
 
 
@@ -153,9 +154,9 @@ def test_report_lies_beside_the_bundle(searched: Path) -> None:
     assert open_bundle(searched).sha256 in report.read_text()
 
 
-def test_variant_past_limit_is_left_out(checkpoint: Path, tmp_path: Path) -> None:
+def test_variant_past_limit_is_left_out(checkpoint: Path, thousand_rows: Path, tmp_path: Path) -> None:
     """A variant that breaks a limit is not in the bundle; the others are, and the reason stands beside its figures."""
-    outcome = export(checkpoint, tmp_path / "out", **HARD)
+    outcome = export(checkpoint, tmp_path / "out", dev=thousand_rows, **HARD)
     faults = {each.built.name: each.proofs[0].faults for each in outcome.proven}
     assert faults["fp32-packed"] == ()
     assert "it decides as PyTorch in" in faults["int8-packed"][0]
@@ -174,9 +175,9 @@ def test_no_bundle_when_nothing_passes(checkpoint: Path, tmp_path: Path) -> None
     assert list(tmp_path.iterdir()) == []
 
 
-def test_forced_variant_is_marked(checkpoint: Path, tmp_path: Path) -> None:
+def test_forced_variant_is_marked(checkpoint: Path, thousand_rows: Path, tmp_path: Path) -> None:
     """What is published against its limits says so, with the limits that it broke; what kept them is not marked."""
-    export(checkpoint, tmp_path / "out", force=True, **HARD)
+    export(checkpoint, tmp_path / "out", dev=thousand_rows, force=True, **HARD)
     forced = {each.name: each for each in open_bundle(tmp_path / "out").manifest.variants}
     assert {name: each.forced for name, each in forced.items()} == {"fp32-packed": False, "int8-packed": True}
     proof = forced["int8-packed"].proofs[0]
@@ -184,10 +185,10 @@ def test_forced_variant_is_marked(checkpoint: Path, tmp_path: Path) -> None:
     assert proof.limits.min_label_agreement == 1
 
 
-def test_test_rows_prove_what_is_published(checkpoint_copy: Path, tmp_path: Path) -> None:
-    """The training's test rows are a second proof, of the published variants alone."""
-    write_rows(checkpoint_copy / "predictions" / "test.jsonl", random_texts(40, seed=5))
-    export(checkpoint_copy, tmp_path / "out", **HARD)
+def test_test_rows_prove_what_is_published(checkpoint: Path, thousand_rows: Path, tmp_path: Path) -> None:
+    """Test rows are a second proof, of the published variants alone."""
+    rows = write_rows(tmp_path / "test.jsonl", random_texts(40, seed=5))
+    export(checkpoint, tmp_path / "out", dev=thousand_rows, test=rows, **HARD)
     manifest = open_bundle(tmp_path / "out").manifest
     test, reference = manifest.provenance.test, manifest.provenance.reference
     assert test is not None
