@@ -44,7 +44,7 @@ def serving(bundle: Path, variant: str) -> Iterator[Server]:
         UserError: it did not start, or did not end well.
     """
     command = [*_on(SERVER_CORE), "-m", "bertwire_client", "serve", str(bundle), "--port", "0"]
-    options = ["--variant", variant, "--threads", "1", "--provider", "cpu"]
+    options = ["--variant", variant, "--threads", "1", "--provider", "cpu", "--shutdown-delay-seconds", "0"]
     with subprocess.Popen([*command, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None  # noqa: S101 - PIPE was asked for

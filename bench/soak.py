@@ -98,7 +98,8 @@ def main() -> None:
 def served(bundle: Path, options: Sequence[str] = ()) -> Iterator[tuple[psutil.Process, str]]:
     """A server process and its address."""
     command = [sys.executable, "-m", "bertwire_client", "serve", str(bundle), "--port", "0", "--log-level", "warning"]
-    with subprocess.Popen([*command, *options], stdout=subprocess.PIPE, text=True) as process:
+    command += ["--shutdown-delay-seconds", "0", *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None  # noqa: S101 - PIPE was asked for
             ready = re.search(r" at (\S+)$", process.stdout.readline())

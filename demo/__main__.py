@@ -90,7 +90,7 @@ def _page(bundle: Path) -> Path:
 @contextmanager
 def _server(bundle: Path) -> Iterator[str]:
     """Serves the bundle on a free port, gives its address, and stops it cleanly."""
-    command = bertwire("serve", bundle, "--port", 0, "--log-level", "warning")
+    command = bertwire("serve", bundle, "--port", 0, "--shutdown-delay-seconds", 0, "--log-level", "warning")
     with process(command, stdout=subprocess.PIPE) as server:
         line = server.stdout.readline() if server.stdout else ""
         match = re.search(r" at (\S+)$", line)

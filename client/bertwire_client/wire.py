@@ -55,7 +55,7 @@ _RETRIED_METHODS = ("Classify", "ListModels", "GetModel")
 
 
 def channel_options(attempts: int) -> list[tuple[str, int | str]]:
-    """Settings of a channel: message limits, and `attempts` (1 to 5) at each call while the server is UNAVAILABLE."""
+    """Settings of a channel: message limits, and `attempts` (1 to 5) at each call while the server is not there."""
     if not 1 <= attempts <= 5:
         raise ValueError(f"attempts is {attempts}; gRPC makes 1 to 5")
     options: list[tuple[str, int | str]] = [
@@ -76,7 +76,8 @@ def _service_config(attempts: int) -> str:
         "initialBackoff": "0.05s",
         "maxBackoff": "1s",
         "backoffMultiplier": 2,
-        "retryableStatusCodes": ["UNAVAILABLE"],
+        # CANCELLED: gRPC's core ends calls so that arrive while it is being shut down; those of a caller end otherwise.
+        "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
     }
     names = [{"service": "bertwire.v1.Classifier", "method": method} for method in _RETRIED_METHODS]
     return json.dumps({"methodConfig": [{"name": names, "retryPolicy": policy}]})

@@ -1,4 +1,4 @@
-"""The life of a server: bind, load, warm up, serve, drain."""
+"""The life of a server: load, warm up, listen, serve, drain."""
 
 import asyncio
 import gc
@@ -15,7 +15,7 @@ from bertwire_server.access.setup import open_access, warn_if_open
 from bertwire_server.config import ServerConfig
 from bertwire_server.edge import Edge
 from bertwire_server.inference import Inference, RequestLimits
-from bertwire_server.listen import address, bind
+from bertwire_server.listen import address, bind, check
 from bertwire_server.model.model import Model
 from bertwire_server.model.queue import BatchLimits
 from bertwire_server.protocols.health import Health
@@ -32,12 +32,10 @@ from bertwire_server.transport.server import Server
 _log = logging.getLogger(__name__)
 # Time for answers already given to leave, and the most that open health watches can delay the exit.
 _FLUSH_SECONDS = 1.0
-# Time for calls that were sent before their client could know to arrive and be accepted.
-_ON_THE_WAY_SECONDS = 0.25
+# How long answers are held back before clients are told to go elsewhere.
+_HOLD_SECONDS = 0.02
 # Time for models to stop once nothing is left to be answered: a batch that nobody waits for may be under way.
 _END_SECONDS = 5.0
-# How long no call arrives before gRPC is stopped, and how long that is waited for.
-_QUIET_SECONDS, _MAX_QUIET_SECONDS = 0.1, 2.0
 
 
 async def serve(config: ServerConfig, announce: Callable[[str], None]) -> None:
@@ -65,17 +63,19 @@ async def serve(config: ServerConfig, announce: Callable[[str], None]) -> None:
     fleet = Fleet(source, loader, registry, _publish(health_service), counted)
     services = Services(fleet, inference, health_service, telemetry.metrics)
     server = build_server(config, edge, beside, services, registry.patience)
-    port = bind(server, config.host, config.port, access.credentials)
-    server.start()
+    check(config.host, config.port)
     _settle_heap()
     background = [asyncio.create_task(each) for each in (access.watch(), follow(fleet, source, config.watch_seconds))]
     try:
         await _first(fleet.start(), stop.wait())
         if not stop.is_set():
+            # Not before: what asks no health would send calls here as soon as it can connect.
+            port = bind(server, config.host, config.port, access.credentials)
+            server.start()
             announce(f"serving {fleet.summary()}, at {address(config.host, port)}")
             await stop.wait()
-            _log.info("told to stop: draining %d calls in flight", edge.in_flight)
-            await _first(_drain(server, edge, health_service, config.drain_seconds), hurry.wait())
+            _log.info("told to stop: accepting calls for another %g s", config.shutdown_delay_seconds)
+            await _first(_drain(server, edge, health_service, config), hurry.wait())
             if hurry.is_set() and edge.in_flight:
                 raise UserError(f"told to stop again: gave up {edge.in_flight} calls in flight")
     finally:
@@ -156,34 +156,24 @@ def _publish(health_service: Health) -> Callable[[Mapping[str, bool]], None]:
     return publish
 
 
-async def _drain(server: Server, edge: Edge, health_service: Health, seconds: float) -> None:
-    """Says NOT_SERVING, answers what has been sent until then within `seconds`, and refuses what comes later.
+async def _drain(server: Server, edge: Edge, health_service: Health, config: ServerConfig) -> None:
+    """Says NOT_SERVING, accepts calls a while longer, then has clients go elsewhere and answers what was accepted.
 
     Raises:
-        UserError: not all was answered.
-
-    gRPC's own stop comes last: it would cancel the calls that have arrived and wait for their handler to begin, and a
-    client does not try again after CANCELLED as it does after UNAVAILABLE.
+        UserError: not all was answered in time.
     """
     health_service.close()
-    await asyncio.sleep(_ON_THE_WAY_SECONDS)
+    await asyncio.sleep(config.shutdown_delay_seconds)
+    edge.hold()
+    await asyncio.sleep(_HOLD_SECONDS)
+    # Before streams end, or they would be opened here again.
+    await server.close()
     edge.close()
+    _log.info("no longer accepting calls: draining %d", edge.in_flight)
     with suppress(TimeoutError):
-        await asyncio.wait_for(edge.idle.wait(), seconds)
+        await asyncio.wait_for(edge.idle.wait(), config.drain_seconds)
     given_up = edge.in_flight
-    await _quiet(edge)
     await server.stop(_FLUSH_SECONDS)
     if given_up:
-        raise UserError(f"gave up {given_up} calls that were not answered within the {seconds:g} s of --drain-seconds")
-
-
-async def _quiet(edge: Edge) -> None:
-    """Returns when no call has arrived for a moment, so that none is just arriving; or after a while all the same."""
-    loop = asyncio.get_running_loop()
-    end = loop.time() + _MAX_QUIET_SECONDS
-    while loop.time() < end:
-        edge.arrived.clear()
-        try:
-            await asyncio.wait_for(edge.arrived.wait(), _QUIET_SECONDS)
-        except TimeoutError:
-            return
+        seconds = f"{config.drain_seconds:g} s of --drain-seconds"
+        raise UserError(f"gave up {given_up} calls that were not answered within the {seconds}")

@@ -7,9 +7,9 @@ from bertwire_server.config import ServerConfig
 def run_serve(config: ServerConfig) -> None:
     """Serve a bundle, or a repository of bundles, over gRPC.
 
-    Health turns SERVING after the warm-up. SIGHUP takes over what has changed in the folder. SIGTERM or Ctrl-C
-    drains: health says NOT_SERVING, calls already accepted are answered, and the exit status is 0. A second one ends it
-    at once.
+    The port opens after the warm-up. SIGHUP takes over what has changed in the folder. After SIGTERM or Ctrl-C health
+    says NOT_SERVING, calls are accepted for a while, those accepted are answered, and the exit status is 0. A second
+    one ends it at once.
     """
     import asyncio
     import logging

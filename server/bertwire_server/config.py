@@ -63,7 +63,12 @@ class ServerConfig(TelemetryConfig, AccessConfig, RepositoryConfig):
     hang_seconds: float = Field(
         60.0, gt=0, description="A batch that runs longer counts as hung: its model stops serving, and health says so."
     )
-    drain_seconds: float = Field(30.0, ge=0, description="Longest wait for accepted work at shutdown, in seconds.")
+    shutdown_delay_seconds: float = Field(
+        5.0, ge=0, description="Seconds for which calls are still accepted at shutdown, with health NOT_SERVING."
+    )
+    drain_seconds: float = Field(
+        30.0, ge=0, description="Longest wait for accepted work at shutdown, after the delay, in seconds."
+    )
 
     @field_validator("host")
     @classmethod

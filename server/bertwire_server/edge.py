@@ -20,6 +20,8 @@ from bertwire_server.transport.server import Handler, Server
 
 _MALFORMED = "the message cannot be decoded; check that it is of this method's type and that its text is UTF-8"
 _CLOSING = "the server is shutting down; send what is unanswered to another one"
+# How long the only message of a call may take to come once the server closes.
+_ON_THE_WAY_SECONDS = 1.0
 _MAX_REQUEST_ID = 128
 # How long after a message that did not come the core may take to say that the caller has gone.
 _GONE_SECONDS = 0.05
@@ -42,7 +44,6 @@ class Edge:
     Attributes:
         in_flight: calls that have begun and not ended.
         idle: set while there is none.
-        arrived: set whenever a call begins.
         telemetry: told of every call.
         refusals: ends those that are not let in.
     """
@@ -64,20 +65,34 @@ class Edge:
         self.in_flight = 0
         self.idle = asyncio.Event()
         self.idle.set()
-        self.arrived = asyncio.Event()
         self._most_bytes = most_bytes
         self._closing = False
+        self._holding: asyncio.Event | None = None
         self._reading: set[_Messages] = set()
 
     def over(self, server: Server) -> "_Guarded":
         """Stands for `server` where a service is added to it, by a generated `add_..._to_server`."""
         return _Guarded(self, server)
 
+    def hold(self) -> None:
+        """Keeps the answers of calls back until `close`: a caller that waits for one sends nothing."""
+        self._holding = asyncio.Event()
+
+    async def released(self) -> None:
+        """Returns when answers may go out."""
+        if self._holding is not None:
+            await self._holding.wait()
+
     def close(self) -> None:
-        """Refuses new calls from now on, and reads nothing more; what was read is answered."""
+        """Has streams end with UNAVAILABLE once what has come of them is answered; other calls are answered.
+
+        A call whose message does not come soon ends so too: its sender may have gone, or means no good.
+        """
         self._closing = True
+        if self._holding is not None:
+            self._holding.set()
         for each in self._reading:
-            each.stop()
+            each.close()
 
     def passage(self, method: str, context: Context, *, sheds: bool = False, stream: bool = False) -> "_Passage":
         """Lets a call in and counts it, or raises what it is refused for; ends with a block around its answer.
@@ -102,19 +117,17 @@ class Edge:
             call.client = client
 
         try:
-            if self._closing:
-                raise NotReady(_CLOSING)
             return OPEN if self._gate is None else self._gate.admit(call.method, metadata, context, known)
-        except (Unauthenticated, Forbidden, Overloaded, NotReady) as error:
+        except (Unauthenticated, Forbidden, Overloaded) as error:
             self.telemetry.metrics.refused(error)
             raise
 
-    def messages(self, context: Context, decode: Decode, admission: Admission) -> "_Messages":
-        """The messages of a call, until `close`."""
-        found = _Messages(context, decode, admission)
+    def messages(self, context: Context, decode: Decode, admission: Admission, seconds: float = 0.0) -> "_Messages":
+        """The messages of a call, until `close` and so many seconds longer."""
+        found = _Messages(context, decode, admission, seconds)
         self._reading.add(found)
         if self._closing:
-            found.stop()
+            found.close()
         return found
 
     def sized(self, serialize: Serialize) -> Serialize:
@@ -152,7 +165,6 @@ class _Passage:
         edge = self._edge
         edge.in_flight += 1
         edge.idle.clear()
-        edge.arrived.set()
         try:
             self._report.__enter__()
             self.admission = edge.admit(self._call, metadata, context)
@@ -188,8 +200,8 @@ class _Passage:
 class _Messages:
     """The messages of a call, decoded; each beyond the first counts against the client's rate."""
 
-    def __init__(self, context: Context, decode: Decode, admission: Admission) -> None:
-        self._context, self._decode, self._admission = context, decode, admission
+    def __init__(self, context: Context, decode: Decode, admission: Admission, seconds: float) -> None:
+        self._context, self._decode, self._admission, self._seconds = context, decode, admission, seconds
         self._first, self._stopped = True, False
         self._reader: asyncio.Task[Any] | None = None
 
@@ -197,7 +209,7 @@ class _Messages:
         return self
 
     async def __anext__(self) -> Any:  # noqa: ANN401 - any message
-        if self._stopped:
+        if self._stopped and not self._context.read_no_further():
             raise NotReady(_CLOSING)
         self._reader = asyncio.current_task()
         try:
@@ -215,10 +227,13 @@ class _Messages:
         self._first = False
         return self._decode(content)
 
-    def stop(self) -> None:
-        """Raises `NotReady` in whoever reads, now or next."""
+    def close(self) -> None:
+        """Raises `NotReady` in whoever waits for more than has come, in so many seconds."""
+        self._context.loop.call_later(self._seconds, self._stop)
+
+    def _stop(self) -> None:
         self._stopped = True
-        if self._reader is not None:
+        if self._reader is not None and not self._context.read_no_further():
             self._reader.cancel()
 
 
@@ -273,7 +288,9 @@ def _handler(edge: Edge, method: str, servicer: Servicer) -> Handler:
 
 def _unary(edge: Edge, method: Unary, decode: Decode, serialize: Serialize) -> Answer:
     async def answer(context: Context, passage: _Passage) -> None:
-        context.answer(serialize(await method(await _only(edge, context, decode, passage), context)))
+        response = serialize(await method(await _only(edge, context, decode, passage), context))
+        await edge.released()
+        context.answer(response)
 
     return answer
 
@@ -312,7 +329,7 @@ async def _send(context: Context, responses: AsyncIterator[Any], serialize: Seri
 
 async def _only(edge: Edge, context: Context, decode: Decode, passage: _Passage) -> Any:  # noqa: ANN401 - any message
     """The message of a call that has one; others that follow are not read."""
-    messages = edge.messages(context, decode, passage.admission)
+    messages = edge.messages(context, decode, passage.admission, _ON_THE_WAY_SECONDS)
     try:
         message = await anext(messages, None)
     finally:

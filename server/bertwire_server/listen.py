@@ -54,6 +54,20 @@ def address(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+def check(host: str, port: int) -> None:
+    """Raises `UserError` where `bind` would not find its port or path free now; says why."""
+    try:
+        # With a socket of our own: it knows the reason, where gRPC knows only that it failed.
+        if is_unix(host):
+            _try_path(Path(host.removeprefix(_UNIX)))
+        else:
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            socket.create_server((host, port), family=family).close()
+    except OSError as error:
+        # socket puts the address into the reason a second time.
+        raise _refused(host, port, str(error.strerror or error).partition(" (while")[0]) from error
+
+
 def bind(server: Server, host: str, port: int, credentials: grpc.ServerCredentials | None) -> int:
     """Listens there, and gives the port's number: the free one that was taken for 0.
 
@@ -62,22 +76,15 @@ def bind(server: Server, host: str, port: int, credentials: grpc.ServerCredentia
     Raises:
         UserError: the port or the path cannot be had; says why.
     """
-    where = address(host, port)
-    try:
-        # Tried with a socket of our own first: it knows the reason, where gRPC knows only that it failed.
-        if is_unix(host):
-            _try_path(Path(host.removeprefix(_UNIX)))
-        else:
-            family = socket.AF_INET6 if ":" in host else socket.AF_INET
-            socket.create_server((host, port), family=family).close()
-        if bound := server.add_port(where, credentials):
-            return bound
-        raise OSError("gRPC cannot open it, though it is free")
-    except OSError as error:
-        # socket puts the address into the reason a second time.
-        reason = str(error.strerror or error).partition(" (while")[0]
-        other = "--host" if is_unix(host) else "--port or --host"
-        raise UserError(f"cannot listen on {where}: {reason}; choose another {other}") from error
+    check(host, port)
+    if bound := server.add_port(address(host, port), credentials):
+        return bound
+    raise _refused(host, port, "gRPC cannot open it, though it is free")
+
+
+def _refused(host: str, port: int, reason: str) -> UserError:
+    other = "--host" if is_unix(host) else "--port or --host"
+    return UserError(f"cannot listen on {address(host, port)}: {reason}; choose another {other}")
 
 
 def _try_path(path: Path) -> None:

@@ -218,9 +218,10 @@ async def test_overload_is_told_where_waiting_is_vain(
 
 
 @both
-async def test_unavailable_is_tried_again(kind: str, fake: FakeServer) -> None:
-    """Two failures by UNAVAILABLE are not seen by the caller, even with a call above gRPC's own retry buffer."""
-    failures = iter([(grpc.StatusCode.UNAVAILABLE, "warming up")] * 2)
+@pytest.mark.parametrize("code", [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED])
+async def test_server_that_goes_is_tried_again(kind: str, code: grpc.StatusCode, fake: FakeServer) -> None:
+    """Two failures by a server that goes are not seen by the caller, even with a call above gRPC's own retry buffer."""
+    failures = iter([(code, "going")] * 2)
     fake.fail = lambda _: next(failures, None)
     reply = await classify(kind, fake.address, ["x" * 400_000])
     assert reply.results[0].label == "long"

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,8 @@ from bench.measure import Measured
 from bench.plan import Plan
 from bench.probe import Watched
 from bench.processes import totals
+from bench.restarts.__main__ import met
+from bench.restarts.load import Found
 from bench.timeline import timeline
 from support import random_texts
 
@@ -96,6 +99,16 @@ def test_bars_not_measured_are_rows_too() -> None:
     found = rows(Measured())
     assert len(found) == 15
     assert not any(row.met for row in found)
+
+
+def test_restarts_go_unnoticed_within_the_bar() -> None:
+    """One of 10,000 calls without retries may fail; none with, and no message may be lost or answered twice."""
+    ok = Counter({"OK": 9999})
+    assert met(Found(plain=ok + Counter({"CANCELLED": 1}), retried=ok, messages=ok))
+    assert not met(Found(plain=ok + Counter({"CANCELLED": 2}), retried=ok, messages=ok))
+    assert not met(Found(plain=ok, retried=ok + Counter({"UNAVAILABLE": 1}), messages=ok))
+    assert not met(Found(plain=ok, retried=ok, messages=ok + Counter({"LOST": 1})))
+    assert not met(Found(plain=ok, retried=ok, messages=ok + Counter({"OK and OK": 1})))
 
 
 @pytest.mark.timeout(300)

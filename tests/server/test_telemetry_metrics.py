@@ -21,7 +21,7 @@ from bertwire_server.telemetry.metrics import Metrics
 from bertwire_server.telemetry.model_metrics import ModelInfo, ModelMetrics
 
 OK = grpc.StatusCode.OK
-REFUSALS = ("identity", "scope", "limit", "closing")
+REFUSALS = ("identity", "scope", "limit")
 CLASSIFY = "/bertwire.v1.Classifier/Classify"
 INFO = ModelInfo("mood", "3", "int8", "int8", "cpu", "packed", "single_label", ("down", "up"), queue_texts=100)
 OF_MODEL = {"model": "mood", "version": "3"}
@@ -201,7 +201,7 @@ def test_server_counts(metrics: Metrics, served: str) -> None:
     metrics.load_ended("mood", loaded=False)
     metrics.certificate_ends = lambda: 1.9e9
     refused = {reason: value(served, "bertwire_refused_calls_total", reason=reason) for reason in REFUSALS}
-    assert refused == {"identity": 2, "scope": 0, "limit": 1, "closing": 0}
+    assert refused == {"identity": 2, "scope": 0, "limit": 1}
     assert value(served, "bertwire_model_loads_total", model="mood", outcome="loaded") == 1
     assert value(served, "bertwire_model_loads_total", model="mood", outcome="failed") == 1
     assert value(served, "bertwire_certificate_expiry_timestamp_seconds") == 1.9e9

@@ -29,6 +29,8 @@ from support import LABELS, bertwire
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 CODES = ("OK", "INVALID_ARGUMENT")
 METHOD = "/bertwire.v1.Classifier/Classify"
+# On a free port, and told to stop it does not wait for balancers.
+AT_ONCE = ("--port", 0, "--shutdown-delay-seconds", 0)
 
 
 class Collector(TraceServiceServicer):
@@ -51,7 +53,7 @@ def test_server_shows_what_it_did(bundle: Path, texts_logged: bool) -> None:
     endpoint = f"http://127.0.0.1:{collector.add_insecure_port('127.0.0.1:0')}"
     collector.start()
     options = ("--metrics-port", 0, "--otlp-endpoint", endpoint, "--trace-ratio", 0, "--log-format", "json")
-    command = bertwire("serve", bundle, "--port", 0, *options, "--log-level", "debug", python=sys.executable)
+    command = bertwire("serve", bundle, *AT_ONCE, *options, "--log-level", "debug", python=sys.executable)
     command += ["--log-texts"] if texts_logged else []
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -81,7 +83,7 @@ def test_server_shows_what_it_did(bundle: Path, texts_logged: bool) -> None:
 
 def test_metrics_of_a_running_server(bundle: Path) -> None:
     """What was asked, given and refused is in the metrics while the server runs."""
-    command = bertwire("serve", bundle, "--port", 0, "--metrics-port", 0, python=sys.executable)
+    command = bertwire("serve", bundle, *AT_ONCE, "--metrics-port", 0, python=sys.executable)
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stderr is not None
@@ -120,7 +122,7 @@ def test_metrics_of_a_running_server(bundle: Path) -> None:
 
 def test_credential_that_is_no_text_is_not_logged(bundle: Path) -> None:
     """Metadata that gRPC cannot decode are refused as any other, and no line holds them."""
-    command = bertwire("serve", bundle, "--port", 0, python=sys.executable)
+    command = bertwire("serve", bundle, *AT_ONCE, python=sys.executable)
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         address = process.stdout.readline().split(" at ")[-1].strip()

@@ -3,11 +3,9 @@
 import asyncio
 import json
 import shutil
-import signal
 import socket
 import subprocess
 import threading
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -34,7 +32,6 @@ from bertwire_export.bundle.layouts import arrange, variant_layout
 from bertwire_export.bundle.session import cuda_fault
 from bertwire_server.app import serve as serve_bundle
 from bertwire_server.config import ServerConfig
-from bertwire_server.repository.fleet import Fleet
 from services import METHODS
 from support import LABELS, Edit, Serve, Server, bertwire, export_padded, random_texts, rehash, reseal
 
@@ -232,97 +229,6 @@ async def test_burst_is_answered_or_refused_by_the_queue(server: Server) -> None
     assert codes <= {grpc.StatusCode.OK, grpc.StatusCode.RESOURCE_EXHAUSTED}
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_drains_under_load(serve: Serve, bundle: Path, number: signal.Signals) -> None:
-    """A stop signal turns health NOT_SERVING, answers every call sent before, and the process exits with 0."""
-    with serve(bundle, "--max-batch-texts", 1) as server:
-        async with grpc.aio.insecure_channel(server.address) as channel:
-            watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(service=SERVICE))
-            assert (await watch.read()).status == SERVING
-            request = ClassifyRequest(texts=random_texts(30, longest=4))
-            calls = [ClassifierStub(channel).Classify(request, timeout=60) for _ in range(60)]
-            # What is sent after them on the same connection is answered after the first of them have arrived.
-            await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=60)
-            server.process.send_signal(number)
-            assert (await watch.read()).status == NOT_SERVING
-            responses = await asyncio.gather(*calls)
-            assert [len(each.results) for each in responses] == [30] * 60
-        assert await asyncio.to_thread(server.process.wait, 30) == 0
-
-
-async def test_second_signal_ends_the_drain(serve: Serve, bundle: Path) -> None:
-    """Told to stop again, the server gives up on what it has accepted and exits."""
-    with serve(bundle, "--max-batch-texts", 1, "--drain-seconds", 300) as server:
-        async with grpc.aio.insecure_channel(server.address) as channel:
-            watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(service=SERVICE))
-            assert (await watch.read()).status == SERVING
-            request = ClassifyRequest(texts=["w1"] * 1024)
-            calls = [ClassifierStub(channel).Classify(request, timeout=60) for _ in range(8)]
-            await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=60)
-            server.process.send_signal(signal.SIGTERM)
-            assert (await watch.read()).status == NOT_SERVING
-            server.process.send_signal(signal.SIGINT)
-            codes = {await call.code() for call in calls}
-        assert codes - {grpc.StatusCode.OK} <= {grpc.StatusCode.CANCELLED, grpc.StatusCode.UNAVAILABLE}
-        assert codes != {grpc.StatusCode.OK}
-        assert await asyncio.to_thread(server.process.wait, 30) == 1
-
-
-async def test_drain_does_not_wait_for_messages(serve: Serve, bundle: Path) -> None:
-    """Who has sent the headers of a call and nothing more is told to go elsewhere, and holds up nothing."""
-    with serve(bundle, "--drain-seconds", 300) as server:
-        async with grpc.aio.insecure_channel(server.address) as channel:
-            methods: list[Any] = [
-                channel.stream_stream(f"/{SERVICE}/{name}") for name in ("Classify", "ClassifyStream")
-            ]
-            calls = [method(timeout=60) for method in methods]
-            for call in calls:
-                await call.wait_for_connection()
-            await ClassifierStub(channel).Classify(ClassifyRequest(texts=["w1"]), timeout=60)
-            server.process.send_signal(signal.SIGTERM)
-            assert {await call.code() for call in calls} == {grpc.StatusCode.UNAVAILABLE}
-        assert await asyncio.to_thread(server.process.wait, 30) == 0
-
-
-@pytest.mark.parametrize(("fault", "status"), [("", 0), ("raise UserError('gave up')", 1)])
-def test_ends_without_the_interpreters_own_end(fault: str, status: int) -> None:
-    """With everything closed the process ends at once: a thread that still runs a model would make an abort of it."""
-    script = (
-        "import atexit, bertwire_server.app as app, bertwire_server.cli as cli\n"
-        "from bertwire_client.errors import UserError\n"
-        "from bertwire_server.config import ServerConfig\n"
-        "async def serve(config, announce):\n"
-        "    announce('served')\n"
-        f"    {fault}\n"
-        "app.serve = serve; atexit.register(print, 'the end')\n"
-        "cli.run_serve(ServerConfig(bundle='x'))\n"
-    )
-    done = subprocess.run([bertwire()[0], "-c", script], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (status, "served\n")
-    assert done.stderr == ("bertwire: error: gave up\n" if fault else "")
-
-
-async def test_shutdown_leaves_a_model_behind_that_does_not_stop(
-    bundle: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """One that hangs, or is being loaded, does not hold up the end."""
-    stop, left = Fleet.stop, []
-
-    async def never(fleet: Fleet) -> None:
-        left.append(fleet)
-        await asyncio.Event().wait()
-
-    monkeypatch.setattr("bertwire_server.app._END_SECONDS", 0.1)
-    monkeypatch.setattr(Fleet, "stop", never)
-    ready: asyncio.Queue[str] = asyncio.Queue()
-    running = asyncio.create_task(serve_bundle(ServerConfig(bundle=bundle, port=0), ready.put_nowait))
-    await ready.get()
-    signal.raise_signal(signal.SIGTERM)
-    await asyncio.wait_for(running, 30)
-    assert "leaving them behind" in caplog.text
-    await stop(left[0])
-
-
 async def test_hashes_beside_the_event_loop(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A large bundle is verified in a thread, while signals are heard."""
     threads: list[threading.Thread] = []
@@ -352,38 +258,6 @@ async def test_fault_of_the_scheduler_turns_health(bundle: Path, monkeypatch: py
         assert (await watch.read()).status == NOT_SERVING
     running.cancel()
     await asyncio.wait([running])
-
-
-async def test_calls_during_drain_may_be_sent_again(serve: Serve, bundle: Path) -> None:
-    """Callers that take no notice of health get an answer or UNAVAILABLE, never CANCELLED, to the end."""
-    codes: Counter[grpc.StatusCode] = Counter()
-
-    async def keep_asking(channel: grpc.aio.Channel) -> None:
-        while True:
-            try:
-                await ClassifierStub(channel).Classify(ClassifyRequest(texts=["w1"]), timeout=20)
-                codes[grpc.StatusCode.OK] += 1
-            except grpc.aio.AioRpcError as error:
-                codes[error.code()] += 1
-                return
-
-    with serve(bundle) as server:
-        async with grpc.aio.insecure_channel(server.address) as channel:
-            await ClassifierStub(channel).Classify(ClassifyRequest(texts=["w1"]), timeout=20)
-            asking = [asyncio.create_task(keep_asking(channel)) for _ in range(20)]
-            server.process.send_signal(signal.SIGTERM)
-            await asyncio.gather(*asking)
-        assert await asyncio.to_thread(server.process.wait, 30) == 0
-    assert set(codes) == {grpc.StatusCode.OK, grpc.StatusCode.UNAVAILABLE}
-
-
-def test_open_watch_does_not_hold_the_exit(serve: Serve, bundle: Path) -> None:
-    """A health watch that nobody ends does not keep the server from exiting in time."""
-    with serve(bundle, "--drain-seconds", 300) as server, grpc.insecure_channel(server.address) as channel:
-        watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
-        assert next(watch).status == SERVING
-        server.process.send_signal(signal.SIGTERM)
-        assert server.process.wait(30) == 0
 
 
 def refusal(*arguments: object) -> str:

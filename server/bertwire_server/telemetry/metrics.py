@@ -8,7 +8,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from bertwire_server.call import Call
-from bertwire_server.errors import Forbidden, NotReady, Overloaded, RequestError, Unauthenticated
+from bertwire_server.errors import Forbidden, Overloaded, RequestError, Unauthenticated
 from bertwire_server.telemetry.instruments import Histogram
 from bertwire_server.telemetry.model_metrics import SECONDS, ModelMetrics, Watched
 
@@ -17,7 +17,6 @@ _REFUSALS: dict[type[RequestError], str] = {
     Unauthenticated: "identity",
     Forbidden: "scope",
     Overloaded: "limit",
-    NotReady: "closing",
 }
 # A client with the right to load may ask for any name; past so many they count as "".
 _MAX_LOAD_NAMES = 1000
@@ -61,7 +60,7 @@ class Metrics(Collector):
                 histogram = self._seconds[key[:2]] = Histogram(SECONDS)
             histogram.observe(seconds)
 
-    def refused(self, error: Unauthenticated | Forbidden | Overloaded | NotReady) -> None:
+    def refused(self, error: Unauthenticated | Forbidden | Overloaded) -> None:
         """Counts a call that was refused before any model was asked, by what its client is told."""
         self._refused[_REFUSALS[type(error)]] += 1
 

@@ -115,6 +115,13 @@ class Context:
             inbox = self._inbox = Inbox(self.loop, self._post, self._start)
         inbox.room = ROOM
 
+    def read_no_further(self) -> bool:
+        """Ends reading ahead; gives whether something has come that was not read: then `read` gives it at once."""
+        if (inbox := self._inbox) is None:
+            return False
+        inbox.room = 0
+        return inbox.has_any()
+
     async def read(self) -> bytes | None:
         """The next message; None after the last. One read at a time."""
         if (inbox := self._inbox) is None:

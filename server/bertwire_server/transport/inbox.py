@@ -53,6 +53,11 @@ class Inbox:
         self._lock = Lock()
         self._waiting: asyncio.Future[None] | None = None
 
+    def has_any(self) -> bool:
+        """Whether `take` gives something at once."""
+        with self._lock:
+            return bool(self._messages)
+
     def receive(self) -> None:
         """Has the first message received, whether or not somebody asks for it."""
         with self._lock:

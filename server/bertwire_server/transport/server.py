@@ -24,6 +24,9 @@ _ARRIVED, _STOPPED = "arrived", "stopped"
 _AT_ONCE = 0.0
 # Handling one event may bring the next: after so many the loop is woken all the same.
 _AT_A_TIME = 256
+# Calls that are asked for at a time. What has come beyond these the core cancels when it is shut down, so they are more
+# than come in the 12 ms for which the thread may let arrivals gather, at 20,000 a second.
+_ASKED_FOR = 256
 # How long calls that have been cancelled may take to end.
 _CANCEL_SECONDS = 5.0
 # For so long after a call that was ended at its headers no message is received before somebody asks for it.
@@ -62,11 +65,13 @@ class Server:
         self._row: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
         self._arrivals: deque[Context] = deque()
         self._unread_until = 0.0
-        self._woken = self._stopping = self._over = False
+        self._woken = self._closing = self._over = False
+        # Calls that the core still owes; the lock guards it and `_closing`.
+        self._asked_for = _ASKED_FOR
         self._lock = Lock()
         self._loop, self._started = asyncio.get_running_loop(), False
         self._thread = Thread(target=self._wait, name="grpc", daemon=True)
-        self._stopped = asyncio.Event()
+        self._all_arrived, self._stopped = asyncio.Event(), asyncio.Event()
 
     def add(self, method: str, handler: Handler) -> None:
         """Has a method answered.
@@ -89,17 +94,28 @@ class Server:
         """Accepts calls from now on, for the running event loop."""
         self._started = True
         self._core.start()
-        self._core.request_call(self._queue, self._queue, _ARRIVED)
+        for _ in range(_ASKED_FOR):
+            self._core.request_call(self._queue, self._queue, _ARRIVED)
         self._thread.start()
 
-    async def stop(self, grace: float) -> None:
-        """Accepts no more calls, waits for those there are, cancels what is left after `grace` seconds."""
+    async def close(self) -> None:
+        """Closes the ports and has clients go elsewhere (GOAWAY); returns when all calls that were accepted have begun.
+
+        What a client sends before it has seen that, a round trip, the core cancels: docs/decisions/008.
+        """
         if not self._started:
             return
         with self._lock:
-            begun, self._stopping = self._stopping, True
+            begun, self._closing = self._closing, True
         if not begun:
             self._core.shutdown(self._queue, _STOPPED)
+        await self._all_arrived.wait()
+
+    async def stop(self, grace: float) -> None:
+        """Closes, waits for the calls that there are, and cancels what is left after `grace` seconds."""
+        if not self._started:
+            return
+        await self.close()
         stopped = await self._is_stopped(grace)
         if not stopped:
             self._core.cancel_all_calls()
@@ -151,9 +167,13 @@ class Server:
                     context.receive()
                 self._arrivals.append(context)
             with self._lock:
-                if not self._stopping:
+                if not self._closing:
                     self._core.request_call(self._queue, self._queue, _ARRIVED)
-            return True
+                    return True
+                self._asked_for -= 1
+            if not self._asked_for:
+                self._post(self._all_arrived.set)
+            return self._asked_for > 0
         if tag is _STOPPED:
             self._over = True
             self._post(self._stopped.set)
