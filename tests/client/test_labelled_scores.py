@@ -68,6 +68,16 @@ def test_entities_count_whole() -> None:
     assert list(half) == ["f1", "precision", "recall"]
 
 
+def test_types_differ_by_a_hyphen() -> None:
+    """All that follows the first hyphen is the type: blood groups `A` and `A-` are two."""
+    labels = ["O", "B-A", "B-A-", "I-A-", "B--", "B---"]
+    targets = numpy.array([1, 2, 3, 4, 5])
+    logits = numpy.eye(len(labels))[[2, 2, 3, 5, 5]]
+    assert score("token_classification", logits, targets, labels, [1, 4]) == pytest.approx(
+        {"f1": 0.5, "precision": 0.5, "recall": 0.5}
+    )
+
+
 def test_no_entity_at_all() -> None:
     """Texts without entities, and predictions without, score 0 without a warning."""
     for predicted, true in (((0, 0), (0, 0)), ((0, 0), (1, 0)), ((1, 0), (0, 0)), ((2, 2), (0, 0))):

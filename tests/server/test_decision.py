@@ -33,9 +33,10 @@ def prediction(scores: NDArray[np.float32], words: list[tuple[int, int, int]]) -
 
 def tagged(*tags: str) -> list[tuple[str, int, int]]:
     """The entities of words of one character, one token each, by their places."""
-    scores = np.eye(len(TAGS), dtype=np.float32)[[TAGS.index(tag) for tag in tags]]
+    labels = tuple(dict.fromkeys(("O", *tags)))
+    scores = np.eye(len(labels), dtype=np.float32)[[labels.index(tag) for tag in tags]]
     words = [(place, place, place + 1) for place in range(len(tags))]
-    found = entities(manifest("token_classification", TAGS), prediction(scores, words), Thresholds())
+    found = entities(manifest("token_classification", labels), prediction(scores, words), Thresholds())
     assert all(each.score == 1 for each in found)
     return [(each.label, each.start, each.end) for each in found]
 
@@ -53,6 +54,9 @@ def tagged(*tags: str) -> list[tuple[str, int, int]]:
         ("B-x I-y I-y O", [("x", 0, 1)]),
         ("B-x I-y I-x", [("x", 0, 1)]),
         ("B-x O I-x", [("x", 0, 1)]),
+        ("B-A- I-A B-A I-A-", [("A-", 0, 1), ("A", 2, 3)]),
+        ("B-A- I-A- B--A I--A", [("A-", 0, 2), ("-A", 2, 4)]),
+        ("B-- I--", [("-", 0, 2)]),
     ],
 )
 def test_entities_of_tags(tags: str, expected: list[tuple[str, int, int]]) -> None:
@@ -60,8 +64,8 @@ def test_entities_of_tags(tags: str, expected: list[tuple[str, int, int]]) -> No
     assert tagged(*tags.split()) == expected
 
 
-def test_entities_are_those_of_the_proof() -> None:
-    """For any tags the entities are those that export's and training's figures count: seqeval's strict IOB2."""
+def test_entities_are_those_of_seqeval() -> None:
+    """For any tags the entities are those of seqeval's strict IOB2, where no type begins or ends with a hyphen."""
     generator = np.random.default_rng(0)
     for _ in range(300):
         tags = [TAGS[index] for index in generator.integers(len(TAGS), size=generator.integers(1, 9))]

@@ -52,6 +52,18 @@ def test_reports_of_every_task() -> None:
     assert report("regression", numpy.array([[1.0]]), numpy.array([1.0]), ["label"], None) == ""
 
 
+def test_report_of_entities() -> None:
+    """Of each type, `A` and `A-` apart, and of all entities: whole ones, by their exact words and type."""
+    labels = ["O", "B-A", "I-A", "B-A-"]
+    targets, predicted = numpy.array([1, 2, 0, 3, 1, 0]), numpy.array([1, 2, 0, 1, 1, 3])
+    text = report("token_classification", numpy.eye(4)[predicted], targets, labels, [3, 3])
+    rows = {line.rsplit(maxsplit=4)[0].strip(): line.split()[-4:] for line in text.splitlines()[2:] if line.strip()}
+    assert rows["A"] == ["0.6667", "1.0000", "0.8000", "2"]
+    assert rows["A-"] == ["0.0000", "0.0000", "0.0000", "1"]
+    assert rows["micro avg"] == ["0.5000", "0.6667", "0.5714", "3"]
+    assert "micro avg" in report("token_classification", numpy.eye(4)[targets], targets, labels, [3, 3])
+
+
 def test_reports_of_nothing() -> None:
     """Where nothing is to be found and nothing was, the report says so."""
     assert "no text has a label" in report("multi_label", numpy.array([[-1.0]]), numpy.array([[0]]), ["a"], None)

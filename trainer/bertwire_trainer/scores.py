@@ -6,7 +6,7 @@ import numpy
 from numpy.typing import NDArray
 
 from bertwire_client.errors import UserError
-from bertwire_client.labelled import Task, decisions, outside_row, score
+from bertwire_client.labelled import NONE, Task, decisions, label_order, outside_row, paired, score
 from bertwire_trainer.recipe import make_loss
 from bertwire_trainer.tokens import IGNORED
 
@@ -70,12 +70,16 @@ def _multi_label(chosen: NDArray[Any], targets: NDArray[Any], labels: list[str])
 
 
 def _entities(logits: Floats, targets: NDArray[Any], labels: list[str], words: list[int] | None) -> str:
-    from seqeval.metrics import classification_report
-    from seqeval.scheme import IOB2
+    from sklearn.metrics import classification_report
 
     task: Task = "token_classification"
-    true = decisions(task, numpy.eye(len(labels))[targets], labels, words)
-    predicted = decisions(task, logits, labels, words)
-    if not any(tag != "O" for tags in (*true, *predicted) for tag in tags):
+    true, found = paired(
+        decisions(task, numpy.eye(len(labels))[targets], labels, words), decisions(task, logits, labels, words)
+    )
+    if not true:
         return "no text has an entity, and none was found"
-    return str(classification_report(true, predicted, mode="strict", scheme=IOB2, digits=4, zero_division=0))
+    kinds = label_order({*true, *found} - {NONE})
+    # With a place that has no entity on either side, which changes no figure, scikit-learn always gives the mean over
+    # all entities, and never calls it accuracy.
+    both = ([*true, NONE], [*found, NONE])
+    return str(classification_report(*both, labels=kinds, digits=4, zero_division=0))

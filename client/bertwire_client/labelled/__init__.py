@@ -1,8 +1,9 @@
 """Labelled rows: read from tables the same way, and scored by the same figures, in training and in export.
 
-Needs the standard library to read; numpy to encode targets; scikit-learn, scipy and seqeval to score.
+Needs the standard library to read; numpy to encode targets; scikit-learn and scipy to score.
 """
 
+from bertwire_client.labelled.entities import NONE, Span, paired, spans
 from bertwire_client.labelled.kinds import Columns, Labelled, Task
 from bertwire_client.labelled.names import OUTSIDE, label_name, label_order
 from bertwire_client.labelled.reading import collect, read_labelled
@@ -11,9 +12,11 @@ from bertwire_client.labelled.targets import encode_targets
 
 __all__ = [
     "MAIN_METRIC",
+    "NONE",
     "OUTSIDE",
     "Columns",
     "Labelled",
+    "Span",
     "Task",
     "collect",
     "decisions",
@@ -21,7 +24,9 @@ __all__ = [
     "label_name",
     "label_order",
     "outside_row",
+    "paired",
     "present",
     "read_labelled",
     "score",
+    "spans",
 ]

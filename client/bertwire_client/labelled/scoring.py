@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from bertwire_client.labelled.entities import NONE, paired
 from bertwire_client.labelled.kinds import Task
 from bertwire_client.labelled.names import OUTSIDE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# Entity F1 and the two of regression come from other libraries than the rest; all are imported where they are used.
+# scikit-learn and scipy are imported where they are used.
 DEFAULT_THRESHOLD = 0.5
 
 # The first figure of each task, which chooses between models.
@@ -83,8 +84,8 @@ def score(
     Returns:
         single_label: `macro_f1` (over the labels that occur, as label or as decision), `accuracy`. multi_label:
         `micro_f1`, `macro_f1` (likewise), `subset_accuracy` (texts whose labels are all right). token_classification:
-        `f1`, `precision`, `recall` of whole entities, by seqeval's strict mode for IOB2. regression: `pearson`,
-        `spearman` (0 where numbers or predictions are all the same), `mae` (mean absolute error).
+        `f1`, `precision`, `recall` of whole entities (see `entities.spans`; CoNLL-2003's exact match). regression:
+        `pearson`, `spearman` (0 where numbers or predictions are all the same), `mae` (mean absolute error).
     """
     if task == "single_label":
         return _single_label(logits, targets)
@@ -136,14 +137,14 @@ def _multi_label(chosen: "NDArray[Any]", targets: "NDArray[Any]") -> dict[str, f
 
 
 def _entities(true: list[list[str]], predicted: list[list[str]]) -> dict[str, float]:
-    # The module behind `mode="strict"`, where one pass over the tags gives all three.
-    from seqeval.metrics.v1 import precision_recall_fscore_support
-    from seqeval.scheme import IOB2
-
-    precision, recall, f1, _ = precision_recall_fscore_support(
-        true, predicted, average="micro", scheme=IOB2, zero_division=0
-    )
-    return {"f1": float(f1), "precision": float(precision), "recall": float(recall)}
+    ours, theirs = paired(true, predicted)
+    right = sum(one == other for one, other in zip(ours, theirs, strict=True))
+    there, found = (sum(kind != NONE for kind in side) for side in (ours, theirs))
+    return {
+        "f1": 2 * right / (there + found) if right else 0.0,
+        "precision": right / found if right else 0.0,
+        "recall": right / there if right else 0.0,
+    }
 
 
 def _regression(predicted: "NDArray[Any]", targets: "NDArray[Any]") -> dict[str, float]:

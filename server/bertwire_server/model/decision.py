@@ -9,12 +9,12 @@ from operator import ge
 import numpy as np
 from numpy.typing import NDArray
 
+from bertwire_client.labelled import OUTSIDE, spans
 from bertwire_export.bundle import Manifest
 from bertwire_server.errors import InvalidRequest
 from bertwire_server.query import Prediction, Thresholds
 
 Floats = NDArray[np.float32]
-_OUTSIDE = "O"
 # Up to so many labels plain Python is faster than arrays.
 _FEW = 20
 # Logits are cut here: their sigmoids are as good as 0 or 1, and further away `exp` overflows.
@@ -119,32 +119,23 @@ def _as_float32(thresholds: tuple[float, ...]) -> tuple[float, ...]:
 
 def entity_types(manifest: Manifest) -> list[str]:
     """What a model of tags calls entities: the tags' names without B- and I-, each once, in the tags' order."""
-    return list(dict.fromkeys(tag[2:] for tag in manifest.labels if tag != _OUTSIDE))
+    return list(dict.fromkeys(tag[2:] for tag in manifest.labels if tag != OUTSIDE))
 
 
 def entities(manifest: Manifest, prediction: Prediction, thresholds: Thresholds) -> list[Entity]:
     """The entities of one text, in its order.
 
-    A word has the tag of its first token. An entity begins with B- and goes on with I- of its type; an I- that
-    continues nothing is left out, as in the figures of the bundle (seqeval's strict mode for IOB2).
+    A word has the tag of its first token; tags become entities as in the figures of the bundle. The score is the mean
+    of the words' tags.
     """
     return [each for each in _entities(manifest, prediction) if each.score >= thresholds.of(each.label, 0.0)]
 
 
 def _entities(manifest: Manifest, prediction: Prediction) -> Iterator[Entity]:
-    if not prediction.words:
+    words = prediction.words
+    if not words:
         return
-    rows = prediction.scores[[word[0] for word in prediction.words]]
-    kind, start, end, scores = "", 0, 0, list[float]()
-    tagged = zip(rows.argmax(axis=-1).tolist(), rows.max(axis=-1).tolist(), prediction.words, strict=True)
-    for place, chance, (_, first, last) in tagged:
-        tag = manifest.labels[place]
-        if kind and tag == f"I-{kind}":
-            end = last
-            scores.append(chance)
-            continue
-        if kind:
-            yield Entity(kind, start, end, sum(scores) / len(scores))
-        kind, start, end, scores = (tag[2:] if tag[:2] == "B-" else ""), first, last, [chance]
-    if kind:
-        yield Entity(kind, start, end, sum(scores) / len(scores))
+    rows = prediction.scores[[word[0] for word in words]]
+    chances = rows.max(axis=-1).tolist()
+    for kind, start, end in spans(manifest.labels[place] for place in rows.argmax(axis=-1).tolist()):
+        yield Entity(kind, words[start][1], words[end - 1][2], sum(chances[start:end]) / (end - start))
