@@ -81,7 +81,7 @@ def _write(arguments: argparse.Namespace, plan: Plan, found: dict[str, Measured]
         "machine": machine(),
         "variants": variants,
     }
-    arguments.output.write_text(json.dumps(document, indent=2) + "\n")
+    arguments.output.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     plot({name: measured.timelines for name, measured in found.items()}, _plot_path(arguments.output))
 
 

@@ -61,7 +61,7 @@ def main() -> None:
             "texts_per_second": rates | {"ceiling": limits},
             "proofs": [each.model_dump(mode="json") for each in bundle.manifest.variants],
         }
-        arguments.output.write_text(json.dumps(document, indent=2) + "\n")
+        arguments.output.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
         out.print(_table(rates, limits, ceiling))
 
 

@@ -54,7 +54,7 @@ def main() -> None:
             "machine": machine(),
             "cpu_ms_per_text": figures,
         }
-        arguments.output.write_text(json.dumps(document, indent=2) + "\n")
+        arguments.output.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
         out.print(_table(figures, lengths))
         out.print(f"written to {arguments.output}")
 

@@ -25,10 +25,10 @@ def machine() -> dict[str, object]:
 
 def _cpu() -> str:
     # bertwire_export has the same, and loads PyTorch with it.
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
 
 
 def _git(*arguments: str) -> str:
-    done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)  # noqa: S607
+    done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False, encoding="utf-8")  # noqa: S607
     return done.stdout.strip()

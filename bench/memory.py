@@ -135,7 +135,7 @@ def _batch(generator: random.Random, longest: int) -> list[Tokens]:
 def _child(arguments: argparse.Namespace, setting: str) -> dict[str, float]:
     command = [sys.executable, "-m", "bench.memory", str(arguments.bundle), "--setting", setting]
     command += ["--batches", str(arguments.batches), "--variant", arguments.variant]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, encoding="utf-8")
     if done.returncode:
         raise UserError(f"{setting} failed: {done.stderr.strip().rpartition(chr(10))[2]}")
     figures: dict[str, float] = json.loads(done.stdout)

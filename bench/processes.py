@@ -45,7 +45,9 @@ def serving(bundle: Path, variant: str) -> Iterator[Server]:
     """
     command = [*_on(SERVER_CORE), "-m", "bertwire_client", "serve", str(bundle), "--port", "0"]
     options = ["--variant", variant, "--threads", "1", "--provider", "cpu", "--shutdown-delay-seconds", "0"]
-    with subprocess.Popen([*command, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        [*command, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8"
+    ) as process:
         try:
             assert process.stdout is not None  # noqa: S101 - PIPE was asked for
             ready = re.search(r" at (\S+)$", process.stdout.readline())
@@ -82,7 +84,9 @@ def client(server: Server, mode: str, texts: Path, **options: float) -> tuple[Fi
 
 
 def _child(core: int, module: str, *arguments: object) -> tuple[Figures, Timeline | None]:
-    done = subprocess.run([*_on(core), "-m", module, *map(str, arguments)], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*_on(core), "-m", module, *map(str, arguments)], capture_output=True, text=True, check=False, encoding="utf-8"
+    )
     if done.returncode:
         raise UserError(_last_line(done.stderr) or f"{module} ended with status {done.returncode}")
     found = json.loads(done.stdout)

@@ -89,7 +89,7 @@ def main() -> None:
             soaked = asyncio.run(soak(process, address, arguments.seconds))
         arguments.output.parent.mkdir(parents=True, exist_ok=True)
         document = {"machine": machine(), "verdict": soaked.verdict(), **asdict(soaked)}
-        arguments.output.write_text(json.dumps(document, indent=2) + "\n")
+        arguments.output.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
         out.print(f"{soaked.verdict()}; written to {arguments.output}", soft_wrap=True, highlight=False)
     sys.exit(0 if soaked.passed else 1)
 
@@ -99,7 +99,7 @@ def served(bundle: Path, options: Sequence[str] = ()) -> Iterator[tuple[psutil.P
     """A server process and its address."""
     command = [sys.executable, "-m", "bertwire_client", "serve", str(bundle), "--port", "0", "--log-level", "warning"]
     command += ["--shutdown-delay-seconds", "0", *options]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, encoding="utf-8") as process:
         try:
             assert process.stdout is not None  # noqa: S101 - PIPE was asked for
             ready = re.search(r" at (\S+)$", process.stdout.readline())

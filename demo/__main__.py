@@ -16,6 +16,7 @@ from pathlib import Path
 from bertwire_client.cli import interrupt_on_signals, readable
 from bertwire_client.console import err, out
 from bertwire_client.errors import UserError
+from bertwire_client.standard import open_streams
 from demo import vader
 from demo.steps import bertwire, code_hash, content_hash, keep, made_from, process, run, started_from
 
@@ -27,6 +28,7 @@ CALLS_IN_FLIGHT = 16
 
 def main() -> None:
     """Runs the demo and prints what came of it."""
+    open_streams()
     parser = argparse.ArgumentParser(prog="demo", description=__doc__)
     parser.add_argument(
         "--short", action="store_true", help="train on a tenth of the texts, to see that all parts work"
@@ -112,7 +114,7 @@ def _report(scored: Path, summary: Path) -> None:
     truth, predicted = [row["label"] for row in rows], [row["predicted_label"] for row in rows]
     out.rule("Held-out test texts, scored through gRPC", align="left")
     out.print(classification_report(truth, predicted, digits=3), highlight=False)
-    seen = json.loads(summary.read_text())
+    seen = json.loads(summary.read_text(encoding="utf-8"))
     out.print(
         f"{seen['rows']} texts, {seen['failed']} failed, one text a call, {CALLS_IN_FLIGHT} calls in flight: "
         f"{seen['texts_per_second']:.0f} texts/s; latency p50 {seen['latency_p50_ms']:.1f} ms, "

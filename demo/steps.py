@@ -50,7 +50,7 @@ def process(command: list[str], **options: Any) -> Iterator["subprocess.Popen[st
 def made_from(output: Path, inputs: dict[str, str]) -> bool:
     """Whether `output` is the untouched result of a step with these inputs."""
     try:
-        note = json.loads(_note(output).read_text())
+        note = json.loads(_note(output).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
     return output.exists() and bool(note == {"inputs": inputs, "sha256": content_hash(output)})
@@ -59,16 +59,16 @@ def made_from(output: Path, inputs: dict[str, str]) -> bool:
 def keep(output: Path, inputs: dict[str, str]) -> None:
     """Notes what a whole `output` was made from."""
     with whole_file(_note(output)) as partial:
-        partial.write_text(json.dumps({"inputs": inputs, "sha256": content_hash(output)}))
+        partial.write_text(json.dumps({"inputs": inputs, "sha256": content_hash(output)}), encoding="utf-8")
 
 
 def started_from(output: Path, inputs: dict[str, str]) -> bool:
     """Whether the last start of a step that may be interrupted had these inputs; notes that it starts with them now."""
     note = output.with_name(f"{output.name}.started-from.json")
     content = json.dumps(inputs)
-    same = note.is_file() and note.read_text() == content
+    same = note.is_file() and note.read_text(encoding="utf-8") == content
     with whole_file(note) as partial:
-        partial.write_text(content)
+        partial.write_text(content, encoding="utf-8")
     return same
 
 

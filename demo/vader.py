@@ -53,7 +53,7 @@ def fetch(folder: Path) -> Path:
 def _download(folder: Path) -> Path:
     # pip runs a source archive's setup.py for its metadata; the hash makes it check the file before that.
     pin = folder / "pin.txt"
-    pin.write_text(f"vaderSentiment==3.3.2 --hash=sha256:{SDIST_SHA256}\n")
+    pin.write_text(f"vaderSentiment==3.3.2 --hash=sha256:{SDIST_SHA256}\n", encoding="utf-8")
     options = [
         "--no-deps",
         "--no-binary",
@@ -65,7 +65,7 @@ def _download(folder: Path) -> Path:
         f"{folder}",
     ]
     command = [sys.executable, "-m", "pip", "download", "--quiet", *options]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, encoding="utf-8")
     if done.returncode or not (folder / SDIST).is_file():
         lines = [line for line in done.stderr.splitlines() if "ERROR" in line] or ["no archive came"]
         raise UserError(f"pip could not fetch vaderSentiment==3.3.2 from the package index: {lines[0]}")

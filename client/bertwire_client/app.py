@@ -46,7 +46,7 @@ def _add_loaded(app: typer.Typer, name: str) -> None:
 def _guarded(name: str, function: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(function)
     def call(**values: object) -> None:
-        # Within typer, which would take Ctrl-C and a broken pipe for itself.
+        # Within typer, which would take Ctrl-C for itself.
         with readable(name):
             function(**values)
 

@@ -1,6 +1,5 @@
 """The command `bertwire classify`."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import asdict
 
@@ -10,7 +9,7 @@ from rich.text import Text
 
 from bertwire_client.client import Client
 from bertwire_client.connection import ConnectionConfig
-from bertwire_client.console import out
+from bertwire_client.console import out, print_json
 from bertwire_client.errors import UserError
 from bertwire_client.options import argument, command
 from bertwire_client.replies import Reply, Result
@@ -65,7 +64,7 @@ def run_classify(config: ClassifyConfig) -> None:
     if config.as_json:
         for text, result in zip(config.texts, reply.results, strict=True):
             names = {"model": reply.model, "model_version": reply.model_version, "text": text}
-            print(json.dumps(names | asdict(result), ensure_ascii=False))
+            print_json(names | asdict(result))
         return
     out.print(_table(config.texts, reply))
     for text, result in zip(config.texts, reply.results, strict=True):

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from types import FrameType
 
 from bertwire_client.faults import CLI, INTERRUPTED, report
+from bertwire_client.standard import open_streams, require_written
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,7 @@ COMMANDS = {
 
 def main() -> None:
     """Runs the command line and exits."""
+    open_streams()
     name = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
     interrupt_on_signals()
     # gRPC tells of every server that goes away, in its own words and between ours.
@@ -56,8 +58,12 @@ def main() -> None:
 def readable(name: str) -> Iterator[None]:
     """Ends the process with one line for a person, and the exit status, where the block fails."""
     try:
-        yield
-        sys.stdout.flush()
+        try:
+            yield
+        except SystemExit as ended:  # of --help and --version
+            if ended.code:
+                raise
+        require_written()
     except KeyboardInterrupt:
         print("bertwire: interrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)

@@ -1,10 +1,13 @@
-"""What a person sees while a command works."""
+"""What a person sees while a command works, and what a program reads."""
 
+import codecs
+import json
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from time import monotonic
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -18,6 +21,12 @@ err = Console(stderr=True)
 
 # In a log file a line comes with every tenth of the work, not more often than this, and not more seldom than that.
 _LEAST_SECONDS, _MOST_SECONDS = 2.0, 30.0
+
+
+def print_json(document: Any, indent: int | None = None) -> None:  # noqa: ANN401 - whatever JSON holds
+    """Prints JSON for programs to standard output: in UTF-8, or in ASCII where that has another encoding."""
+    ascii_only = codecs.lookup(sys.stdout.encoding).name != "utf-8"
+    print(json.dumps(document, ensure_ascii=ascii_only, indent=indent))
 
 
 class Bar(Protocol):

@@ -23,8 +23,6 @@ def report(error: Exception, command: str, install: str) -> int:
         command: name of the command; may be empty.
         install: what pip must install for the command.
     """
-    if isinstance(error, BrokenPipeError):
-        return _hush()
     if (line := _line(error, command, install)) is not None:
         _print(line)
         return FAILED
@@ -60,9 +58,3 @@ def _missing(module: str, command: str, install: str) -> str | None:
 
 def _print(line: str) -> None:
     print("bertwire:", " ".join(line.split()), file=sys.stderr)
-
-
-def _hush() -> int:
-    # The reader of our output is gone; the flush at exit must not complain of it again.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return FAILED

@@ -1,6 +1,5 @@
 """The commands `bertwire models list`, `load`, `unload` and `reload`."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 
@@ -10,7 +9,7 @@ from rich.text import Text
 
 from bertwire_client.admin import DEFAULT_LOAD_TIMEOUT, Admin
 from bertwire_client.connection import ConnectionConfig
-from bertwire_client.console import err, out
+from bertwire_client.console import err, out, print_json
 from bertwire_client.errors import UserError
 from bertwire_client.options import argument, command
 from bertwire_client.replies import ModelInfo
@@ -80,7 +79,7 @@ def run_reload(config: ServerConfig) -> None:
 
 def _show(models: Sequence[ModelInfo], *, as_json: bool) -> None:
     if as_json:
-        print(json.dumps([asdict(model) for model in models], indent=2, ensure_ascii=False))
+        print_json([asdict(model) for model in models], indent=2)
         return
     table = Table()
     for name in ("model", "version", "state", "task", "variant", "provider"):

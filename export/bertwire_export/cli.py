@@ -1,14 +1,12 @@
 """The commands `bertwire export` and `bertwire inspect`."""
 
-import json
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from bertwire_client.console import err, out
+from bertwire_client.console import err, out, print_json
 from bertwire_client.errors import UserError
 from bertwire_client.options import Config, argument, command
 from bertwire_export.bundle import open_bundle
@@ -99,7 +97,7 @@ def run_inspect(config: InspectConfig) -> None:
             "signature": signature,
             "integer_products": {name: asdict(products) for name, products in bundle_products(bundle).items()},
         }
-        sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+        print_json(document, indent=2)
     else:
         out.print(manifest_table(bundle))
 

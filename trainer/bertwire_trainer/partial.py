@@ -66,7 +66,7 @@ class Partial:
         shutil.rmtree(self.path, ignore_errors=True)
         self.result.mkdir(parents=True)
         with whole_file(self._run) as file:
-            file.write_text(setup.model_dump_json(indent=2))
+            file.write_text(setup.model_dump_json(indent=2), encoding="utf-8")
         return None
 
     def _require_same(self, setup: Started) -> None:
@@ -139,7 +139,7 @@ def _name_best_here(checkpoint: Path) -> None:
     state = _state(checkpoint)
     if (best := str(_best(checkpoint, state))) != state["best_model_checkpoint"]:
         with whole_file(checkpoint / _STATE) as file:
-            file.write_text(json.dumps(state | {"best_model_checkpoint": best}, indent=2) + "\n")
+            file.write_text(json.dumps(state | {"best_model_checkpoint": best}, indent=2) + "\n", encoding="utf-8")
 
 
 def _is_sound(file: Path) -> bool:

@@ -51,7 +51,7 @@ def convert_with_optimum(checkpoint: Path, task: str, inputs: list[str], output:
         folder = Path(name)
         source = folder / "checkpoint"
         source.mkdir()
-        (source / "config.json").write_text(json.dumps(plain_config(checkpoint / "config.json")))
+        (source / "config.json").write_text(json.dumps(plain_config(checkpoint / "config.json")), encoding="utf-8")
         shutil.copyfile(checkpoint / WEIGHTS, source / WEIGHTS)
         arguments = [source, folder / "onnx", _TASKS.get(task, "text-classification"), OPSET]
         # -I: no variable, folder or user's package adds to what this interpreter imports. The path stays a link: the
