@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from types import FrameType
 
 from bertwire_client.faults import CLI, INTERRUPTED, report
-from bertwire_client.standard import open_streams, require_written
+from bertwire_client.standard import open_streams, require_written, use_utf8
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,7 @@ COMMANDS = {
 
 def main() -> None:
     """Runs the command line and exits."""
+    use_utf8()
     open_streams()
     name = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
     interrupt_on_signals()

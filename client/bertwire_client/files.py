@@ -1,5 +1,6 @@
-"""Outputs that exist whole or not at all, and replace nothing that they are made from."""
+"""Outputs that exist whole or not at all, that one process makes at a time, and that replace none of its inputs."""
 
+import fcntl
 import os
 import secrets
 import shutil
@@ -7,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from bertwire_client.disk import told_if_full
 from bertwire_client.errors import UserError
 
 
@@ -24,6 +26,11 @@ def output_path(path: Path) -> Path:
         raise UserError(f"{path}: there is no user {path.parts[0][1:]!r} here; write the path out") from None
 
 
+def unicode_name(path: Path) -> str:
+    """What records call a file or folder: its name as UTF-8, whatever the locale, with other bytes escaped."""
+    return os.fsencode(path.name).decode(errors="backslashreplace")
+
+
 def require_apart(output: Path, *inputs: Path) -> None:
     """Raises `UserError` where `output` is one of `inputs` or a folder that holds one, under whatever name or link."""
     for each in inputs:
@@ -38,8 +45,60 @@ def require_absent(path: Path, *, overwrite: bool = False) -> None:
     """Raises `UserError` where `path` exists and may not be replaced, or where its parent folder cannot take it."""
     if _is_there(path) and not overwrite:
         raise UserError(f"{path} exists already; choose another output or pass --overwrite")
+    _require_parent(path)
+
+
+def _require_parent(path: Path) -> None:
     if path.parent.exists() and not path.parent.is_dir():
         raise UserError(f"{path.parent} is not a folder; choose another output")
+
+
+@contextmanager
+def in_use(path: Path) -> Iterator[None]:
+    """Keeps the output `path` to this process while the block runs; makes the folder that it goes to.
+
+    The lock is `flock` on a file beside the output, which the system lets go of however the process ends.
+
+    Raises:
+        UserError: another process has it, or the folder is none.
+    """
+    _require_parent(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    place = path.with_name(f".{path.name}.lock")
+    lock = _locked(path, place)
+    try:
+        os.truncate(lock, 0)
+        os.write(lock, str(os.getpid()).encode())
+        yield
+    finally:
+        place.unlink(missing_ok=True)
+        os.close(lock)
+
+
+def _locked(path: Path, place: Path) -> int:
+    while True:
+        lock = os.open(place, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            owner = os.read(lock, 32).decode(errors="replace")
+            os.close(lock)
+            raise UserError(
+                f"{path} is in use by process {owner or '?'}; wait until that ends or choose another output"
+            ) from None
+        except OSError:
+            return lock  # a file system without locks, where one works as before there were any
+        if _is_at(place, lock):
+            return lock
+        # Whose it was has removed it in between.
+        os.close(lock)
+
+
+def _is_at(place: Path, lock: int) -> bool:
+    try:
+        return os.path.samestat(place.stat(), os.fstat(lock))
+    except FileNotFoundError:
+        return False
 
 
 def partial_path(path: Path) -> Path:
@@ -59,11 +118,12 @@ def whole_file(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = _beside(path, "partial")
     try:
-        partial.touch(exist_ok=False)
-        yield partial
-        _flush(partial)
-        partial.replace(path)
-        _flush(path.parent)
+        with told_if_full(path):
+            partial.touch(exist_ok=False)
+            yield partial
+            _flush(partial)
+            partial.replace(path)
+            _flush(path.parent)
     finally:
         partial.unlink(missing_ok=True)
 
@@ -80,11 +140,28 @@ def whole_folder(path: Path, *, overwrite: bool) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = _beside(path, "partial")
     try:
-        partial.mkdir()
-        yield partial
-        publish_folder(partial, path, overwrite=overwrite)
+        with told_if_full(path):
+            partial.mkdir()
+            yield partial
+            publish_folder(partial, path, overwrite=overwrite)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def scratch_folder(path: Path) -> Iterator[Path]:
+    """Gives an empty folder on the disk of the output `path`, for what is not kept; it is gone when the block ends.
+
+    Raises:
+        UserError: the disk is full.
+    """
+    folder = _beside(path, "scratch")
+    try:
+        with told_if_full(path):
+            folder.mkdir()
+            yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def publish_folder(partial: Path, path: Path, *, overwrite: bool) -> None:

@@ -1,4 +1,4 @@
-"""Standard streams that end no run: what they cannot show, or nobody reads any more, is no reason to stop the work."""
+"""What a process has from its environment, made such that it ends no run: the locale and the standard streams."""
 
 import errno
 import io
@@ -25,6 +25,17 @@ class _Lasting(io.FileIO):
             except OSError as error:
                 self.failure = error
         return memoryview(data).nbytes
+
+
+def use_utf8() -> None:
+    """Starts the interpreter again in UTF-8 mode where the locale has another encoding; call it before anything else.
+
+    Files, their names and the command line are UTF-8 then, as they are for every Python from 3.15 on (PEP 686), for the
+    libraries' own reading and writing too: those in C++ and Rust take a path for UTF-8 whatever the locale says.
+    """
+    if sys.getfilesystemencoding() != "utf-8" and os.environ.get("PYTHONUTF8") != "1":
+        os.environ["PYTHONUTF8"] = "1"
+        os.execv(sys.executable, sys.orig_argv)  # noqa: S606 - the same command line
 
 
 def open_streams() -> None:

@@ -1,6 +1,5 @@
 """From checkpoint to bundle: convert, build candidates, prove them, publish the best."""
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -10,7 +9,7 @@ from tokenizers import Tokenizer
 
 from bertwire_client.console import progress
 from bertwire_client.errors import UserError
-from bertwire_client.files import require_absent, require_apart
+from bertwire_client.files import in_use, require_absent, require_apart, scratch_folder
 from bertwire_client.labelled import Columns, read_labelled
 from bertwire_export.bundle import Manifest, Provider, Reference, open_bundle
 from bertwire_export.bundle.manifest import MANIFEST, SEAL
@@ -60,6 +59,11 @@ def run(config: ExportConfig) -> Outcome:
         UserError: the output exists, the checkpoint or the dev rows cannot be used.
     """
     require_apart(config.output, config.checkpoint, *(path for path in (config.dev, config.test) if path))
+    with in_use(config.output):
+        return _run(config)
+
+
+def _run(config: ExportConfig) -> Outcome:
     _require_place(config)
     if config.converter == "optimum":
         require_environment(config.optimum_python)
@@ -70,10 +74,10 @@ def run(config: ExportConfig) -> Outcome:
     tokenizer = serving_tokenizer(checkpoint)
     truth = _truth(config, checkpoint, tokenizer)
     encoder, unpacked = _encoder(config, checkpoint)
-    with tempfile.TemporaryDirectory(prefix="bertwire-export-") as name:
+    with scratch_folder(config.output) as folder:
         # Every second text: the other half proves int8 on texts that its ranges have not seen.
         calibration = truth.dev.examples.encodings[::2]
-        workshop = Workshop(checkpoint, encoder, calibration, Path(name), partial(_convert, config, checkpoint))
+        workshop = Workshop(checkpoint, encoder, calibration, folder, partial(_convert, config, checkpoint))
         proven, failures = _prove(config, workshop, truth, precisions, providers)
         notes = [*([unpacked] if unpacked else []), *failures]
         if not held_out(checkpoint.path, "dev").is_file():

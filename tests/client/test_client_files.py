@@ -1,9 +1,14 @@
 """Outputs are whole or absent; options come from a configuration; progress stays off standard output."""
 
+import errno
 import io
 import os
-from contextlib import suppress
+import shutil
+import subprocess
+import sys
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import typer
@@ -12,7 +17,15 @@ from typer.testing import CliRunner
 
 from bertwire_client.console import progress, tracked
 from bertwire_client.errors import UserError
-from bertwire_client.files import output_path, require_absent, require_apart, whole_file, whole_folder
+from bertwire_client.files import (
+    in_use,
+    output_path,
+    require_absent,
+    require_apart,
+    scratch_folder,
+    whole_file,
+    whole_folder,
+)
 from bertwire_client.options import Config, argument, command, validated
 
 
@@ -55,6 +68,47 @@ def test_what_lies_beside_a_file_is_not_touched(tmp_path: Path) -> None:
             if failure:
                 raise failure
     assert (names(tmp_path), (tmp_path / "out.partial").read_text()) == (["out", "out.partial"], "precious")
+
+
+def test_one_process_makes_an_output(tmp_path: Path) -> None:
+    """Another is told which one does; how that ends does not matter, and nothing is left of it."""
+    out = tmp_path / "deep" / "out"
+    code = "import sys, pathlib; from bertwire_client.files import in_use; out = pathlib.Path(sys.argv[1])\n"
+    code += "with in_use(out): print(flush=True); sys.stdin.read()"
+    command = [sys.executable, "-c", code, str(out)]
+    for kill in (True, False):
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+            assert other.stdout is not None
+            assert other.stdout.readline() == b"\n"
+            with pytest.raises(UserError, match=f"out is in use by process {other.pid}; wait until"), in_use(out):
+                pytest.fail("the block must not run")
+            if kill:
+                other.kill()
+        with in_use(out), in_use(out.with_name("other")):
+            pass
+        assert names(out.parent) == []
+
+
+def test_full_disk_names_its_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What fails within the block, a library's own error included, is told as the output's disk; nothing is left."""
+    out = tmp_path / "out"
+
+    def fill(block: AbstractContextManager[Path]) -> None:
+        with block as partial:
+            assert partial.parent == tmp_path
+            Path("/dev/full").write_text("x", encoding="utf-8")
+
+    for block in (whole_file(out), whole_folder(out, overwrite=False), scratch_folder(out)):
+        with pytest.raises(UserError, match=r"no space left on the disk of .*/out; free some or choose"):
+            fill(block)
+    with pytest.raises(UserError, match="ulimit -f"), whole_file(out):
+        raise OSError(errno.EFBIG, "File too large")
+    with pytest.raises(RuntimeError), whole_file(out):
+        raise RuntimeError("Protobuf serialization failed.")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=4096))
+    with pytest.raises(UserError, match="no space left on the disk of"), scratch_folder(out):
+        raise RuntimeError("Protobuf serialization failed.")
+    assert names(tmp_path) == []
 
 
 @pytest.mark.parametrize("umask", [0o022, 0o077, 0o002])

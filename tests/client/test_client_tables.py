@@ -1,5 +1,6 @@
 """Tables in every format: what comes in, what goes out unchanged."""
 
+import codecs
 import csv
 import decimal
 import io
@@ -166,6 +167,11 @@ def test_csv_round_trip(tmp_path_factory: pytest.TempPathFactory, table: list[li
         ("a.tsv", b"\n", "must name the columns"),
         ("a.csv", b"a,b,a\n", "names column 'a' twice"),
         ("a.jsonl", b"", "is empty"),
+        ("a.csv", "text,label\né,a\n".encode("utf-16"), "is UTF-16 and must be UTF-8.*iconv -f UTF-16 "),
+        ("a.tsv", codecs.BOM_UTF16_BE + "text\n".encode("utf-16-be"), "is UTF-16 and"),
+        ("a.csv", "text\n".encode("utf-32"), "is UTF-32 and"),
+        ("a.jsonl", '{"text": "a"}\n'.encode("utf-16-le"), "is UTF-16LE and"),
+        ("a.jsonl", '{"text": "a"}\n'.encode("utf-16-be"), "iconv -f UTF-16BE -t UTF-8 a.jsonl > a-utf8.jsonl"),
         ("a.parquet", b"no parquet", "is not a Parquet file"),
         ("a.txt", b"x", "cannot tell the format"),
         ("a", b"x", "cannot tell the format"),

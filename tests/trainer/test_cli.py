@@ -1,6 +1,8 @@
 """The command `bertwire train`."""
 
+import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,8 +13,10 @@ import typer
 from typer.testing import CliRunner
 
 from bertwire_client.errors import UserError
+from bertwire_client.files import in_use
 from bertwire_trainer.cli import train
 from bertwire_trainer.config import TrainConfig
+from support import bertwire
 
 WriteRows = Callable[[str, list[tuple[str, str]]], Path]
 Separable = Callable[..., list[tuple[str, str]]]
@@ -103,6 +107,32 @@ def test_outputs_that_cannot_be(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=message):
         invoke("--train", "a.csv", "--output", output, *overwrite)
+
+
+@pytest.mark.parametrize("option", ["--overwrite", "--resume"])
+def test_output_of_a_run_that_is_alive(tmp_path: Path, option: str) -> None:
+    """Neither the finished folder nor the one in the making is touched."""
+    (tmp_path / "out.partial").mkdir()
+    with in_use(tmp_path / "out"), pytest.raises(UserError, match=f"out is in use by process {os.getpid()}"):
+        invoke("--train", "a.csv", "--output", tmp_path / "out", option)
+    assert [path.name for path in tmp_path.iterdir()] == ["out.partial"]
+
+
+def test_any_locale_and_no_standard_streams(tiny: Path, tmp_path: Path) -> None:
+    """Files are UTF-8 where the locale is ASCII, and a run whose output leads nowhere ends well."""
+    rows = [
+        {"text": f"w{number} {word}", "label": label}
+        for number in range(8)
+        for word, label in (("good", "très"), ("bad", "坏"))
+    ]
+    train = tmp_path / "données.jsonl"
+    train.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    options = ["--train", train, "--output", tmp_path / "out", "--model", tiny, "--epochs", 1, "--max-length", 16]
+    line = shlex.join(bertwire("train", *options))
+    environment = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    assert subprocess.run(["/bin/bash", "-c", f"{line} <&- >&- 2>&-"], env=environment, check=False).returncode == 0
+    record = json.loads((tmp_path / "out" / "training.json").read_text(encoding="utf-8"))
+    assert sorted(record["labels"]) == ["très", "坏"]
 
 
 def test_faults_are_found_before_pytorch_is_loaded(tmp_path: Path) -> None:

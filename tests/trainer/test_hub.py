@@ -93,3 +93,22 @@ def test_an_error_that_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(datasets, "load_dataset", fail)
     with pytest.raises(UserError, match=r"cannot be loaded: FileNotFoundError$"):
         read_dataset("org/x", None, "train", Columns())
+
+
+def test_saved_to_disk(tmp_path: Path) -> None:
+    """What `save_to_disk` wrote, of several splits or of one, is read without its cache."""
+    features = datasets.Features({"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["neg", "pos"])})
+    one = datasets.Dataset.from_dict({"text": ["a", "b"], "label": [1, 0]}, features=features)
+    one.save_to_disk(tmp_path / "one")
+    datasets.DatasetDict(train=one, dev=one.select([0])).save_to_disk(tmp_path / "several")
+    for name, split, targets in (
+        ("one", "train", ["pos", "neg"]),
+        ("several", "train", ["pos", "neg"]),
+        ("several", "dev", ["pos"]),
+    ):
+        read = read_dataset(str(tmp_path / name), None, split, Columns())
+        assert (read.source, read.targets) == (f"{name}:{split}", targets)
+    with pytest.raises(UserError, match=r"has no split 'test' but 'train', 'dev'$"):
+        read_dataset(str(tmp_path / "several"), None, "test", Columns())
+    with pytest.raises(UserError, match="has no configurations"):
+        read_dataset(str(tmp_path / "one"), "small", "train", Columns())

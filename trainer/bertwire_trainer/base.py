@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bertwire_client.errors import UserError, first_line
+from bertwire_client.files import unicode_name
 from bertwire_client.lfs import require_fetched
 
 _TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "sentencepiece.bpe.model", "spiece.model", "spm.model")
@@ -38,7 +39,7 @@ def find_base(model: str) -> Base:
         raise UserError(f"--model {model}: no such folder") from error
     if path.is_dir():
         _require_files(path)
-        return Base(path.resolve().name, str(path.resolve()), local=True)
+        return Base(unicode_name(path.resolve()), str(path.resolve()), local=True)
     if path.exists() or path.is_absolute() or model.startswith((".", "~")) or model.count("/") > 1:
         raise UserError(f"--model {model}: no such folder")
     return Base(model, model, local=False)

@@ -1,6 +1,7 @@
 """The command `bertwire train`; heavy imports wait until it runs."""
 
 from bertwire_client.console import err
+from bertwire_client.files import in_use
 from bertwire_client.options import command
 from bertwire_trainer.config import TrainConfig
 
@@ -10,16 +11,17 @@ def run_train(config: TrainConfig) -> None:
 
     The rows have one label a text, several labels a text, tags of words (IOB2) or numbers.
     """
-    from bertwire_trainer.prepare import prepare
+    from bertwire_trainer.prepare import place, prepare
     from bertwire_trainer.quiet import quiet_environment, quiet_libraries
 
     quiet_environment()
-    job = prepare(config)
-    with err.status("Loading PyTorch"):
-        quiet_libraries()
-        from bertwire_trainer.train import train_model
+    with in_use(place(config)):
+        job = prepare(config)
+        with err.status("Loading PyTorch"):
+            quiet_libraries()
+            from bertwire_trainer.train import train_model
 
-    train_model(job)
+        train_model(job)
 
 
 train = command(TrainConfig, run_train)

@@ -20,7 +20,9 @@ class TrainConfig(Config):
     train: Path | None = Field(None, description="Labelled rows to train on: CSV, TSV, JSONL or Parquet.")
     dev: Path | None = Field(None, description="Labelled rows that choose the best epoch. Unset: cut from train.")
     test: Path | None = Field(None, description="Labelled rows that the finished checkpoint is scored on.")
-    dataset: str | None = Field(None, description="Hub dataset id or local dataset folder, in place of --train.")
+    dataset: str | None = Field(
+        None, description="Hub dataset id or local dataset folder, also of save_to_disk, in place of --train."
+    )
     dataset_config: str | None = Field(None, description="Configuration of --dataset, where it has several.")
     train_split: str = Field("train", description="Split of --dataset to train on.")
     dev_split: str | None = Field(None, description="Split of --dataset for dev. Unset: cut from the train split.")

@@ -95,6 +95,8 @@ def _labels(train: Labelled) -> list[str]:
         raise UserError(f"{train.source} has the tag 'O' only; token classification needs an entity")
     if not labels:
         raise UserError(f"{train.source} has no text with a label; there is nothing to learn")
+    if train.task == "multi_label" and all(set(labels) == set(each) for each in cast(list[list[str]], train.targets)):
+        raise UserError(f"{train.source} has the same labels for every text; there is nothing to tell apart")
     return labels
 
 

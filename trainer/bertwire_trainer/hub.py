@@ -1,10 +1,11 @@
-"""Reads splits of a hub dataset, or of a local dataset folder, through `datasets`."""
+"""Reads splits of a hub dataset, or of a local folder of files or of `save_to_disk`, through `datasets`."""
 
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from bertwire_client.errors import UserError, first_line
+from bertwire_client.files import unicode_name
 from bertwire_client.labelled import Columns, Labelled, Task, collect
 from bertwire_client.tables import Batch
 
@@ -18,7 +19,7 @@ def read_dataset(name: str, config: str | None, split: str, columns: Columns, ta
         UserError: the dataset, its configuration, its split or a column does not exist, or rows are faulty.
     """
     dataset = _load(name, config, split)
-    source = f"{Path(name).name if Path(name).is_dir() else name}:{split}"
+    source = f"{unicode_name(Path(name)) if Path(name).is_dir() else name}:{split}"
     shown = f"dataset {name}, split {split},"
     return collect(source, shown, lambda: _batches(dataset), columns, task, dataset.column_names)
 
@@ -29,11 +30,28 @@ def _load(name: str, config: str | None, split: str) -> Any:  # noqa: ANN401 - d
 
     datasets.disable_progress_bars()
     try:
+        if _is_saved(Path(name)):
+            return _split(name, datasets.load_from_disk(name), config, split)
         return datasets.load_dataset(name, config, split=split)
     except (OSError, ValueError, DatasetsError) as error:
         # While it converts files, `datasets` says only that it failed; the cause says why.
         cause = error.__cause__ if isinstance(error, DatasetsError) and error.__cause__ else error
         raise UserError(f"dataset {name}, split {split}, cannot be loaded: {first_line(cause)}") from error
+
+
+def _is_saved(folder: Path) -> bool:
+    """Whether `save_to_disk` made the folder, of one dataset or of several splits."""
+    return any((folder / name).is_file() for name in ("state.json", "dataset_dict.json"))
+
+
+def _split(name: str, saved: Any, config: str | None, split: str) -> Any:  # noqa: ANN401 - datasets has no types
+    if config is not None:
+        raise UserError(f"dataset {name} was written by save_to_disk and has no configurations; leave {config!r} out")
+    # A single dataset knows at most which split it was.
+    splits = saved if isinstance(saved, dict) else {str(saved.split or split): saved}
+    if split not in splits:
+        raise UserError(f"dataset {name} has no split {split!r} but {', '.join(map(repr, splits))}")
+    return splits[split]
 
 
 def _batches(dataset: Any) -> Iterator[Batch]:  # noqa: ANN401 - datasets has no types

@@ -44,7 +44,7 @@ def prepare(config: TrainConfig) -> Job:
     begun = time.perf_counter()
     if config.task is not None:
         require_task_options(config, config.task)
-    output = _output(config)
+    output = place(config)
     partial = Partial(partial_path(output))
     partial.require_consent(resume=config.resume, overwrite=config.overwrite)
     if config.resume and not partial.path.exists():
@@ -57,7 +57,8 @@ def prepare(config: TrainConfig) -> Job:
     return Job(config, output, partial, base, data, begun)
 
 
-def _output(config: TrainConfig) -> Path:
+def place(config: TrainConfig) -> Path:
+    """The checkpoint folder to write, absolute; raises `UserError` where it cannot be written there."""
     try:
         output = config.output.expanduser().absolute()
     except RuntimeError as error:  # ~name, where there is no such user

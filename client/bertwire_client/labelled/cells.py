@@ -15,6 +15,8 @@ Row = dict[str, Any]
 # What data frames write into CSV for a missing value, beside the empty field. `None` and `NA` are not here: both are
 # labels in use.
 _NULLS = frozenset({"nan", "NaN", "NAN", "null", "Null", "NULL", "<NA>"})
+# What says of each label whether a text has it, where names are expected.
+_MARKS = ({"0", "1"}, {"false", "true"})
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
@@ -121,7 +123,13 @@ def _labels(value: object, column: str, delimited: bool) -> list[str]:
         if not name:
             raise Fault(f"an empty or blank label in column {column!r}")
         _require_unicode(name, column)
-    return list(dict.fromkeys(names))
+    distinct = list(dict.fromkeys(names))
+    if len(distinct) < len(names) and any(set(distinct) <= marks for marks in _MARKS):
+        raise Fault(
+            f"a 0 or 1 for every label (multi-hot) in column {column!r}, where the names of a text's labels belong: "
+            "[name for name, on in zip(names, row) if on]"
+        )
+    return distinct
 
 
 def _tags(value: object, column: str, delimited: bool) -> list[str]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bertwire_client.errors import UserError, first_line
+from bertwire_client.files import unicode_name
 from bertwire_client.labelled.cells import Fault, read_input, read_target
 from bertwire_client.labelled.detect import Survey
 from bertwire_client.labelled.kinds import Columns, Labelled, Task
@@ -32,7 +33,8 @@ def read_labelled(path: Path, columns: Columns, task: Task | None = None) -> Lab
         with open_table(path) as reader:
             yield from _one_line(path, reader)
 
-    return collect(path.name, str(path), batches, columns, task, present, delimited=path.suffix.lower() in _DELIMITED)
+    delimited = path.suffix.lower() in _DELIMITED
+    return collect(unicode_name(path), str(path), batches, columns, task, present, delimited=delimited)
 
 
 def collect(

@@ -9,7 +9,7 @@ from pathlib import Path
 from bertwire_client.aio import AsyncClient
 from bertwire_client.console import Bar, err, progress
 from bertwire_client.errors import UserError
-from bertwire_client.files import require_absent, whole_file
+from bertwire_client.files import in_use, require_absent, whole_file
 from bertwire_client.replies import ModelInfo
 from bertwire_client.requests import Options
 from bertwire_client.score.caller import Caller
@@ -28,9 +28,10 @@ def score_file(config: ScoreConfig) -> Summary:
     Raises:
         UserError: the files are not as they must be, or the server cannot be used; no output is left.
     """
-    require_absent(config.output, overwrite=config.overwrite)
     tally = Tally()
     with ExitStack() as stack:
+        stack.enter_context(in_use(config.output))
+        require_absent(config.output, overwrite=config.overwrite)
         reader = stack.enter_context(open_table(config.input))
         _require_column(config, reader, config.text_column, "--text-column")
         output = stack.enter_context(whole_file(config.output))

@@ -1,5 +1,7 @@
 """Chooses the format by a file's ending."""
 
+import codecs
+import re
 from pathlib import Path
 
 from bertwire_client.errors import UserError
@@ -8,6 +10,14 @@ from bertwire_client.tables.jsonl import JsonlReader
 from bertwire_client.tables.rows import TableReader, TableWriter
 
 _FORMATS = {".csv": "CSV", ".tsv": "TSV", ".jsonl": "JSONL", ".ndjson": "JSONL", ".parquet": "Parquet"}
+# The byte order marks of other encodings, that of UTF-32 before that of UTF-16, which begins it; without one, the zero
+# that is half of every ASCII character.
+_OTHERS = (
+    (codecs.BOM_UTF32_LE + b"|" + codecs.BOM_UTF32_BE, "UTF-32"),
+    (codecs.BOM_UTF16_LE + b"|" + codecs.BOM_UTF16_BE, "UTF-16"),
+    (rb"[^\0]\0[^\0]", "UTF-16LE"),
+    (rb"\0[^\0]\0", "UTF-16BE"),
+)
 
 
 def table_format(path: Path) -> str:
@@ -22,7 +32,7 @@ def open_table(path: Path) -> TableReader:
     """Opens a CSV, TSV, JSONL or Parquet file; use it in a `with` block.
 
     Raises:
-        UserError: the file is missing, empty or of another kind, or names a column twice.
+        UserError: the file is missing, empty, of another kind or not in UTF-8, or names a column twice.
         ModuleNotFoundError: the file is Parquet, and pyarrow is not installed.
     """
     kind = table_format(path)
@@ -34,7 +44,18 @@ def open_table(path: Path) -> TableReader:
         from bertwire_client.tables.parquet import ParquetReader
 
         return ParquetReader(path)
+    _require_utf8(path)
     return JsonlReader(path) if kind == "JSONL" else DelimitedReader(path, "," if kind == "CSV" else "\t")
+
+
+def _require_utf8(path: Path) -> None:
+    with path.open("rb") as file:
+        start = file.read(4)
+    if found := next((name for pattern, name in _OTHERS if re.match(pattern, start, re.DOTALL)), None):
+        raise UserError(
+            f"{path} is {found} and must be UTF-8; convert it: "
+            f"iconv -f {found} -t UTF-8 {path.name} > {path.stem}-utf8{path.suffix}"
+        )
 
 
 def create_table(path: Path, like: TableReader, added: dict[str, type]) -> TableWriter:

@@ -47,7 +47,7 @@ def convert_with_optimum(checkpoint: Path, task: str, inputs: list[str], output:
         UserError: the environment is missing, or Optimum failed, took too long or wrote a graph of other inputs.
     """
     require_environment(python)
-    with tempfile.TemporaryDirectory(prefix="bertwire-optimum-") as name:
+    with tempfile.TemporaryDirectory(prefix="optimum-", dir=output.parent) as name:
         folder = Path(name)
         source = folder / "checkpoint"
         source.mkdir()
