@@ -54,7 +54,7 @@ def main() -> None:
             "machine": machine(),
             "ways": {way: vars(each) | {"met": met(each)} for way, each in found.items()},
         }
-        arguments.output.write_text(json.dumps(document, indent=2) + "\n")
+        arguments.output.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     out.print(_table(found))
     out.print(f"written to {arguments.output}")
     sys.exit(0 if all(map(met, found.values())) else 1)

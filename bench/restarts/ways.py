@@ -106,7 +106,9 @@ async def opened(way: str, ports: Sequence[int], folder: Path) -> AsyncIterator[
         return
     [port] = free_ports(1)
     settings = folder / f"{way}.conf"
-    settings.write_text((_NGINX if way == "nginx" else _HAPROXY).format(*ports, port=port, check=_CHECK))
+    settings.write_text(
+        (_NGINX if way == "nginx" else _HAPROXY).format(*ports, port=port, check=_CHECK), encoding="utf-8"
+    )
     options = ["-p", str(folder), "-c", str(settings)] if way == "nginx" else ["-db", "-f", str(settings)]
     process = await asyncio.create_subprocess_exec(way, *options, stderr=asyncio.subprocess.DEVNULL)
     try:
