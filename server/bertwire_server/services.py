@@ -112,6 +112,7 @@ def _add_models(server: Server, config: ServerConfig, edge: Edge, services: Serv
         config.max_texts,
         streams,
         services.metrics,
+        stopping=services.health.is_closed,
         allow_timeout_override=config.allow_timeout_override,
     )
     add_GRPCInferenceServiceServicer_to_server(open_inference, guarded)

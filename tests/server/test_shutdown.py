@@ -14,6 +14,8 @@ from bench.restarts.load import Found, Rates
 from bench.restarts.run import restarted
 from bench.restarts.ways import WAYS, free_ports, is_here
 from bertwire.health import health_pb2, health_pb2_grpc
+from bertwire.oip.inference_pb2 import ModelReadyRequest, ServerReadyRequest
+from bertwire.oip.inference_pb2_grpc import GRPCInferenceServiceStub
 from bertwire.v1.classifier_pb2 import ClassifyRequest, ClassifyStreamRequest
 from bertwire.v1.classifier_pb2_grpc import ClassifierStub
 from bertwire_server.app import serve as serve_bundle
@@ -41,6 +43,7 @@ def found(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, F
     return asyncio.run(running)
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("way", WAYS)
 def test_nobody_notices_a_restart(way: str, found: dict[str, Found]) -> None:
     """No call is refused; with gRPC's retries none fails, and a stream that reopens loses and repeats no message.
@@ -86,8 +89,12 @@ async def test_goes_on_while_others_take_notice(serve: Serve, bundle: Path) -> N
         async with grpc.aio.insecure_channel(server.address) as channel:
             watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(service=SERVICE))
             assert (await watch.read()).status == SERVING
+            inference = GRPCInferenceServiceStub(channel)
+            assert (await inference.ServerReady(ServerReadyRequest())).ready
             server.process.send_signal(signal.SIGTERM)
             assert (await watch.read()).status == NOT_SERVING
+            assert not (await inference.ServerReady(ServerReadyRequest())).ready
+            assert not (await inference.ModelReady(ModelReadyRequest(name="tiny"))).ready
         async with grpc.aio.insecure_channel(server.address) as channel:
             assert await ClassifierStub(channel).Classify(ClassifyRequest(texts=["w1"]), timeout=20)
         server.process.send_signal(signal.SIGTERM)

@@ -35,6 +35,10 @@ class Health(HealthServicer):
         self._closed = True
         self._wake()
 
+    def is_closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._closed
+
     def _wake(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()

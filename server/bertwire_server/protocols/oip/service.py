@@ -1,6 +1,6 @@
 """The service `inference.GRPCInferenceService`: the Open Inference Protocol v2 as Triton speaks it."""
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
 from bertwire.oip import inference_pb2 as pb
 from bertwire.oip.inference_pb2_grpc import GRPCInferenceServiceServicer
@@ -34,6 +34,7 @@ class OpenInference(GRPCInferenceServiceServicer):
         limits: StreamLimits,
         metrics: Metrics,
         *,
+        stopping: Callable[[], bool],
         allow_timeout_override: bool,
     ) -> None:
         """Serves what the catalog has.
@@ -45,11 +46,12 @@ class OpenInference(GRPCInferenceServiceServicer):
             max_texts: most texts of a call, which clients see as the largest batch.
             limits: what a stream may hold.
             metrics: told of each request of a stream.
+            stopping: whether the server is about to end: then it calls nothing ready, though it still answers.
             allow_timeout_override: whether a request's own timeout counts; Triton's models ignore it unless their
                 configuration says so.
         """
         self.statistics = Statistics()
-        self._catalog, self._loader, self._max_texts = catalog, loader, max_texts
+        self._catalog, self._loader, self._max_texts, self._stopping = catalog, loader, max_texts, stopping
         self._allow_timeout_override = allow_timeout_override
         self._inferrer = Inferrer(inference, catalog, self.statistics, allow_timeout_override=allow_timeout_override)
         self._streams = Streams(self._inferrer, limits, metrics)
@@ -59,14 +61,14 @@ class OpenInference(GRPCInferenceServiceServicer):
         return pb.ServerLiveResponse(live=True)
 
     async def ServerReady(self, request: pb.ServerReadyRequest, context: Context) -> pb.ServerReadyResponse:  # noqa: N802, ARG002
-        """Whether a model answers."""
-        return pb.ServerReadyResponse(ready=any(each.state == "READY" for each in self._catalog.entries()))
+        """Whether a model answers, and will."""
+        return pb.ServerReadyResponse(ready=not self._stopping() and bool(self._ready()))
 
     async def ModelReady(self, request: pb.ModelReadyRequest, context: Context) -> pb.ModelReadyResponse:  # noqa: N802, ARG002
-        """Whether a certain model answers."""
+        """Whether a certain model answers, and will."""
         try:
             with self._catalog.lease(request.name, request.version):
-                return pb.ModelReadyResponse(ready=True)
+                return pb.ModelReadyResponse(ready=not self._stopping())
         except (ModelNotFound, NotReady):
             return pb.ModelReadyResponse(ready=False)
 
