@@ -1,11 +1,13 @@
 """Builds the graphs among which the fastest that stays right is chosen."""
 
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from statistics import fmean
 
+import numpy as np
 import onnx
 
 from bertwire_export.bundle import Provider
@@ -15,7 +17,7 @@ from bertwire_export.config import Precision
 from bertwire_export.convert import fuse
 from bertwire_export.half import to_half
 from bertwire_export.int8 import Range
-from bertwire_export.measure import BATCH_SIZE
+from bertwire_export.measure import BATCH_SIZE, Runner
 from bertwire_export.packed.build import build_packed
 from bertwire_export.packed.calibrate import measure_ranges
 from bertwire_export.packed.linear import Fp32Linears, Int8Linears
@@ -27,6 +29,8 @@ from bertwire_export.quantize import quantize_padded
 _GROUPS, _GROUPS_OF_LONG, _LONG = 4, 9, 40
 # Texts that the int8 ranges are measured on.
 _CALIBRATION_TEXTS = 512
+# Texts on which a fused graph has to answer as the unfused one, and how far a logit may be off: fp32's default limit.
+_COMPARED_TEXTS, _SAME_LOGIT = 16, 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,7 @@ class Workshop:
 
     Attributes:
         encoder: the weights for packed graphs; None where the model's structure is not known.
+        notes: what did not come about.
     """
 
     def __init__(
@@ -83,7 +88,7 @@ class Workshop:
             folder: takes what is built.
             convert: writes the model in the padded layout, not fused yet, to a path.
         """
-        self.encoder = encoder
+        self.encoder, self.notes = encoder, list[str]()
         self._checkpoint, self._folder, self._converter = checkpoint, folder, convert
         self._calibration = calibration[:_CALIBRATION_TEXTS]
         self._by_token = checkpoint.training.task == "token_classification"
@@ -148,13 +153,22 @@ class Workshop:
     def _layout(self, encoder: Encoder, groups: int) -> Layout:
         return Layout("packed", groups, self._checkpoint.pad_token_id, self._by_token, encoder.skips_padding)
 
+    def _fuse(self, path: Path, layout: Layout, *, attention: bool) -> None:
+        """Writes the graph as converted, fused where that answers the same: a fusion drops what it does not know."""
+        texts = self._calibration[:_COMPARED_TEXTS]
+        fuse(self._unfused, self._checkpoint.model, path, attention=attention)
+        plain, fused = (Runner(each, layout, "cpu", threads=0).by_text(texts) for each in (self._unfused, path))
+        worst = max(float(np.abs(one - other).max()) for one, other in zip(plain, fused, strict=True))
+        if worst > _SAME_LOGIT:
+            shutil.copyfile(self._unfused, path)
+            self.notes.append(f"{path.stem} is not fused: fused, it differs by {worst:.2g} in a logit")
+
     def padded(self, precision: Precision) -> Recipe:
         """A graph that computes padding, as converted and fused."""
         layout = Layout("padded", 0, self._checkpoint.pad_token_id, self._by_token)
-        model = self._checkpoint.model
 
         def write(path: Path) -> None:
-            fuse(self._unfused, model, path, attention=precision is not Precision.INT8)
+            self._fuse(path, layout, attention=precision is not Precision.INT8)
             if precision is Precision.INT8:
                 # One text at a time: filler's activations are no text's.
                 quantize_padded(path, (arrange([text], layout) for text in self._calibration), path)

@@ -20,6 +20,7 @@ from transformers import (
 from bertwire_client.errors import UserError, first_line
 from bertwire_client.labelled import Task
 from bertwire_client.lfs import require_fetched
+from bertwire_export.padding import padding_counts
 
 WEIGHTS, TOKENIZER, TRAINING = "model.safetensors", "tokenizer.json", "training.json"
 # Fields that make one or another transformers release fetch and run code.
@@ -100,10 +101,21 @@ def load_checkpoint(path: Path) -> Checkpoint:
     checkpoint = Checkpoint(
         path, training, model, _load_tokenizer(path), _sha256(path / WEIGHTS), _sha256(path / TRAINING)
     )
+    _require_padding_ignored(checkpoint)
     positions = _positions(model)
     if training.max_length > positions:
         raise UserError(f"{path}: max_length {training.max_length} is above the model's {positions} positions")
     return checkpoint
+
+
+def _require_padding_ignored(checkpoint: Checkpoint) -> None:
+    ids = list(checkpoint.tokenizer("a")["input_ids"])[: checkpoint.training.max_length]
+    worst = padding_counts(checkpoint.model, ids, checkpoint.pad_token_id, checkpoint.training.max_length)
+    if worst is not None:
+        raise UserError(
+            f"{checkpoint.path}: its answers depend on the padding of a batch, by {worst:.2g} in a logit, so that it "
+            f"cannot be served; train a base of another type than {checkpoint.model.config.model_type}"
+        )
 
 
 def _read_training(path: Path) -> Training:

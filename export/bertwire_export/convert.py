@@ -54,7 +54,9 @@ def fuse(source: Path, model: PreTrainedModel, path: Path, *, attention: bool) -
         path: where it goes.
         attention: whether attention is fused together with its linear layers, or these stay apart to be quantized.
     """
-    logging.getLogger("onnxruntime.transformers").setLevel(logging.ERROR)
+    # The second says of every position that is not fixed that it cannot tell its sign.
+    for name in ("onnxruntime.transformers", "symbolic_shape_infer"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     options = FusionOptions("bert")
     options.enable_attention = attention
     config = model.config

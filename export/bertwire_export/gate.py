@@ -33,3 +33,14 @@ def faults(quality: Quality, batch_variance: float, reference: Scores, limits: L
             f"at most {limits.max_batch_variance:.2g} is allowed"
         )
     return tuple(found)
+
+
+def rare_faults(difference: float, limits: Limits) -> tuple[str, ...]:
+    """The same for the largest difference of a logit on texts with rare tokens, where logits have a limit."""
+    limit = limits.max_logit_difference
+    if limit is None or difference <= limit:
+        return ()
+    return (
+        f"with unknown, padding and other special tokens in a text a logit differs by {difference:.2g} from PyTorch's, "
+        f"at most {limit:.2g} is allowed",
+    )

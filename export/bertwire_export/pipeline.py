@@ -8,7 +8,7 @@ from pathlib import Path
 from tokenizers import Tokenizer
 
 from bertwire_client.console import progress
-from bertwire_client.errors import UserError
+from bertwire_client.errors import UserError, first_line
 from bertwire_client.files import in_use, require_absent, require_apart, scratch_folder
 from bertwire_client.labelled import Columns, read_labelled
 from bertwire_export.bundle import Manifest, Provider, Reference, open_bundle
@@ -24,6 +24,7 @@ from bertwire_export.optimum import convert_with_optimum, require_environment
 from bertwire_export.packed.weights import Encoder, NotPackable, read_encoder
 from bertwire_export.prove import Proven, prove, prove_on_test
 from bertwire_export.publish import Source, choose, publish
+from bertwire_export.rare import rare_texts
 from bertwire_export.report import write_report
 from bertwire_export.serving_tokenizer import require_same_tokens, serving_tokenizer
 from bertwire_export.trained import held_out, recorded_logits, require_trained
@@ -79,7 +80,7 @@ def _run(config: ExportConfig) -> Outcome:
         calibration = truth.dev.examples.encodings[::2]
         workshop = Workshop(checkpoint, encoder, calibration, folder, partial(_convert, config, checkpoint))
         proven, failures = _prove(config, workshop, truth, precisions, providers)
-        notes = [*([unpacked] if unpacked else []), *failures]
+        notes = [*([unpacked] if unpacked else []), *workshop.notes, *failures]
         if not held_out(checkpoint.path, "dev").is_file():
             notes.append(f"{config.checkpoint} has no predictions: that it decides as after training was not checked")
         chosen = choose(proven, force=config.force)
@@ -157,7 +158,7 @@ def _truth(config: ExportConfig, checkpoint: Checkpoint, tokenizer: Tokenizer) -
     # A dev split of one's own says nothing of the test rows of the training: only its own test rows stand beside it.
     test = read(config.test, "test") if config.test or config.dev is None else None
     assert dev is not None  # noqa: S101 - read gives nothing only where there is no file
-    return find_truth(dev, test)
+    return find_truth(dev, test, rare_texts(checkpoint, dev.examples.encodings))
 
 
 def _encoder(config: ExportConfig, checkpoint: Checkpoint) -> tuple[Encoder | None, str | None]:
@@ -199,9 +200,20 @@ def _build(workshop: Workshop, recipes: Sequence[Recipe]) -> list[Built]:
     built = []
     with progress("Build", len(recipes)) as bar:
         for number, recipe in enumerate(recipes, 1):
-            built.append(workshop.build(recipe))
+            built.append(_built(workshop, recipe))
             bar(number)
     return built
+
+
+def _built(workshop: Workshop, recipe: Recipe) -> Built:
+    try:
+        return workshop.build(recipe)
+    except (UserError, OSError):
+        raise
+    except Exception as error:  # torch and onnx each raise their own
+        raise UserError(
+            f"{recipe.name} cannot be built of this model: {first_line(error)}; leave its precision out with --variants"
+        ) from error
 
 
 def _convert(config: ExportConfig, checkpoint: Checkpoint, path: Path) -> None:

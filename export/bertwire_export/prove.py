@@ -9,7 +9,7 @@ from bertwire_export.bundle import Limits, Proof, Provider, Speed
 from bertwire_export.candidates import Built
 from bertwire_export.config import Precision
 from bertwire_export.examples import Logits
-from bertwire_export.gate import faults
+from bertwire_export.gate import faults, rare_faults
 from bertwire_export.measure import (
     Runner,
     batch_variance,
@@ -106,7 +106,10 @@ def _proof(built: Built, truth: Truth, provider: Provider, speed: Speed, limits:
     logits = onnx_logits(runner, truth.dev.examples, f"{built.name} on dev", tracked)
     dev = quality(truth.dev.examples, logits, truth.dev.logits, truth.calibration.thresholds or None)
     variance = batch_variance(runner, truth.dev.examples.encodings)
-    found = faults(dev, variance, truth.reference.dev, limits)
+    found = (
+        *faults(dev, variance, truth.reference.dev, limits),
+        *rare_faults(truth.rare.difference(runner), limits),
+    )
     proof = Proof(
         provider=provider, dev=dev, test=None, batch_variance=variance, speed=speed, limits=limits, faults=found
     )

@@ -11,6 +11,7 @@ from bertwire_export.calibration import calibrate
 from bertwire_export.checkpoint import Checkpoint
 from bertwire_export.examples import Examples, Logits
 from bertwire_export.measure import torch_logits
+from bertwire_export.rare import Rare
 
 # Texts on which PyTorch has to give the logits that the trainer wrote down, before those are taken for all. A change of
 # the model that one text in 50 notices goes unseen here once in 170 times; fp32 is then still held against every text.
@@ -36,15 +37,17 @@ class Truth:
         test: further rows, or None.
         calibration: fitted on dev.
         reference: PyTorch's scores.
+        rare: texts with tokens that the rows may lack.
     """
 
     dev: Known
     test: Known | None
     calibration: Calibration
     reference: Reference
+    rare: Rare
 
 
-def find_truth(dev: Known, test: Known | None) -> Truth:
+def find_truth(dev: Known, test: Known | None, rare: Rare) -> Truth:
     """Fits and scores what PyTorch's logits say of the splits."""
     calibration = calibrate(dev.examples, dev.logits)
     thresholds = calibration.thresholds or None
@@ -52,7 +55,7 @@ def find_truth(dev: Known, test: Known | None) -> Truth:
         dev=dev.examples.score(dev.logits, thresholds),
         test=None if test is None else test.examples.score(test.logits, thresholds),
     )
-    return Truth(dev, test, calibration, reference)
+    return Truth(dev, test, calibration, reference, rare)
 
 
 def pytorch(checkpoint: Checkpoint, examples: Examples, recorded: Logits | None) -> Known:

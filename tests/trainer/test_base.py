@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import (
+    AutoConfig,
     AutoModel,
     GPT2Config,
     GPT2Model,
@@ -24,6 +25,8 @@ from bertwire_trainer.architecture import require_trainable
 from bertwire_trainer.base import Base, find_base
 from bertwire_trainer.loading import load_model, position_limit, require_tables
 from bertwire_trainer.tokenizer import load_tokenizer
+from bertwire_trainer.trial import require_answers
+from graphs import tiny_model
 
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:" + "4d" * 32 + "\nsize 90868376\n"
 
@@ -176,6 +179,41 @@ def test_no_text_encoder(copy: Path, model: object, kind: str) -> None:
     """Decoders and vision models are refused by what they are."""
     model().save_pretrained(copy)  # type: ignore[operator]
     assert f"is no text encoder but '{kind}'" in refusal(copy)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *(
+            "big_bird",
+            "convbert",
+            "fnet",
+            "funnel",
+            "ibert",
+            "longformer",
+            "mra",
+            "nystromformer",
+            "squeezebert",
+            "yoso",
+        ),
+    ],
+)
+def test_types_that_cannot_be_exported(copy: Path, kind: str) -> None:
+    """Encoders of which export makes no right graph are refused before they are trained."""
+    AutoConfig.for_model(kind).save_pretrained(copy)
+    assert f"is of the type '{kind}', of which export makes no right graph" in refusal(copy)
+
+
+def test_answers_that_depend_on_padding(tiny: Path) -> None:
+    """A model that answers a text otherwise beside a longer one is refused, and so is one that does not run."""
+    base = find_base(str(tiny))
+    tokenizer = load_tokenizer(base, "single_label", "right")
+    require_answers(base, load_model(base, "single_label", ["a", "b"]), tokenizer)
+    mixing = tiny_model("convbert", embedding_size=16, vocab_size=97)
+    with pytest.raises(UserError, match=r"its answers depend on the padding of a batch, by .* in a logit"):
+        require_answers(base, mixing, tokenizer)
+    with pytest.raises(UserError, match=r"^--model tiny-bert cannot be loaded: [^\n]+$"):
+        require_answers(base, tiny_model("roberta", vocab_size=97, pad_token_id=None), tokenizer)
 
 
 def test_max_length_beyond_the_position_table(tiny: Path) -> None:

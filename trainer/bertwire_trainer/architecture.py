@@ -9,6 +9,15 @@ from bertwire_trainer.base import Base, one_line
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
+# Model types whose graphs give PyTorch's logits for texts of any length in any batch: docs/decisions/024-models.md.
+_EXPORTABLE = frozenset(
+    {
+        *("albert", "bert", "camembert", "data2vec-text", "deberta", "deberta-v2", "distilbert", "electra", "ernie"),
+        *("esm", "esmc", "eurobert", "gte", "jina_embeddings_v3", "layoutlm", "luke", "megatron-bert", "mobilebert"),
+        *("modernbert", "mpnet", "nomic_bert", "rembert", "roberta", "roberta-prelayernorm", "roformer", "ultrabert"),
+        *("xlm-roberta", "xlm-roberta-xl", "xmod"),
+    }
+)
 # Fields that change what the model returns, with the value that training and serving need.
 _OUTPUTS = {"return_dict": True, "output_attentions": False, "output_hidden_states": False}
 
@@ -56,4 +65,9 @@ def _require_encoder(base: Base, task: Task, config: Any) -> None:  # noqa: ANN4
     if not known or config.is_encoder_decoder or getattr(config, "is_decoder", False):
         raise UserError(
             f"--model {base.name} is no text encoder but {config.model_type!r}; choose a BERT-family checkpoint"
+        )
+    if config.model_type not in _EXPORTABLE:
+        raise UserError(
+            f"--model {base.name} is of the type {config.model_type!r}, of which export makes no right graph; choose a "
+            "checkpoint of another type, such as bert, roberta, deberta-v2, electra or modernbert"
         )

@@ -23,6 +23,7 @@ from bertwire_trainer.record import Setup, SplitRecord
 from bertwire_trainer.result import evaluate, save, write_record
 from bertwire_trainer.tokenizer import load_tokenizer
 from bertwire_trainer.tokens import TokenDataset
+from bertwire_trainer.trial import require_answers
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -43,6 +44,7 @@ def train_model(job: Job) -> None:
     start_at_prior(model, data.task, data.targets["train"])
     require_tables(base, model, len(tokenizer), config.max_length)
     tokenizer.model_max_length = config.max_length
+    require_answers(base, model, tokenizer)
     setup = _setup(config, data, base.name, recipe(config, precision))
 
     with one_line_faults(partial.path):
