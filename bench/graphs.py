@@ -68,7 +68,7 @@ def measure(checkpoint_path: Path, texts: Path, most: int, rounds: int) -> tuple
         folder = Path(name)
         encoder, calibration = read_encoder(checkpoint.model), encodings[most:] or encodings
         workshop = Workshop(checkpoint, encoder, calibration, folder, partial(convert, checkpoint.model))
-        recipes = workshop.recipes([Precision.FP32, Precision.INT8], ["cpu"], quick=False)
+        recipes = workshop.recipes([Precision.FP32, Precision.INT8], ["cpu"])
         graphs = [workshop.build(recipe) for recipe in (workshop.padded(Precision.FP32), *recipes)]
         runners = {graph.name: _open(graph) for graph in graphs}
         batches = orders(chosen)

@@ -38,7 +38,7 @@ class Built:
     """A graph that has been built.
 
     Attributes:
-        name: of precision and layout, whether it is smoothed, and of two of one precision which is for CUDA.
+        name: of precision and layout, and of two of one precision which is for CUDA.
         precision: the number format of its linear layers.
         layout: how texts become its inputs.
         providers: where it is worth running.
@@ -93,23 +93,17 @@ class Workshop:
         self._calibration = calibration[:_CALIBRATION_TEXTS]
         self._by_token = checkpoint.training.task == "token_classification"
 
-    def recipes(self, precisions: Sequence[Precision], providers: Sequence[Provider], *, quick: bool) -> list[Recipe]:
-        """What is worth building: packed graphs, int8 also smoothed unless `quick`; without an encoder padded ones.
+    def recipes(self, precisions: Sequence[Precision], providers: Sequence[Provider]) -> list[Recipe]:
+        """What is worth building: packed graphs; without an encoder padded ones.
 
         Args:
             precisions: number formats.
             providers: those of this machine; each has a packed graph of its own.
-            quick: whether to build one graph a precision and provider.
         """
         if self.encoder is None:
             return [self.padded(precision) for precision in precisions]
-        found = []
-        for precision in precisions:
-            able = [each for each in precision.providers if each in providers]
-            found += [self._packed(self.encoder, precision, each) for each in able]
-            if precision is Precision.INT8 and not quick:
-                found.append(self._packed(self.encoder, precision, "cpu", smooth=True))
-        return found
+        pairs = [(each, able) for each in precisions for able in each.providers if able in providers]
+        return [self._packed(self.encoder, precision, provider) for precision, provider in pairs]
 
     def build(self, recipe: Recipe) -> Built:
         """Writes the graph of a recipe."""
@@ -135,19 +129,19 @@ class Workshop:
         self._converter(path)
         return path
 
-    def _packed(self, encoder: Encoder, precision: Precision, provider: Provider, *, smooth: bool = False) -> Recipe:
+    def _packed(self, encoder: Encoder, precision: Precision, provider: Provider) -> Recipe:
         # CUDA's attention for packed texts needs no groups; an empty one is a launch that it refuses.
         groups = 0 if provider == "cuda" else self._groups
         layout = self._layout(encoder, groups)
 
         def write(path: Path) -> None:
             if precision is Precision.INT8:
-                onnx.save(build_packed(encoder, Int8Linears(self._ranges, smooth=smooth), groups), path)
+                onnx.save(build_packed(encoder, Int8Linears(self._ranges), groups), path)
             else:
                 model = build_packed(encoder, Fp32Linears(), groups)
                 onnx.save(to_half(model) if precision is Precision.FP16 else model, path)
 
-        kind = "-smooth" if smooth else "-cuda" if provider == "cuda" and precision is Precision.FP32 else ""
+        kind = "-cuda" if provider == "cuda" and precision is Precision.FP32 else ""
         return Recipe(f"{precision}-packed{kind}", precision, layout, (provider,), write)
 
     def _layout(self, encoder: Encoder, groups: int) -> Layout:

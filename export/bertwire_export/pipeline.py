@@ -178,7 +178,7 @@ def _prove(
     def attempt(recipes: list[Recipe]) -> tuple[list[Proven], list[str]]:
         return prove(_build(workshop, recipes), truth, providers, config.limits)
 
-    proven, failures = attempt(workshop.recipes(precisions, providers, quick=config.quick))
+    proven, failures = attempt(workshop.recipes(precisions, providers))
     if workshop.encoder is None or config.quick:
         return proven, failures
     # Padded int8 has the error of packed int8, and takes as long to build as all the rest.

@@ -33,7 +33,6 @@ Integers = NDArray[np.integer]
 # Kinds of graphs, and a layer of each by its name there.
 GRAPHS = {
     "packed": "layer.1.down",
-    "packed-smooth": "layer.0.query",
     "padded": "/bert/encoder/layer.1/output/dense/MatMul",
 }
 
@@ -77,7 +76,7 @@ def write(kind: str, path: Path) -> None:
     else:
         encoder = read_encoder(model)
         ranges = measure_ranges(encoder, 1, [arrange(texts, Layout("packed", 1, 0, False))])
-        onnx.save(build_packed(encoder, Int8Linears(ranges, smooth=kind == "packed-smooth"), 2), path)
+        onnx.save(build_packed(encoder, Int8Linears(ranges), 2), path)
 
 
 @pytest.mark.parametrize("kind", GRAPHS)

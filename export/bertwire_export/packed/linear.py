@@ -45,23 +45,19 @@ class Int8Linears:
     """Linear layers whose activations are uint8 on a fixed scale and whose weights are int8 on one scale a column.
 
     The scale of the activations was measured beforehand. One taken from the batch at hand, as dynamic quantization
-    does, makes every answer depend on the other texts of the batch.
+    does, makes every answer depend on the other texts of the batch. Wide channels are narrowed first
+    (`Range.smoothing`): less error for a little more time.
     """
 
-    def __init__(self, ranges: dict[str, Range], *, smooth: bool) -> None:
-        """Takes the measured ranges.
-
-        Args:
-            ranges: of each layer's input, by the layer's name.
-            smooth: whether wide channels are narrowed first (`Range.smoothing`): less error, a little more time.
-        """
-        self._ranges, self._smooth = ranges, smooth
+    def __init__(self, ranges: dict[str, Range]) -> None:
+        """Takes the measured ranges of each layer's input, by the layer's name."""
+        self._ranges = ranges
         self._quantized: dict[str, tuple[str, str, str]] = {}
 
     def __call__(self, graph: Graph, value: str, layer: Linear, name: str, *, bias: bool = True) -> str:
         """Adds QuantizeLinear, shared by layers that read the same value, and an integer product."""
         values = self._ranges[name]
-        factors = values.smoothing() if self._smooth else np.ones_like(values.low)
+        factors = values.smoothing()
         numbers, scale, zero = self._quantize(graph, value, values, factors)
         weight, weight_scale = quantize_weight((layer.weight * factors).T)
         inputs = [
@@ -79,7 +75,7 @@ class Int8Linears:
     def _quantize(self, graph: Graph, value: str, values: Range, factors: Floats) -> tuple[str, str, str]:
         if value not in self._quantized:
             scale, zero = values.divided(factors).scale_and_zero()
-            source = graph.add("Mul", value, graph.constant(1 / factors, "smoothing")) if self._smooth else value
+            source = graph.add("Mul", value, graph.constant(1 / factors, "smoothing"))
             constants = graph.constant(scale, "scale"), graph.constant(zero, "zero")
             self._quantized[value] = graph.add("QuantizeLinear", source, *constants), *constants
         return self._quantized[value]
