@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from itertools import cycle, islice
 from pathlib import Path
 from statistics import median
 from typing import Any, Literal
@@ -22,6 +23,9 @@ BATCH_SIZE = 32
 _COMPANY = (2, 16, 64)
 _PROBES = 32
 _SPEED_ROUNDS, _SPEED_BATCHES = 3, 4
+
+# Tokens of a batch that is timed on CUDA.
+_CUDA_TOKENS = 16384
 
 Track = Callable[[Iterable[Any], str, int], Iterable[Any]]
 
@@ -136,12 +140,17 @@ def speeds(
 
     Args:
         runners: by name; on the CPU each with one thread.
-        texts: in file order; the first 4 batches are run.
+        texts: in file order; the first 4 batches are run. On CUDA they are repeated until a batch has some 16,384
+            tokens: less would measure how long starting its kernels takes.
         provider: where they run.
         device: its name.
         track: shows the progress.
     """
-    chosen = [texts[start : start + BATCH_SIZE] for start in range(0, len(texts), BATCH_SIZE)][:_SPEED_BATCHES]
+    size = (
+        BATCH_SIZE if provider == "cpu" else max(1, _CUDA_TOKENS * len(texts) // sum(len(text.ids) for text in texts))
+    )
+    some = texts if provider == "cpu" else list(islice(cycle(texts), size * _SPEED_BATCHES))
+    chosen = [some[start : start + size] for start in range(0, len(some), size)][:_SPEED_BATCHES]
     arranged = {name: [runner.arrange(batch) for batch in chosen] for name, runner in runners.items()}
     for name, runner in runners.items():
         runner.run(arranged[name][0])
@@ -161,7 +170,7 @@ def speeds(
         name: Speed(
             cpu_ms_per_text=per_text(name, 0) if provider == "cpu" else None,
             ms_per_text=per_text(name, 1),
-            batch_size=BATCH_SIZE,
+            batch_size=size,
             device=device,
         )
         for name in runners

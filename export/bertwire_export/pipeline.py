@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import onnxruntime
 from tokenizers import Tokenizer
 
 from bertwire_client.console import progress
@@ -13,7 +14,7 @@ from bertwire_client.files import in_use, require_absent, require_apart, scratch
 from bertwire_client.labelled import Columns, read_labelled
 from bertwire_export.bundle import Manifest, Provider, Reference, open_bundle
 from bertwire_export.bundle.manifest import MANIFEST, SEAL
-from bertwire_export.bundle.session import cuda_fault
+from bertwire_export.bundle.session import PROVIDERS, cuda_fault
 from bertwire_export.candidates import Built, Recipe, Workshop
 from bertwire_export.checkpoint import Checkpoint, load_checkpoint
 from bertwire_export.config import ExportConfig, Precision
@@ -81,6 +82,8 @@ def _run(config: ExportConfig) -> Outcome:
         workshop = Workshop(checkpoint, encoder, calibration, folder, partial(_convert, config, checkpoint))
         proven, failures = _prove(config, workshop, truth, precisions, providers)
         notes = [*([unpacked] if unpacked else []), *workshop.notes, *failures]
+        if "cuda" not in providers and PROVIDERS["cuda"] in onnxruntime.get_available_providers():
+            notes.append(f"nothing is proven on CUDA: {cuda_fault()}")
         if not held_out(checkpoint.path, "dev").is_file():
             notes.append(f"{config.checkpoint} has no predictions: that it decides as after training was not checked")
         chosen = choose(proven, force=config.force)
@@ -124,8 +127,7 @@ def _precisions(asked: list[Precision], providers: list[Provider]) -> list[Preci
     able = [each for each in Precision if set(each.providers) & set(providers)]
     if missing := [each for each in asked if each not in able]:
         raise UserError(
-            f"--variants {missing[0]} needs ONNX Runtime's {missing[0].providers[0]} provider, which is not here; "
-            f"this machine can build {', '.join(able)}"
+            f"--variants {missing[0]} cannot be built: {cuda_fault()}. This machine can build {', '.join(able)}"
         )
     return asked or able
 

@@ -3,9 +3,13 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from bertwire_client.console import tracked
 from bertwire_client.errors import UserError, first_line
-from bertwire_export.bundle import Limits, Proof, Provider, Speed
+from bertwire_export.apart import Result, run_apart
+from bertwire_export.bundle import Limits, Proof, Provider, Quality, Speed
+from bertwire_export.bundle.session import PROVIDERS
 from bertwire_export.candidates import Built
 from bertwire_export.config import Precision
 from bertwire_export.examples import Logits
@@ -19,7 +23,7 @@ from bertwire_export.measure import (
     quality,
     speeds,
 )
-from bertwire_export.truth import Truth
+from bertwire_export.truth import Known, Truth
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,7 @@ def prove(
 ) -> tuple[list[Proven], list[str]]:
     """Measures quality on dev, batch variance and speed, and finds the limits that a candidate breaks.
 
-    On CUDA a candidate may not run, since not every card and release has every kernel.
+    On CUDA each has a process of its own: it may not run, since not every card and release has every kernel.
 
     Args:
         built: the candidates.
@@ -56,30 +60,27 @@ def prove(
     proofs: dict[str, list[Proof]] = {each.name: [] for each in built}
     logits: dict[str, Logits] = {}
     failures: list[str] = []
-    for provider in providers:
-        running = [each for each in built if provider in each.providers]
-        if provider == "cuda":
-            running, failed = _runnable(running, truth)
-            failures += failed
-        costs = _speeds(running, truth, provider)
-        for each in running:
-            found, proof = _proof(each, truth, provider, costs[each.name], limits(each.precision))
-            logits.setdefault(each.name, found)
-            proofs[each.name].append(proof)
+
+    def keep(each: Built, found: Logits, proof: Proof) -> None:
+        logits.setdefault(each.name, found)
+        proofs[each.name].append(proof)
+
+    on_cpu, on_cuda = ([each for each in built if at in each.providers and at in providers] for at in PROVIDERS)
+    costs = _speeds(on_cpu, truth, "cpu")
+    for each in on_cpu:
+        keep(each, *_proof(each, truth, "cpu", costs[each.name], limits(each.precision)))
+    for each in on_cuda:
+        try:
+            keep(each, *_apart(_trial, each, truth, limits(each.precision)))
+        except UserError as error:
+            failures.append(str(error))
     return [Proven(each, tuple(proofs[each.name]), logits[each.name]) for each in built if proofs[each.name]], failures
 
 
-def _runnable(built: Sequence[Built], truth: Truth) -> tuple[list[Built], list[str]]:
-    """Those that run a batch on CUDA, and for each other the reason."""
-    running, failures = [], []
-    for each in built:
-        try:
-            Runner(each.path, each.layout, "cuda", threads=1).by_text(truth.dev.examples.encodings[:2])
-        except Exception as error:  # onnxruntime's exceptions share no public base
-            failures.append(f"{each.name} does not run on CUDA: {first_line(error)}")
-        else:
-            running.append(each)
-    return running, failures
+def _trial(built: Built, truth: Truth, limits: Limits) -> tuple[Logits, Proof]:
+    """Proves one candidate on CUDA."""
+    speed = _speeds([built], truth, "cuda")[built.name]
+    return _proof(built, truth, "cuda", speed, limits)
 
 
 def prove_on_test(proven: Proven, truth: Truth) -> Proven:
@@ -88,11 +89,23 @@ def prove_on_test(proven: Proven, truth: Truth) -> Proven:
         return proven
     proofs = []
     for proof in proven.proofs:
-        runner = _open(proven.built, proof.provider, threads=0)
-        logits = onnx_logits(runner, truth.test.examples, f"{proven.built.name} on test", tracked)
-        found = quality(truth.test.examples, logits, truth.test.logits, truth.calibration.thresholds or None)
+        on_cuda = proof.provider == "cuda"
+        found = _apart(_on_test, proven.built, truth) if on_cuda else _on_test(proven.built, truth, "cpu")
         proofs.append(proof.model_copy(update={"test": found}))
     return replace(proven, proofs=tuple(proofs))
+
+
+def _apart(function: Callable[..., Result], built: Built, *arguments: object) -> Result:
+    """Calls a function in a process of its own, since one that CUDA has failed in once can use it no more."""
+    try:
+        return run_apart(function, built, *arguments)
+    except UserError as error:
+        raise UserError(f"{built.name} does not run on CUDA: {error}") from error
+
+
+def _on_test(built: Built, truth: Truth, provider: Provider = "cuda") -> Quality:
+    assert truth.test is not None  # noqa: S101 - asked only where there are test rows
+    return _score(_open(built, provider, threads=0), f"{built.name} on test", truth.test, truth)[1]
 
 
 def _speeds(running: Sequence[Built], truth: Truth, provider: Provider) -> dict[str, Speed]:
@@ -103,8 +116,7 @@ def _speeds(running: Sequence[Built], truth: Truth, provider: Provider) -> dict[
 
 def _proof(built: Built, truth: Truth, provider: Provider, speed: Speed, limits: Limits) -> tuple[Logits, Proof]:
     runner = _open(built, provider, threads=0)
-    logits = onnx_logits(runner, truth.dev.examples, f"{built.name} on dev", tracked)
-    dev = quality(truth.dev.examples, logits, truth.dev.logits, truth.calibration.thresholds or None)
+    logits, dev = _score(runner, f"{built.name} on dev", truth.dev, truth)
     variance = batch_variance(runner, truth.dev.examples.encodings)
     found = (
         *faults(dev, variance, truth.reference.dev, limits),
@@ -116,10 +128,19 @@ def _proof(built: Built, truth: Truth, provider: Provider, speed: Speed, limits:
     return logits, proof
 
 
+def _score(runner: Runner, title: str, known: Known, truth: Truth) -> tuple[Logits, Quality]:
+    logits = onnx_logits(runner, known.examples, title, tracked)
+    if not np.isfinite(logits).all():
+        raise UserError(f"{title}: the logits are not all finite numbers; leave its precision out with --variants")
+    return logits, quality(known.examples, logits, known.logits, truth.calibration.thresholds or None)
+
+
 def _open(built: Built, provider: Provider, threads: int) -> Runner:
     try:
         return Runner(built.path, built.layout, provider, threads)
     except Exception as error:  # onnxruntime's exceptions share no public base
+        if provider == "cuda":
+            raise
         raise UserError(
             f"ONNX Runtime cannot run {built.name} on {provider}: {first_line(error)}; leave its precision out "
             "with --variants"

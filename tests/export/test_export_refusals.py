@@ -9,6 +9,7 @@ import pytest
 from bertwire_client.errors import UserError
 from bertwire_export import pipeline
 from bertwire_export.bundle import open_bundle
+from bertwire_export.bundle.session import cuda_fault
 from bertwire_export.config import ExportConfig
 from bertwire_export.publish import choose
 from graphs import export
@@ -104,9 +105,7 @@ def test_refuses_fp16_without_cuda(checkpoint: Path, tmp_path: Path, monkeypatch
     """A precision that this machine cannot run, and so not prove, is refused with those that it can."""
     monkeypatch.setattr(pipeline, "available_providers", lambda: ["cpu"])
     reason = refusal(checkpoint, tmp_path / "out", variants=["fp32", "fp16"])
-    assert reason == (
-        "--variants fp16 needs ONNX Runtime's cuda provider, which is not here; this machine can build fp32, int8"
-    )
+    assert reason == f"--variants fp16 cannot be built: {cuda_fault()}. This machine can build fp32, int8"
 
 
 @pytest.mark.parametrize("name", ["training.json", "config.json", "model.safetensors", "tokenizer.json"])

@@ -221,3 +221,16 @@ def test_long_texts_have_more_groups(checkpoint: Path, tmp_path: Path, length: i
     workshop = Workshop(loaded, read_encoder(loaded.model), texts, tmp_path, convert=lambda _: None)
     recipes = workshop.recipes([Precision.FP32, Precision.INT8], ["cpu"])
     assert {each.name: each.layout.groups for each in recipes} == dict.fromkeys(("fp32-packed", "int8-packed"), groups)
+
+
+def test_cuda_has_packed_graphs_without_groups(checkpoint: Path, tmp_path: Path) -> None:
+    """An empty group is a launch that CUDA refuses: fp32 has a graph for each provider, no other is built twice."""
+    loaded = load_checkpoint(checkpoint)
+    workshop = Workshop(loaded, read_encoder(loaded.model), random_batch([3]), tmp_path, convert=lambda _: None)
+    recipes = workshop.recipes(list(Precision), ["cpu", "cuda"])
+    assert {each.name: (each.providers, each.layout.groups > 0) for each in recipes} == {
+        "fp32-packed": (("cpu",), True),
+        "fp32-packed-cuda": (("cuda",), False),
+        "fp16-packed": (("cuda",), False),
+        "int8-packed": (("cpu",), True),
+    }

@@ -41,6 +41,7 @@ def open_session(graph: bytes | Path, provider: Provider, threads: int) -> onnxr
     """
     if provider == "cuda":
         onnxruntime.preload_dlls()  # finds the CUDA libraries that come as wheels
+        onnxruntime.set_default_logger_severity(4)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = run_threads(threads)
     options.log_severity_level = 4  # what it would log it also raises
@@ -65,7 +66,6 @@ def cuda_fault() -> str | None:
         return _unavailable("its build for CUDA is not installed; '.[gpu]' brings it in place of '.[cpu]'")
     if fault := _driver_fault():
         return _unavailable(fault)
-    onnxruntime.set_default_logger_severity(4)  # what it would log it also raises
     try:
         open_session(_ONE_NODE, "cuda", threads=1).run(["y"], {"x": [1.0]})
     except UserError as error:
