@@ -173,6 +173,8 @@ def test_csv_round_trip(tmp_path_factory: pytest.TempPathFactory, table: list[li
         ("a.jsonl", '{"text": "a"}\n'.encode("utf-16-le"), "is UTF-16LE and"),
         ("a.jsonl", '{"text": "a"}\n'.encode("utf-16-be"), "iconv -f UTF-16BE -t UTF-8 a.jsonl > a-utf8.jsonl"),
         ("a.parquet", b"no parquet", "is not a Parquet file"),
+        ("a.parquet", b"version https://git-lfs.github.com/spec/v1\n", "is a Git LFS pointer"),
+        ("a.csv", b"version https://git-lfs.github.com/spec/v1\n", "is a Git LFS pointer"),
         ("a.txt", b"x", "cannot tell the format"),
         ("a", b"x", "cannot tell the format"),
     ],

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 from bertwire_client.errors import UserError
+from bertwire_client.lfs import require_fetched
 from bertwire_client.tables.delimited import DelimitedReader
 from bertwire_client.tables.jsonl import JsonlReader
 from bertwire_client.tables.rows import TableReader, TableWriter
@@ -32,7 +33,8 @@ def open_table(path: Path) -> TableReader:
     """Opens a CSV, TSV, JSONL or Parquet file; use it in a `with` block.
 
     Raises:
-        UserError: the file is missing, empty, of another kind or not in UTF-8, or names a column twice.
+        UserError: the file is missing, empty, not fetched by Git LFS, of another kind or not in UTF-8, or names a
+            column twice.
         ModuleNotFoundError: the file is Parquet, and pyarrow is not installed.
     """
     kind = table_format(path)
@@ -40,6 +42,7 @@ def open_table(path: Path) -> TableReader:
         raise UserError(f"{path}: no such file")
     if path.stat().st_size == 0:
         raise UserError(f"{path} is empty")
+    require_fetched(path)
     if kind == "Parquet":
         from bertwire_client.tables.parquet import ParquetReader
 
