@@ -1,5 +1,5 @@
 # The server's image, without torch: `docker build -t bertwire .` for CPU, `--build-arg RUNTIME=gpu` for CUDA.
-# CUDA's libraries come as wheels with onnxruntime-gpu; the host brings the driver (`docker run --gpus all`).
+# CUDA's libraries come as wheels with onnxruntime-gpu; the host brings the driver, R580 or later (`docker run --gpus all`).
 #   docker run --read-only -p 8500:8500 -v "$PWD/bundle:/bundle:ro" bertwire
 #   docker run ... bertwire /bundle --variant fp32
 ARG PYTHON=3.12
@@ -22,6 +22,8 @@ FROM python:${PYTHON}-slim-bookworm
 RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin bertwire
 COPY --from=build /opt/bertwire /opt/bertwire
 ENV PATH=/opt/bertwire/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+# NVIDIA's container runtime refuses to start where a GPU is asked for and the driver is older; nothing else reads it.
+ENV NVIDIA_REQUIRE_CUDA=cuda>=13.0
 USER 10001
 EXPOSE 8500
 # Asks grpc.health.v1; healthy once the model is warm, unhealthy while the server drains.

@@ -80,8 +80,7 @@ soak: install  ## mixed lengths at full load for SECONDS (600): fails where the 
 .gpu/.complete: pyproject.toml requirements/dev.txt
 	$(call venv,.gpu)
 	grep -v '^onnxruntime==' requirements/dev.txt > .gpu/requirements.txt
-	$(call install,.gpu) --requirement .gpu/requirements.txt 'onnxruntime-gpu[cuda,cudnn]>=1.24,<2'
-	$(call install,.gpu) --no-deps --editable .
+	$(call install,.gpu) --requirement .gpu/requirements.txt --editable '.[gpu]'
 	touch $@
 
 gpu-check:  ## the demo's model on a CUDA device: proof and speed against the device's ceiling
