@@ -6,17 +6,20 @@ import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 
+import onnxruntime
+
 from bertwire_export.cores import usable_cores
 
 
 def machine() -> dict[str, object]:
     """Processor, cores, system, versions, commit and time."""
-    packages = ("bertwire", "onnxruntime", "tokenizers", "grpcio", "numpy")
+    packages = ("bertwire", "tokenizers", "grpcio", "numpy")
     return {
         "cpu": _cpu(),
         "cores": usable_cores(),
         "system": platform.platform(),
-        "versions": {"python": platform.python_version()}
+        # Its build for CUDA is another package with the same module.
+        "versions": {"python": platform.python_version(), "onnxruntime": onnxruntime.__version__}
         | {name: importlib.metadata.version(name) for name in packages},
         "commit": _git("rev-parse", "HEAD") + ("-changed" if _git("status", "--porcelain") else ""),
         "time": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -6,7 +6,7 @@ import pytest
 
 from bertwire_export.bundle import open_bundle
 from bertwire_export.bundle.session import cuda_fault
-from bertwire_export.config import ExportConfig
+from bertwire_export.config import ExportConfig, Precision
 from bertwire_export.pipeline import run
 
 pytestmark = [
@@ -15,10 +15,12 @@ pytestmark = [
 ]
 
 
-def test_fp16_is_proven_on_cuda(checkpoint: Path, tmp_path: Path) -> None:
-    """A packed fp16 variant runs on CUDA and keeps its limits there."""
-    run(ExportConfig(checkpoint=checkpoint, output=tmp_path / "out", fp16_min_agreement=0.9, fp16_max_drop=0.1))
+@pytest.mark.parametrize(("precision", "name"), [("fp16", "fp16-packed"), ("fp32", "fp32-packed-cuda")])
+def test_packed_graphs_are_proven_on_cuda(checkpoint: Path, tmp_path: Path, precision: Precision, name: str) -> None:
+    """A packed variant of either precision runs on CUDA and keeps its limits there."""
+    lenient = {"fp16_min_agreement": 0.9, "fp16_max_drop": 0.1}
+    run(ExportConfig(checkpoint=checkpoint, output=tmp_path / "out", variants=[precision], **lenient))
     variants = open_bundle(tmp_path / "out").manifest.variants
-    fp16 = next(each for each in variants if each.precision == "fp16")
-    assert (fp16.providers, fp16.layout) == (("cuda",), "packed")
-    assert fp16.proofs[0].faults == ()
+    on_cuda = next(each for each in variants if "cuda" in each.providers)
+    assert (on_cuda.name, on_cuda.providers, on_cuda.groups) == (name, ("cuda",), 0)
+    assert on_cuda.proofs[0].faults == ()

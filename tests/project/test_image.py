@@ -62,6 +62,14 @@ def test_bases_are_pinned() -> None:
     assert ("ARG", "PYTHON=3.12") in instructions()
 
 
+def test_asks_for_the_driver() -> None:
+    """The image refuses a driver older than the CUDA that the pinned ONNX Runtime is built for."""
+    assert ("ENV", "NVIDIA_REQUIRE_CUDA=cuda>=13.0") in instructions()
+    pinned = (ROOT / "requirements" / "serve-gpu.txt").read_text(encoding="utf-8")
+    assert re.search(r"(?m)^onnxruntime-gpu==1\.(3[1-9]|[4-9]\d)\.", pinned)
+    assert re.search(r"(?m)^nvidia-cuda-runtime==13\.", pinned)
+
+
 def test_copies_what_exists() -> None:
     """Every file and folder copied from the context is there and is let through by .dockerignore."""
     ignore = (ROOT / ".dockerignore").read_text().splitlines()

@@ -102,7 +102,7 @@ class Speed(_Part):
     Attributes:
         cpu_ms_per_text: CPU-milliseconds, one thread; None where it was measured on CUDA.
         ms_per_text: wall-clock milliseconds.
-        batch_size: texts a batch.
+        batch_size: texts a batch; on CUDA as many as have 16,384 tokens in the mean.
         device: the processor's or card's name.
     """
 
