@@ -131,9 +131,9 @@ def test_weights_that_have_no_place(copy: Path) -> None:
 @pytest.mark.parametrize(
     ("fields", "reason"),
     [
-        ({"return_dict": False}, "its config.json sets return_dict to False"),
-        ({"output_attentions": True}, "its config.json sets output_attentions to True"),
-        ({"output_hidden_states": True}, "its config.json sets output_hidden_states to True"),
+        ({"return_dict": False}, "its config.json sets return_dict to false"),
+        ({"output_attentions": True}, "its config.json sets output_attentions to true"),
+        ({"output_hidden_states": True}, "its config.json sets output_hidden_states to true"),
         (
             {"initializer_range": 1},
             "its config.json is wrong: Validation error for field 'initializer_range': TypeError",
@@ -199,9 +199,9 @@ def test_no_text_encoder(copy: Path, model: object, kind: str) -> None:
     ],
 )
 def test_types_that_cannot_be_exported(copy: Path, kind: str) -> None:
-    """Encoders of which export makes no right graph are refused before they are trained."""
+    """Encoders which export does not take are refused before they are trained."""
     AutoConfig.for_model(kind).save_pretrained(copy)
-    assert f"is of the type '{kind}', of which export makes no right graph" in refusal(copy)
+    assert f"is of the type '{kind}', which export does not take" in refusal(copy)
 
 
 def test_answers_that_depend_on_padding(tiny: Path) -> None:

@@ -1,5 +1,6 @@
 """Which base checkpoints can be trained, exported and served, by their config.json."""
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from bertwire_client.errors import UserError
@@ -39,7 +40,8 @@ def _load_config(base: Base) -> "PreTrainedConfig":
     for name, value in _OUTPUTS.items():
         if fields.get(name, value) is not value:
             raise UserError(
-                f"--model {base.name}: its config.json sets {name} to {fields[name]}; training needs {value}, remove it"
+                f"--model {base.name}: its config.json sets {name} to {json.dumps(fields[name])}, with which no model can "
+                "be trained here; remove the field"
             )
     with one_line(base):
         try:
@@ -68,6 +70,6 @@ def _require_encoder(base: Base, task: Task, config: Any) -> None:  # noqa: ANN4
         )
     if config.model_type not in _EXPORTABLE:
         raise UserError(
-            f"--model {base.name} is of the type {config.model_type!r}, of which export makes no right graph; choose a "
+            f"--model {base.name} is of the type {config.model_type!r}, which export does not take; choose a "
             "checkpoint of another type, such as bert, roberta, deberta-v2, electra or modernbert"
         )
