@@ -40,8 +40,8 @@ def _load_config(base: Base) -> "PreTrainedConfig":
     for name, value in _OUTPUTS.items():
         if fields.get(name, value) is not value:
             raise UserError(
-                f"--model {base.name}: its config.json sets {name} to {json.dumps(fields[name])}, with which no model can "
-                "be trained here; remove the field"
+                f"--model {base.name}: its config.json sets {name} to {json.dumps(fields[name])}, with which "
+                "no model is trained here; remove the field"
             )
     with one_line(base):
         try:
