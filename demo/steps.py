@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 from bertwire_client.console import err
@@ -16,6 +17,29 @@ from bertwire_client.files import whole_file
 
 # How long a process may take to end after it was asked to; then it is killed.
 _PATIENCE_SECONDS = 40
+
+
+class Clock:
+    """Takes the time of steps, one after the other."""
+
+    def __init__(self) -> None:
+        self._started = monotonic()
+        self._steps: list[str] = []
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Takes the time of the block."""
+        began = monotonic()
+        yield
+        self._steps.append(f"{name} {_spoken(monotonic() - began)}")
+
+    def __str__(self) -> str:
+        return f"{', '.join(self._steps)}: {_spoken(monotonic() - self._started)} in all"
+
+
+def _spoken(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 def bertwire(*arguments: object) -> list[str]:

@@ -23,6 +23,8 @@ from bertwire_client.files import whole_file
 SDIST = "vaderSentiment-3.3.2.tar.gz"
 SDIST_SHA256 = "5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9"
 SEED = 13
+# Texts to train on, of the 18,845 that are not held out: what two cores get through in a minute or two.
+TRAIN_TEXTS = 6000
 # A mean rating within half a point of 0, on the scale from -4 to 4, is neutral.
 NEUTRAL = 0.5
 
@@ -87,11 +89,11 @@ def read(archive: Path) -> list[tuple[str, str]]:
 
 
 def split(rows: list[tuple[str, str]], folder: Path) -> dict[str, Path]:
-    """Writes train (80%), dev and test (10% each) as CSV, always the same; no text is in two of them."""
+    """Writes dev and test (10% each) and train (of the rest 6,000 at most) as CSV, always the same and disjoint."""
     rows = list(rows)
     random.Random(SEED).shuffle(rows)  # noqa: S311 - a fixed order, not a secret
     tenth = len(rows) // 10
-    parts = {"dev": rows[:tenth], "test": rows[tenth : 2 * tenth], "train": rows[2 * tenth :]}
+    parts = {"dev": rows[:tenth], "test": rows[tenth : 2 * tenth], "train": rows[2 * tenth :][:TRAIN_TEXTS]}
     return {name: _write(part, folder / f"{name}.csv") for name, part in parts.items()}
 
 

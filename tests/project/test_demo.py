@@ -78,6 +78,24 @@ def test_split_is_fixed_and_disjoint(tmp_path: Path) -> None:
     assert [len(first[name].read_text().splitlines()) - 1 for name in ("train", "dev", "test")] == [80, 10, 10]
 
 
+def test_trains_on_some_of_the_texts(tmp_path: Path) -> None:
+    """Of more texts than the demo has time for all are held out that would be, and no more trained on than it says."""
+    parts = vader.split([(f"text {number}", "positive") for number in range(2 * vader.TRAIN_TEXTS)], tmp_path)
+    rows = {name: len(path.read_text().splitlines()) - 1 for name, path in parts.items()}
+    tenth = vader.TRAIN_TEXTS // 5
+    assert rows == {"train": vader.TRAIN_TEXTS, "dev": tenth, "test": tenth}
+
+
+def test_says_how_long_each_step_took() -> None:
+    """The steps stand in their order, those that were over at once too."""
+    clock = steps.Clock()
+    with clock.step("training"):
+        pass
+    with clock.step("export"):
+        pass
+    assert str(clock) == "training 0 s, export 0 s: 0 s in all"
+
+
 def test_trusts_only_untouched_results(tmp_path: Path) -> None:
     """A result is used again only whole, unchanged and made from the same inputs."""
     output = tmp_path / "result"
