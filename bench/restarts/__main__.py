@@ -27,37 +27,45 @@ MOST_FAILED = 1e-4
 
 
 def main() -> None:
-    """Measures each way; prints the table and writes the JSON."""
+    """Measures each way; prints the table, and writes the JSON after each."""
     arguments = _parser().parse_args()
-    options = ["--variant", arguments.variant]
     found: dict[str, Found] = {}
     with readable("restarts"):
         for way in arguments.ways:
             if not is_here(way):
                 raise UserError(f"{way} is not installed here (Debian: nginx-light, haproxy)")
             err.print(f"{way}: {arguments.restarts} restarts")
-            with tempfile.TemporaryDirectory() as folder:
-                measured = restarted(
-                    arguments.bundle,
-                    [way],
-                    read_texts(arguments.texts),
-                    Path(folder),
-                    restarts=arguments.restarts,
-                    rates=Rates(),
-                    options=options,
-                )
-                found |= asyncio.run(measured)
-        document = {
-            "restarts": arguments.restarts,
-            "server_options": options,
-            "rates": asdict(Rates()),
-            "machine": machine(),
-            "ways": {way: vars(each) | {"met": met(each)} for way, each in found.items()},
-        }
-        arguments.output.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+            found |= _measure(arguments, way)
+            _write(arguments, found)
     out.print(_table(found))
     out.print(f"written to {arguments.output}")
     sys.exit(0 if all(map(met, found.values())) else 1)
+
+
+def _measure(arguments: argparse.Namespace, way: str) -> dict[str, Found]:
+    with tempfile.TemporaryDirectory() as folder:
+        measured = restarted(
+            arguments.bundle,
+            [way],
+            read_texts(arguments.texts),
+            Path(folder),
+            restarts=arguments.restarts,
+            rates=Rates(),
+            options=["--variant", arguments.variant],
+        )
+        return asyncio.run(measured)
+
+
+def _write(arguments: argparse.Namespace, found: dict[str, Found]) -> None:
+    document = {
+        "bundle": str(arguments.bundle),
+        "variant": arguments.variant,
+        "restarts": arguments.restarts,
+        "rates": asdict(Rates()),
+        "machine": machine(),
+        "ways": {way: vars(each) | {"met": met(each)} for way, each in found.items()},
+    }
+    arguments.output.write_text(json.dumps(document, indent=2) + "\n")
 
 
 def met(found: Found) -> bool:

@@ -43,11 +43,14 @@ async def restarted(
         ports = [each.port for each in servers]
         addresses = {way: await stack.enter_async_context(opened(way, ports, folder)) for way in ways}
         over = asyncio.Event()
-        async with asyncio.TaskGroup() as group:
-            loads = {way: group.create_task(load(each, texts, rates, over)) for way, each in addresses.items()}
+        loads = {way: asyncio.create_task(load(each, texts, rates, over)) for way, each in addresses.items()}
+        try:
             for turn in range(restarts):
                 await asyncio.sleep(pause)
                 await servers[turn % 2].restart()
             await asyncio.sleep(pause)
             over.set()
-    return {way: each.result() for way, each in loads.items()}
+            return {way: await each for way, each in loads.items()}
+        finally:
+            for each in loads.values():
+                each.cancel()
