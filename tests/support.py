@@ -76,7 +76,7 @@ def rehash(folder: Path) -> None:
     """Makes the manifest fit the files as they are now and seals it: a forgery that only a signature can tell."""
 
     def refresh(manifest: dict[str, Any]) -> None:
-        for entry in (manifest["tokenizer"], *(variant["file"] for variant in manifest["variants"])):
+        for entry in (manifest["tokenizer"], manifest["probe"], *(each["file"] for each in manifest["variants"])):
             content = (folder / entry["name"]).read_bytes()
             entry.update(bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
 

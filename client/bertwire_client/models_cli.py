@@ -92,8 +92,9 @@ def _show(models: Sequence[ModelInfo], *, as_json: bool) -> None:
     out.print(table)
     # Below and not within, where a column of some letters would break it up.
     for each in models:
-        if each.reason:
-            out.print(f"{each.name} {each.version}: {each.reason}", highlight=False, markup=False, soft_wrap=True)
+        unproven = "its bundle has no probe: not proven on this machine" if each.variant and not each.proven else ""
+        for note in filter(None, (each.reason, each.fallback_reason, unproven)):
+            out.print(f"{each.name} {each.version}: {note}", highlight=False, markup=False, soft_wrap=True)
 
 
 models = {

@@ -149,6 +149,9 @@ class ModelInfo:
         precision: fp32, fp16 or int8.
         provider: cpu or cuda.
         quality: what this graph scored on the held-out texts, by metric.
+        proven: whether it gave, on the server's machine, the logits that the bundle has of it; False also where that
+            has none.
+        fallback_reason: why a better graph of the bundle is not served; empty where the best one is.
     """
 
     name: str
@@ -165,3 +168,5 @@ class ModelInfo:
     precision: str
     provider: str
     quality: Mapping[str, float]
+    proven: bool
+    fallback_reason: str

@@ -120,6 +120,8 @@ def parse_model(message: pb.Model) -> ModelInfo:
         precision=message.precision,
         provider=message.provider,
         quality=dict(message.quality),
+        proven=message.proven,
+        fallback_reason=message.fallback_reason,
     )
 
 

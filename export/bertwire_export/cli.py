@@ -9,12 +9,13 @@ from pydantic import Field
 from bertwire_client.console import err, out, print_json
 from bertwire_client.errors import UserError
 from bertwire_client.options import Config, argument, command
-from bertwire_export.bundle import open_bundle
+from bertwire_export.bundle import Bundle, open_bundle
 from bertwire_export.bundle.saturation import bundle_products
 from bertwire_export.config import ExportConfig
-from bertwire_export.tables import manifest_table, outcome_table
+from bertwire_export.tables import checked_table, manifest_table, outcome_table
 
 if TYPE_CHECKING:
+    from bertwire_export.bundle.probe import Checked
     from bertwire_export.pipeline import Outcome
 
 
@@ -29,6 +30,7 @@ class InspectConfig(Config):
     as_json: bool = Field(
         False, description="Print the manifest as JSON, for programs.", json_schema_extra={"flag": "--json"}
     )
+    run: bool = Field(False, description="Run every variant on this machine: does it compute what was proven?")
     public_key: Path | None = Field(
         None, description="Ed25519 public key, PEM; the bundle must be signed by it. Default: no signature is checked."
     )
@@ -87,8 +89,12 @@ def _unpublished(outcome: "Outcome") -> list[str]:
 
 
 def run_inspect(config: InspectConfig) -> None:
-    """Verify every hash of a bundle and print what it holds and how well it does."""
+    """Verify every hash of a bundle and print what it holds and how well it does.
+
+    With --run the exit status is 1 where a variant does not compute on this machine what was proven.
+    """
     bundle = open_bundle(config.bundle, config.public_key)
+    checked = _checked(bundle) if config.run else None
     if config.as_json:
         signature = bundle.signature and {"key": bundle.signature.fingerprint, "valid": bundle.trusted or None}
         document = bundle.manifest.model_dump(mode="json") | {
@@ -97,9 +103,34 @@ def run_inspect(config: InspectConfig) -> None:
             "signature": signature,
             "integer_products": {name: asdict(products) for name, products in bundle_products(bundle).items()},
         }
+        if checked is not None:
+            document["run"] = [asdict(each) | {"fault": each.fault} for each in checked]
         print_json(document, indent=2)
     else:
         out.print(manifest_table(bundle))
+        if checked is not None:
+            out.print(checked_table(checked))
+    if faults := [each.fault for each in checked or () if each.fault]:
+        raise UserError("; ".join(faults))
+
+
+def _checked(bundle: Bundle) -> "list[Checked]":
+    """Runs the probe on every variant, on the providers of this machine."""
+    from bertwire_export.bundle.engine import Engine
+    from bertwire_export.bundle.probe import read_probe
+    from bertwire_export.bundle.session import cuda_fault
+
+    probe = read_probe(bundle)
+    if probe is None:
+        raise UserError(f"{bundle.path}: a bundle of schema 2 has no probe to run; export the checkpoint again")
+    here = {"cpu"} if cuda_fault() else {"cpu", "cuda"}
+    found = []
+    for variant in bundle.manifest.variants:
+        for provider in filter(here.__contains__, variant.providers):
+            engine = Engine(bundle, variant, provider, threads=0)
+            found.append(engine.check(probe))
+            engine.close()
+    return found
 
 
 export = command(ExportConfig, run_export)

@@ -33,11 +33,11 @@ Track = Callable[[Iterable[Any], str, int], Iterable[Any]]
 class Runner:
     """A graph in a session, run on tokenized texts."""
 
-    def __init__(self, graph: Path, layout: Layout, provider: Provider, threads: int) -> None:
+    def __init__(self, graph: Path | bytes, layout: Layout, provider: Provider, threads: int) -> None:
         """Opens the session.
 
         Args:
-            graph: the file.
+            graph: the file, or what it holds.
             layout: how texts become its inputs.
             provider: where it runs.
             threads: threads of one run; 0 takes one for each core.

@@ -11,8 +11,20 @@ import onnxruntime
 from tokenizers import Tokenizer
 
 from bertwire_client.files import whole_folder
-from bertwire_export.bundle import Candidate, Manifest, Proof, Provenance, Provider, Variant, add_file, seal
+from bertwire_export.bundle import (
+    SCHEMA_VERSION,
+    Candidate,
+    Manifest,
+    Proof,
+    Provenance,
+    Provider,
+    Variant,
+    add_file,
+    seal,
+)
+from bertwire_export.bundle.probe import PROBE
 from bertwire_export.checkpoint import TOKENIZER, Checkpoint
+from bertwire_export.probe import make_probe
 from bertwire_export.prove import Proven
 from bertwire_export.truth import Truth
 
@@ -82,12 +94,15 @@ def publish(
     """
     training = source.checkpoint.training
     by_name = {each.built.name: each for each in proven}
+    built = [(by_name[name].built, providers) for name, providers in chosen.items()]
+    probe = make_probe(built, source.truth.dev.examples.encodings, source.tokenizer)
     with whole_folder(output, overwrite=overwrite) as folder:
         # Not its own save, which raises a bare Exception where the disk is full.
         (folder / TOKENIZER).write_text(source.tokenizer.to_str(pretty=True), encoding="utf-8")
+        (folder / PROBE).write_text(probe.model_dump_json() + "\n", encoding="utf-8")
         variants = [_variant(by_name[each], providers, folder) for each, providers in chosen.items()]
         manifest = Manifest(
-            schema_version=2,
+            schema_version=SCHEMA_VERSION,
             name=source.name,
             version=source.version,
             task=training.task,
@@ -97,6 +112,7 @@ def publish(
             truncation_side=training.truncation_side,
             pad_token_id=source.checkpoint.pad_token_id,
             tokenizer=add_file(folder, TOKENIZER),
+            probe=add_file(folder, PROBE),
             calibration=source.truth.calibration,
             variants=tuple(sorted(variants, key=lambda each: min(proof.speed.cost for proof in each.proofs))),
             candidates=tuple(_candidate(each) for each in proven if each.built.name not in chosen),

@@ -16,6 +16,7 @@ from bertwire_export.bundle.saturation import bundle_products
 from bertwire_export.bundle.signature import describe
 
 if TYPE_CHECKING:
+    from bertwire_export.bundle.probe import Checked
     from bertwire_export.pipeline import Outcome
 
 _NAMES = {
@@ -29,6 +30,8 @@ _NAMES = {
     "spearman": "Spearman correlation",
     "mae": "mean absolute error",
 }
+# Of a bundle without a probe.
+UNPROVEN = "none (schema 2): not proven on the machines that serve it; export it again"
 Rows = dict[str, str]
 
 
@@ -65,6 +68,23 @@ def manifest_table(bundle: Bundle) -> RenderableType:
     return Group(*parts)
 
 
+def checked_table(checked: Iterable[Checked]) -> RenderableType:
+    """What the probe found of each variant on this machine."""
+    columns = [
+        (
+            each.variant if each.provider == "cpu" else f"{each.variant} {each.provider}",
+            {
+                "as proven": "no" if each.fault else "yes",
+                "sequences": str(each.sequences),
+                "further off than rounding": str(each.differing),
+                "logits off, most": "" if each.largest is None else f"{each.largest:.2g}",
+            },
+        )
+        for each in checked
+    ]
+    return _table("Run on this machine", columns)
+
+
 def _summary(bundle: Bundle) -> Table:
     manifest = bundle.manifest
     title = f"{manifest.name} version {manifest.version}: sealed, every hash verified"
@@ -92,6 +112,7 @@ def _facts(bundle: Bundle) -> Iterator[tuple[str, str]]:
         yield "int8", f"{name}: {products}"
     yield "built with", ", ".join(f"{name} {version}" for name, version in provenance.versions.items())
     yield "converter", provenance.converter
+    yield "probe", "--run checks with it what this machine computes" if manifest.probe else UNPROVEN
     yield "seal", bundle.sha256
     yield "signature", describe(bundle.signature, trusted=bundle.trusted)
     yield "weights", provenance.checkpoint_sha256

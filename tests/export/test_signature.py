@@ -113,7 +113,8 @@ def test_signed_bundle_is_verified(signed: Path, keys: Pair) -> None:
     key = fingerprint(keys[1])[:16]
     assert done.stdout == f"{signed}: signature by key {key}, valid; every hash verified\n"
     assert {each.name for each in signed.iterdir()} == {
-        *("manifest.json", "manifest.sha256", "manifest.sig", "tokenizer.json", "fp32-packed.onnx", "int8-packed.onnx")
+        *("manifest.json", "manifest.sha256", "manifest.sig", "tokenizer.json"),
+        *("probe.json", "fp32-packed.onnx", "int8-packed.onnx"),
     }
     assert open_bundle(signed).trusted is False
     assert open_bundle(signed, keys[1]).trusted is True

@@ -52,7 +52,9 @@ EXPRESSIONS = dict(expressions())
 def exposed() -> dict[str, set[str]]:
     """The labels of each sample that a server with a model shows after a call."""
     metrics = Metrics()
-    model = ModelMetrics(ModelInfo("mood", "3", "int8", "int8", "cpu", "packed", "single_label", ("up",), 100))
+    model = ModelMetrics(
+        ModelInfo("mood", "3", "int8", "int8", "cpu", "packed", "single_label", ("up",), 100, True, False)
+    )
     metrics.loaded(model, Model())
     model.ran(Ran([3], 3, [0.1], 0.1))
     metrics.call_ended(Call("/s/m", model="mood"), grpc.StatusCode.OK, 0.1)

@@ -23,7 +23,7 @@ from bertwire_server.telemetry.model_metrics import ModelInfo, ModelMetrics
 OK = grpc.StatusCode.OK
 REFUSALS = ("identity", "scope", "limit")
 CLASSIFY = "/bertwire.v1.Classifier/Classify"
-INFO = ModelInfo("mood", "3", "int8", "int8", "cpu", "packed", "single_label", ("down", "up"), queue_texts=100)
+INFO = ModelInfo("mood", "3", "int8", "int8", "cpu", "packed", "single_label", ("down", "up"), 100, True, False)
 OF_MODEL = {"model": "mood", "version": "3"}
 
 

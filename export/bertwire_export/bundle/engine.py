@@ -1,6 +1,7 @@
-"""One ONNX Runtime session: arrays in, arrays out. Knows no text and no protocol."""
+"""One variant in an ONNX Runtime session: arrays in, arrays out; chosen by what it computes on this machine."""
 
 import logging
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import numpy as np
@@ -8,11 +9,13 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from bertwire_client.errors import UserError, first_line
-from bertwire_export.bundle import Bundle, BundleError, Variant
+from bertwire_export.bundle import Bundle, BundleError, Provider, Variant
 from bertwire_export.bundle.graph import require_self_contained
-from bertwire_export.bundle.layouts import Arrays
+from bertwire_export.bundle.layouts import Arrays, arrange, variant_layout
+from bertwire_export.bundle.probe import Checked, Probe, TokenSequence, read_probe, run_probe
 from bertwire_export.bundle.session import PROVIDERS, cuda_fault, open_session
 
+_ADVICE = "serve it on the kind of machine that it was proven on, or export it again"
 _log = logging.getLogger(__name__)
 
 
@@ -22,6 +25,9 @@ class Engine:
     Attributes:
         variant: the variant it runs.
         provider: cpu or cuda, where it really runs.
+        proven: whether it gave on this machine the logits that the bundle has of it; False before it was asked, and
+            where the bundle has none.
+        passed_over: why better variants of the bundle are not run here, one line; empty where this is the best.
     """
 
     def __init__(self, bundle: Bundle, variant: Variant, provider: Literal["cpu", "cuda"], threads: int) -> None:
@@ -44,10 +50,20 @@ class Engine:
             raise UserError(f"variant {variant.name} does not load on {provider}: {first_line(error)}") from error
         self._inputs = [each.name for each in self._session.get_inputs()]
         self.variant, self.provider = variant, provider
+        self.proven, self.passed_over = False, ""
+        self._layout = variant_layout(bundle.manifest, variant)
 
     def close(self) -> None:
         """Frees the session and its memory; nothing may be run any more."""
         del self._session
+
+    def check(self, probe: Probe) -> Checked:
+        """Runs the bundle's probe; raises `BundleError` where it has nothing of this variant."""
+
+        def run(batch: Sequence[TokenSequence]) -> list[NDArray[np.float32]]:
+            return self._layout.by_text(self.run(arrange(batch, self._layout)), [len(each.ids) for each in batch])
+
+        return run_probe(probe, self.variant.name, self.provider, run)
 
     def run(self, arrays: Arrays) -> NDArray[np.float32]:
         """Runs one batch, laid out as the variant's graph reads it, and returns its output."""
@@ -63,28 +79,56 @@ class Engine:
 def choose_engine(
     bundle: Bundle, variant: str | None, provider: Literal["auto", "cpu", "cuda"], threads: int
 ) -> Engine:
-    """Loads the variant that was asked for, or the bundle's fastest for the provider.
+    """Loads the variant that was asked for, or the bundle's best for the provider that computes here what was proven.
 
     Raises:
         UserError: the bundle has no such variant, or none for the provider, or the provider is not there.
+        BundleError: the variant that was asked for, or every one, differs on this machine from what was proven.
     """
-    if provider != "auto":
-        return Engine(bundle, _choose_variant(bundle, variant, provider), provider, threads)
-    if PROVIDERS["cuda"] in onnxruntime.get_available_providers():
+    probe = read_probe(bundle)
+    faults: list[str] = []
+    try:
+        for engine in _engines(bundle, variant, provider, threads):
+            fault = None if probe is None else engine.check(probe).fault
+            if fault is None:
+                engine.proven, engine.passed_over = probe is not None, "; ".join(faults)
+                if faults:
+                    name = f"{bundle.manifest.name} version {bundle.manifest.version}"
+                    _log.error("%s: %s; serving %s instead", name, engine.passed_over, engine.variant.name)
+                return engine
+            engine.close()
+            faults.append(fault)
+            if variant is not None:
+                break
+    except UserError as error:
+        if not faults:
+            raise
+        faults.append(str(error))
+    raise BundleError(f"{bundle.path}: {'; '.join(faults)}; {_ADVICE}")
+
+
+def _engines(
+    bundle: Bundle, variant: str | None, provider: Literal["auto", "cpu", "cuda"], threads: int
+) -> Iterator[Engine]:
+    """The variants that may be run, best first, each loaded when it is its turn."""
+    if provider == "auto" and PROVIDERS["cuda"] in onnxruntime.get_available_providers():
         try:
-            return Engine(bundle, _choose_variant(bundle, variant, "cuda"), "cuda", threads)
+            for each in _variants(bundle, variant, "cuda"):
+                yield Engine(bundle, each, "cuda", threads)
         except BundleError:
             raise
         except UserError as error:
             _log.warning("not on CUDA: %s", error)
-    return Engine(bundle, _choose_variant(bundle, variant, "cpu"), "cpu", threads)
+    where: Provider = "cpu" if provider == "auto" else provider
+    for each in _variants(bundle, variant, where):
+        yield Engine(bundle, each, where, threads)
 
 
-def _choose_variant(bundle: Bundle, name: str | None, provider: Literal["cpu", "cuda"]) -> Variant:
+def _variants(bundle: Bundle, name: str | None, provider: Provider) -> list[Variant]:
     variants = bundle.manifest.variants
     named = [each for each in variants if name in (None, each.name, each.precision)]
     fitting = [each for each in named if provider in each.providers]
     if not fitting:
         known = ", ".join(f"{each.name} ({'/'.join(each.providers)})" for each in variants)
         raise UserError(f"the bundle has no variant {name or ''} for {provider}; it has {known}".replace("  ", " "))
-    return fitting[0]
+    return fitting

@@ -4,7 +4,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
+# Still read: bundles of schema 2 are as those of 3, without a probe.
+READABLE_VERSIONS = (2, SCHEMA_VERSION)
 MANIFEST = "manifest.json"
 # One line in the format of `sha256sum`, so that anyone can check the seal: `sha256sum -c manifest.sha256`.
 SEAL = "manifest.sha256"
@@ -256,13 +258,14 @@ class Manifest(_Part):
         truncation_side: the side on which longer text is cut.
         pad_token_id: the token that fills a padded batch.
         tokenizer: the `tokenizers` file.
+        probe: sequences of tokens with each variant's logits (`bertwire_export.bundle.probe`); None in schema 2.
         calibration: what turns logits into scores.
         variants: the graphs; of those for one provider, the fastest first.
         candidates: every graph that was built and not published, with what was measured of it.
         provenance: where it all came from.
     """
 
-    schema_version: Literal[2]
+    schema_version: Literal[2, 3]
     name: Identifier
     version: Identifier
     task: Task
@@ -272,6 +275,7 @@ class Manifest(_Part):
     truncation_side: Literal["left", "right"]
     pad_token_id: int = Field(ge=0, lt=2**31)
     tokenizer: FileEntry
+    probe: FileEntry | None = None
     calibration: Calibration
     variants: tuple[Variant, ...] = Field(min_length=1)
     candidates: tuple[Candidate, ...]
@@ -280,7 +284,14 @@ class Manifest(_Part):
     @property
     def files(self) -> tuple[FileEntry, ...]:
         """Every file that the manifest lists."""
-        return (self.tokenizer, *(variant.file for variant in self.variants))
+        probe = () if self.probe is None else (self.probe,)
+        return (self.tokenizer, *probe, *(variant.file for variant in self.variants))
+
+    @model_validator(mode="after")
+    def _probe_by_schema(self) -> Self:
+        if (self.probe is None) != (self.schema_version < SCHEMA_VERSION):
+            raise ValueError(f"schema {SCHEMA_VERSION} has a probe, those before it have none")
+        return self
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:

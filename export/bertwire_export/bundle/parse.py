@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from bertwire_export.bundle.errors import BundleError
-from bertwire_export.bundle.manifest import MANIFEST, SCHEMA_VERSION, Manifest
+from bertwire_export.bundle.manifest import MANIFEST, READABLE_VERSIONS, Manifest
 
 
 def require_schema(path: Path, content: bytes) -> None:
@@ -25,9 +25,10 @@ def require_schema(path: Path, content: bytes) -> None:
     except (ValueError, RecursionError):
         raise BundleError(f"{path}: {MANIFEST} is not JSON; the bundle was altered, export it again") from None
     version = values.get("schema_version") if isinstance(values, dict) else None
-    if type(version) is not int or version != SCHEMA_VERSION:
+    if type(version) is not int or version not in READABLE_VERSIONS:
         raise BundleError(
-            f"{path}: {MANIFEST} has schema version {version!r:.40}, this bertwire reads {SCHEMA_VERSION}; "
+            f"{path}: {MANIFEST} has schema version {version!r:.40}, this bertwire reads "
+            f"{' and '.join(map(str, READABLE_VERSIONS))}; "
             "export the checkpoint with this version, or use the bertwire that wrote the bundle"
         )
 

@@ -7,6 +7,9 @@ from bertwire_export.bundle.manifest import FileEntry, Manifest, Split
 from bertwire_export.report.evidence import Evidence
 from bertwire_export.report.markup import element, name, table
 
+_PROBE = "run on each machine that serves the bundle: a variant that computes something else there is not served"
+_NO_PROBE = "none (schema 2): not proven on the machines that serve the bundle"
+
 
 def summary(manifest: Manifest, evidence: Evidence, seal: str) -> Iterator[Element]:
     """What model this is, and what its int8 graphs compute on other processors."""
@@ -20,6 +23,7 @@ def summary(manifest: Manifest, evidence: Evidence, seal: str) -> Iterator[Eleme
         ("measured on", _split(manifest.provenance.dev)),
         *([] if manifest.provenance.test is None else [("and on", _split(manifest.provenance.test))]),
         *(("int8", element("span", f"{each}: {products}")) for each, products in evidence.products.items()),
+        ("probe", element("span", _PROBE if manifest.probe else _NO_PROBE)),
         ("seal", _hash(seal)),
     )
 

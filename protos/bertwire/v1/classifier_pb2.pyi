@@ -180,7 +180,7 @@ class GetModelRequest(_message.Message):
     def __init__(self, model: _Optional[str] = ..., model_version: _Optional[str] = ...) -> None: ...
 
 class Model(_message.Message):
-    __slots__ = ("name", "version", "aliases", "default", "state", "reason", "task", "text_pairs", "labels", "max_length", "variant", "precision", "provider", "quality")
+    __slots__ = ("name", "version", "aliases", "default", "state", "reason", "task", "text_pairs", "labels", "max_length", "variant", "precision", "provider", "quality", "proven", "fallback_reason")
     class QualityEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -202,6 +202,8 @@ class Model(_message.Message):
     PRECISION_FIELD_NUMBER: _ClassVar[int]
     PROVIDER_FIELD_NUMBER: _ClassVar[int]
     QUALITY_FIELD_NUMBER: _ClassVar[int]
+    PROVEN_FIELD_NUMBER: _ClassVar[int]
+    FALLBACK_REASON_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: str
     aliases: _containers.RepeatedScalarFieldContainer[str]
@@ -216,4 +218,6 @@ class Model(_message.Message):
     precision: str
     provider: str
     quality: _containers.ScalarMap[str, float]
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., aliases: _Optional[_Iterable[str]] = ..., default: bool = ..., state: _Optional[_Union[ModelState, str]] = ..., reason: _Optional[str] = ..., task: _Optional[str] = ..., text_pairs: bool = ..., labels: _Optional[_Iterable[str]] = ..., max_length: _Optional[int] = ..., variant: _Optional[str] = ..., precision: _Optional[str] = ..., provider: _Optional[str] = ..., quality: _Optional[_Mapping[str, float]] = ...) -> None: ...
+    proven: bool
+    fallback_reason: str
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., aliases: _Optional[_Iterable[str]] = ..., default: bool = ..., state: _Optional[_Union[ModelState, str]] = ..., reason: _Optional[str] = ..., task: _Optional[str] = ..., text_pairs: bool = ..., labels: _Optional[_Iterable[str]] = ..., max_length: _Optional[int] = ..., variant: _Optional[str] = ..., precision: _Optional[str] = ..., provider: _Optional[str] = ..., quality: _Optional[_Mapping[str, float]] = ..., proven: bool = ..., fallback_reason: _Optional[str] = ...) -> None: ...

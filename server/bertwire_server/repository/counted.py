@@ -33,6 +33,8 @@ class CountedModels:
             task=manifest.task,
             labels=labels_given(manifest),
             queue_texts=self._queue_texts,
+            proven=engine.proven,
+            fallback=bool(engine.passed_over),
         )
         counted = ModelMetrics(info)
         model = Model(bundle, engine, limits, hang_seconds, counted)

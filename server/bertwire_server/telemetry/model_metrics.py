@@ -50,6 +50,8 @@ class ModelInfo:
         task: what the model does.
         labels: its labels; predictions are counted for these alone.
         queue_texts: most texts that may wait for it.
+        proven: whether the variant gave here the logits that the bundle has of it.
+        fallback: whether a better variant did not, so that this one runs.
     """
 
     name: str
@@ -61,6 +63,8 @@ class ModelInfo:
     task: str
     labels: tuple[str, ...]
     queue_texts: int
+    proven: bool
+    fallback: bool
 
 
 class ModelMetrics:
@@ -165,6 +169,12 @@ class ModelMetrics:
             ("bertwire_queue_texts", "Texts that wait.", watched.waiting if watched else 0),
             ("bertwire_queue_capacity_texts", "Most texts that may wait.", self.info.queue_texts),
             ("bertwire_model_healthy", "1 while texts that come in are answered.", bool(watched and watched.healthy)),
+            ("bertwire_model_proven", "1 where the variant computes here what was proven.", self.info.proven),
+            (
+                "bertwire_model_fallback",
+                "1 where a better variant does not.",
+                self.info.fallback,
+            ),
         ):
             gauge = GaugeMetricFamily(name, text, labels=_BY_MODEL)
             gauge.add_metric(model, value)

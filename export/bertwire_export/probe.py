@@ -1,0 +1,123 @@
+"""Makes the probe of a bundle: sequences, each variant's logits for them, and how far another processor may be off.
+
+docs/decisions/022-probe.md has the reasons and the measurements.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import numpy_helper
+from tokenizers import Encoding, Tokenizer
+
+from bertwire_export.bundle import Provider
+from bertwire_export.bundle.probe import Expected, Floats, Probe, TokenSequence, answers, deviations
+from bertwire_export.candidates import Built
+from bertwire_export.config import Precision
+from bertwire_export.measure import Runner
+
+_SEED = 22
+_SEQUENCES = 64
+# Of each length so many are tried, and the one kept whose logits hang least on rounding.
+_CHOICES = 4
+# Longer texts are cut, so that a probe costs a warm-up little: linear layers see no length. Half are cut to a few
+# tokens: the fewer activations, the fewer that rounding moves over a step of int8.
+_LONGEST, _SHORT = 128, 8
+# Graphs with other rounding that stand for other processors.
+_ROUNDINGS = 3
+# How much more than those another processor may differ.
+_MARGIN = 4.0
+# The least tolerance, in logits: some steps of float32 at 1, for graphs so small that rounding hardly shows.
+_LEAST_TOLERANCE = 1e-6
+
+
+def make_probe(
+    built: Sequence[tuple[Built, Sequence[Provider]]], encodings: Sequence[Encoding], tokenizer: Tokenizer
+) -> Probe:
+    """Draws sequences and runs every variant on them.
+
+    Args:
+        built: the variants, each with the providers that it is published for.
+        encodings: tokenized dev texts; of them only lengths, segments and the places of special tokens are used.
+        tokenizer: whose vocabulary the sequences are drawn from.
+    """
+    drawn = list(draw(encodings, tokenizer))
+    # In fp32 rounding moves every sequence alike, in int8 some much and others not at all.
+    stepped = [(each, providers[0]) for each, providers in built if each.precision is Precision.INT8]
+    moved = [np.zeros(len(drawn)), *(_moved_by_rounding(*each, drawn)[1] for each in stepped)]
+    calmest = np.max(moved, axis=0).reshape(-1, _CHOICES).argmin(axis=1)
+    sequences = tuple(drawn[_CHOICES * length + choice] for length, choice in enumerate(calmest))
+    found = (_expected(each, provider, sequences) for each, providers in built for provider in providers)
+    return Probe(sequences=sequences, expected=tuple(found))
+
+
+def draw(encodings: Sequence[Encoding], tokenizer: Tokenizer) -> Iterator[TokenSequence]:
+    """Random sequences by a fixed seed, four of each of 64 lengths, shortest first.
+
+    Half of the lengths are spread as those of the texts, the others are as these but for 8 tokens at most.
+    """
+    generator = np.random.default_rng(_SEED)
+    added = tokenizer.get_added_tokens_decoder()
+    vocabulary = sorted(tokenizer.get_vocab().values())
+    words = [each for each in vocabulary if each not in added] or vocabulary
+    by_length = sorted(encodings, key=lambda each: len(each.ids))
+    texts = [by_length[place] for place in np.linspace(0, len(by_length) - 1, _SEQUENCES // 2).astype(int)]
+    for longest in (_SHORT, _LONGEST):
+        for text in texts:
+            for _ in range(_CHOICES):
+                yield _like(text, longest, words, generator)
+
+
+def _like(encoding: Encoding, longest: int, words: Sequence[int], generator: np.random.Generator) -> TokenSequence:
+    """A text's special tokens with random words between them; of a long text as many as fit."""
+    special = np.array(encoding.special_tokens_mask, bool)
+    kept = np.flatnonzero(special | (np.cumsum(~special) <= longest - special.sum()))
+    drawn = generator.choice(words, len(encoding.ids))
+    ids = np.where(special, encoding.ids, drawn)[kept]
+    return TokenSequence(ids=tuple(ids.tolist()), type_ids=tuple(np.array(encoding.type_ids)[kept].tolist()))
+
+
+def _expected(built: Built, provider: Provider, sequences: Sequence[TokenSequence]) -> Expected:
+    """The variant's logits, and how far another machine's may be off."""
+    exact, moved = _moved_by_rounding(built, provider, sequences)
+    tolerances = np.maximum(_MARGIN * moved, _LEAST_TOLERANCE)
+    logits = tuple(tuple(each.tolist()) for each in exact)
+    return Expected(variant=built.name, provider=provider, tolerances=tuple(tolerances.tolist()), logits=logits)
+
+
+def _moved_by_rounding(
+    built: Built, provider: Provider, sequences: Sequence[TokenSequence]
+) -> tuple[list[Floats], NDArray[np.float64]]:
+    """The variant's logits, and of each sequence how far rounding moves them at most."""
+    exact, *others = _answers(built, provider, sequences)
+    moved: NDArray[np.float64] = np.max([deviations(each, exact) for each in others], axis=0)
+    return exact, moved
+
+
+def _answers(built: Built, provider: Provider, sequences: Sequence[TokenSequence]) -> Iterator[list[Floats]]:
+    """The logits of a graph, then of the same graph rounded otherwise; one session at a time."""
+    graph = built.path.read_bytes()
+    for each in (graph, *(rounded(graph, seed) for seed in range(_ROUNDINGS))):
+        yield answers(sequences, Runner(each, built.layout, provider, threads=0).by_text)
+
+
+def rounded(graph: bytes, seed: int) -> bytes:
+    """A graph whose weights are each moved by one step of their number format, up, down or not at all, at random.
+
+    Sums then come out as on a processor that rounds otherwise or adds in another order. Integers and single numbers,
+    such as exponents, stay as they are.
+    """
+    generator = np.random.default_rng(seed)
+    model = onnx.ModelProto.FromString(graph)
+    for tensor in model.graph.initializer:
+        values = numpy_helper.to_array(tensor)
+        if values.dtype in (np.float16, np.float32) and values.size > 1:
+            tensor.CopyFrom(numpy_helper.from_array(_moved(values, generator), tensor.name))
+    return model.SerializeToString()
+
+
+def _moved(values: NDArray[np.floating], generator: np.random.Generator) -> NDArray[np.floating]:
+    bits = values.view({2: np.int16, 4: np.int32}[values.itemsize])
+    moved = (bits + generator.integers(-1, 2, values.shape, np.int8)).view(values.dtype)
+    return np.where((values == 0) | ~np.isfinite(moved), values, moved)
