@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
-from onnx import numpy_helper
+from numpy.typing import NDArray
 
 from bertwire_export.bundle import BundleError, open_bundle
 from bertwire_export.bundle.engine import Engine, choose_engine
 from bertwire_export.bundle.probe import Checked, Expected, Probe, TokenSequence, read_probe, run_probe
+from bertwire_export.int8 import Floats
+from bertwire_export.packed import linear
 from damaged import flip
+from graphs import export
 from rows import ROWS, Made
 from support import WORDS, Edit, bertwire, rehash, reseal
 
@@ -86,26 +88,24 @@ def test_one_wrong_bit_of_a_weight_is_found(copy: Path, seed: int) -> None:
     assert fault.startswith(f"{name} does not compute on this machine (cpu) what was proven: on ")
 
 
-def test_products_that_saturate_are_found(copy: Path) -> None:
-    """Twice the integers at half the scale are the same numbers, and on a processor without VNNI they saturate."""
+def test_products_that_saturate_are_found(
+    bundle: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weights that use all of int8 are right where they were proven, and wrong on a processor without VNNI."""
     qemu = shutil.which("qemu-x86_64")
     if qemu is None:
         pytest.skip("qemu-x86_64, of the package qemu-user, is not installed")
-    haswell = [qemu, "-cpu", "Haswell", *bertwire("inspect", copy, "--run")]
-    assert subprocess.run(haswell, capture_output=True, check=False).returncode == 0
-    model = onnx.load(copy / "int8-packed.onnx")
-    weights = {each.name: each for each in model.graph.initializer}
-    for node in model.graph.node:
-        if node.op_type == "MatMulIntegerToFloat":
-            for place, factor in ((1, 2), (3, 0.5)):
-                tensor = weights[node.input[place]]
-                values = numpy_helper.to_array(tensor)
-                tensor.CopyFrom(numpy_helper.from_array((values * factor).astype(values.dtype), tensor.name))
-    (copy / "int8-packed.onnx").write_bytes(model.SerializeToString())
-    rehash(copy)
-    done = subprocess.run(haswell, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert "int8-packed does not compute on this machine (cpu) what was proven" in done.stderr
+
+    def by_the_largest(weight: Floats) -> tuple[NDArray[np.int8], Floats]:
+        scale = np.abs(weight).max(axis=0) / np.float32(127)
+        return np.rint(weight / scale).astype(np.int8), scale
+
+    monkeypatch.setattr(linear, "quantize_weight", by_the_largest)
+    export(checkpoint, tmp_path / "saturating", variants=["int8"], int8_max_batch_variance=9)
+    for folder, status in ((bundle, 0), (tmp_path / "saturating", 1)):
+        command = [qemu, "-cpu", "Haswell", *bertwire("inspect", folder, "--run")]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert (done.returncode, "what was proven" in done.stderr) == (status, bool(status)), done.stderr
 
 
 @pytest.mark.parametrize(("differing", "fault"), [(8, False), (9, True)])
