@@ -310,7 +310,7 @@ def test_failed_signing_keeps_the_old_signature(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "replace", fail)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(UserError, match="no space left on the disk of"):
         run_sign(SignConfig(bundle=signed, key=other_keys[0]))
     assert {each.name: each.read_bytes() for each in signed.iterdir()} == before
 
