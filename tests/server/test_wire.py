@@ -317,11 +317,11 @@ def each_variant(**fields: object) -> Edit:
         ("bundle", lambda manifest: manifest["labels"].append("fourth"), "shape (3,), not 1 of (4,)"),
         ("bundle", lambda manifest: manifest.update(max_length=1000), "fails on texts of 1000 tokens"),
         ("padded", lambda manifest: manifest.update(max_length=1000), "fails on texts of 1000 tokens"),
-        ("padded", lambda manifest: manifest.update(pad_token_id=10_000), "fails on texts of 32 tokens"),
+        ("padded", lambda manifest: manifest.update(pad_token_id=10_000), "fails on the bundle's probe"),
         ("bundle", each_variant(layout="padded", groups=0), "reads position_ids, which its layout does not have"),
         ("padded", each_variant(layout="packed", groups=6), "reads attention_mask, which its layout does not have"),
         ("bundle", each_variant(groups=3), "reads group_3_tokens, which its layout does not have"),
-        ("bundle", each_variant(groups=7), "fails on texts of 3 tokens"),
+        ("bundle", each_variant(groups=7), "fails on the bundle's probe"),
     ],
 )
 def test_refuses_bundle_that_could_not_answer(
