@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 from tokenizers import Encoding, Tokenizer
 
+from bertwire_export.apart import run_apart
 from bertwire_export.bundle import Provider
 from bertwire_export.bundle.probe import Expected, Floats, Probe, TokenSequence, answers, deviations
 from bertwire_export.candidates import Built
@@ -48,7 +49,11 @@ def make_probe(
     moved = [np.zeros(len(drawn)), *(_moved_by_rounding(*each, drawn)[1] for each in stepped)]
     calmest = np.max(moved, axis=0).reshape(-1, _CHOICES).argmin(axis=1)
     sequences = tuple(drawn[_CHOICES * length + choice] for length, choice in enumerate(calmest))
-    found = (_expected(each, provider, sequences) for each, providers in built for provider in providers)
+    found = [
+        run_apart(_expected, each, at, sequences) if at == "cuda" else _expected(each, at, sequences)
+        for each, providers in built
+        for at in providers
+    ]
     return Probe(sequences=sequences, expected=tuple(found))
 
 

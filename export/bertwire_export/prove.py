@@ -66,7 +66,7 @@ def prove(
         proofs[each.name].append(proof)
 
     on_cpu, on_cuda = ([each for each in built if at in each.providers and at in providers] for at in PROVIDERS)
-    costs = _speeds(on_cpu, truth, "cpu")
+    costs = _speeds(on_cpu, truth, "cpu") if on_cpu else {}
     for each in on_cpu:
         keep(each, *_proof(each, truth, "cpu", costs[each.name], limits(each.precision)))
     for each in on_cuda:
