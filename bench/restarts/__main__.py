@@ -65,7 +65,7 @@ def _write(arguments: argparse.Namespace, found: dict[str, Found]) -> None:
         "machine": machine(),
         "ways": {way: vars(each) | {"met": met(each)} for way, each in found.items()},
     }
-    arguments.output.write_text(json.dumps(document, indent=2) + "\n")
+    arguments.output.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
 
 
 def met(found: Found) -> bool:
