@@ -35,7 +35,7 @@ http {{
             grpc_connect_timeout 1s;
             grpc_read_timeout 1h;
             grpc_send_timeout 1h;
-            grpc_next_upstream error timeout non_idempotent;
+            grpc_next_upstream error timeout invalid_header non_idempotent;
         }}
     }}
 }}
