@@ -17,9 +17,9 @@ from bench.measure import Measured, Source, measure
 from bench.plan import IN_FLIGHT, QUICK, Plan
 from bench.processes import CLIENT_CORE, SERVER_CORE
 from bench.show import bars_table, modes_table, plot
-from bertwire_client.cli import readable
-from bertwire_client.console import err, out
-from bertwire_client.errors import UserError
+from bertwire_core.console import err, out
+from bertwire_core.errors import UserError
+from bertwire_core.process import readable
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ import psutil
 
 from bench.figures import OK, Ended
 from bertwire.v1.classifier_pb2 import ClassifyRequest
-from bertwire_client.errors import UserError
+from bertwire_core.errors import UserError
 
 # A channel is one connection only where it does not share those of others; a retry would hide a refusal.
 OPTIONS = (("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0))

@@ -15,17 +15,17 @@ import torch
 from rich.table import Table
 
 from bench.machine import machine
-from bertwire_client.cli import readable
-from bertwire_client.console import err, out, tracked
-from bertwire_client.errors import UserError
+from bertwire_core.console import err, out, tracked
+from bertwire_core.errors import UserError
+from bertwire_core.process import readable
 from bertwire_export.apart import run_apart
-from bertwire_export.bundle import Bundle, Variant, open_bundle
-from bertwire_export.bundle.layouts import variant_layout
-from bertwire_export.bundle.session import cuda_fault
 from bertwire_export.checkpoint import load_checkpoint
 from bertwire_export.cli import run_export
 from bertwire_export.config import ExportConfig
 from bertwire_export.measure import Runner, cuda_name
+from bertwire_runtime.bundle import Bundle, Variant, open_bundle
+from bertwire_runtime.layouts import variant_layout
+from bertwire_runtime.session import cuda_fault
 
 LENGTHS = (16, 32, 64, 128, 256, 512)
 _TOKENS = 16384

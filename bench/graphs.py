@@ -18,9 +18,8 @@ from rich.table import Table
 
 from bench.machine import machine
 from bench.texts import read_texts
-from bertwire_client.cli import readable
-from bertwire_client.console import out, tracked
-from bertwire_export.bundle.layouts import Arrays, Tokens
+from bertwire_core.console import out, tracked
+from bertwire_core.process import readable
 from bertwire_export.candidates import Built, Workshop
 from bertwire_export.checkpoint import load_checkpoint
 from bertwire_export.config import Precision
@@ -28,6 +27,7 @@ from bertwire_export.convert import convert
 from bertwire_export.measure import Runner
 from bertwire_export.packed.weights import read_encoder
 from bertwire_export.serving_tokenizer import serving_tokenizer
+from bertwire_runtime.layouts import Arrays, Tokens
 
 BATCH = 32
 _SHORT, _LONG = 5, 500

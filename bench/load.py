@@ -21,7 +21,7 @@ from bench.modes.overload import overload
 from bench.modes.storm import storm
 from bench.modes.stream import stream
 from bench.texts import read_texts
-from bertwire_client.errors import UserError
+from bertwire_core.errors import UserError
 
 MODES: dict[str, Callable[..., Any]] = {
     each.__name__: each for each in (closed, fairness, gone, overload, storm, stream)

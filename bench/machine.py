@@ -8,7 +8,7 @@ from pathlib import Path
 
 import onnxruntime
 
-from bertwire_export.cores import usable_cores
+from bertwire_runtime.cores import usable_cores
 
 
 def machine() -> dict[str, object]:

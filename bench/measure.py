@@ -12,8 +12,8 @@ from bench.plan import Plan
 from bench.processes import Server, client, raw, serving
 from bench.raw import BATCH
 from bench.timeline import Timeline
-from bertwire_client.console import Bar, err, progress
-from bertwire_client.errors import UserError
+from bertwire_core.console import Bar, err, progress
+from bertwire_core.errors import UserError
 
 
 @dataclass

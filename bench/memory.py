@@ -1,7 +1,7 @@
 """What ONNX Runtime's memory settings cost and keep: resident memory and CPU time over batches of ever other shapes.
 
 `python -m bench.memory BUNDLE [--batches 3000]` runs the same random batches under each setting, each in a process of
-its own on one thread, and prints a table. The settings that the server takes are in `bertwire_export.bundle.engine`.
+its own on one thread, and prints a table. The settings that the server takes are in `bertwire_runtime.engine`.
 """
 
 import argparse
@@ -18,11 +18,11 @@ import onnxruntime
 import psutil
 from rich.table import Table
 
-from bertwire_client.cli import readable
-from bertwire_client.console import out, tracked
-from bertwire_client.errors import UserError
-from bertwire_export.bundle import open_bundle
-from bertwire_export.bundle.layouts import arrange, variant_layout
+from bertwire_core.console import out, tracked
+from bertwire_core.errors import UserError
+from bertwire_core.process import readable
+from bertwire_runtime.bundle import open_bundle
+from bertwire_runtime.layouts import arrange, variant_layout
 
 TOKENS, TEXTS = 4096, 32  # the server's default budget
 WARM_SHARE = 0.2  # of the batches, after which growth counts

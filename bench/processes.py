@@ -14,7 +14,7 @@ import psutil
 
 from bench.figures import Figures
 from bench.timeline import Timeline
-from bertwire_client.errors import UserError
+from bertwire_core.errors import UserError
 
 _CORES = sorted(os.sched_getaffinity(0))
 # The server and raw ONNX Runtime take turns on one core; the client has another, where there are two.
@@ -43,7 +43,7 @@ def serving(bundle: Path, variant: str) -> Iterator[Server]:
     Raises:
         UserError: it did not start, or did not end well.
     """
-    command = [*_on(SERVER_CORE), "-m", "bertwire_client", "serve", str(bundle), "--port", "0"]
+    command = [*_on(SERVER_CORE), "-m", "bertwire_cli", "serve", str(bundle), "--port", "0"]
     options = ["--variant", variant, "--threads", "1", "--provider", "cpu", "--shutdown-delay-seconds", "0"]
     with subprocess.Popen(
         [*command, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8"

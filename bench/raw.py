@@ -15,8 +15,8 @@ from tokenizers import Tokenizer
 
 from bench.figures import Figures, percentiles
 from bench.texts import read_texts
-from bertwire_export.bundle import open_bundle
-from bertwire_export.bundle.layouts import arrange, variant_layout
+from bertwire_runtime.bundle import open_bundle
+from bertwire_runtime.layouts import arrange, variant_layout
 
 BATCH = 32
 _WARM_BATCHES = 4

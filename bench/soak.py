@@ -23,9 +23,10 @@ import psutil
 
 from bench.machine import machine
 from bertwire_client import AsyncClient
-from bertwire_client.cli import readable
-from bertwire_client.console import out, progress
-from bertwire_client.errors import RequestError, UserError
+from bertwire_client.errors import RequestError
+from bertwire_core.console import out, progress
+from bertwire_core.errors import UserError
+from bertwire_core.process import readable
 
 IN_FLIGHT = 64
 LIMIT = 0.02  # of growth
@@ -97,7 +98,7 @@ def main() -> None:
 @contextmanager
 def served(bundle: Path, options: Sequence[str] = ()) -> Iterator[tuple[psutil.Process, str]]:
     """A server process and its address."""
-    command = [sys.executable, "-m", "bertwire_client", "serve", str(bundle), "--port", "0", "--log-level", "warning"]
+    command = [sys.executable, "-m", "bertwire_cli", "serve", str(bundle), "--port", "0", "--log-level", "warning"]
     command += ["--shutdown-delay-seconds", "0", *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, encoding="utf-8") as process:
         try:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from bertwire_client.tables import open_table
+from bertwire_data.tables import open_table
 
 
 def read_texts(path: Path) -> list[str]:

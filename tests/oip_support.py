@@ -8,7 +8,7 @@ from typing import Any, cast
 import numpy as np
 
 from bertwire.oip.inference_pb2 import ModelInferRequest, ModelInferResponse
-from bertwire_export.bundle import Manifest
+from bertwire_runtime.bundle import Manifest
 from bertwire_server.call import Call, current
 from bertwire_server.errors import ModelNotFound
 from bertwire_server.inference import Inference, RequestLimits

@@ -7,7 +7,7 @@ import grpc.aio
 from bench.calls import OPTIONS, Calls, Target, request
 from bench.figures import OK, Figures, percentiles
 from bertwire.v1.classifier_pb2 import ClassifyStreamRequest, ClassifyStreamResponse
-from bertwire_client.errors import UserError
+from bertwire_core.errors import UserError
 
 _METHOD = "/bertwire.v1.Classifier/ClassifyStream"
 

@@ -6,7 +6,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
-from bertwire_client.errors import UserError, first_line
+from bertwire_core.errors import UserError, first_line
 
 Result = TypeVar("Result")
 

@@ -10,8 +10,6 @@ from statistics import fmean
 import numpy as np
 import onnx
 
-from bertwire_export.bundle import Provider
-from bertwire_export.bundle.layouts import Layout, Tokens, arrange
 from bertwire_export.checkpoint import Checkpoint
 from bertwire_export.config import Precision
 from bertwire_export.convert import fuse
@@ -23,6 +21,8 @@ from bertwire_export.packed.calibrate import measure_ranges
 from bertwire_export.packed.linear import Fp32Linears, Int8Linears
 from bertwire_export.packed.weights import Encoder
 from bertwire_export.quantize import quantize_padded
+from bertwire_runtime.bundle import Provider
+from bertwire_runtime.layouts import Layout, Tokens, arrange
 
 # Length groups of short and of long texts, and the mean from which texts are long, in tokens. More groups compute less
 # filler in attention and start more operators: with the other number long texts cost 10% more, a short one alone 7%.

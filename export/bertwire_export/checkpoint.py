@@ -17,9 +17,9 @@ from transformers import (
     logging,
 )
 
-from bertwire_client.errors import UserError, first_line
-from bertwire_client.labelled import Task
-from bertwire_client.lfs import require_fetched
+from bertwire_core.errors import UserError, first_line
+from bertwire_core.lfs import require_fetched
+from bertwire_data.labelled import Task
 from bertwire_export.padding import padding_counts
 
 WEIGHTS, TOKENIZER, TRAINING = "model.safetensors", "tokenizer.json", "training.json"

@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from bertwire_client.console import err, out, print_json
-from bertwire_client.errors import UserError
-from bertwire_client.options import Config, argument, command
-from bertwire_export.bundle import Bundle, open_bundle
-from bertwire_export.bundle.saturation import bundle_products
+from bertwire_core.console import err, out, print_json
+from bertwire_core.errors import UserError
+from bertwire_core.options import Config, argument, command
 from bertwire_export.config import ExportConfig
 from bertwire_export.tables import checked_table, manifest_table, outcome_table
+from bertwire_runtime.bundle import Bundle, open_bundle
+from bertwire_runtime.bundle.saturation import bundle_products
 
 if TYPE_CHECKING:
-    from bertwire_export.bundle.probe import Checked
     from bertwire_export.pipeline import Outcome
+    from bertwire_runtime.probe import Checked
 
 
 # Texts that a limit on quality should stand for at least; below that one or two decide.
@@ -116,9 +116,9 @@ def run_inspect(config: InspectConfig) -> None:
 
 def _checked(bundle: Bundle) -> "list[Checked]":
     """Runs the probe on every variant, on the providers of this machine."""
-    from bertwire_export.bundle.engine import Engine
-    from bertwire_export.bundle.probe import read_probe
-    from bertwire_export.bundle.session import cuda_fault
+    from bertwire_runtime.engine import Engine
+    from bertwire_runtime.probe import read_probe
+    from bertwire_runtime.session import cuda_fault
 
     probe = read_probe(bundle)
     if probe is None:

@@ -6,9 +6,9 @@ from typing import Literal, Self
 
 from pydantic import Field, TypeAdapter, ValidationError, field_validator, model_validator
 
-from bertwire_client.files import output_path
-from bertwire_client.options import Config, argument
-from bertwire_export.bundle import Identifier, Limits, Provider
+from bertwire_core.files import output_path
+from bertwire_core.options import Config, argument
+from bertwire_runtime.bundle import Identifier, Limits, Provider
 
 _AGREEMENT = "Least share of decisions (labels, tags) that are PyTorch's, "
 _DROP = "Most that accuracy, an F1 or a correlation may lie below PyTorch's, "

@@ -6,14 +6,14 @@ import numpy as np
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 from tokenizers import Tokenizer
 
-from bertwire_client.labelled import present
-from bertwire_export.bundle import Bundle, Manifest
-from bertwire_export.bundle.saturation import bundle_products
+from bertwire_data.labelled import present
 from bertwire_export.calibration import confidence
 from bertwire_export.examples import Examples, Logits
 from bertwire_export.prove import Proven
 from bertwire_export.report import Evidence
 from bertwire_export.truth import Truth
+from bertwire_runtime.bundle import Bundle, Manifest
+from bertwire_runtime.bundle.saturation import bundle_products
 
 
 def gather(bundle: Bundle, tokenizer: Tokenizer, truth: Truth, proven: Sequence[Proven]) -> Evidence:

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
 
-from bertwire_client.labelled import Labelled, encode_targets, outside_row, score
-from bertwire_export.bundle import Scores, Split
+from bertwire_data.labelled import Labelled, encode_targets, outside_row, score
+from bertwire_runtime.bundle import Scores, Split
 
 Logits = NDArray[np.float32]
 
@@ -22,7 +22,7 @@ class Examples:
         labelled: the rows.
         labels: the model's labels.
         encodings: the tokens of each text.
-        targets: as `bertwire_client.labelled.encode_targets` gives them.
+        targets: as `bertwire_data.labelled.encode_targets` gives them.
         first_pieces: for token classification, the place of each word's first piece in its text; -1 where the word
             was cut off.
     """

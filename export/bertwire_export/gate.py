@@ -1,6 +1,6 @@
 """Decides whether a variant may be published."""
 
-from bertwire_export.bundle import Limits, Quality, Scores
+from bertwire_runtime.bundle import Limits, Quality, Scores
 
 # Precision and recall trade places with F1 unmoved; texts with all labels right, and errors in the target's own units,
 # are recorded and have no limit that fits every data set.

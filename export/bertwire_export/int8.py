@@ -9,7 +9,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from bertwire_export.bundle.layouts import Arrays
+from bertwire_runtime.layouts import Arrays
 
 Floats = NDArray[np.float32]
 
@@ -49,8 +49,8 @@ class Range:
 def quantize_weight(weight: Floats) -> tuple[NDArray[np.int8], Floats]:
     """A weight float32 [in, out] as int8 [in, out] with a scale float32 [out]: weight = scale * number.
 
-    No product with uint8 saturates (`bertwire_export.bundle.saturation`): rows 0 and 1, 2 and 3 and so on sum to 127 at
-    most before they are rounded, and so to 128 after it.
+    No product with uint8 saturates (`bertwire_runtime.bundle.saturation`): rows 0 and 1, 2 and 3 and so on sum to 127
+    at most before they are rounded, and so to 128 after it.
     """
     sums = np.abs(weight[:-1:2] + weight[1::2])
     largest = np.maximum(np.abs(weight).max(axis=0), sums.max(axis=0, initial=0))

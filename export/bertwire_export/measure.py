@@ -12,11 +12,11 @@ import torch
 from tokenizers import Encoding
 from transformers import PreTrainedModel
 
-from bertwire_client.labelled import present
-from bertwire_export.bundle import Provider, Quality, Speed
-from bertwire_export.bundle.layouts import Arrays, Layout, Tokens, arrange
-from bertwire_export.bundle.session import open_session
+from bertwire_data.labelled import present
 from bertwire_export.examples import Examples, Logits
+from bertwire_runtime.bundle import Provider, Quality, Speed
+from bertwire_runtime.layouts import Arrays, Layout, Tokens, arrange
+from bertwire_runtime.session import open_session
 
 BATCH_SIZE = 32
 # Company that a text's answer must not depend on: the text alone, and among 1, 15 and 63 others.

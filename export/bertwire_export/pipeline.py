@@ -8,13 +8,10 @@ from pathlib import Path
 import onnxruntime
 from tokenizers import Tokenizer
 
-from bertwire_client.console import progress
-from bertwire_client.errors import UserError, first_line
-from bertwire_client.files import in_use, require_absent, require_apart, scratch_folder
-from bertwire_client.labelled import Columns, read_labelled
-from bertwire_export.bundle import Manifest, Provider, Reference, open_bundle
-from bertwire_export.bundle.manifest import MANIFEST, SEAL
-from bertwire_export.bundle.session import PROVIDERS, cuda_fault
+from bertwire_core.console import progress
+from bertwire_core.errors import UserError, first_line
+from bertwire_core.files import in_use, require_absent, require_apart, scratch_folder
+from bertwire_data.labelled import Columns, read_labelled
 from bertwire_export.candidates import Built, Recipe, Workshop
 from bertwire_export.checkpoint import Checkpoint, load_checkpoint
 from bertwire_export.config import ExportConfig, Precision
@@ -30,6 +27,9 @@ from bertwire_export.report import write_report
 from bertwire_export.serving_tokenizer import require_same_tokens, serving_tokenizer
 from bertwire_export.trained import held_out, recorded_logits, require_trained
 from bertwire_export.truth import Known, Truth, find_truth, pytorch
+from bertwire_runtime.bundle import Manifest, Provider, Reference, open_bundle
+from bertwire_runtime.bundle.manifest import MANIFEST, SEAL
+from bertwire_runtime.session import PROVIDERS, cuda_fault
 
 # What protobuf, and so an ONNX graph with its weights inside, can hold, less room for the graph itself.
 _MOST_BYTES = 2**31 - 2**24

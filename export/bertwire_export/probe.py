@@ -12,11 +12,11 @@ from onnx import numpy_helper
 from tokenizers import Encoding, Tokenizer
 
 from bertwire_export.apart import run_apart
-from bertwire_export.bundle import Provider
-from bertwire_export.bundle.probe import Expected, Floats, Probe, TokenSequence, answers, deviations
 from bertwire_export.candidates import Built
 from bertwire_export.config import Precision
 from bertwire_export.measure import Runner
+from bertwire_runtime.bundle import Provider
+from bertwire_runtime.probe import Expected, Floats, Probe, TokenSequence, answers, deviations
 
 _SEED = 22
 _SEQUENCES = 64

@@ -5,11 +5,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from bertwire_client.console import tracked
-from bertwire_client.errors import UserError, first_line
+from bertwire_core.console import tracked
+from bertwire_core.errors import UserError, first_line
 from bertwire_export.apart import Result, run_apart
-from bertwire_export.bundle import Limits, Proof, Provider, Quality, Speed
-from bertwire_export.bundle.session import PROVIDERS
 from bertwire_export.candidates import Built
 from bertwire_export.config import Precision
 from bertwire_export.examples import Logits
@@ -24,6 +22,8 @@ from bertwire_export.measure import (
     speeds,
 )
 from bertwire_export.truth import Known, Truth
+from bertwire_runtime.bundle import Limits, Proof, Provider, Quality, Speed
+from bertwire_runtime.session import PROVIDERS
 
 
 @dataclass(frozen=True)

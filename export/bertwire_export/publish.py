@@ -10,8 +10,12 @@ from typing import Literal
 import onnxruntime
 from tokenizers import Tokenizer
 
-from bertwire_client.files import whole_folder
-from bertwire_export.bundle import (
+from bertwire_core.files import whole_folder
+from bertwire_export.checkpoint import TOKENIZER, Checkpoint
+from bertwire_export.probe import make_probe
+from bertwire_export.prove import Proven
+from bertwire_export.truth import Truth
+from bertwire_runtime.bundle import (
     SCHEMA_VERSION,
     Candidate,
     Manifest,
@@ -22,11 +26,7 @@ from bertwire_export.bundle import (
     add_file,
     seal,
 )
-from bertwire_export.bundle.probe import PROBE
-from bertwire_export.checkpoint import TOKENIZER, Checkpoint
-from bertwire_export.probe import make_probe
-from bertwire_export.prove import Proven
-from bertwire_export.truth import Truth
+from bertwire_runtime.probe import PROBE
 
 # Within so much two costs are one: a measurement on a machine with other work sways by as much.
 _AS_FAST = 1.05

@@ -8,9 +8,9 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from bertwire_export.bundle.layouts import Arrays
 from bertwire_export.int8 import Range, quantize_weight, value_ranges
 from bertwire_export.packed.graph import CONTRIB
+from bertwire_runtime.layouts import Arrays
 
 
 def quantize_padded(source: Path, batches: Iterable[Arrays], path: Path) -> None:

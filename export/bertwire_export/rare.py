@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from tokenizers import Encoding
 
-from bertwire_export.bundle.layouts import Layout, Tokens, arrange
 from bertwire_export.checkpoint import Checkpoint
 from bertwire_export.examples import Logits
 from bertwire_export.measure import Runner
+from bertwire_runtime.layouts import Layout, Tokens, arrange
 
 _SEED = 2
 _TEXTS = 32

@@ -2,8 +2,8 @@
 
 from tokenizers import Encoding, Tokenizer
 
-from bertwire_client.errors import UserError
-from bertwire_client.labelled import Labelled
+from bertwire_core.errors import UserError
+from bertwire_data.labelled import Labelled
 from bertwire_export.checkpoint import TOKENIZER, Checkpoint
 
 

@@ -10,14 +10,14 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from bertwire_export.bundle import Bundle, Candidate, Manifest, Proof, Provider, Quality, Scores
-from bertwire_export.bundle.manifest import MIN_CALIBRATION_TEXTS
-from bertwire_export.bundle.saturation import bundle_products
-from bertwire_export.bundle.signature import describe
+from bertwire_runtime.bundle import Bundle, Candidate, Manifest, Proof, Provider, Quality, Scores
+from bertwire_runtime.bundle.manifest import MIN_CALIBRATION_TEXTS
+from bertwire_runtime.bundle.saturation import bundle_products
+from bertwire_runtime.bundle.signature import describe
 
 if TYPE_CHECKING:
-    from bertwire_export.bundle.probe import Checked
     from bertwire_export.pipeline import Outcome
+    from bertwire_runtime.probe import Checked
 
 _NAMES = {
     "macro_f1": "macro-F1",

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from bertwire_client.errors import UserError
-from bertwire_client.labelled import decisions
-from bertwire_client.tables import open_table
+from bertwire_core.errors import UserError
+from bertwire_data.labelled import decisions
+from bertwire_data.tables import open_table
 from bertwire_export.checkpoint import Checkpoint
 from bertwire_export.examples import Examples, Logits
 from bertwire_export.truth import Known

@@ -4,14 +4,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bertwire_client.console import tracked
-from bertwire_client.errors import UserError
-from bertwire_export.bundle import Calibration, Reference
+from bertwire_core.console import tracked
+from bertwire_core.errors import UserError
 from bertwire_export.calibration import calibrate
 from bertwire_export.checkpoint import Checkpoint
 from bertwire_export.examples import Examples, Logits
 from bertwire_export.measure import torch_logits
 from bertwire_export.rare import Rare
+from bertwire_runtime.bundle import Calibration, Reference
 
 # Texts on which PyTorch has to give the logits that the trainer wrote down, before those are taken for all. A change of
 # the model that one text in 50 notices goes unseen here once in 170 times; fp32 is then still held against every text.

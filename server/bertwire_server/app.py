@@ -8,9 +8,9 @@ from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from typing import Any
 
-from bertwire_client.errors import UserError
-from bertwire_export.bundle import Bundle
-from bertwire_export.bundle.engine import choose_engine
+from bertwire_core.errors import UserError
+from bertwire_runtime.bundle import Bundle
+from bertwire_runtime.engine import choose_engine
 from bertwire_server.access.setup import open_access, warn_if_open
 from bertwire_server.config import ServerConfig
 from bertwire_server.edge import Edge

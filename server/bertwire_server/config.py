@@ -5,7 +5,7 @@ from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from bertwire_client.options import argument
+from bertwire_core.options import argument
 from bertwire_server.access.config import AccessConfig
 from bertwire_server.listen import read_host
 from bertwire_server.repository.config import RepositoryConfig

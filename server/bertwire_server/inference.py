@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from bertwire_export.bundle import Manifest
+from bertwire_runtime.bundle import Manifest
 from bertwire_server.call import current
 from bertwire_server.errors import InvalidRequest
 from bertwire_server.model.decision import require_fitting

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import grpc
 
-from bertwire_client.errors import UserError
+from bertwire_core.errors import UserError
 from bertwire_server.transport.server import Server
 
 _UNIX = "unix:"

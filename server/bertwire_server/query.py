@@ -8,8 +8,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-# A pair for a model that reads two texts at a time.
-Text = str | tuple[str, str]
+from bertwire_runtime.tokenizer import Text
+
 Truncation = Literal["model", "left", "right", "refuse"]
 
 

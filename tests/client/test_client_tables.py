@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bertwire_client.errors import UserError
-from bertwire_client.tables import Batch, create_table, open_table
+from bertwire_core.errors import UserError
+from bertwire_data.tables import Batch, create_table, open_table
 
 MakeFile = Callable[[str, bytes], Path]
 ADDED: dict[str, type] = {"p_label": str, "p_score": float, "p_cut": bool, "p_all": dict}

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from bertwire_client.labelled import label_name, label_order
+from bertwire_data.labelled import label_name, label_order
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from bertwire_client.errors import UserError
-from bertwire_client.labelled import Columns, Task, read_labelled
+from bertwire_core.errors import UserError
+from bertwire_data.labelled import Columns, Task, read_labelled
 
 
 def read(path: Path) -> list[tuple[str, str]]:

@@ -3,8 +3,8 @@
 import numpy
 import pytest
 
-from bertwire_client.errors import UserError
-from bertwire_client.labelled import Labelled, decisions, encode_targets, outside_row, score
+from bertwire_core.errors import UserError
+from bertwire_data.labelled import Labelled, decisions, encode_targets, outside_row, score
 
 TAGS = ["O", "B-x", "I-x"]
 

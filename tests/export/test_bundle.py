@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bertwire_export.bundle import BundleError, open_bundle
+from bertwire_runtime.bundle import BundleError, open_bundle
 from support import Edit, bertwire, rehash, reseal, reseal_bytes
 
 FILES = ["manifest.json", "manifest.sha256", "tokenizer.json", "probe.json", "fp32-packed.onnx", "int8-packed.onnx"]

@@ -7,10 +7,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from bertwire_export import cores
-from bertwire_export.bundle import open_bundle
-from bertwire_export.bundle.engine import Engine
-from bertwire_export.cores import run_threads, usable_cores
+from bertwire_runtime import cores
+from bertwire_runtime.bundle import open_bundle
+from bertwire_runtime.cores import run_threads, usable_cores
+from bertwire_runtime.engine import Engine
 
 ELSE = "22 27 0:21 / /proc rw - proc proc rw\n23 27 0:22 / /odd rw - tmpfs  rw\n"
 VERSION_2 = {

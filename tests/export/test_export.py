@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bertwire_client.errors import UserError
+from bertwire_core.errors import UserError
 from bertwire_export import pipeline, prove
-from bertwire_export.bundle import Manifest, Provider, open_bundle
-from bertwire_export.bundle.layouts import Arrays, Layout, variant_layout
 from bertwire_export.config import Precision
 from bertwire_export.examples import Logits
 from bertwire_export.measure import Runner
+from bertwire_runtime.bundle import Manifest, Provider, open_bundle
+from bertwire_runtime.layouts import Arrays, Layout, variant_layout
 from graphs import export, random_batch
 from support import LABELS, random_texts
 

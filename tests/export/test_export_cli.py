@@ -4,7 +4,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from bertwire_export.bundle import open_bundle
+from bertwire_runtime.bundle import open_bundle
 from support import bertwire
 
 # Random weights in int8 decide some of a thousand texts otherwise than PyTorch.

@@ -11,10 +11,8 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from bertwire_client.errors import UserError
-from bertwire_client.labelled import Columns, read_labelled
-from bertwire_export.bundle import open_bundle
-from bertwire_export.bundle.layouts import arrange, variant_layout
+from bertwire_core.errors import UserError
+from bertwire_data.labelled import Columns, read_labelled
 from bertwire_export.checkpoint import load_checkpoint
 from bertwire_export.config import ExportConfig
 from bertwire_export.examples import encode
@@ -22,6 +20,8 @@ from bertwire_export.pipeline import run
 from bertwire_export.serving_tokenizer import serving_tokenizer
 from bertwire_export.trained import held_out, recorded_logits
 from bertwire_export.truth import pytorch
+from bertwire_runtime.bundle import open_bundle
+from bertwire_runtime.layouts import arrange, variant_layout
 from rows import LABELS, LIMITS, MAX_LENGTH, ROWS, Made, Row, filler, numbered, paired, several, tagged, write
 from support import bertwire
 

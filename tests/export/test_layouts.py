@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from bertwire_export.bundle.layouts import Arrays, Layout, arrange, packed, padded
+from bertwire_runtime.layouts import Arrays, Layout, arrange, packed, padded
 from graphs import Text, random_batch
 
 LENGTHS = st.lists(st.integers(1, 600), min_size=1, max_size=200)

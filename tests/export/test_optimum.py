@@ -9,8 +9,8 @@ import onnxruntime
 import pytest
 from transformers import PreTrainedModel
 
-from bertwire_export.bundle import open_bundle
 from bertwire_export.optimum import convert_with_optimum
+from bertwire_runtime.bundle import open_bundle
 from graphs import export
 
 OPTIMUM = Path(__file__).resolve().parents[2] / ".optimum" / "bin" / "python"

@@ -11,7 +11,7 @@ import onnx
 import psutil
 import pytest
 
-from bertwire_client.errors import UserError
+from bertwire_core.errors import UserError
 from bertwire_export.config import ExportConfig
 from bertwire_export.optimum import convert_with_optimum, driver
 from bertwire_export.pipeline import run

@@ -11,7 +11,6 @@ import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
-from bertwire_export.bundle.layouts import Layout, arrange
 from bertwire_export.candidates import Workshop
 from bertwire_export.checkpoint import load_checkpoint
 from bertwire_export.config import Precision
@@ -22,6 +21,7 @@ from bertwire_export.packed.calibrate import measure_ranges
 from bertwire_export.packed.linear import Fp32Linears, Int8Linears, Linears
 from bertwire_export.packed.weights import NotPackable, read_encoder
 from bertwire_export.quantize import quantize_padded
+from bertwire_runtime.layouts import Layout, arrange
 from graphs import Text, random_batch, session_operators, tiny_model
 
 FAMILIES = ["bert", "roberta", "xlm-roberta", "camembert", "distilbert", "electra"]

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bertwire_export.bundle import BundleError, open_bundle
-from bertwire_export.bundle.engine import Engine, choose_engine
-from bertwire_export.bundle.probe import Checked, Expected, Probe, TokenSequence, read_probe, run_probe
 from bertwire_export.int8 import Floats
 from bertwire_export.packed import linear
+from bertwire_runtime.bundle import BundleError, open_bundle
+from bertwire_runtime.engine import Engine, choose_engine
+from bertwire_runtime.probe import Checked, Expected, Probe, TokenSequence, read_probe, run_probe
 from damaged import flip
 from graphs import export
 from rows import ROWS, Made

@@ -13,9 +13,9 @@ from xml.etree.ElementTree import Element, TreeBuilder
 import numpy as np
 import pytest
 
-from bertwire_client.errors import UserError
-from bertwire_export.bundle.manifest import Manifest, Scores, Task
+from bertwire_core.errors import UserError
 from bertwire_export.report import Evidence, write_report
+from bertwire_runtime.bundle.manifest import Manifest, Scores, Task
 
 SEAL = "5" * 64
 VOID = {"meta", "br"}

@@ -16,8 +16,6 @@ from hypothesis.extra import numpy as hypothesis_numpy
 from numpy.typing import NDArray
 from onnx import TensorProto, numpy_helper
 
-from bertwire_export.bundle.layouts import Layout, arrange
-from bertwire_export.bundle.saturation import IntegerProducts, can_saturate, integer_products
 from bertwire_export.convert import convert, fuse
 from bertwire_export.int8 import quantize_weight
 from bertwire_export.packed.build import build_packed
@@ -26,6 +24,8 @@ from bertwire_export.packed.graph import CONTRIB, Graph
 from bertwire_export.packed.linear import Int8Linears
 from bertwire_export.packed.weights import read_encoder
 from bertwire_export.quantize import quantize_padded
+from bertwire_runtime.bundle.saturation import IntegerProducts, can_saturate, integer_products
+from bertwire_runtime.layouts import Layout, arrange
 from graphs import random_batch, tiny_model
 from support import bertwire, rehash
 

@@ -6,8 +6,8 @@ from typing import Any
 import onnxruntime
 import pytest
 
-from bertwire_export.bundle.session import cuda_fault
 from bertwire_export.pipeline import available_providers
+from bertwire_runtime.session import cuda_fault
 
 
 class Driver:

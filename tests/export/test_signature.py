@@ -22,10 +22,10 @@ from cryptography.hazmat.primitives.serialization import (
 
 from bertwire.v1.classifier_pb2 import ClassifyRequest
 from bertwire.v1.classifier_pb2_grpc import ClassifierStub
-from bertwire_client.errors import UserError
-from bertwire_export.bundle import BundleError, open_bundle
-from bertwire_export.bundle.keys import read_private_key, read_public_key
-from bertwire_export.bundle.signature import DOMAIN
+from bertwire_core.errors import UserError
+from bertwire_runtime.bundle import BundleError, open_bundle
+from bertwire_runtime.bundle.keys import read_private_key, read_public_key
+from bertwire_runtime.bundle.signature import DOMAIN
 from support import Serve, bertwire, rehash, reseal
 
 Key = ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey | x25519.X25519PrivateKey | ec.EllipticCurvePrivateKey
@@ -414,14 +414,12 @@ def test_group_has_help_and_its_usage_errors() -> None:
 
 def test_cryptography_is_loaded_for_a_key_only(bundle: Path) -> None:
     """Without a key nothing of cryptography is imported, and without the package the line names its extra."""
-    asked = (
-        "import sys\nfrom bertwire_client.cli import main\ntry: main()\nfinally: print('cryptography' in sys.modules)"
-    )
+    asked = "import sys\nfrom bertwire_cli.main import main\ntry: main()\nfinally: print('cryptography' in sys.modules)"
     for arguments in (["--help"], ["bundle", "--help"], ["inspect", str(bundle)]):
         command = [sys.executable, "-c", asked, *arguments]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         assert done.stdout.splitlines()[-1] == "False"
-    blocked = "import sys\nsys.modules['cryptography'] = None\nfrom bertwire_client.cli import main\nmain()"
+    blocked = "import sys\nsys.modules['cryptography'] = None\nfrom bertwire_cli.main import main\nmain()"
     for name, options in (
         ("inspect", ["inspect", "--public-key", "x"]),
         ("bundle", ["bundle", "verify", "--public-key", "x"]),

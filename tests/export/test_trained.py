@@ -8,8 +8,8 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from bertwire_client.errors import UserError
-from bertwire_client.labelled import Labelled, Task, encode_targets
+from bertwire_core.errors import UserError
+from bertwire_data.labelled import Labelled, Task, encode_targets
 from bertwire_export.checkpoint import Checkpoint
 from bertwire_export.examples import Examples
 from bertwire_export.trained import held_out, require_trained

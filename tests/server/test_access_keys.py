@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bertwire_client.errors import UserError
+from bertwire_core.errors import UserError
 from bertwire_server.access import setup
 from bertwire_server.access.config import AccessConfig
 from bertwire_server.access.gate import Gate

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from scipy.special import expit, softmax
 from seqeval.scheme import IOB2, Entities
 
-from bertwire_export.bundle import Manifest
-from bertwire_export.bundle.manifest import Calibration
+from bertwire_runtime.bundle import Manifest
+from bertwire_runtime.bundle.manifest import Calibration
 from bertwire_server.errors import InvalidRequest
 from bertwire_server.model.decision import best, entities, entity_types, predicted, require_fitting, score
 from bertwire_server.query import Prediction, Thresholds

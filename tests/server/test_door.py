@@ -5,13 +5,13 @@ from math import inf
 
 import pytest
 
-from bertwire_export.bundle.layouts import Layout
+from bertwire_runtime.layouts import Layout
+from bertwire_runtime.tokenizer import Encoded
 from bertwire_server.errors import Expired, Overloaded
 from bertwire_server.model import door as module
 from bertwire_server.model.cost import Cost
 from bertwire_server.model.door import Door
 from bertwire_server.model.queue import Batch, BatchLimits, Call, Queue
-from bertwire_server.model.tokenizer import Encoded
 from bertwire_server.query import Priority
 from observing import Observer
 

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bertwire_export.bundle import Manifest
-from bertwire_export.bundle.manifest import Calibration
+from bertwire_runtime.bundle import Manifest
+from bertwire_runtime.bundle.manifest import Calibration
 from bertwire_server.model.given import Given, labels_given
 from bertwire_server.model.observer import Unobserved
 from bertwire_server.query import Prediction

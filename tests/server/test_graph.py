@@ -10,9 +10,9 @@ import onnxruntime
 import pytest
 from onnx import GraphProto, ModelProto, SparseTensorProto, TensorProto, helper
 
-from bertwire_export.bundle import BundleError, open_bundle
-from bertwire_export.bundle.engine import choose_engine
-from bertwire_export.bundle.graph import require_self_contained
+from bertwire_runtime.bundle import BundleError, open_bundle
+from bertwire_runtime.bundle.graph import require_self_contained
+from bertwire_runtime.engine import choose_engine
 from support import bertwire, rehash
 
 FAULT = "keeps weights in another file, which a bundle's graph may not"

@@ -13,7 +13,7 @@ import pytest
 from pydantic import ValidationError
 
 from bertwire_client import Client
-from bertwire_client.errors import UserError
+from bertwire_core.errors import UserError
 from bertwire_server.access.config import AccessConfig
 from bertwire_server.access.setup import warn_if_open
 from bertwire_server.config import ServerConfig

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from bertwire.v1.classifier_pb2 import ClassifyRequest, ClassifyResponse
-from bertwire_client.errors import UserError
-from bertwire_export.bundle import open_bundle
+from bertwire_core.errors import UserError
+from bertwire_runtime.bundle import open_bundle
+from bertwire_runtime.tokenizer import TextTokenizer
 from bertwire_server.call import Call, current
 from bertwire_server.errors import InvalidRequest
 from bertwire_server.listen import bind
-from bertwire_server.model.tokenizer import TextTokenizer
 from bertwire_server.protocols.messages import response
 from bertwire_server.protocols.streams import StreamLimits, counted, in_order
 from bertwire_server.query import Prediction

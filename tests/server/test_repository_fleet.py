@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from bertwire_client.errors import UserError
-from bertwire_export.bundle import Bundle
-from bertwire_export.bundle.engine import choose_engine
+from bertwire_core.errors import UserError
+from bertwire_runtime.bundle import Bundle
+from bertwire_runtime.engine import choose_engine
 from bertwire_server.errors import ModelNotFound, ModelRefused, NotReady
 from bertwire_server.model.model import Model
 from bertwire_server.model.queue import BatchLimits

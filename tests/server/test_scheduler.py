@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bertwire_export.bundle.layouts import Arrays, Layout
+from bertwire_runtime.layouts import Arrays, Layout
+from bertwire_runtime.tokenizer import Encoded
 from bertwire_server.errors import Expired, ModelFailed, NotReady, Overloaded
 from bertwire_server.model.queue import BatchLimits, Call
 from bertwire_server.model.scheduler import Scheduler
-from bertwire_server.model.tokenizer import Encoded
 from bertwire_server.query import Priority
 from observing import Observer
 

@@ -20,7 +20,7 @@ from bertwire.tei import tei_pb2 as pb
 from bertwire.tei import tei_pb2_grpc as rpc
 from bertwire.v1.classifier_pb2 import ClassifyRequest, Result
 from bertwire.v1.classifier_pb2_grpc import ClassifierStub
-from bertwire_export.bundle import open_bundle
+from bertwire_runtime.bundle import open_bundle
 from bertwire_server.errors import ModelFailed, Overloaded, RequestError
 from bertwire_server.protocols.channelz import Channelz
 from bertwire_server.protocols.streams import StreamLimits, in_order

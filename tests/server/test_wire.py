@@ -26,10 +26,11 @@ from bertwire.health import health_pb2, health_pb2_grpc
 from bertwire.v1.classifier_pb2 import ClassifyRequest, ClassifyResponse
 from bertwire.v1.classifier_pb2_grpc import ClassifierStub
 from bertwire_client import Client
-from bertwire_client.errors import InvalidArgumentError, UserError
-from bertwire_export.bundle import open_bundle
-from bertwire_export.bundle.layouts import arrange, variant_layout
-from bertwire_export.bundle.session import cuda_fault
+from bertwire_client.errors import InvalidArgumentError
+from bertwire_core.errors import UserError
+from bertwire_runtime.bundle import open_bundle
+from bertwire_runtime.layouts import arrange, variant_layout
+from bertwire_runtime.session import cuda_fault
 from bertwire_server.app import serve as serve_bundle
 from bertwire_server.config import ServerConfig
 from services import METHODS
@@ -389,8 +390,8 @@ def test_leaves_nothing_at_home(serve: Serve, bundle: Path, tmp_path: Path, monk
 def test_imports_no_training_library(bundle: Path) -> None:
     """A server that has loaded its model has imported nothing that trains or exports, nor what a key needs."""
     script = (
-        "import sys, pathlib; from bertwire_export.bundle import open_bundle;"
-        "import bertwire_server.app, bertwire_server.cli; from bertwire_export.bundle.engine import choose_engine;"
+        "import sys, pathlib; from bertwire_runtime.bundle import open_bundle;"
+        "import bertwire_server.app, bertwire_server.cli; from bertwire_runtime.engine import choose_engine;"
         f"choose_engine(open_bundle(pathlib.Path({str(bundle)!r})), None, 'cpu', 1);"
         "others = ('torch', 'transformers', 'sklearn', 'onnx', 'bertwire_trainer');"
         "print([name for name in others if name in sys.modules])"

@@ -12,8 +12,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from bertwire_client.errors import UserError
-from bertwire_client.files import in_use
+from bertwire_core.errors import UserError
+from bertwire_core.files import in_use
 from bertwire_trainer.cli import train
 from bertwire_trainer.config import TrainConfig
 from support import bertwire
@@ -140,7 +140,7 @@ def test_faults_are_found_before_pytorch_is_loaded(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("text,label\nx,\n")
     code = """
 import sys
-from bertwire_client.errors import UserError
+from bertwire_core.errors import UserError
 from bertwire_trainer.cli import run_train
 from bertwire_trainer.config import TrainConfig
 for options in ({}, {"model": "./nowhere"}, {"output": "."}):

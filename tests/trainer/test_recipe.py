@@ -5,7 +5,7 @@ import pytest
 import torch
 from transformers.modeling_outputs import SequenceClassifierOutput
 
-from bertwire_client.errors import UserError
+from bertwire_core.errors import UserError
 from bertwire_trainer.config import Precision
 from bertwire_trainer.recipe import balanced_weights, choose_precision, make_loss
 

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import TrainerState
 
-from bertwire_client.errors import UserError
+from bertwire_core.errors import UserError
 from bertwire_trainer import train as trainer
 from bertwire_trainer.partial import Partial, is_whole
 from bertwire_trainer.progress import EpochBars

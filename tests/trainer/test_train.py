@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from bertwire_client.errors import UserError
+from bertwire_core.errors import UserError
 from bertwire_trainer import train as trainer
 from bertwire_trainer.record import TrainingRecord
 

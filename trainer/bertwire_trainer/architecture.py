@@ -3,8 +3,8 @@
 import json
 from typing import TYPE_CHECKING, Any
 
-from bertwire_client.errors import UserError
-from bertwire_client.labelled import Task
+from bertwire_core.errors import UserError
+from bertwire_data.labelled import Task
 from bertwire_trainer.base import Base, one_line
 
 if TYPE_CHECKING:

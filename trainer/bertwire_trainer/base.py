@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bertwire_client.errors import UserError, first_line
-from bertwire_client.files import unicode_name
-from bertwire_client.lfs import require_fetched
+from bertwire_core.errors import UserError, first_line
+from bertwire_core.files import unicode_name
+from bertwire_core.lfs import require_fetched
 
 _TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "sentencepiece.bpe.model", "spiece.model", "spm.model")
 

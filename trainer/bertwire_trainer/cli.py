@@ -1,8 +1,8 @@
 """The command `bertwire train`; heavy imports wait until it runs."""
 
-from bertwire_client.console import err
-from bertwire_client.files import in_use
-from bertwire_client.options import command
+from bertwire_core.console import err
+from bertwire_core.files import in_use
+from bertwire_core.options import command
 from bertwire_trainer.config import TrainConfig
 
 

@@ -5,9 +5,9 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from bertwire_client.errors import UserError
-from bertwire_client.labelled import Columns, Task
-from bertwire_client.options import Config
+from bertwire_core.errors import UserError
+from bertwire_core.options import Config
+from bertwire_data.labelled import Columns, Task
 
 ClassWeights = Literal["none", "balanced"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]

@@ -4,8 +4,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-from bertwire_client.errors import UserError
-from bertwire_client.labelled import Labelled, Task, encode_targets, label_order, read_labelled
+from bertwire_core.errors import UserError
+from bertwire_data.labelled import Labelled, Task, encode_targets, label_order, read_labelled
 from bertwire_trainer.config import TrainConfig
 from bertwire_trainer.hub import read_dataset
 from bertwire_trainer.messages import note

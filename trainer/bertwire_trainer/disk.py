@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bertwire_client.disk import disk_of, is_full, told_if_full
-from bertwire_client.errors import UserError
+from bertwire_core.disk import disk_of, is_full, told_if_full
+from bertwire_core.errors import UserError
 
 # The published weights, and three checkpoints (the best, the last, the one being written) of weights and the two
 # moments of AdamW.

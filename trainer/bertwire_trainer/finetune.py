@@ -9,7 +9,7 @@ from torch.utils.tensorboard import SummaryWriter
 from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, TrainingArguments
 from transformers.integrations.integration_utils import TensorBoardCallback
 
-from bertwire_client.labelled import MAIN_METRIC
+from bertwire_data.labelled import MAIN_METRIC
 from bertwire_trainer.messages import figures, metric_name, note, say
 from bertwire_trainer.partial import epochs_run
 from bertwire_trainer.predict import collator, predict

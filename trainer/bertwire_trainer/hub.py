@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from bertwire_client.errors import UserError, first_line
-from bertwire_client.files import unicode_name
-from bertwire_client.labelled import Columns, Labelled, Task, collect
-from bertwire_client.tables import Batch
+from bertwire_core.errors import UserError, first_line
+from bertwire_core.files import unicode_name
+from bertwire_data.labelled import Columns, Labelled, Task, collect
+from bertwire_data.tables import Batch
 
 _BATCH_ROWS = 4096
 

@@ -1,6 +1,6 @@
 """What the command says beside its bars."""
 
-from bertwire_client.console import err, out
+from bertwire_core.console import err, out
 
 # What people call the figures.
 _NAMES = {

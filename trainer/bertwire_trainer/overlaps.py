@@ -3,7 +3,7 @@
 from collections.abc import Hashable
 from itertools import combinations
 
-from bertwire_client.labelled import Labelled
+from bertwire_data.labelled import Labelled
 from bertwire_trainer.data import Data
 
 

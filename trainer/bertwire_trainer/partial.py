@@ -10,8 +10,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from bertwire_client.errors import UserError
-from bertwire_client.files import publish_folder, whole_file
+from bertwire_core.errors import UserError
+from bertwire_core.files import publish_folder, whole_file
 from bertwire_trainer.messages import note
 from bertwire_trainer.record import Setup
 

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Subset
 from transformers import DataCollatorForTokenClassification, DataCollatorWithPadding
 
-from bertwire_client.console import tracked
-from bertwire_client.labelled import outside_row
+from bertwire_core.console import tracked
+from bertwire_data.labelled import outside_row
 from bertwire_trainer.tokens import IGNORED, TokenDataset
 
 if TYPE_CHECKING:

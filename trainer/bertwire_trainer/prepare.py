@@ -4,8 +4,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from bertwire_client.errors import UserError
-from bertwire_client.files import partial_path, require_absent
+from bertwire_core.errors import UserError
+from bertwire_core.files import partial_path, require_absent
 from bertwire_trainer.base import Base, find_base
 from bertwire_trainer.config import TrainConfig, require_task_options
 from bertwire_trainer.data import Data, load_data

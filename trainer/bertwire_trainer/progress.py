@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from bertwire_client.console import Bar, progress
+from bertwire_core.console import Bar, progress
 
 
 class EpochBars(TrainerCallback):

@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from transformers import TrainingArguments
 
-from bertwire_client.errors import UserError
-from bertwire_client.labelled import Task
+from bertwire_core.errors import UserError
+from bertwire_data.labelled import Task
 from bertwire_trainer.config import Precision, TrainConfig
 from bertwire_trainer.tokens import IGNORED
 

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from bertwire_client.labelled import Task
+from bertwire_data.labelled import Task
 
 
 class _Record(BaseModel):

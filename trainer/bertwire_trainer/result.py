@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy
 from numpy.typing import NDArray
 
-from bertwire_client.labelled import Labelled, decisions
+from bertwire_data.labelled import Labelled, decisions
 from bertwire_trainer.data import Data
 from bertwire_trainer.loading import model_class
 from bertwire_trainer.messages import say

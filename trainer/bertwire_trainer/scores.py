@@ -5,8 +5,8 @@ from typing import Any
 import numpy
 from numpy.typing import NDArray
 
-from bertwire_client.errors import UserError
-from bertwire_client.labelled import NONE, Task, decisions, label_order, outside_row, paired, score
+from bertwire_core.errors import UserError
+from bertwire_data.labelled import NONE, Task, decisions, label_order, outside_row, paired, score
 from bertwire_trainer.recipe import make_loss
 from bertwire_trainer.tokens import IGNORED
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from tokenizers import Tokenizer
 
-from bertwire_client.errors import UserError
-from bertwire_client.labelled import Task
+from bertwire_core.errors import UserError
+from bertwire_data.labelled import Task
 from bertwire_trainer.base import Base, one_line
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import numpy
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from bertwire_client.labelled import Labelled
+from bertwire_data.labelled import Labelled
 
 if TYPE_CHECKING:
     from transformers import BatchEncoding, PreTrainedTokenizerBase

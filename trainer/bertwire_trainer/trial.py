@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from bertwire_client.errors import UserError
+from bertwire_core.errors import UserError
 from bertwire_trainer.base import Base, one_line
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import onnx
 
-from bertwire_client.errors import UserError
+from bertwire_core.errors import UserError
 from bertwire_export.checkpoint import WEIGHTS
 from bertwire_export.convert import OPSET
 from bertwire_export.optimum.plain import plain_config

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from bertwire_client.errors import UserError
+from bertwire_core.errors import UserError
 
 # What decides the graph of each model, by the names that both transformers releases know. All else stays behind: fields
 # that run code, and those that only training or text generation reads.

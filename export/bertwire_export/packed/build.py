@@ -25,7 +25,7 @@ def build_packed(encoder: Encoder, linears: Linears, groups: int) -> onnx.ModelP
         groups: length groups of the layout; 0 for a graph for CUDA, with ONNX Runtime's packed attention.
 
     Returns:
-        A model with the inputs of `bertwire_export.bundle.layouts.packed` and the output `logits`, float32
+        A model with the inputs of `bertwire_runtime.layouts.packed` and the output `logits`, float32
         [texts, labels], or [tokens, labels] where every token is classified.
     """
     return _Builder(encoder, linears, groups).build()

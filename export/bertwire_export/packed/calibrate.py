@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable
 
-from bertwire_export.bundle.layouts import Arrays
 from bertwire_export.int8 import Range, value_ranges
 from bertwire_export.packed.build import build_packed
 from bertwire_export.packed.linear import ProbedLinears
 from bertwire_export.packed.weights import Encoder
+from bertwire_runtime.layouts import Arrays
 
 
 def measure_ranges(encoder: Encoder, groups: int, batches: Iterable[Arrays]) -> dict[str, Range]:

@@ -9,10 +9,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
 from matplotlib.transforms import Bbox, BboxBase
 
-from bertwire_export.bundle.manifest import Manifest
 from bertwire_export.report.markup import shortened
 from bertwire_export.report.svg import BLUE, INK, ORANGE
 from bertwire_export.report.verdicts import verdict
+from bertwire_runtime.bundle.manifest import Manifest
 
 _MARKS = {"published": ("o", BLUE, BLUE), "forced": ("D", ORANGE, ORANGE), "not published": ("o", "none", INK)}
 # In points: how far from its own point a label may move before it is drawn over another.

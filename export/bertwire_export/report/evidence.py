@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from bertwire_export.bundle.saturation import IntegerProducts
+from bertwire_runtime.bundle.saturation import IntegerProducts
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from xml.etree.ElementTree import Element
 
-from bertwire_export.bundle.manifest import FileEntry, Manifest, Split
 from bertwire_export.report.evidence import Evidence
 from bertwire_export.report.markup import element, name, table
+from bertwire_runtime.bundle.manifest import FileEntry, Manifest, Split
 
 _PROBE = "run on each machine that serves the bundle: a variant that computes something else there is not served"
 _NO_PROBE = "none (schema 2): not proven on the machines that serve the bundle"

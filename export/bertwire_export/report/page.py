@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from xml.etree.ElementTree import Element, tostring
 
-from bertwire_client.files import whole_file
-from bertwire_export.bundle.manifest import Manifest
+from bertwire_core.files import whole_file
 from bertwire_export.report.cost import cost_plot
 from bertwire_export.report.css import CSS
 from bertwire_export.report.evidence import Evidence
@@ -16,6 +15,7 @@ from bertwire_export.report.markup import element
 from bertwire_export.report.sections import calibration, confusion, labels, lengths, scatter
 from bertwire_export.report.svg import inline_svg, plot_style
 from bertwire_export.report.verdicts import verdict_table
+from bertwire_runtime.bundle.manifest import Manifest
 
 
 def write_report(path: Path, manifest: Manifest, evidence: Evidence, *, seal: str) -> None:

@@ -5,12 +5,12 @@ from xml.etree.ElementTree import Element
 import numpy as np
 from numpy.typing import NDArray
 
-from bertwire_export.bundle.manifest import Manifest
 from bertwire_export.report.confusion import confusion_plot, confusion_table, most_confused
 from bertwire_export.report.evidence import Evidence
 from bertwire_export.report.markup import element, name, shortened, table
 from bertwire_export.report.plots import MOST_POINTS, length_plot, reliability_plot, scatter_plot
 from bertwire_export.report.svg import inline_svg
+from bertwire_runtime.bundle.manifest import Manifest
 
 # Texts a batch, for the share of padding.
 _BATCH = 32

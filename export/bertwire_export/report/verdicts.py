@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Iterator
 from xml.etree.ElementTree import Element
 
-from bertwire_export.bundle.manifest import Candidate, Manifest, Proof, Quality, Reference, Scores, Variant
 from bertwire_export.report.markup import element, header, name, row, scrolling
+from bertwire_runtime.bundle.manifest import Candidate, Manifest, Proof, Quality, Reference, Scores, Variant
 
 _ABOUT = ("graph", "on", "verdict", "precision", "layout", "CPU-ms a text", "wall ms a text", "batch variance")
 _DISTANCES = ("label agreement", "max logit difference", "p99 logit difference")

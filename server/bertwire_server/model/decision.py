@@ -9,8 +9,8 @@ from operator import ge
 import numpy as np
 from numpy.typing import NDArray
 
-from bertwire_client.labelled import OUTSIDE, spans
-from bertwire_export.bundle import Manifest
+from bertwire_data.labelled import OUTSIDE, spans
+from bertwire_runtime.bundle import Manifest
 from bertwire_server.errors import InvalidRequest
 from bertwire_server.query import Prediction, Thresholds
 

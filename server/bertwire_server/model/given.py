@@ -4,7 +4,7 @@ model's own, so that the shares of labels can be compared over time.
 
 import numpy as np
 
-from bertwire_export.bundle import Manifest
+from bertwire_runtime.bundle import Manifest
 from bertwire_server.model.decision import Floats, entity_types
 from bertwire_server.model.observer import Observer
 from bertwire_server.query import Prediction

@@ -9,10 +9,11 @@ from time import perf_counter, thread_time
 
 import numpy as np
 
-from bertwire_client.errors import first_line
-from bertwire_export.bundle import Bundle, BundleError, Manifest
-from bertwire_export.bundle.engine import Engine
-from bertwire_export.bundle.layouts import Arrays, arrange, variant_layout
+from bertwire_core.errors import first_line
+from bertwire_runtime.bundle import Bundle, BundleError, Manifest
+from bertwire_runtime.engine import Engine
+from bertwire_runtime.layouts import Arrays, arrange, variant_layout
+from bertwire_runtime.tokenizer import Encoded, TextTokenizer
 from bertwire_server.errors import InvalidRequest
 from bertwire_server.model.decision import score
 from bertwire_server.model.given import Given
@@ -20,7 +21,6 @@ from bertwire_server.model.observer import Observer, Unobserved
 from bertwire_server.model.queue import Answer, BatchLimits
 from bertwire_server.model.scheduler import Rows, Scheduler, Totals
 from bertwire_server.model.sizing import efficient_tokens
-from bertwire_server.model.tokenizer import Encoded, TextTokenizer
 from bertwire_server.model.warmup import SHORTEST_TOKENS, warm_up_shapes
 from bertwire_server.model.worker import Worker
 from bertwire_server.query import Prediction, Query, Text

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bertwire_export.bundle.layouts import Layout
+from bertwire_runtime.layouts import Layout
+from bertwire_runtime.tokenizer import Encoded
 from bertwire_server.model.cost import Cost
-from bertwire_server.model.tokenizer import Encoded
 from bertwire_server.query import Priority
 
 # A call without a deadline, or with a late one, takes its turn as if it had this; otherwise it would starve.

@@ -17,13 +17,13 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from bertwire_export.bundle.layouts import Arrays, Layout
+from bertwire_runtime.layouts import Arrays, Layout
+from bertwire_runtime.tokenizer import Encoded
 from bertwire_server.errors import CLOCK_SECONDS, Expired, ModelFailed, NotReady
 from bertwire_server.model.cost import Cost
 from bertwire_server.model.door import Door
 from bertwire_server.model.observer import Observer, Ran
 from bertwire_server.model.queue import Answer, Batch, BatchLimits, Call, Queue
-from bertwire_server.model.tokenizer import Encoded
 from bertwire_server.model.worker import BEHIND, Worker
 from bertwire_server.query import Priority
 

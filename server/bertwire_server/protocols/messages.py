@@ -6,7 +6,7 @@ from time import perf_counter
 from typing import TypeVar
 
 from bertwire.v1 import classifier_pb2 as pb
-from bertwire_export.bundle import Manifest
+from bertwire_runtime.bundle import Manifest
 from bertwire_server.errors import DeadlineTooShort, Expired, InvalidRequest
 from bertwire_server.model.decision import Entity, best, entities, predicted
 from bertwire_server.query import MODELS_OWN, Prediction, Priority, Query, Thresholds, Truncation

@@ -9,7 +9,7 @@ from typing import Any
 
 from bertwire.tei import tei_pb2 as pb
 from bertwire.tei.tei_pb2_grpc import InfoServicer, PredictServicer
-from bertwire_export.bundle import Manifest
+from bertwire_runtime.bundle import Manifest
 from bertwire_server.errors import InvalidRequest
 from bertwire_server.inference import Answered, Inference
 from bertwire_server.model.decision import best

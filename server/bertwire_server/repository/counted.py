@@ -2,8 +2,8 @@
 
 from weakref import WeakKeyDictionary
 
-from bertwire_export.bundle import Bundle
-from bertwire_export.bundle.engine import Engine
+from bertwire_runtime.bundle import Bundle
+from bertwire_runtime.engine import Engine
 from bertwire_server.model.given import labels_given
 from bertwire_server.model.model import Model
 from bertwire_server.model.queue import BatchLimits

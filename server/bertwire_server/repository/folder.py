@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from bertwire_client.errors import UserError
-from bertwire_export.bundle import Bundle, BundleError, open_bundle
-from bertwire_export.bundle.manifest import MANIFEST, SEAL
+from bertwire_core.errors import UserError
+from bertwire_runtime.bundle import Bundle, BundleError, open_bundle
+from bertwire_runtime.bundle.manifest import MANIFEST, SEAL
 from bertwire_server.repository.entry import Key
 from bertwire_server.repository.settings import FILE, Settings, read_settings
 

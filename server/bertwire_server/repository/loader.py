@@ -4,8 +4,8 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from bertwire_client.errors import UserError
-from bertwire_export.bundle import Bundle, BundleError, open_bundle
+from bertwire_core.errors import UserError
+from bertwire_runtime.bundle import Bundle, BundleError, open_bundle
 from bertwire_server.model.model import Model
 from bertwire_server.model.worker import BEHIND, Worker
 from bertwire_server.repository.folder import Found

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertwire.oip.inference_pb2 import ModelInferRequest, ModelInferResponse
-from bertwire_export.bundle import Manifest
+from bertwire_runtime.bundle import Manifest
 from bertwire_server.errors import InvalidRequest
 from bertwire_server.model.decision import best, entities, predicted
 from bertwire_server.protocols.oip.parameters import classification, refuse_shared_memory

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from bertwire_export.bundle import Manifest
+from bertwire_runtime.bundle import Manifest
 
 TEXT, TEXT_PAIR = "text", "text_pair"
 

@@ -1,0 +1,134 @@
+"""One variant in an ONNX Runtime session: arrays in, arrays out; chosen by what it computes on this machine."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from bertwire_core.errors import UserError, first_line
+from bertwire_runtime.bundle import Bundle, BundleError, Provider, Variant
+from bertwire_runtime.bundle.graph import require_self_contained
+from bertwire_runtime.layouts import Arrays, arrange, variant_layout
+from bertwire_runtime.probe import Checked, Probe, TokenSequence, read_probe, run_probe
+from bertwire_runtime.session import PROVIDERS, cuda_fault, open_session
+
+_ADVICE = "serve it on the kind of machine that it was proven on, or export it again"
+_log = logging.getLogger(__name__)
+
+
+class Engine:
+    """Runs one variant of a bundle on one provider.
+
+    Attributes:
+        variant: the variant it runs.
+        provider: cpu or cuda, where it really runs.
+        proven: whether it gave on this machine the logits that the bundle has of it; False before it was asked, and
+            where the bundle has none.
+        passed_over: why better variants of the bundle are not run here, one line; empty where this is the best.
+    """
+
+    def __init__(self, bundle: Bundle, variant: Variant, provider: Literal["cpu", "cuda"], threads: int) -> None:
+        """Loads the graph from verified bytes.
+
+        Raises:
+            BundleError: the graph is not the one that was sealed, or has weights in another file.
+            UserError: the session does not start, or not on the provider that was asked for.
+        """
+        if provider == "cuda" and (fault := cuda_fault()):
+            raise UserError(fault)
+        graph = bundle.read(variant.file)
+        try:
+            require_self_contained(graph)
+        except ValueError as error:
+            raise BundleError(f"{bundle.path}: {variant.file.name} {error}; export it again") from error
+        try:
+            self._session = open_session(graph, provider, threads)
+        except Exception as error:  # onnxruntime's exceptions share no public base
+            raise UserError(f"variant {variant.name} does not load on {provider}: {first_line(error)}") from error
+        self._inputs = [each.name for each in self._session.get_inputs()]
+        self.variant, self.provider = variant, provider
+        self.proven, self.passed_over = False, ""
+        self._layout = variant_layout(bundle.manifest, variant)
+
+    def close(self) -> None:
+        """Frees the session and its memory; nothing may be run any more."""
+        del self._session
+
+    def check(self, probe: Probe) -> Checked:
+        """Runs the bundle's probe; raises `BundleError` where it has nothing of this variant."""
+
+        def run(batch: Sequence[TokenSequence]) -> list[NDArray[np.float32]]:
+            return self._layout.by_text(self.run(arrange(batch, self._layout)), [len(each.ids) for each in batch])
+
+        return run_probe(probe, self.variant.name, self.provider, run)
+
+    def run(self, arrays: Arrays) -> NDArray[np.float32]:
+        """Runs one batch, laid out as the variant's graph reads it, and returns its output."""
+        try:
+            feeds = {name: arrays[name] for name in self._inputs}
+        except KeyError as error:
+            name = self.variant.name
+            raise BundleError(f"variant {name} reads {error.args[0]}, which its layout does not have") from None
+        logits: NDArray[np.float32] = self._session.run(["logits"], feeds)[0]
+        return logits
+
+
+def choose_engine(
+    bundle: Bundle, variant: str | None, provider: Literal["auto", "cpu", "cuda"], threads: int
+) -> Engine:
+    """Loads the variant that was asked for, or the bundle's best for the provider that computes here what was proven.
+
+    Raises:
+        UserError: the bundle has no such variant, or none for the provider, or the provider is not there.
+        BundleError: the variant that was asked for, or every one, differs on this machine from what was proven.
+    """
+    probe = read_probe(bundle)
+    faults: list[str] = []
+    try:
+        for engine in _engines(bundle, variant, provider, threads):
+            fault = None if probe is None else engine.check(probe).fault
+            if fault is None:
+                engine.proven, engine.passed_over = probe is not None, "; ".join(faults)
+                if faults:
+                    name = f"{bundle.manifest.name} version {bundle.manifest.version}"
+                    _log.error("%s: %s; serving %s instead", name, engine.passed_over, engine.variant.name)
+                return engine
+            engine.close()
+            faults.append(fault)
+            if variant is not None:
+                break
+    except UserError as error:
+        if not faults:
+            raise
+        faults.append(str(error))
+    raise BundleError(f"{bundle.path}: {'; '.join(faults)}; {_ADVICE}")
+
+
+def _engines(
+    bundle: Bundle, variant: str | None, provider: Literal["auto", "cpu", "cuda"], threads: int
+) -> Iterator[Engine]:
+    """The variants that may be run, best first, each loaded when it is its turn."""
+    if provider == "auto" and PROVIDERS["cuda"] in onnxruntime.get_available_providers():
+        try:
+            for each in _variants(bundle, variant, "cuda"):
+                yield Engine(bundle, each, "cuda", threads)
+        except BundleError:
+            raise
+        except UserError as error:
+            _log.warning("not on CUDA: %s", error)
+    where: Provider = "cpu" if provider == "auto" else provider
+    for each in _variants(bundle, variant, where):
+        yield Engine(bundle, each, where, threads)
+
+
+def _variants(bundle: Bundle, name: str | None, provider: Provider) -> list[Variant]:
+    variants = bundle.manifest.variants
+    named = [each for each in variants if name in (None, each.name, each.precision)]
+    fitting = [each for each in named if provider in each.providers]
+    if not fitting:
+        known = ", ".join(f"{each.name} ({'/'.join(each.providers)})" for each in variants)
+        raise UserError(f"the bundle has no variant {name or ''} for {provider}; it has {known}".replace("  ", " "))
+    return fitting
