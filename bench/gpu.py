@@ -22,9 +22,10 @@ from bertwire_export.apart import run_apart
 from bertwire_export.checkpoint import load_checkpoint
 from bertwire_export.cli import run_export
 from bertwire_export.config import ExportConfig
-from bertwire_export.measure import Runner, cuda_name
+from bertwire_export.measure import cuda_name
 from bertwire_runtime.bundle import Bundle, Variant, open_bundle
 from bertwire_runtime.layouts import variant_layout
+from bertwire_runtime.runner import Runner
 from bertwire_runtime.session import cuda_fault
 
 LENGTHS = (16, 32, 64, 128, 256, 512)

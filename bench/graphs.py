@@ -24,10 +24,10 @@ from bertwire_export.candidates import Built, Workshop
 from bertwire_export.checkpoint import load_checkpoint
 from bertwire_export.config import Precision
 from bertwire_export.convert import convert
-from bertwire_export.measure import Runner
 from bertwire_export.packed.weights import read_encoder
 from bertwire_export.serving_tokenizer import serving_tokenizer
 from bertwire_runtime.layouts import Arrays, Tokens
+from bertwire_runtime.runner import Runner
 
 BATCH = 32
 _SHORT, _LONG = 5, 500

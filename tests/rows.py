@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from bertwire_data.labelled import Task
+from bertwire_core.tasks import Task
 from bertwire_runtime.bundle import Manifest, open_bundle
 from support import WORDS
 

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import expit, log_softmax, softmax
 
-from bertwire_data.labelled import Task
+from bertwire_core.tasks import Task
 from bertwire_export.examples import Examples, Logits
 from bertwire_runtime.bundle import Calibration
 from bertwire_runtime.bundle.manifest import MAX_TEMPERATURE, MIN_CALIBRATION_TEXTS, MIN_TEMPERATURE

@@ -15,7 +15,7 @@ from bertwire_export.config import Precision
 from bertwire_export.convert import fuse
 from bertwire_export.half import to_half
 from bertwire_export.int8 import Range
-from bertwire_export.measure import BATCH_SIZE, Runner
+from bertwire_export.measure import BATCH_SIZE
 from bertwire_export.packed.build import build_packed
 from bertwire_export.packed.calibrate import measure_ranges
 from bertwire_export.packed.linear import Fp32Linears, Int8Linears
@@ -23,6 +23,7 @@ from bertwire_export.packed.weights import Encoder
 from bertwire_export.quantize import quantize_padded
 from bertwire_runtime.bundle import Provider
 from bertwire_runtime.layouts import Layout, Tokens, arrange
+from bertwire_runtime.runner import Runner
 
 # Length groups of short and of long texts, and the mean from which texts are long, in tokens. More groups compute less
 # filler in attention and start more operators: with the other number long texts cost 10% more, a short one alone 7%.

@@ -19,7 +19,7 @@ from transformers import (
 
 from bertwire_core.errors import UserError, first_line
 from bertwire_core.lfs import require_fetched
-from bertwire_data.labelled import Task
+from bertwire_core.tasks import Task
 from bertwire_export.padding import padding_counts
 
 WEIGHTS, TOKENIZER, TRAINING = "model.safetensors", "tokenizer.json", "training.json"

@@ -15,8 +15,8 @@ from transformers import PreTrainedModel
 from bertwire_data.labelled import present
 from bertwire_export.examples import Examples, Logits
 from bertwire_runtime.bundle import Provider, Quality, Speed
-from bertwire_runtime.layouts import Arrays, Layout, Tokens, arrange
-from bertwire_runtime.session import open_session
+from bertwire_runtime.layouts import Layout, arrange
+from bertwire_runtime.runner import Runner
 
 BATCH_SIZE = 32
 # Company that a text's answer must not depend on: the text alone, and among 1, 15 and 63 others.
@@ -28,37 +28,6 @@ _SPEED_ROUNDS, _SPEED_BATCHES = 3, 4
 _CUDA_TOKENS = 16384
 
 Track = Callable[[Iterable[Any], str, int], Iterable[Any]]
-
-
-class Runner:
-    """A graph in a session, run on tokenized texts."""
-
-    def __init__(self, graph: Path | bytes, layout: Layout, provider: Provider, threads: int) -> None:
-        """Opens the session.
-
-        Args:
-            graph: the file, or what it holds.
-            layout: how texts become its inputs.
-            provider: where it runs.
-            threads: threads of one run; 0 takes one for each core.
-        """
-        self._session = open_session(graph, provider, threads)
-        self._layout = layout
-        self._names = [each.name for each in self._session.get_inputs()]
-
-    def arrange(self, texts: Sequence[Tokens]) -> Arrays:
-        """The graph's inputs for one batch."""
-        arrays = arrange(texts, self._layout)
-        return {name: arrays[name] for name in self._names}
-
-    def run(self, arrays: Arrays) -> Logits:
-        """The graph's output for one batch."""
-        logits: Logits = self._session.run(["logits"], arrays)[0]
-        return logits
-
-    def by_text(self, texts: Sequence[Tokens]) -> list[Logits]:
-        """The logits of each text of one batch: float32 [labels], or [tokens, labels]."""
-        return self._layout.by_text(self.run(self.arrange(texts)), [len(text.ids) for text in texts])
 
 
 def torch_logits(

@@ -14,9 +14,9 @@ from tokenizers import Encoding, Tokenizer
 from bertwire_export.apart import run_apart
 from bertwire_export.candidates import Built
 from bertwire_export.config import Precision
-from bertwire_export.measure import Runner
 from bertwire_runtime.bundle import Provider
 from bertwire_runtime.probe import Expected, Floats, Probe, TokenSequence, answers, deviations
+from bertwire_runtime.runner import Runner
 
 _SEED = 22
 _SEQUENCES = 64

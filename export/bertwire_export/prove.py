@@ -12,17 +12,10 @@ from bertwire_export.candidates import Built
 from bertwire_export.config import Precision
 from bertwire_export.examples import Logits
 from bertwire_export.gate import faults, rare_faults
-from bertwire_export.measure import (
-    Runner,
-    batch_variance,
-    cpu_name,
-    cuda_name,
-    onnx_logits,
-    quality,
-    speeds,
-)
+from bertwire_export.measure import batch_variance, cpu_name, cuda_name, onnx_logits, quality, speeds
 from bertwire_export.truth import Known, Truth
 from bertwire_runtime.bundle import Limits, Proof, Provider, Quality, Speed
+from bertwire_runtime.runner import Runner
 from bertwire_runtime.session import PROVIDERS
 
 

@@ -12,8 +12,8 @@ from tokenizers import Encoding
 
 from bertwire_export.checkpoint import Checkpoint
 from bertwire_export.examples import Logits
-from bertwire_export.measure import Runner
 from bertwire_runtime.layouts import Layout, Tokens, arrange
+from bertwire_runtime.runner import Runner
 
 _SEED = 2
 _TEXTS = 32

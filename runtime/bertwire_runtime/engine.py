@@ -1,4 +1,4 @@
-"""One variant in an ONNX Runtime session: arrays in, arrays out; chosen by what it computes on this machine."""
+"""One variant on one provider, chosen by what it computes on this machine."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from bertwire_core.errors import UserError, first_line
 from bertwire_runtime.bundle import Bundle, BundleError, Provider, Variant
 from bertwire_runtime.bundle.graph import require_self_contained
-from bertwire_runtime.layouts import Arrays, arrange, variant_layout
-from bertwire_runtime.probe import Checked, Probe, TokenSequence, read_probe, run_probe
-from bertwire_runtime.session import PROVIDERS, cuda_fault, open_session
+from bertwire_runtime.layouts import Tokens, variant_layout
+from bertwire_runtime.probe import Checked, Probe, read_probe, run_probe
+from bertwire_runtime.runner import Runner
+from bertwire_runtime.session import PROVIDERS, cuda_fault
 
 _ADVICE = "serve it on the kind of machine that it was proven on, or export it again"
 _log = logging.getLogger(__name__)
@@ -24,6 +25,7 @@ class Engine:
 
     Attributes:
         variant: the variant it runs.
+        layout: how its batches are laid out.
         provider: cpu or cuda, where it really runs.
         proven: whether it gave on this machine the logits that the bundle has of it; False before it was asked, and
             where the bundle has none.
@@ -45,35 +47,23 @@ class Engine:
         except ValueError as error:
             raise BundleError(f"{bundle.path}: {variant.file.name} {error}; export it again") from error
         try:
-            self._session = open_session(graph, provider, threads)
+            self._runner = Runner(graph, variant_layout(bundle.manifest, variant), provider, threads)
         except Exception as error:  # onnxruntime's exceptions share no public base
             raise UserError(f"variant {variant.name} does not load on {provider}: {first_line(error)}") from error
-        self._inputs = [each.name for each in self._session.get_inputs()]
-        self.variant, self.provider = variant, provider
+        self.variant, self.provider, self.layout = variant, provider, self._runner.layout
         self.proven, self.passed_over = False, ""
-        self._layout = variant_layout(bundle.manifest, variant)
 
     def close(self) -> None:
         """Frees the session and its memory; nothing may be run any more."""
-        del self._session
+        self._runner.close()
 
     def check(self, probe: Probe) -> Checked:
         """Runs the bundle's probe; raises `BundleError` where it has nothing of this variant."""
+        return run_probe(probe, self.variant.name, self.provider, self.by_text)
 
-        def run(batch: Sequence[TokenSequence]) -> list[NDArray[np.float32]]:
-            return self._layout.by_text(self.run(arrange(batch, self._layout)), [len(each.ids) for each in batch])
-
-        return run_probe(probe, self.variant.name, self.provider, run)
-
-    def run(self, arrays: Arrays) -> NDArray[np.float32]:
-        """Runs one batch, laid out as the variant's graph reads it, and returns its output."""
-        try:
-            feeds = {name: arrays[name] for name in self._inputs}
-        except KeyError as error:
-            name = self.variant.name
-            raise BundleError(f"variant {name} reads {error.args[0]}, which its layout does not have") from None
-        logits: NDArray[np.float32] = self._session.run(["logits"], feeds)[0]
-        return logits
+    def by_text(self, texts: Sequence[Tokens]) -> list[NDArray[np.float32]]:
+        """Runs one batch: the logits of each text, float32 [labels] or [tokens, labels]."""
+        return self._runner.by_text(texts)
 
 
 def choose_engine(

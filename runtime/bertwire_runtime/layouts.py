@@ -29,6 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertwire_runtime.bundle.manifest import Manifest, Variant
+from bertwire_runtime.heads import HEADS
 
 Arrays = dict[str, NDArray[Any]]
 Ints = NDArray[np.int64]
@@ -84,7 +85,7 @@ class Layout:
 
 def variant_layout(manifest: Manifest, variant: Variant) -> Layout:
     """How a published variant reads its texts."""
-    by_token = manifest.task == "token_classification"
+    by_token = HEADS[manifest.task].by_token
     return Layout(variant.layout, variant.groups, manifest.pad_token_id, by_token, variant.skips_padding)
 
 

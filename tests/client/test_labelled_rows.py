@@ -8,7 +8,8 @@ import pyarrow.parquet
 import pytest
 
 from bertwire_core.errors import UserError
-from bertwire_data.labelled import Columns, Task, read_labelled
+from bertwire_core.tasks import Task
+from bertwire_data.labelled import Columns, read_labelled
 
 
 def read(path: Path) -> list[tuple[str, str]]:

@@ -12,9 +12,9 @@ from bertwire_core.errors import UserError
 from bertwire_export import pipeline, prove
 from bertwire_export.config import Precision
 from bertwire_export.examples import Logits
-from bertwire_export.measure import Runner
 from bertwire_runtime.bundle import Manifest, Provider, open_bundle
 from bertwire_runtime.layouts import Arrays, Layout, variant_layout
+from bertwire_runtime.runner import Runner
 from graphs import export, random_batch
 from support import LABELS, random_texts
 

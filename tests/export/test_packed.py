@@ -15,13 +15,13 @@ from bertwire_export.candidates import Workshop
 from bertwire_export.checkpoint import load_checkpoint
 from bertwire_export.config import Precision
 from bertwire_export.convert import convert, fuse
-from bertwire_export.measure import Runner
 from bertwire_export.packed.build import build_packed
 from bertwire_export.packed.calibrate import measure_ranges
 from bertwire_export.packed.linear import Fp32Linears, Int8Linears, Linears
 from bertwire_export.packed.weights import NotPackable, read_encoder
 from bertwire_export.quantize import quantize_padded
 from bertwire_runtime.layouts import Layout, arrange
+from bertwire_runtime.runner import Runner
 from graphs import Text, random_batch, session_operators, tiny_model
 
 FAMILIES = ["bert", "roberta", "xlm-roberta", "camembert", "distilbert", "electra"]

@@ -14,11 +14,11 @@ from bertwire_export.cli import run_export
 from bertwire_export.config import ExportConfig, Precision
 from bertwire_export.convert import convert, fuse
 from bertwire_export.int8 import Floats, Range, quantize_weight
-from bertwire_export.measure import Runner
 from bertwire_export.quantize import quantize_padded
 from bertwire_runtime.bundle import open_bundle
 from bertwire_runtime.bundle.saturation import can_saturate
 from bertwire_runtime.layouts import Layout, arrange
+from bertwire_runtime.runner import Runner
 from graphs import export, put_model, random_batch, session_operators, tiny_model
 from support import SPECIAL, WORDS
 

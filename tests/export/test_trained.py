@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from bertwire_core.errors import UserError
-from bertwire_data.labelled import Labelled, Task, encode_targets
+from bertwire_core.tasks import Task
+from bertwire_data.labelled import Labelled, encode_targets
 from bertwire_export.checkpoint import Checkpoint
 from bertwire_export.examples import Examples
 from bertwire_export.trained import held_out, require_trained

@@ -20,7 +20,7 @@ from transformers import (
 )
 
 from bertwire_core.errors import UserError
-from bertwire_data.labelled import Task
+from bertwire_core.tasks import Task
 from bertwire_trainer.architecture import require_trainable
 from bertwire_trainer.base import Base, find_base
 from bertwire_trainer.loading import load_model, position_limit, require_tables

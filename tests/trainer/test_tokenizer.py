@@ -16,7 +16,7 @@ from tokenizers.processors import Sequence as Processors
 from transformers import AutoTokenizer, DebertaConfig, PreTrainedConfig, RobertaConfig
 
 from bertwire_core.errors import UserError
-from bertwire_data.labelled import Task
+from bertwire_core.tasks import Task
 from bertwire_runtime.tokenizer import TextTokenizer
 from bertwire_trainer.base import Base
 from bertwire_trainer.tokenizer import load_tokenizer

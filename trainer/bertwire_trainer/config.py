@@ -7,7 +7,8 @@ from pydantic import Field, model_validator
 
 from bertwire_core.errors import UserError
 from bertwire_core.options import Config
-from bertwire_data.labelled import Columns, Task
+from bertwire_core.tasks import Task
+from bertwire_data.labelled import Columns
 
 ClassWeights = Literal["none", "balanced"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]

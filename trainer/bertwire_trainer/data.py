@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from bertwire_core.errors import UserError
-from bertwire_data.labelled import Labelled, Task, encode_targets, label_order, read_labelled
+from bertwire_core.tasks import Task
+from bertwire_data.labelled import Labelled, encode_targets, label_order, read_labelled
 from bertwire_trainer.config import TrainConfig
 from bertwire_trainer.hub import read_dataset
 from bertwire_trainer.messages import note

@@ -6,7 +6,8 @@ from typing import Any
 
 from bertwire_core.errors import UserError, first_line
 from bertwire_core.files import unicode_name
-from bertwire_data.labelled import Columns, Labelled, Task, collect
+from bertwire_core.tasks import Task
+from bertwire_data.labelled import Columns, Labelled, collect
 from bertwire_data.tables import Batch
 
 _BATCH_ROWS = 4096

@@ -4,7 +4,7 @@ import inspect
 from typing import TYPE_CHECKING, Any
 
 from bertwire_core.errors import UserError
-from bertwire_data.labelled import Task
+from bertwire_core.tasks import Task
 from bertwire_trainer.base import Base, one_line
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import numpy
 import torch
 from numpy.typing import NDArray
 
-from bertwire_data.labelled import Task
+from bertwire_core.tasks import Task
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from transformers import TrainingArguments
 
 from bertwire_core.errors import UserError
-from bertwire_data.labelled import Task
+from bertwire_core.tasks import Task
 from bertwire_trainer.config import Precision, TrainConfig
 from bertwire_trainer.tokens import IGNORED
 

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from bertwire_data.labelled import Task
+from bertwire_core.tasks import Task
 
 
 class _Record(BaseModel):

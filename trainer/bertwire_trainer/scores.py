@@ -6,7 +6,9 @@ import numpy
 from numpy.typing import NDArray
 
 from bertwire_core.errors import UserError
-from bertwire_data.labelled import NONE, Task, decisions, label_order, outside_row, paired, score
+from bertwire_core.tags import NONE, paired
+from bertwire_core.tasks import Task
+from bertwire_data.labelled import decisions, label_order, outside_row, score
 from bertwire_trainer.recipe import make_loss
 from bertwire_trainer.tokens import IGNORED
 

@@ -3,30 +3,23 @@
 Needs the standard library to read; numpy to encode targets; scikit-learn and scipy to score.
 """
 
-from bertwire_data.labelled.entities import NONE, Span, paired, spans
-from bertwire_data.labelled.kinds import Columns, Labelled, Task
-from bertwire_data.labelled.names import OUTSIDE, label_name, label_order
+from bertwire_data.labelled.kinds import Columns, Labelled
+from bertwire_data.labelled.names import label_name, label_order
 from bertwire_data.labelled.reading import collect, read_labelled
 from bertwire_data.labelled.scoring import MAIN_METRIC, decisions, outside_row, present, score
 from bertwire_data.labelled.targets import encode_targets
 
 __all__ = [
     "MAIN_METRIC",
-    "NONE",
-    "OUTSIDE",
     "Columns",
     "Labelled",
-    "Span",
-    "Task",
     "collect",
     "decisions",
     "encode_targets",
     "label_name",
     "label_order",
     "outside_row",
-    "paired",
     "present",
     "read_labelled",
     "score",
-    "spans",
 ]

@@ -7,8 +7,10 @@ from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
-from bertwire_data.labelled.kinds import Columns, Task
-from bertwire_data.labelled.names import OUTSIDE, label_name
+from bertwire_core.tags import OUTSIDE
+from bertwire_core.tasks import Task
+from bertwire_data.labelled.kinds import Columns
+from bertwire_data.labelled.names import label_name
 
 Row = dict[str, Any]
 

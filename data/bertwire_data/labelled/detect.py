@@ -3,8 +3,9 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from bertwire_core.tasks import Task
 from bertwire_data.labelled.cells import as_list, as_number, is_null
-from bertwire_data.labelled.kinds import TEXT, WORDS, Columns, Task
+from bertwire_data.labelled.kinds import TEXT, WORDS, Columns
 from bertwire_data.tables import Batch
 
 

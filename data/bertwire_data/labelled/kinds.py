@@ -4,9 +4,9 @@ import hashlib
 import json
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, cast
+from typing import cast
 
-Task = Literal["single_label", "multi_label", "token_classification", "regression"]
+from bertwire_core.tasks import Task
 
 Inputs = list[str] | list[tuple[str, str]] | list[list[str]]
 Targets = list[str] | list[list[str]] | list[float]

@@ -5,9 +5,8 @@ import re
 from collections.abc import Iterable
 from decimal import Decimal
 
-from bertwire_data.labelled.kinds import Task
-
-OUTSIDE = "O"
+from bertwire_core.tags import OUTSIDE
+from bertwire_core.tasks import Task
 
 
 def label_name(value: object) -> str | None:

@@ -7,9 +7,10 @@ from typing import Any
 
 from bertwire_core.errors import UserError, first_line
 from bertwire_core.files import unicode_name
+from bertwire_core.tasks import Task
 from bertwire_data.labelled.cells import Fault, read_input, read_target
 from bertwire_data.labelled.detect import Survey
-from bertwire_data.labelled.kinds import Columns, Labelled, Task
+from bertwire_data.labelled.kinds import Columns, Labelled
 from bertwire_data.tables import Batch, TableReader, open_table
 
 _DELIMITED = frozenset({".csv", ".tsv"})

@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from bertwire_data.labelled.entities import NONE, paired
-from bertwire_data.labelled.kinds import Task
-from bertwire_data.labelled.names import OUTSIDE
+from bertwire_core.tags import NONE, OUTSIDE, paired
+from bertwire_core.tasks import Task
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -84,8 +83,9 @@ def score(
     Returns:
         single_label: `macro_f1` (over the labels that occur, as label or as decision), `accuracy`. multi_label:
         `micro_f1`, `macro_f1` (likewise), `subset_accuracy` (texts whose labels are all right). token_classification:
-        `f1`, `precision`, `recall` of whole entities (see `entities.spans`; CoNLL-2003's exact match). regression:
-        `pearson`, `spearman` (0 where numbers or predictions are all the same), `mae` (mean absolute error).
+        `f1`, `precision`, `recall` of whole entities (see `bertwire_core.tags.spans`; CoNLL-2003's exact match).
+        regression: `pearson`, `spearman` (0 where numbers or predictions are all the same), `mae` (mean
+        absolute error).
     """
     if task == "single_label":
         return _single_label(logits, targets)

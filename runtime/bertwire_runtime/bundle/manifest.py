@@ -1,8 +1,11 @@
 """The schema of `manifest.json`."""
 
+import sys
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from bertwire_core.tasks import Task, TaskTable
 
 SCHEMA_VERSION = 3
 # Still read: bundles of schema 2 are as those of 3, without a probe.
@@ -25,8 +28,16 @@ MIN_TEMPERATURE, MAX_TEMPERATURE = 0.25, 10.0
 # With fewer dev texts the temperature stays 1: three texts of SST-2 gave 10, and honest scores became worthless.
 MIN_CALIBRATION_TEXTS = 100
 Provider = Literal["cpu", "cuda"]
+# Of each task how many labels it has, and whether each has a threshold.
+_LABELS: TaskTable[tuple[range, bool]] = TaskTable(
+    {
+        "single_label": (range(2, sys.maxsize), False),
+        "multi_label": (range(1, sys.maxsize), True),
+        "token_classification": (range(2, sys.maxsize), False),
+        "regression": (range(1, 2), False),
+    }
+)
 Layout = Literal["padded", "packed"]
-Task = Literal["single_label", "multi_label", "token_classification", "regression"]
 
 # By metric. single_label: macro_f1, accuracy. multi_label: micro_f1, macro_f1, subset_accuracy. token_classification:
 # f1, precision, recall, of entities. regression: pearson, spearman, mae.
@@ -308,10 +319,9 @@ class Manifest(_Part):
 
     @model_validator(mode="after")
     def _labels_fit_task(self) -> Self:
-        least = {"single_label": 2, "token_classification": 2}.get(self.task, 1)
-        if len(self.labels) < least or (self.task == "regression" and len(self.labels) > 1):
+        labels, has_thresholds = _LABELS[self.task]
+        if len(self.labels) not in labels:
             raise ValueError(f"{len(self.labels)} labels do not fit the task {self.task}")
-        thresholds = len(self.labels) if self.task == "multi_label" else 0
-        if len(self.calibration.thresholds) != thresholds:
+        if len(self.calibration.thresholds) != (len(self.labels) if has_thresholds else 0):
             raise ValueError(f"{len(self.calibration.thresholds)} thresholds do not fit the task {self.task}")
         return self

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from bertwire_data.labelled.names import OUTSIDE
-
+# The tag of a word that belongs to no entity.
+OUTSIDE = "O"
 # What `paired` gives for a place without an entity; no type is empty.
 NONE = ""
 
