@@ -32,6 +32,7 @@ class Query:
         deadline: when the answer is of no use any more, on the clock of `time.perf_counter`; None: never.
         truncation: the side on which text past the model's limit is cut, `model` for that of its training; or refuse.
         thresholds: what the caller will decide by; checked before the model runs.
+        client: who calls; empty where nobody has to say.
     """
 
     texts: Sequence[Text]
@@ -41,6 +42,7 @@ class Query:
     deadline: float | None = None
     truncation: Truncation = "model"
     thresholds: Thresholds = MODELS_OWN
+    client: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,7 +110,7 @@ def test_int8_answers_do_not_depend_on_company(serve: Serve, bundle: Path) -> No
     """A text's int8 logits are the same to the last bit alone, among 63 others in a call, and among 63 other calls."""
     texts = random_texts(64, seed=9)
     with (
-        serve(bundle, "--variant", "int8", "--max-batch-texts", 64) as server,
+        serve(bundle, "--variant", "int8") as server,
         grpc.insecure_channel(server.address) as channel,
     ):
         stub = ClassifierStub(channel)
@@ -212,7 +212,7 @@ def test_reflection_describes_every_service(channel: grpc.Channel, version: str)
 def test_queue_full_is_resource_exhausted(serve: Serve, bundle: Path) -> None:
     """A call that can never fit the queue is refused with the code for overload."""
     with (
-        serve(bundle, "--max-queue-texts", 4, "--max-texts", 4, "--max-batch-texts", 1) as server,
+        serve(bundle, "--max-queue-texts", 4, "--max-texts", 4, "--max-batch-ms", 0.001) as server,
         grpc.insecure_channel(server.address) as channel,
     ):
         stub = ClassifierStub(channel)

@@ -9,7 +9,7 @@ from bertwire_runtime.bundle import Scores, Variant
 from bertwire_server.errors import ModelNotFound, NotReady
 from bertwire_server.model.model import Model
 from bertwire_server.repository.entry import Entry
-from bertwire_server.transport.context import Context
+from bertwire_server.rpc import Context
 
 
 class Catalog(Protocol):

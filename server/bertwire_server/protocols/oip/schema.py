@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from bertwire_core.tasks import TaskTable
 from bertwire_runtime.bundle import Manifest
 
 TEXT, TEXT_PAIR = "text", "text_pair"
@@ -30,16 +31,18 @@ class Tensor:
 
 _LABEL, _SCORE = Tensor("label", "BYTES"), Tensor("score", "FP32")
 _SCORES, _LOGITS = Tensor("scores", "FP32", by_label=True), Tensor("logits", "FP32", by_label=True)
-_OUTPUTS: dict[str, dict[str, Tensor]] = {
-    task: {each.name: each for each in tensors}
-    for task, tensors in {
-        "single_label": (_LABEL, _SCORE, _SCORES, _LOGITS),
-        "multi_label": (_LABEL, _SCORE, _SCORES, _LOGITS, Tensor("labels", "BYTES")),
-        "regression": (_LABEL, _SCORE, _SCORES, _LOGITS),
-        # Tokens differ in number from text to text, so their scores are no tensor.
-        "token_classification": (Tensor("entities", "BYTES"),),
-    }.items()
-}
+_OUTPUTS: TaskTable[dict[str, Tensor]] = TaskTable(
+    {
+        task: {each.name: each for each in tensors}
+        for task, tensors in {
+            "single_label": (_LABEL, _SCORE, _SCORES, _LOGITS),
+            "multi_label": (_LABEL, _SCORE, _SCORES, _LOGITS, Tensor("labels", "BYTES")),
+            "regression": (_LABEL, _SCORE, _SCORES, _LOGITS),
+            # Tokens differ in number from text to text, so their scores are no tensor.
+            "token_classification": (Tensor("entities", "BYTES"),),
+        }.items()
+    }
+)
 OUTPUT_NAMES = frozenset(name for outputs in _OUTPUTS.values() for name in outputs)
 
 

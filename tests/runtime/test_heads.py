@@ -1,5 +1,6 @@
-"""Scores to labels and entities, without a model."""
+"""Logits to scores, labels and entities, without a model."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -8,11 +9,12 @@ from numpy.typing import NDArray
 from scipy.special import expit, softmax
 from seqeval.scheme import IOB2, Entities
 
+from bertwire_core.tasks import Task, TaskTable
 from bertwire_runtime.bundle import Manifest
 from bertwire_runtime.bundle.manifest import Calibration
-from bertwire_server.errors import InvalidRequest
-from bertwire_server.model.decision import best, entities, entity_types, predicted, require_fitting, score
-from bertwire_server.query import Prediction, Thresholds
+from bertwire_runtime.heads import HEADS
+from bertwire_runtime.output import Output, best
+from bertwire_runtime.thresholds import Thresholds
 
 TAGS = ("O", "B-x", "I-x", "B-y", "I-y")
 
@@ -26,9 +28,20 @@ def manifest(
     return Manifest.model_construct(**known)
 
 
-def prediction(scores: NDArray[np.float32], words: list[tuple[int, int, int]]) -> Prediction:
-    """A prediction of tokens' scores."""
-    return Prediction(scores, scores, words, len(scores), False, 0, 0, 0)
+def output(scores: Any, words: Sequence[tuple[int, int, int]] = ()) -> Output:  # noqa: ANN401 - what makes an array
+    """An answer with these scores."""
+    array = np.array(scores, np.float32)
+    return Output(array, array, words, len(array), truncated=False)
+
+
+def decide(manifest: Manifest, found: Output, thresholds: Thresholds) -> list[Any]:
+    """What the head of a manifest's task decides."""
+    return list(HEADS[manifest.task].decide(manifest, found, thresholds))
+
+
+def score(manifest: Manifest, logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The scores by the head of a manifest's task."""
+    return HEADS[manifest.task].scores(manifest, logits)
 
 
 def tagged(*tags: str) -> list[tuple[str, int, int]]:
@@ -36,7 +49,7 @@ def tagged(*tags: str) -> list[tuple[str, int, int]]:
     labels = tuple(dict.fromkeys(("O", *tags)))
     scores = np.eye(len(labels), dtype=np.float32)[[labels.index(tag) for tag in tags]]
     words = [(place, place, place + 1) for place in range(len(tags))]
-    found = entities(manifest("token_classification", labels), prediction(scores, words), Thresholds())
+    found = decide(manifest("token_classification", labels), output(scores, words), Thresholds())
     assert all(each.score == 1 for each in found)
     return [(each.label, each.start, each.end) for each in found]
 
@@ -76,20 +89,21 @@ def test_entities_are_those_of_seqeval() -> None:
 def test_entity_takes_the_first_token_of_its_words() -> None:
     """Words' other tokens are not looked at; the score is the mean of the words'; thresholds are by type."""
     rows = [[0.9, 0.1, 0], [0.2, 0.8, 0], [0, 1, 0], [0.3, 0.1, 0.6], [1, 0, 0]]
-    given = prediction(np.array(rows, np.float32), [(1, 0, 4), (3, 5, 7)])
+    given = output(rows, [(1, 0, 4), (3, 5, 7)])
     tags = manifest("token_classification", ("O", "B-x", "I-x"))
-    (found,) = entities(tags, given, Thresholds())
+    (found,) = decide(tags, given, Thresholds())
     assert (found.label, found.start, found.end) == ("x", 0, 7)
     assert found.score == pytest.approx(0.7)
-    assert entities(tags, given, Thresholds(all=0.69)) == [found]
-    assert not entities(tags, given, Thresholds(all=0.71))
-    assert entities(tags, given, Thresholds(all=0.71, by_label={"x": 0.5})) == [found]
-    assert not entities(tags, prediction(np.array(rows, np.float32), []), Thresholds())
+    assert decide(tags, given, Thresholds(all=0.69)) == [found]
+    assert not decide(tags, given, Thresholds(all=0.71))
+    assert decide(tags, given, Thresholds(all=0.71, by_label={"x": 0.5})) == [found]
+    assert not decide(tags, output(rows), Thresholds())
 
 
 def test_entity_types_come_once() -> None:
     """Types are the tags without B- and I-, a hyphen within them kept."""
-    assert entity_types(manifest("token_classification", ("O", "B-a-b", "I-a-b", "B-c"))) == ["a-b", "c"]
+    tags = manifest("token_classification", ("O", "B-a-b", "I-a-b", "B-c"))
+    assert HEADS["token_classification"].names(tags) == ["a-b", "c"]
 
 
 @pytest.mark.parametrize("labels", [2, 3, 20, 21, 77])
@@ -120,7 +134,7 @@ def test_regression_gives_the_number() -> None:
     number = manifest("regression", ("stars",))
     logits = np.array([-3.5], np.float32)
     assert score(number, logits).tolist() == [-3.5]
-    assert predicted(number, [-3.5], Thresholds()) == [True]
+    assert decide(number, output([-3.5]), Thresholds()) == [True]
 
 
 def test_best_keeps_label_order_of_equals() -> None:
@@ -133,45 +147,61 @@ def test_best_keeps_label_order_of_equals() -> None:
 def test_single_label_is_predicted_from_its_threshold_on() -> None:
     """The best label, of equals the first, where it reaches what the caller asks for."""
     single = manifest("single_label", ("a", "b", "c"))
-    assert predicted(single, [0.4, 0.4, 0.2], Thresholds()) == [True, False, False]
-    assert predicted(single, [0.1, 0.5, 0.4], Thresholds(all=0.5)) == [False, True, False]
-    assert predicted(single, [0.1, 0.5, 0.4], Thresholds(all=0.51)) == [False] * 3
-    assert predicted(single, [0.1, 0.5, 0.4], Thresholds(all=0.9, by_label={"b": 0.2})) == [False, True, False]
-    assert predicted(single, [0.1, 0.5, 0.4], Thresholds(by_label={"a": 1, "c": 1})) == [False, True, False]
+    assert decide(single, output([0.4, 0.4, 0.2]), Thresholds()) == [True, False, False]
+    assert decide(single, output([0.1, 0.5, 0.4]), Thresholds(all=0.5)) == [False, True, False]
+    assert decide(single, output([0.1, 0.5, 0.4]), Thresholds(all=0.51)) == [False] * 3
+    assert decide(single, output([0.1, 0.5, 0.4]), Thresholds(all=0.9, by_label={"b": 0.2})) == [False, True, False]
+    assert decide(single, output([0.1, 0.5, 0.4]), Thresholds(by_label={"a": 1, "c": 1})) == [False, True, False]
 
 
 def test_several_labels_are_predicted_from_their_thresholds_on() -> None:
     """The manifest's thresholds, over them the caller's for all, over these the caller's for one; equal is enough."""
     several = manifest("multi_label", ("a", "b", "c"), thresholds=(0.1, 0.37, 1))
     scores = np.array([0.1, 0.37, 0.999], np.float32).tolist()
-    assert predicted(several, scores, Thresholds()) == [True, True, False]
-    assert predicted(several, scores, Thresholds(all=0.5)) == [False, False, True]
-    assert predicted(several, scores, Thresholds(all=0.5, by_label={"a": 0.05})) == [True, False, True]
-    assert predicted(several, scores, Thresholds(by_label={"c": 0})) == [True, True, True]
+    assert decide(several, output(scores), Thresholds()) == [True, True, False]
+    assert decide(several, output(scores), Thresholds(all=0.5)) == [False, False, True]
+    assert decide(several, output(scores), Thresholds(all=0.5, by_label={"a": 0.05})) == [True, False, True]
+    assert decide(several, output(scores), Thresholds(by_label={"c": 0})) == [True, True, True]
+
+
+# Token 1 begins no word: it is the second part of the word that begins a person's name.
+TOKENS = [[0, 0.9, 0, 0.1], [0, 0, 0, 1], [0.1, 0, 0.9, 0], [1, 0, 0, 0], [0.4, 0, 0, 0.6], [0, 0.7, 0.3, 0]]
+WORDS = ((0, 0, 5), (2, 6, 9), (3, 10, 12), (4, 13, 15), (5, 16, 19))
+PLACES = ("O", "B-PER", "I-PER", "B-LOC")
 
 
 @pytest.mark.parametrize(
-    ("task", "thresholds", "words"),
+    ("task", "labels", "answer", "expected", "known"),
     [
-        ("single_label", Thresholds(all=1.01), "threshold is 1.01"),
-        ("single_label", Thresholds(all=float("nan")), "threshold is nan"),
-        ("multi_label", Thresholds(by_label={"B-x": -0.5}), r"thresholds\['B-x'\] is -0.5"),
-        ("multi_label", Thresholds(by_label={"x": 0.5}), "names 'x', which the model does not know"),
-        ("token_classification", Thresholds(by_label={"B-x": 0.5}), "names 'B-x', which the model does not know"),
-        ("token_classification", Thresholds(by_label={"O": 0.5}), "names 'O', which the model does not know"),
-        ("regression", Thresholds(all=0.5), "no threshold applies"),
+        ("single_label", ("a", "b"), output([0.2, 0.8]), [("b", 0.8)], ["a", "b"]),
+        ("multi_label", ("a", "b", "c"), output([0.3, 0.5, 0.9]), [("b", 0.5), ("c", 0.9)], ["a", "b", "c"]),
+        ("multi_label", ("a", "b", "c"), output([0.1, 0.2, 0.3]), [], ["a", "b", "c"]),
+        ("regression", ("stars",), output([4.2]), [], []),
+        (
+            "token_classification",
+            PLACES,
+            output(TOKENS, WORDS),
+            [("PER", 0.9), ("LOC", 0.6), ("PER", 0.7)],
+            ["PER", "LOC"],
+        ),
+        ("token_classification", PLACES, output(TOKENS), [], ["PER", "LOC"]),
     ],
 )
-def test_refuses_thresholds_that_do_not_fit(task: str, thresholds: Thresholds, words: str) -> None:
-    """A threshold that is no score, or of something that the model does not have, is the caller's fault."""
-    with pytest.raises(InvalidRequest, match=words):
-        require_fitting(thresholds, manifest(task, TAGS))
+def test_labels_given(
+    task: Task, labels: tuple[str, ...], answer: Output, expected: list[tuple[str, float]], known: list[str]
+) -> None:
+    """The best label, those over the model's own thresholds, the entities, or none; all of names known before."""
+    thresholds = (0.4, 0.5, 0.6)[: len(labels)] if task == "multi_label" else ()
+    model = manifest(task, labels, thresholds)
+    given = [(label, round(value, 3)) for label, value in HEADS[task].given(model, answer)]
+    assert given == expected
+    assert list(HEADS[task].names(model)) == known
 
 
-@pytest.mark.parametrize("task", ["single_label", "multi_label", "token_classification", "regression"])
-def test_takes_thresholds_that_fit(task: str) -> None:
-    """None at all for every task; the ends of the range and known names elsewhere."""
-    require_fitting(Thresholds(), manifest(task, TAGS))
-    if task != "regression":
-        name = "x" if task == "token_classification" else "B-x"
-        require_fitting(Thresholds(all=0, by_label={name: 1}), manifest(task, TAGS))
+def test_unknown_task_is_an_error() -> None:
+    """In a look-up, and in a table that lacks one."""
+    unknown: Any = "ranking"
+    with pytest.raises(ValueError, match="no task 'ranking'"):
+        HEADS[unknown]
+    with pytest.raises(TypeError, match="wrong: multi_label, regression, token_classification"):
+        TaskTable({"single_label": 1})
