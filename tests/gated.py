@@ -44,7 +44,7 @@ class GatedServer:
         self.hold.set()
         self.inside = asyncio.Semaphore(0)
 
-    def handler(self, method: str) -> grpc.RpcMethodHandler[Any, Any]:
+    def handler(self, method: str) -> "grpc.RpcMethodHandler[Any, Any]":
         """Answers calls of a method."""
 
         async def answer(_: object, context: Context) -> bytes:
@@ -62,7 +62,7 @@ class GatedServer:
             result = Result(labels=[LabelScore(label="yes", score=1.0, predicted=True)])
             return ClassifyResponse(model=named[-1], model_version="1", results=[result]).SerializeToString()
 
-        made: Any = grpc.stream_unary_rpc_method_handler(answer)  # type: ignore[arg-type]  # the stubs know no async
+        made: Any = grpc.stream_unary_rpc_method_handler(answer)
         return made  # type: ignore[no-any-return]
 
 

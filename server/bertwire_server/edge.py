@@ -186,7 +186,7 @@ class _Guarded:
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, wrapped),))
 
 
-def _handler(edge: Edge, method: str, servicer: Servicer) -> grpc.RpcMethodHandler[Any, Any]:
+def _handler(edge: Edge, method: str, servicer: Servicer) -> "grpc.RpcMethodHandler[Any, Any]":
     """Make gRPC's handler of a method. All read and write bytes, so that failures to decode are ours to tell.
 
     Those with one request are handlers of a stream of requests for gRPC, which would else read the message before it

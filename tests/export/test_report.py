@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 
 from bertwire_core.errors import UserError
+from bertwire_core.tasks import Task
 from bertwire_export.report import Evidence, write_report
-from bertwire_runtime.bundle.manifest import Manifest, Scores, Task
+from bertwire_runtime.bundle.manifest import Manifest, Scores
 
 SEAL = "5" * 64
 VOID = {"meta", "br"}

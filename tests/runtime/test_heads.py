@@ -35,8 +35,9 @@ def output(scores: Any, words: Sequence[tuple[int, int, int]] = ()) -> Output:  
 
 
 def decide(manifest: Manifest, found: Output, thresholds: Thresholds) -> list[Any]:
-    """What the head of a manifest's task decides."""
-    return list(HEADS[manifest.task].decide(manifest, found, thresholds))
+    """The labels or the entities that the head of a manifest's task decides for."""
+    head = HEADS[manifest.task]
+    return head.chosen(manifest, found, thresholds) or head.entities(manifest, found, thresholds)
 
 
 def score(manifest: Manifest, logits: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -24,7 +24,7 @@ def test_answers_are_those_of_single_texts(bundle: Path) -> None:
         np.testing.assert_allclose(output.logits, alone.logits, atol=1e-5)
         assert output.scores.sum() == pytest.approx(1)
         assert output.token_count == alone.token_count
-        assert len(predictor.head.decide(predictor.manifest, output)) == len(predictor.manifest.labels)
+        assert len(predictor.head.chosen(predictor.manifest, output)) == len(predictor.manifest.labels)
     assert not predictor.run([])
     predictor.close()
 

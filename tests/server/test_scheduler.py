@@ -82,11 +82,12 @@ async def begin(engine: Engine, observer: Observer) -> AsyncIterator[Begin]:
         room: int = 100,
         hang: float = 60,
         token_seconds: float = 0.0,
+        seen_tokens: int = 3,
         batch_seconds: float = 1e9,
     ) -> Scheduler:
         pace = Pace(batch_seconds, tokens)
         if token_seconds:
-            pace.add(3, 3 * token_seconds)
+            pace.add(seen_tokens, seen_tokens * token_seconds)
         scheduler = Scheduler(
             engine.run, layout, pace, most_texts=texts, room=room, hang_seconds=hang, niceness=0, observer=observer
         )
@@ -151,8 +152,8 @@ async def test_token_budget(begin: Begin, engine: Engine, layout: Layout, comput
 
 
 async def test_batch_is_as_large_as_its_time_allows(begin: Begin, engine: Engine) -> None:
-    """With 0.5 s a token a batch of 6 s has two texts of six tokens."""
-    scheduler = begin(token_seconds=0.5, batch_seconds=6.0)
+    """With 0.5 s a token a batch of 6.1 s has two texts of six tokens."""
+    scheduler = begin(token_seconds=0.5, seen_tokens=3000, batch_seconds=6.1)
     tasks = await queue_behind_running(scheduler, engine, *(text(name, 6) for name in range(2, 6)))
     engine.open()
     await asyncio.gather(*tasks)

@@ -20,6 +20,7 @@ from bertwire.tei import tei_pb2_grpc as rpc
 from bertwire.v1.classifier_pb2 import ClassifyRequest, Result
 from bertwire.v1.classifier_pb2_grpc import ClassifierStub
 from bertwire_runtime.bundle import open_bundle
+from bertwire_runtime.output import Output
 from bertwire_server.errors import ModelFailed, Overloaded, RequestError
 from bertwire_server.protocols.streams import StreamLimits, in_order
 from bertwire_server.protocols.tei import TeiPredict
@@ -209,7 +210,7 @@ class Fixed:
 
     def __init__(self, task: str, labels: list[str], values: NDArray[np.float32]) -> None:
         self._model = SimpleNamespace(manifest=SimpleNamespace(task=task, labels=labels))
-        self._prediction = Prediction(values, values, (), 3, False, 0.0, 0.0, 0.0)
+        self._prediction = Prediction(Output(values, values, (), 3, truncated=False), 0.0, 0.0, 0.0)
 
     async def predict(self, _: object, require: Callable[[Any], None]) -> SimpleNamespace:
         """The answer, for a model that is as required."""

@@ -22,6 +22,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import (
 )
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+from bertwire_runtime.output import Output
 from bertwire_server.call import Call, current
 from bertwire_server.errors import InvalidRequest
 from bertwire_server.query import Prediction
@@ -72,7 +73,7 @@ def collector() -> Iterator[Collector]:
 def prediction(queued: float, ran: float) -> Prediction:
     """An answer that waited and ran so long."""
     empty = np.zeros(0, np.float32)
-    return Prediction(empty, empty, (), 3, False, queued, 0.001, ran)
+    return Prediction(Output(empty, empty, (), 3, truncated=False), queued, 0.001, ran)
 
 
 def attributes(span: Span) -> dict[str, object]:
@@ -213,7 +214,7 @@ async def serving(
         finally:
             ended.set()
 
-    handlers: Any = {"m": grpc.stream_unary_rpc_method_handler(handle)}  # type: ignore[arg-type]  # stubs know no async
+    handlers: Any = {"m": grpc.stream_unary_rpc_method_handler(handle)}
     add = methodcaller("add_generic_rpc_handlers", (grpc.method_handlers_generic_handler("s", handlers),))
     async with listening(add) as port, grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
         yield channel.unary_unary("/s/m"), begun, ended

@@ -249,7 +249,7 @@ async def test_fault_of_the_scheduler_turns_health(bundle: Path, monkeypatch: py
     ready: asyncio.Queue[str] = asyncio.Queue()
     running = asyncio.create_task(serve_bundle(ServerConfig(bundle=bundle, port=0), ready.put_nowait))
     address = (await ready.get()).rpartition(" ")[2]
-    monkeypatch.setattr("bertwire_server.model.scheduler.Scheduler._drop_late", None)
+    monkeypatch.setattr("bertwire_runtime.layouts.Layout.computed", None)
     async with grpc.aio.insecure_channel(address) as channel:
         watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(service=SERVICE))
         assert (await watch.read()).status == SERVING

@@ -28,7 +28,18 @@ class Head(Protocol):
     def given(self, manifest: "Manifest", output: Output) -> Iterable[tuple[str, float]]:
         """Return what the model decides by its own thresholds, each with its score; nothing for a number."""
 
-    def decide(
-        self, manifest: "Manifest", output: Output, thresholds: Thresholds = MODELS_OWN
-    ) -> list[bool] | list[Entity]:
-        """Return for each label whether the model decides for it, or the entities of the text in their order."""
+    def chosen(self, manifest: "Manifest", output: Output, thresholds: Thresholds = MODELS_OWN) -> list[bool]:
+        """Return for each label whether the model decides for it; none where the head reads tokens."""
+
+    def entities(self, manifest: "Manifest", output: Output, thresholds: Thresholds = MODELS_OWN) -> list[Entity]:
+        """Return the entities of the text in their order; none where the head reads texts."""
+
+
+class ByText:
+    """What heads have in common that read texts."""
+
+    by_token = False
+
+    def entities(self, manifest: "Manifest", output: Output, thresholds: Thresholds = MODELS_OWN) -> list[Entity]:  # noqa: ARG002
+        """A text has no entities."""
+        return []

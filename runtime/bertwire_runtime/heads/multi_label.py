@@ -8,6 +8,7 @@ from operator import ge
 import numpy as np
 
 from bertwire_runtime.bundle.manifest import Manifest
+from bertwire_runtime.heads.base import ByText
 from bertwire_runtime.output import Floats, Output
 from bertwire_runtime.thresholds import MODELS_OWN, Thresholds
 
@@ -17,10 +18,8 @@ _FEW = 20
 _FAR = 80.0
 
 
-class MultiLabel:
+class MultiLabel(ByText):
     """Sigmoids; a label is given where its sigmoid reaches the threshold that export fitted."""
-
-    by_token = False
 
     def scores(self, manifest: Manifest, logits: Floats) -> Floats:  # noqa: ARG002 - the seam's
         """Sigmoids."""
@@ -36,10 +35,10 @@ class MultiLabel:
     def given(self, manifest: Manifest, output: Output) -> Iterable[tuple[str, float]]:
         """Each label that reaches its threshold."""
         scores = output.scores.tolist()
-        chosen = self.decide(manifest, output)
+        chosen = self.chosen(manifest, output)
         return [(label, score) for label, score, on in zip(manifest.labels, scores, chosen, strict=True) if on]
 
-    def decide(self, manifest: Manifest, output: Output, thresholds: Thresholds = MODELS_OWN) -> list[bool]:
+    def chosen(self, manifest: Manifest, output: Output, thresholds: Thresholds = MODELS_OWN) -> list[bool]:
         """All labels that reach their thresholds."""
         limits = _as_float32(manifest.calibration.thresholds)
         if thresholds:

@@ -3,14 +3,13 @@
 from collections.abc import Iterable, Sequence
 
 from bertwire_runtime.bundle.manifest import Manifest
+from bertwire_runtime.heads.base import ByText
 from bertwire_runtime.output import Floats, Output
 from bertwire_runtime.thresholds import MODELS_OWN, Thresholds
 
 
-class Regression:
+class Regression(ByText):
     """The logit is the answer."""
-
-    by_token = False
 
     def scores(self, manifest: Manifest, logits: Floats) -> Floats:  # noqa: ARG002 - the seam's
         """The number itself."""
@@ -24,7 +23,7 @@ class Regression:
         """Nothing to count."""
         return ()
 
-    def decide(
+    def chosen(
         self,
         manifest: Manifest,  # noqa: ARG002
         output: Output,  # noqa: ARG002

@@ -3,15 +3,14 @@
 from collections.abc import Iterable, Sequence
 
 from bertwire_runtime.bundle.manifest import Manifest
+from bertwire_runtime.heads.base import ByText
 from bertwire_runtime.heads.softmax import softmax
 from bertwire_runtime.output import Floats, Output
 from bertwire_runtime.thresholds import MODELS_OWN, Thresholds
 
 
-class SingleLabel:
+class SingleLabel(ByText):
     """Softmax, by the temperature that export fitted so that a score is the chance to be right."""
-
-    by_token = False
 
     def scores(self, manifest: Manifest, logits: Floats) -> Floats:
         """Softmax."""
@@ -26,7 +25,7 @@ class SingleLabel:
         best = int(output.scores.argmax())
         return ((manifest.labels[best], float(output.scores[best])),)
 
-    def decide(self, manifest: Manifest, output: Output, thresholds: Thresholds = MODELS_OWN) -> list[bool]:
+    def chosen(self, manifest: Manifest, output: Output, thresholds: Thresholds = MODELS_OWN) -> list[bool]:
         """The best label, where it reaches its threshold, which is 0 unless the caller sets one."""
         best = int(output.scores.argmax())
         chosen = [False] * len(output.scores)

@@ -26,9 +26,13 @@ class TokenClassification:
         """The type and score of each entity."""
         return ((entity.label, entity.score) for entity in _entities(manifest, output))
 
-    def decide(self, manifest: Manifest, output: Output, thresholds: Thresholds = MODELS_OWN) -> list[Entity]:
+    def entities(self, manifest: Manifest, output: Output, thresholds: Thresholds = MODELS_OWN) -> list[Entity]:
         """The entities that reach their threshold, which is 0 unless the caller sets one."""
         return [each for each in _entities(manifest, output) if each.score >= thresholds.of(each.label, 0.0)]
+
+    def chosen(self, manifest: Manifest, output: Output, thresholds: Thresholds = MODELS_OWN) -> list[bool]:  # noqa: ARG002
+        """No label is of the whole text."""
+        return []
 
 
 def _entities(manifest: Manifest, output: Output) -> Iterator[Entity]:

@@ -28,7 +28,7 @@ class Cache:
     def key(self, client: str, text: Encoded) -> bytes:
         """Return what tells a text from every other: by client, so that nobody learns what others have asked."""
         ids = array("i", text.ids)
-        segments = array("b", text.type_ids) if any(text.type_ids) else b""
+        segments = array("b", text.type_ids).tobytes() if any(text.type_ids) else b""
         return b"%d %d %b%b%b" % (len(ids), len(segments), ids.tobytes(), segments, client.encode())
 
     def get(self, key: bytes) -> NDArray[np.float32] | None:

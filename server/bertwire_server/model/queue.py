@@ -8,6 +8,7 @@ import asyncio
 from bisect import bisect_left, insort
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import inf
 from threading import Condition
 from time import perf_counter
 
@@ -127,7 +128,7 @@ class _Lane:
     def tokens_before(self, due: float) -> float:
         """Estimate the tokens of the calls that come before a place: all calls count alike."""
         count = len(self.entries)
-        return self.tokens * bisect_left(self.entries, (due,)) / count if count else 0.0
+        return self.tokens * bisect_left(self.entries, (due, inf)) / count if count else 0.0
 
     def add(self, call: Waiting, number: int) -> None:
         insort(self.entries, (call.due, number, call))

@@ -210,15 +210,13 @@ class Scheduler:
 
     def _work(self) -> None:
         assert self._loop is not None  # noqa: S101 - `start` has set it
-        while (batch := self._queue.take()) is not None:
-            self._running = batch
-            try:
-                ran = self._run_batch(batch)
-            except BaseException as error:
-                _log.critical("the scheduler failed; no text is answered any more", exc_info=error)
-                self._loop.call_soon_threadsafe(self._end, NotReady(_STOPPED), batch)
-                return
-            self._loop.call_soon_threadsafe(self._deliver, ran)
+        try:
+            while (batch := self._queue.take()) is not None:
+                self._running = batch
+                self._loop.call_soon_threadsafe(self._deliver, self._run_batch(batch))
+        except BaseException as error:
+            _log.critical("the scheduler failed; no text is answered any more", exc_info=error)
+            self._loop.call_soon_threadsafe(self._end, NotReady(_STOPPED), self._running)
 
     def _run_batch(self, batch: Batch) -> _Ran:
         start = perf_counter()

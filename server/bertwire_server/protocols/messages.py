@@ -138,7 +138,7 @@ def _fill_labels(
     result: pb.Result, manifest: Manifest, output: Output, thresholds: Thresholds, top_k: int | None
 ) -> None:
     labels, scores, add = manifest.labels, output.scores.tolist(), result.labels.add
-    chosen = HEADS[manifest.task].decide(manifest, output, thresholds)
+    chosen = HEADS[manifest.task].chosen(manifest, output, thresholds)
     for index in best(output.scores, top_k):
         entry = add()
         entry.label = labels[index]
@@ -149,7 +149,7 @@ def _fill_labels(
 def _fill_entities(
     result: pb.Result, manifest: Manifest, output: Output, thresholds: Thresholds, _: int | None
 ) -> None:
-    for each in HEADS[manifest.task].decide(manifest, output, thresholds):
+    for each in HEADS[manifest.task].entities(manifest, output, thresholds):
         result.entities.add(label=each.label, start=each.start, end=each.end, score=each.score)
 
 

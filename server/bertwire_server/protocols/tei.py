@@ -11,12 +11,13 @@ from bertwire.tei.tei_pb2_grpc import InfoServicer, PredictServicer
 from bertwire_runtime.bundle import Manifest
 from bertwire_runtime.heads import HEADS
 from bertwire_runtime.output import best
+from bertwire_runtime.tokenizer import Text
 from bertwire_server.errors import InvalidRequest
 from bertwire_server.inference import Answered, Inference
 from bertwire_server.protocols.catalog import Catalog
 from bertwire_server.protocols.messages import deadline
 from bertwire_server.protocols.streams import StreamLimits, counted, in_order
-from bertwire_server.query import Query, Text, Truncation
+from bertwire_server.query import Query, Truncation
 from bertwire_server.rpc import Context
 from bertwire_server.telemetry.metrics import Metrics
 

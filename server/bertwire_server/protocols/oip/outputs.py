@@ -107,13 +107,13 @@ class Outputs:
     def _labels(self, output: Output) -> list[bytes]:
         """JSON of the labels that the model decides for, best first."""
         scores = output.scores.tolist()
-        chosen = self._head.decide(self._manifest, output)
+        chosen = self._head.chosen(self._manifest, output)
         order = [index for index in best(output.scores, None) if chosen[index]]
         return [_json([{"label": self._manifest.labels[index], "score": scores[index]} for index in order])]
 
     def _entities(self, output: Output) -> list[bytes]:
         """JSON of the entities in the order of the text; places are in code points."""
-        found = self._head.decide(self._manifest, output)
+        found = self._head.entities(self._manifest, output)
         return [_json([{"label": e.label, "start": e.start, "end": e.end, "score": e.score} for e in found])]
 
     async def _each(self, make: Elements) -> list[bytes]:
