@@ -1,4 +1,4 @@
-"""CSV and TSV by the standard library, every value a string.
+"""Read and write CSV and TSV by the standard library, every value a string.
 
 In CSV a quoted field may hold delimiters and line breaks. In TSV a quote is a character like any other, and a field
 holds neither tabs nor line breaks: TSV files are written both ways, but a literal quote at the start of a text, taken
@@ -59,7 +59,7 @@ class DelimitedReader(TableReader):
         return header
 
     def batches(self, rows: int) -> Iterator[Batch]:
-        """Yields the rows, `rows` at a time; lines with nothing on them are no rows."""
+        """Yield the rows, `rows` at a time, without empty lines."""
         start = 1
         for chunk in chunks(self._lines(), rows):
             lines = [line for line, _ in chunk]
@@ -69,7 +69,7 @@ class DelimitedReader(TableReader):
             start += len(lines)
 
     def _lines(self) -> Iterator[tuple[list[str], bool]]:
-        """The lines' fields, and whether the line ends with the file and not with its quotes."""
+        """Yield the fields of each line, and whether the line ends with the file and not with its quotes."""
         try:
             for line in self._reader:
                 if line and line[-1].endswith(_END):
@@ -81,15 +81,15 @@ class DelimitedReader(TableReader):
             raise UserError(f"{self.path} line {self._reader.line_num}: {error}") from error
 
     def position(self) -> int:
-        """Bytes read from disk so far."""
+        """Return the bytes read from disk so far."""
         return self._file.buffer.tell()
 
     def writer(self, path: Path, added: dict[str, type]) -> "DelimitedWriter":
-        """Creates a file with the same delimiter for rows of this one."""
+        """Create a file with the same delimiter for rows of this one."""
         return DelimitedWriter(path, self, list(added))
 
     def close(self) -> None:
-        """Closes the file."""
+        """Close the file."""
         self._file.close()
 
 
@@ -106,7 +106,7 @@ def _fault(line: list[str], columns: int) -> str | None:
 
 
 class _LineFeeds:
-    """Turns the line end of each row, which the csv module writes in one go, into a line feed."""
+    """A file in which the line end of each row, which the csv module writes in one go, becomes a line feed."""
 
     def __init__(self, file: TextIO) -> None:
         self._file = file
@@ -116,7 +116,7 @@ class _LineFeeds:
 
 
 class DelimitedWriter(TableWriter):
-    """Writes the rows of a `DelimitedReader` with columns added, every line ended by a line feed."""
+    """A writer of the rows of a `DelimitedReader` with columns added, every line ended by a line feed."""
 
     def __init__(self, path: Path, like: DelimitedReader, added: list[str]) -> None:
         self._file = _open(path, "w")
@@ -127,13 +127,13 @@ class DelimitedWriter(TableWriter):
         self._writer.writerow(like.header + added)
 
     def write(self, batch: Batch, added: list[dict[str, Any]]) -> None:
-        """Writes rows; a short row is filled up, so that the added values stand under their names."""
+        """Write rows; a short row is filled up, so that the added values stand under their names."""
         for line, values in zip(batch.raw, added, strict=True):
             fields = (line + [""] * self._width)[: self._width]
             self._writer.writerow(fields + [self._plain(values.get(name)) for name in self._added])
 
     def close(self) -> None:
-        """Closes the file."""
+        """Close the file."""
         self._file.close()
 
 

@@ -1,4 +1,4 @@
-"""JSON Lines by the standard library."""
+"""Read and write JSON Lines by the standard library."""
 
 import json
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ class JsonlReader(TableReader):
         self._file = path.open("rb")
 
     def batches(self, rows: int) -> Iterator[Batch]:
-        """Yields the rows, `rows` at a time; blank lines are no rows."""
+        """Yield the rows, `rows` at a time, without blank lines."""
         start = 1
         lines = (line for raw in self._file if (line := raw.removeprefix(_BOM).strip()))
         for chunk in chunks(lines, rows):
@@ -29,15 +29,15 @@ class JsonlReader(TableReader):
             start += len(chunk)
 
     def position(self) -> int:
-        """Bytes read so far."""
+        """Return the bytes read so far."""
         return self._file.tell()
 
     def writer(self, path: Path, added: dict[str, type]) -> "JsonlWriter":
-        """Creates a JSONL file for rows of this one."""
+        """Create a JSONL file for rows of this one."""
         return JsonlWriter(path, list(added))
 
     def close(self) -> None:
-        """Closes the file."""
+        """Close the file."""
         self._file.close()
 
 
@@ -50,7 +50,7 @@ def _parse(line: bytes) -> tuple[dict[str, Any], str | None]:
 
 
 class JsonlWriter(TableWriter):
-    """Writes the rows of a `JsonlReader` with keys added.
+    """A writer of the rows of a `JsonlReader` with keys added.
 
     The text of an object stays as it was, the added keys come last. A line that was no object goes out as a string
     under the key `line`.
@@ -61,7 +61,7 @@ class JsonlWriter(TableWriter):
         self._added = added
 
     def write(self, batch: Batch, added: list[dict[str, Any]]) -> None:
-        """Writes rows; raises `UserError` where one has a key of the name of an added one."""
+        """Write rows. Raise `UserError` where one has a key of the name of an added one."""
         for number, row in enumerate(batch.rows, batch.start):
             if twice := sorted(row.keys() & set(self._added)):
                 raise UserError(
@@ -72,7 +72,7 @@ class JsonlWriter(TableWriter):
             self._file.write(_extended(kept, _dump({name: values.get(name) for name in self._added})) + b"\n")
 
     def close(self) -> None:
-        """Closes the file."""
+        """Close the file."""
         self._file.close()
 
 
