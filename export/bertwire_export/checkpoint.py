@@ -1,4 +1,4 @@
-"""Reads a checkpoint folder written by the trainer."""
+"""Read a checkpoint folder written by the trainer."""
 
 import hashlib
 import json
@@ -7,20 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import transformers
 from pydantic import BaseModel, Field, ValidationError
-from transformers import (
-    AutoModelForSequenceClassification,
-    AutoModelForTokenClassification,
-    AutoTokenizer,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-    logging,
-)
+from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase, logging
 
 from bertwire_core.errors import UserError, first_line
 from bertwire_core.lfs import require_fetched
 from bertwire_core.tasks import Task
 from bertwire_export.padding import padding_counts
+from bertwire_export.tasks import TASK_EXPORTS
 
 WEIGHTS, TOKENIZER, TRAINING = "model.safetensors", "tokenizer.json", "training.json"
 # Fields that make one or another transformers release fetch and run code.
@@ -84,7 +79,7 @@ class Checkpoint:
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """Loads a checkpoint; raises `UserError` where the folder is not a whole one written by the trainer.
+    """Load a checkpoint. Raise `UserError` where the folder is not a whole one written by the trainer.
 
     Weights come from safetensors only and no code of the checkpoint's runs.
     """
@@ -130,7 +125,7 @@ def _load_model(path: Path, task: Task) -> PreTrainedModel:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     _refuse_code(path)
-    loader = AutoModelForTokenClassification if task == "token_classification" else AutoModelForSequenceClassification
+    loader = getattr(transformers, TASK_EXPORTS[task].auto_class)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

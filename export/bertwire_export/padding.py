@@ -1,4 +1,4 @@
-"""Whether a model's answers depend on the padding of a batch."""
+"""Find out whether a model's logits depend on the padding of a batch."""
 
 import torch
 from transformers import PreTrainedModel
@@ -9,7 +9,7 @@ _FILLER = 16
 
 
 def padding_counts(model: PreTrainedModel, ids: list[int], pad_token_id: int, max_length: int) -> float | None:
-    """The most that a logit of a text changes with filler behind it; None where that is rounding alone.
+    """Return the largest change of a text's logit with padding behind it; None where that is rounding alone.
 
     Some architectures mix or pool over all places of a batch, such as Funnel, Nystromformer, FNet and ConvBERT.
 

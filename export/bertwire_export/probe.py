@@ -1,4 +1,4 @@
-"""Makes the probe of a bundle: sequences, each variant's logits for them, and how far another processor may be off.
+"""Make the probe of a bundle: sequences, each variant's logits for them, and tolerances for other processors.
 
 docs/decisions/022-probe.md has the reasons and the measurements.
 """
@@ -36,7 +36,7 @@ _LEAST_TOLERANCE = 1e-6
 def make_probe(
     built: Sequence[tuple[Built, Sequence[Provider]]], encodings: Sequence[Encoding], tokenizer: Tokenizer
 ) -> Probe:
-    """Draws sequences and runs every variant on them.
+    """Draw sequences and run every variant on them.
 
     Args:
         built: the variants, each with the providers that it is published for.
@@ -58,7 +58,7 @@ def make_probe(
 
 
 def draw(encodings: Sequence[Encoding], tokenizer: Tokenizer) -> Iterator[TokenSequence]:
-    """Random sequences by a fixed seed, four of each of 64 lengths, shortest first.
+    """Yield random sequences by a fixed seed, four of each of 64 lengths, shortest first.
 
     Half of the lengths are spread as those of the texts, the others are as these but for 8 tokens at most.
     """
@@ -75,7 +75,7 @@ def draw(encodings: Sequence[Encoding], tokenizer: Tokenizer) -> Iterator[TokenS
 
 
 def _like(encoding: Encoding, longest: int, words: Sequence[int], generator: np.random.Generator) -> TokenSequence:
-    """A text's special tokens with random words between them; of a long text as many as fit."""
+    """Return a text's special tokens with random words between them; of a long text as many as fit."""
     special = np.array(encoding.special_tokens_mask, bool)
     kept = np.flatnonzero(special | (np.cumsum(~special) <= longest - special.sum()))
     drawn = generator.choice(words, len(encoding.ids))
@@ -84,7 +84,7 @@ def _like(encoding: Encoding, longest: int, words: Sequence[int], generator: np.
 
 
 def _expected(built: Built, provider: Provider, sequences: Sequence[TokenSequence]) -> Expected:
-    """The variant's logits, and how far another machine's may be off."""
+    """Return the variant's logits, and the tolerances for other processors."""
     exact, moved = _moved_by_rounding(built, provider, sequences)
     tolerances = np.maximum(_MARGIN * moved, _LEAST_TOLERANCE)
     logits = tuple(tuple(each.tolist()) for each in exact)
@@ -94,21 +94,21 @@ def _expected(built: Built, provider: Provider, sequences: Sequence[TokenSequenc
 def _moved_by_rounding(
     built: Built, provider: Provider, sequences: Sequence[TokenSequence]
 ) -> tuple[list[Floats], NDArray[np.float64]]:
-    """The variant's logits, and of each sequence how far rounding moves them at most."""
+    """Return the variant's logits, and the largest deviation of each sequence by rounding."""
     exact, *others = _answers(built, provider, sequences)
     moved: NDArray[np.float64] = np.max([deviations(each, exact) for each in others], axis=0)
     return exact, moved
 
 
 def _answers(built: Built, provider: Provider, sequences: Sequence[TokenSequence]) -> Iterator[list[Floats]]:
-    """The logits of a graph, then of the same graph rounded otherwise; one session at a time."""
+    """Yield the logits of a graph, then of the same graph rounded otherwise; one session at a time."""
     graph = built.path.read_bytes()
     for each in (graph, *(rounded(graph, seed) for seed in range(_ROUNDINGS))):
         yield answers(sequences, Runner(each, built.layout, provider, threads=0).by_text)
 
 
 def rounded(graph: bytes, seed: int) -> bytes:
-    """A graph whose weights are each moved by one step of their number format, up, down or not at all, at random.
+    """Return a graph with each weight moved by one step of its number format, up, down or not at all, at random.
 
     Sums then come out as on a processor that rounds otherwise or adds in another order. Integers and single numbers,
     such as exponents, stay as they are.

@@ -16,8 +16,8 @@ from bertwire_export.checkpoint import load_checkpoint
 from bertwire_export.config import Precision
 from bertwire_export.convert import convert, fuse
 from bertwire_export.packed.build import build_packed
-from bertwire_export.packed.calibrate import measure_ranges
 from bertwire_export.packed.linear import Fp32Linears, Int8Linears, Linears
+from bertwire_export.packed.ranges import measure_ranges
 from bertwire_export.packed.weights import NotPackable, read_encoder
 from bertwire_export.quantize import quantize_padded
 from bertwire_runtime.layouts import Layout, arrange

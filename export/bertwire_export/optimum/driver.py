@@ -1,4 +1,4 @@
-"""Hands a checkpoint to Optimum: as little of it as possible, in another interpreter, with nothing of ours in reach."""
+"""Convert a checkpoint by Optimum in another interpreter, which sees as little of it and of bertwire as possible."""
 
 import json
 import os
@@ -11,21 +11,22 @@ from pathlib import Path
 import onnx
 
 from bertwire_core.errors import UserError
+from bertwire_core.tasks import Task
 from bertwire_export.checkpoint import WEIGHTS
 from bertwire_export.convert import OPSET
 from bertwire_export.optimum.plain import plain_config
+from bertwire_export.tasks import TASK_EXPORTS
 
 _WORKER = Path(__file__).with_name("worker.py")
 # A large BERT takes less than a minute on one core.
 _LIMIT_SECONDS = 900
 _LONGEST_REASON = 300
-_TASKS = {"token_classification": "token-classification"}
 # Where the interpreter finds its own libraries; everything else of our environment, tokens included, is withheld.
 _PASSED_ON = ("LD_LIBRARY_PATH", "PATH")
 
 
 def require_environment(python: Path) -> None:
-    """Raises `UserError` where the interpreter of Optimum's environment is missing."""
+    """Raise `UserError` where the interpreter of Optimum's environment is missing."""
     if not python.is_file():
         raise UserError(
             f"{python} is missing: --converter optimum has an environment of its own; run make optimum in the "
@@ -33,8 +34,8 @@ def require_environment(python: Path) -> None:
         )
 
 
-def convert_with_optimum(checkpoint: Path, task: str, inputs: list[str], output: Path, python: Path) -> None:
-    """Writes a checkpoint as fp32 ONNX: int64 [batch, tokens] inputs to `logits` float32.
+def convert_with_optimum(checkpoint: Path, task: Task, inputs: list[str], output: Path, python: Path) -> None:
+    """Write a checkpoint as fp32 ONNX: int64 [batch, tokens] inputs to `logits` float32.
 
     Args:
         checkpoint: a folder with `config.json` and `model.safetensors`.
@@ -53,7 +54,7 @@ def convert_with_optimum(checkpoint: Path, task: str, inputs: list[str], output:
         source.mkdir()
         (source / "config.json").write_text(json.dumps(plain_config(checkpoint / "config.json")), encoding="utf-8")
         shutil.copyfile(checkpoint / WEIGHTS, source / WEIGHTS)
-        arguments = [source, folder / "onnx", _TASKS.get(task, "text-classification"), OPSET]
+        arguments = [source, folder / "onnx", TASK_EXPORTS[task].optimum_task, OPSET]
         # -I: no variable, folder or user's package adds to what this interpreter imports. The path stays a link: the
         # link's place is how Python knows its environment.
         _run([python.absolute(), "-I", _WORKER, *arguments], folder)

@@ -26,7 +26,7 @@ _FIELDS = {
 
 
 def plain_config(path: Path) -> dict[str, Any]:
-    """Reads `config.json` and keeps the known fields whose values are numbers, strings, or flat lists and maps of them.
+    """Read the known fields of `config.json` whose values are numbers, strings, or flat lists and maps of them.
 
     Raises:
         UserError: the file is not a JSON object, or the model is of a kind that this converter does not know.

@@ -1,4 +1,4 @@
-"""The weights of BERT-family encoders under common names, as far as their structure is the same.
+"""Read the weights of BERT-family encoders under common names, as far as their structure is the same.
 
 Sources of the structures: BERT (Devlin et al., 2018), RoBERTa (Liu et al., 2019), DistilBERT (Sanh et al., 2019),
 ELECTRA (Clark et al., 2020), each as transformers implements it.
@@ -17,7 +17,7 @@ Activation = Literal["Tanh", "Relu", "Gelu"]
 
 
 class NotPackable(Exception):
-    """The model is not of a structure that the packed graph knows; the message says why."""
+    """A model whose structure the packed graph does not know, with the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ class Encoder:
 
 @dataclass(frozen=True, slots=True)
 class _Family:
-    """Where a family keeps what; layer names are relative to the layer."""
+    """The names of a family's weights; those of a layer are relative to the layer."""
 
     embeddings: str
     layer: str
@@ -146,7 +146,7 @@ _FAMILIES = {
 
 
 def read_encoder(model: PreTrainedModel) -> Encoder:
-    """Reads a sequence or token classifier's weights.
+    """Read a sequence or token classifier's weights.
 
     Raises:
         NotPackable: another family, another activation or attention, or weights that the graph would leave out.
@@ -174,7 +174,7 @@ def _require_plain(config: Any) -> None:  # noqa: ANN401 - each family has its o
 
 
 def _read(tensors: dict[str, Floats], family: _Family, config: Any, *, by_token: bool) -> Encoder:  # noqa: ANN401
-    """Takes what it reads out of `tensors`."""
+    """Read the weights, and take them out of `tensors`."""
     take = tensors.pop
 
     def linear(name: str) -> Linear:
