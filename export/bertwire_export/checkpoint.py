@@ -18,7 +18,7 @@ from bertwire_export.padding import padding_counts
 from bertwire_export.tasks import TASK_EXPORTS
 
 WEIGHTS, TOKENIZER, TRAINING = "model.safetensors", "tokenizer.json", "training.json"
-# Fields that make one or another transformers release fetch and run code.
+# Fields that make some transformers release fetch and run code.
 CODE_FIELDS = frozenset({"auto_map", "custom_pipelines", "_attn_implementation_internal"})
 
 
@@ -144,7 +144,7 @@ def _load_model(path: Path, task: Task) -> PreTrainedModel:
             )
     except Exception as error:  # safetensors, transformers and torch each raise their own
         raise UserError(f"{path} cannot be loaded: {first_line(error)}") from error
-    # What the file does not hold would be random, and the gate would compare random weights with themselves.
+    # Weights that the file lacks would be random, and the gate would compare random weights with themselves.
     for kind, keys in loading.items():
         if keys:
             raise UserError(
@@ -185,7 +185,7 @@ def _positions(model: PreTrainedModel) -> int:
     table = getattr(getattr(model.base_model, "embeddings", None), "position_embeddings", None)
     if table is None:
         return getattr(model.config, "max_position_embeddings", None) or 1 << 30
-    # RoBERTa's kind counts positions from the row after the padding row.
+    # RoBERTa and its relatives count positions from the row after the padding row.
     return int(table.num_embeddings) - (0 if table.padding_idx is None else int(table.padding_idx) + 1)
 
 

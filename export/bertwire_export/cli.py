@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from bertwire_runtime.probe import Checked
 
 
-# Texts that a limit on quality should stand for at least; below that one or two decide.
+# Least number of texts that a limit on quality should amount to; with half as many a single text decides.
 _FEW = 2
 
 
@@ -62,7 +62,7 @@ def run_export(config: ExportConfig) -> None:
 def _cautions(config: ExportConfig, outcome: "Outcome") -> list[str]:
     """Return what a reader of the table should know before trusting it."""
     found = []
-    # fp32 decides as PyTorch text for text; what the others lose is a matter of few texts.
+    # fp32 is compared with PyTorch by its logits; the other precisions by scores, which few texts can change.
     drops = [
         config.limits(each.built.precision).max_quality_drop
         for each in outcome.proven

@@ -54,7 +54,7 @@ def fuse(source: Path, model: PreTrainedModel, path: Path, *, attention: bool) -
         path: where it goes.
         attention: whether attention is fused together with its linear layers, or these stay apart to be quantized.
     """
-    # The second says of every position that is not fixed that it cannot tell its sign.
+    # The second logger warns of every dimension that is not fixed.
     for name in ("onnxruntime.transformers", "symbolic_shape_infer"):
         logging.getLogger(name).setLevel(logging.ERROR)
     options = FusionOptions("bert")

@@ -25,7 +25,7 @@ def to_half(model: onnx.ModelProto) -> onnx.ModelProto:
         ends = [helper.make_tensor_value_info(value, TensorProto.FLOAT, None) for value in asked if value in made]
         _replace(body.graph.output, ends)
     half: onnx.ModelProto = convert_float_to_float16(body, keep_io_types=True, disable_shape_infer=True)
-    # The head reads copies: the fusing keeps one tensor of those that are equal.
+    # The head reads copies, since ONNX Runtime's fusions keep one tensor of those that are equal.
     for weight in model.graph.initializer:
         if weight.name in asked:
             half.graph.initializer.add().CopyFrom(weight)

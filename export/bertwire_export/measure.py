@@ -24,7 +24,7 @@ from bertwire_runtime.runner import Runner
 BATCH_SIZE = 32
 # Texts a batch in which a text's logits are compared with those of the text alone.
 _VARIANCE_BATCHES = (2, 16, 64)
-# Texts that are compared so; with half as many fewer lengths are.
+# Texts compared for the batch variance; with half as many only half of the lengths are.
 _VARIANCE_TEXTS = 32
 # Rounds of which the median counts, and batches a round. With fewer, other work on the machine shows in the median.
 _SPEED_ROUNDS, _SPEED_BATCHES = 3, 4

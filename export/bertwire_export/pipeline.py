@@ -32,7 +32,7 @@ from bertwire_runtime.bundle import Reference as ReferenceScores
 from bertwire_runtime.bundle.manifest import MANIFEST, SEAL
 from bertwire_runtime.session import PROVIDERS, cuda_fault
 
-# What protobuf, and so an ONNX graph with its weights inside, can hold, less room for the graph itself.
+# Most bytes of weights: protobuf, and so an ONNX graph with its weights inside, holds 2 GiB, less room for the graph.
 _MOST_BYTES = 2**31 - 2**24
 
 
@@ -158,7 +158,7 @@ def _reference(config: ExportConfig, checkpoint: Checkpoint, tokenizer: Tokenize
     if trained is not None:
         require_trained(checkpoint, trained)
     dev = trained if config.dev is None else read(config.dev, "dev")
-    # A dev split of one's own says nothing of the test rows of the training: only its own test rows stand beside it.
+    # With --dev only --test is scored: the training's test rows need not be from the same source.
     test = read(config.test, "test") if config.test or config.dev is None else None
     assert dev is not None  # noqa: S101 - read gives nothing only where there is no file
     return make_reference(dev, test, rare_texts(checkpoint, dev.examples.encodings))

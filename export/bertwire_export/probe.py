@@ -20,16 +20,17 @@ from bertwire_runtime.runner import Runner
 
 _SEED = 22
 _SEQUENCES = 64
-# Of each length so many are tried, and the one kept whose logits hang least on rounding.
+# Sequences tried of each length, of which the one whose logits depend least on rounding is kept. With half as many the
+# least of fewer is kept, and its tolerance is larger on average.
 _CHOICES = 4
-# Longer texts are cut, so that a probe costs a warm-up little: linear layers see no length. Half are cut to a few
-# tokens: the fewer activations, the fewer that rounding moves over a step of int8.
+# Tokens to which longer texts are cut, so that the probe takes little of a warm-up: linear layers see no length. Half
+# of them are cut to the shorter limit: the fewer activations, the fewer that rounding moves over a step of int8.
 _LONGEST, _SHORT = 128, 8
-# Graphs with other rounding that stand for other processors.
+# Graphs with other rounding, in place of other processors; tolerances come from the largest deviation among them.
 _ROUNDINGS = 3
-# How much more than those another processor may differ.
+# Ratio by which another processor may differ more than those.
 _MARGIN = 4.0
-# The least tolerance, in logits: some steps of float32 at 1, for graphs so small that rounding hardly shows.
+# Least tolerance, in logits: some steps of float32 at 1, for graphs so small that rounding hardly shows.
 _LEAST_TOLERANCE = 1e-6
 
 
@@ -44,7 +45,7 @@ def make_probe(
         tokenizer: whose vocabulary the sequences are drawn from.
     """
     drawn = list(draw(encodings, tokenizer))
-    # In fp32 rounding moves every sequence alike, in int8 some much and others not at all.
+    # In fp32 rounding changes the logits of every sequence alike, in int8 those of some much and of others not at all.
     stepped = [(each, providers[0]) for each, providers in built if each.precision is Precision.INT8]
     moved = [np.zeros(len(drawn)), *(_moved_by_rounding(*each, drawn)[1] for each in stepped)]
     calmest = np.max(moved, axis=0).reshape(-1, _CHOICES).argmin(axis=1)

@@ -28,7 +28,8 @@ from bertwire_runtime.bundle import (
 )
 from bertwire_runtime.probe import PROBE
 
-# Within so much two costs are one: a measurement on a machine with other work sways by as much.
+# Ratio up to which two costs are equal. Repeated measurements on a machine with other work differ by as much; with half
+# the margin chance chooses more often between equal graphs.
 _AS_FAST = 1.05
 
 

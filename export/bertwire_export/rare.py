@@ -18,7 +18,7 @@ from bertwire_runtime.runner import Runner
 _SEED = 2
 # Texts; with half as many a special token is drawn half as often.
 _TEXTS = 32
-# Share of the words' tokens that is replaced. With half of it short texts may have none replaced.
+# Share of the words' tokens that is replaced. With half of it more short texts have none replaced.
 _SHARE = 0.25
 
 

@@ -31,7 +31,7 @@ _NAMES = {
     "spearman": "Spearman correlation",
     "mae": "mean absolute error",
 }
-# Of a bundle without a probe.
+# The probe's line for a bundle without one.
 UNPROVEN = "none (schema 2): not proven on the machines that serve it; export it again"
 Rows = dict[str, str]
 

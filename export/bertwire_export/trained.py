@@ -12,7 +12,8 @@ from bertwire_export.checkpoint import Checkpoint
 from bertwire_export.examples import Examples, Logits
 from bertwire_export.reference import SplitReference
 
-# The same weights in fp32 on another machine may turn a decision that stood on the edge; no more than that.
+# Least share of dev rows with the decision of training. The same weights in fp32 on another machine may turn a decision
+# whose logits are nearly equal, and no more than that.
 _MIN_SAME = 0.99
 
 

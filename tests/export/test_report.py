@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 
 from bertwire_core.errors import UserError
+from bertwire_core.tasks import Task
 from bertwire_export.evidence import Evidence
 from bertwire_export.report import write_report
-from bertwire_runtime.bundle.manifest import Manifest, Scores, Task
+from bertwire_runtime.bundle.manifest import Manifest, Scores
 
 SEAL = "5" * 64
 VOID = {"meta", "img"}
@@ -294,6 +295,7 @@ def test_calibration(tmp_path: Path) -> None:
     text = plots(page)["Reliability of the scores"]
     assert "before calibration, ECE 0.0800" in text
     assert "after calibration, ECE 0.0200" in text
+    assert "$" not in text
     assert "temperature 1.5000" in text_of(page)
 
 

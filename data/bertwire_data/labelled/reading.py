@@ -70,13 +70,14 @@ def collect(
     """
     survey = Survey(dict.fromkeys(present or ()), delimited)
     survey.add(batches(), _watched(columns) if task is None else ())
-    if task is None:
-        task = next(each for each, rows in TASK_ROWS.items() if rows.matches(survey, columns))
-    columns = TASK_ROWS[task].columns(columns, survey.present)
+    matching = (each for each, rows in TASK_ROWS.items() if rows.matches(survey, columns))
+    found: Task = next(matching) if task is None else task
+    task_rows = TASK_ROWS[found]
+    columns = task_rows.columns(columns, survey.present)
     if survey.present:
         _require_columns(shown, list(survey.present), columns)
-    inputs, targets, numbers = _read(shown, batches(), TASK_ROWS[task], columns, delimited)
-    return Labelled(source, task, inputs, targets, numbers, columns)
+    inputs, targets, numbers = _read(shown, batches(), task_rows, columns, delimited)
+    return Labelled(source, found, inputs, targets, numbers, columns)
 
 
 def _watched(columns: Columns) -> set[str]:

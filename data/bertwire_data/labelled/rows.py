@@ -9,6 +9,7 @@ from typing import cast
 from bertwire_core.tasks import Task
 from bertwire_data.columns import Columns
 from bertwire_data.tasks import TASK_ROWS
+from bertwire_data.tasks.base import Target
 
 Inputs = list[str] | list[tuple[str, str]] | list[list[str]]
 Targets = list[str] | list[list[str]] | list[float]
@@ -77,7 +78,7 @@ class Labelled:
         )
 
 
-def names_of(target: str | list[str] | float) -> list[str]:
+def names_of(target: Target) -> list[str]:
     """Return the label names or tags of one target; none of a number."""
     if isinstance(target, str):
         return [target]

@@ -7,6 +7,7 @@ from bertwire_core.errors import UserError
 from bertwire_core.tasks import Task, TaskTable
 from bertwire_data.labelled.rows import Labelled, names_of
 from bertwire_data.tasks import TASK_ROWS
+from bertwire_data.tasks.base import Target
 from bertwire_data.tasks.label_names import natural_order
 
 if TYPE_CHECKING:
@@ -98,7 +99,8 @@ def score(
 def _require_known(labelled: Labelled, ids: dict[str, int]) -> None:
     unknown: dict[int, str] = {}
     names: set[str] = set()
-    for row, target in zip(labelled.rows, labelled.targets, strict=True):
+    targets: Sequence[Target] = labelled.targets
+    for row, target in zip(labelled.rows, targets, strict=True):
         if missing := [name for name in names_of(target) if name not in ids]:
             unknown[row] = missing[0]
             names.update(missing)

@@ -16,18 +16,19 @@ from typing import Any, Literal, TextIO
 from bertwire_core.errors import UserError
 from bertwire_data.tables.rows import Batch, TableReader, TableWriter, chunks
 
-# One field may hold a long document; the standard limit of 128 KiB is for guarding against broken quotes.
+# Most characters of a field, for long documents; the standard limit of 128 KiB guards against broken quotes, which are
+# found here by the end of the file.
 csv.field_size_limit(64 << 20)
 
-# Read after the last line: within quotes it becomes part of a field, else a row of its own. No file can hold it, for
+# A mark after the last line: within quotes it becomes part of a field, else a row of its own. No file can hold it, for
 # UTF-8 has no surrogates and bytes that are not UTF-8 become others.
 _END = "\ud800"
 _UNCLOSED = "a quote that opens in this row is never closed; the row holds the rest of the file"
 
 
 def _open(path: Path, mode: Literal["r", "w"]) -> TextIO:
-    # Bytes that are not UTF-8 travel through as lone surrogates, so that the row can be reported and given back as it
-    # was; line ends stay as they are, for a quoted field may hold them.
+    # Bytes that are not UTF-8 are decoded as lone surrogates, so that the row can be reported and written as it was;
+    # line ends stay as they are, for a quoted field may hold them.
     return path.open(mode, encoding="utf-8", errors="surrogateescape", newline="")
 
 

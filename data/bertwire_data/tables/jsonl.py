@@ -77,7 +77,7 @@ class JsonlWriter(TableWriter):
 
 
 def _extended(row: bytes, added: bytes) -> bytes:
-    # Numbers with more digits than a float holds, and keys given twice, would not outlive parsing and dumping.
+    # Numbers with more digits than a float holds, and keys given twice, would be lost by parsing and dumping.
     start = row[:-1].rstrip()
     return start + (b"" if start.endswith(b"{") else b", ") + added[1:]
 
@@ -85,5 +85,5 @@ def _extended(row: bytes, added: bytes) -> bytes:
 def _dump(row: dict[str, Any]) -> bytes:
     try:
         return json.dumps(row, ensure_ascii=False).encode()
-    except UnicodeEncodeError:  # a lone surrogate has no UTF-8 form; its escape gives it back as it was
+    except UnicodeEncodeError:  # a lone surrogate has no UTF-8 form; its escape keeps it as it was
         return json.dumps(row).encode()

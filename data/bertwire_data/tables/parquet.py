@@ -11,7 +11,8 @@ import pyarrow.parquet
 from bertwire_core.errors import UserError, first_line
 from bertwire_data.tables.rows import Batch, TableReader, TableWriter
 
-# A row group written: a few calls' worth of rows would make files that are slow to read.
+# Rows and bytes from which a row group is written. With half as many a file has twice the groups, which readers read
+# one by one; with twice as many the writer holds twice the memory.
 _GROUP_ROWS = 16_384
 _GROUP_BYTES = 32 << 20
 

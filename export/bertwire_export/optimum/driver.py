@@ -18,10 +18,12 @@ from bertwire_export.optimum.plain import plain_config
 from bertwire_export.tasks import TASK_EXPORTS
 
 _WORKER = Path(__file__).with_name("worker.py")
-# A large BERT takes less than a minute on one core.
+# Seconds until the conversion is stopped. A large BERT takes less than a minute on one core; half of the limit is
+# enough for a machine 7 times slower.
 _LIMIT_SECONDS = 900
+# Characters of an error that are shown; with half as many a path may hide the reason.
 _LONGEST_REASON = 300
-# Where the interpreter finds its own libraries; everything else of our environment, tokens included, is withheld.
+# Variables by which the interpreter finds its own libraries. No other is passed on: some hold tokens.
 _PASSED_ON = ("LD_LIBRARY_PATH", "PATH")
 
 
@@ -55,8 +57,8 @@ def convert_with_optimum(checkpoint: Path, task: Task, inputs: list[str], output
         (source / "config.json").write_text(json.dumps(plain_config(checkpoint / "config.json")), encoding="utf-8")
         shutil.copyfile(checkpoint / WEIGHTS, source / WEIGHTS)
         arguments = [source, folder / "onnx", TASK_EXPORTS[task].optimum_task, OPSET]
-        # -I: no variable, folder or user's package adds to what this interpreter imports. The path stays a link: the
-        # link's place is how Python knows its environment.
+        # -I: no variable, folder or user's package adds to what this interpreter imports. The path is not resolved:
+        # Python finds its environment by the link's folder.
         _run([python.absolute(), "-I", _WORKER, *arguments], folder)
         graph = folder / "onnx" / "model.onnx"
         _require_names(graph, inputs)
@@ -88,7 +90,7 @@ def _run(command: list[object], folder: Path) -> None:
 
 
 def _environment(folder: Path) -> dict[str, str]:
-    # A home of its own, so that no token or cache that lies in the user's is read.
+    # Another home, so that no token or cache of the user's is read.
     own = {"HOME": str(folder), "TMPDIR": str(folder), "LANG": "C.UTF-8"}
     quiet = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
     passed_on = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}

@@ -15,7 +15,7 @@ from bertwire_runtime.bundle.manifest import Candidate, Manifest, Quality, Score
 MOST_LABELS = 120
 # Points of the scatter plot; with many more they cover each other.
 MOST_POINTS = 3000
-# Rows of the table of confusions; with half as many it misses pairs that matter.
+# Rows of the table of confusions; with half as many every second pair is left out.
 _MOST_CONFUSIONS = 20
 # Texts a batch, for the share of padding.
 _BATCH_TEXTS = 32

@@ -72,7 +72,8 @@ def _cost(manifest: Manifest) -> Figure:
         for proof in candidate.proofs
         if proof.speed.cpu_ms_per_text is not None
     ]
-    axes = Figure((8, 4.5)).subplots()
+    figure = Figure((8, 4.5))
+    axes = figure.subplots()
     axes.axhline(reference, color="black", linewidth=1, linestyle="--", label=f"PyTorch: {reference:.4f}")
     for kind in dict.fromkeys(each[3] for each in points):
         chosen = [each for each in points if each[3] == kind]
@@ -80,14 +81,15 @@ def _cost(manifest: Manifest) -> Figure:
         axes.plot(costs, scores, "o", color=_COLORS[kind], label=kind)
     # The names stand in a column beside the axes, in the order of the scores, so that none lies over another.
     for rank, (cost, score, name, kind) in enumerate(sorted(points, key=lambda each: each[1])):
-        place = {"xytext": (1.03, (rank + 0.5) / len(points)), "textcoords": "axes fraction", "va": "center"}
         line = {"arrowstyle": "-", "color": _COLORS[kind], "alpha": 0.5}
-        axes.annotate(shortened(name, 40), (cost, score), **place, arrowprops=line)
+        beside = (1.03, (rank + 0.5) / len(points))
+        label = axes.annotate(shortened(name, 40), (cost, score), beside, textcoords="axes fraction", arrowprops=line)
+        label.set_verticalalignment("center")
     axes.set(xlabel="CPU-milliseconds a text, one thread", ylabel=f"{metric} on dev")
     axes.set_xlim(left=0)
     axes.margins(y=0.2)
     axes.legend(ncols=4, loc="lower left", bbox_to_anchor=(0, 1))
-    return axes.get_figure(root=True)
+    return figure
 
 
 def _reliability(
@@ -108,6 +110,9 @@ def _reliability(
     shares.set(ylabel="share that is right", ylim=(-0.02, 1.02))
     shares.legend(loc="upper left")
     counts.set(xlabel="score", ylabel="decisions")
+    # matplotlib's own formatter of logarithmic axes writes mathematical notation, which text here is not read as.
+    counts.yaxis.set_major_formatter("{x:g}")
+    counts.yaxis.set_minor_formatter("")
     return figure
 
 
@@ -138,18 +143,20 @@ def _confusion(confusion: NDArray[np.int64], labels: tuple[str, ...]) -> Figure:
 
 def _lengths(lengths: NDArray[np.int64], max_length: int) -> Figure:
     """Plot how many texts have how many tokens; those of more than twice `max_length` are in the last bar."""
-    axes = Figure((8, 3.5)).subplots()
+    figure = Figure((8, 3.5))
+    axes = figure.subplots()
     most = 2 * max_length
     axes.hist(np.minimum(lengths, most), bins=60)
     axes.axvline(max_length, color="tab:orange", label=f"max_length: {max_length}")
     axes.legend()
     axes.set(xlabel=f"tokens ({most} and more in the last bar)" if lengths.max() > most else "tokens", ylabel="texts")
-    return axes.get_figure(root=True)
+    return figure
 
 
 def _scatter(true: Floats, predicted: Floats, name: str) -> Figure:
     """Plot predicted against true numbers, at most `MOST_POINTS` of them, evenly spaced in the order of the texts."""
-    axes = Figure((6, 6)).subplots()
+    figure = Figure((6, 6))
+    axes = figure.subplots()
     chosen = np.unique(np.linspace(0, len(true) - 1, min(len(true), MOST_POINTS)).astype(int))
     ends = [min(true.min(), predicted.min()), max(true.max(), predicted.max())]
     axes.plot(ends, ends, "--", color="gray", label="perfect")
@@ -158,4 +165,4 @@ def _scatter(true: Floats, predicted: Floats, name: str) -> Figure:
     axes.set(xlabel=f"true {name}", ylabel=f"predicted {name}")
     axes.set_aspect("equal", adjustable="datalim")
     axes.legend()
-    return axes.get_figure(root=True)
+    return figure
