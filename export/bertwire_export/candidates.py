@@ -42,10 +42,10 @@ class Built:
     """A graph that has been built.
 
     Attributes:
-        name: of precision and layout, and of two of one precision which is for CUDA.
+        name: precision and layout, and `cuda` where there is another graph of both for the CPU.
         precision: the number format of its linear layers.
-        layout: how texts become its inputs.
-        providers: where it is worth running.
+        layout: the layout of its inputs.
+        providers: the providers that it is proven on.
         path: the file.
     """
 
@@ -72,7 +72,7 @@ class Workshop:
 
     Attributes:
         encoder: the weights for packed graphs; None where the model's structure is not known.
-        notes: what did not come about.
+        notes: which graphs are not fused, in words.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class Workshop:
             checkpoint: the model.
             encoder: its weights for packed graphs, or None.
             range_texts: texts that activation ranges are measured on, and that tell how long texts are.
-            folder: takes what is built.
+            folder: the folder of the graphs.
             convert: writes the model in the padded layout, not fused yet, to a path.
         """
         self.encoder, self.notes = encoder, list[str]()

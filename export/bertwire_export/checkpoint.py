@@ -47,7 +47,7 @@ class Checkpoint:
 
     Attributes:
         path: its folder.
-        training: what the trainer wrote of it.
+        training: the trainer's record of it.
         model: the network in fp32, in evaluation mode.
         tokenizer: the tokenizer that training used.
         weights_sha256: SHA-256 of the weights file.

@@ -50,8 +50,8 @@ def fuse(source: Path, model: PreTrainedModel, path: Path, *, attention: bool) -
 
     Args:
         source: the graph as converted.
-        model: gives heads and hidden size.
-        path: where it goes.
+        model: the model, for its attention heads and hidden size.
+        path: the file to write.
         attention: whether attention is fused together with its linear layers, or these stay apart to be quantized.
     """
     # The second logger warns of every dimension that is not fixed.

@@ -101,10 +101,10 @@ def speeds(runners: dict[str, Runner], texts: Sequence[Encoding], provider: Prov
     """Measure what a text costs each runner: the runners take turns, and the median round counts.
 
     Args:
-        runners: by name; on the CPU each with one thread.
+        runners: the runners by name; on the CPU each with one thread.
         texts: in file order; the first 4 batches are run. On CUDA they are repeated until a batch has some 16,384
             tokens: less would measure how long starting its kernels takes.
-        provider: where they run.
+        provider: the provider that they run on.
         device: its name.
     """
     size = (

@@ -41,11 +41,11 @@ class Outcome:
     """The outcome of an export.
 
     Attributes:
-        manifest: of the bundle; None where no variant kept its limits and nothing was written.
+        manifest: the bundle's manifest; None where no variant kept its limits and nothing was written.
         reference: PyTorch's scores.
-        proven: every candidate with what was measured of it.
-        texts: how many dev texts there were.
-        notes: what did not come about: why no candidate is packed, which do not run on CUDA, what was not checked.
+        proven: every candidate with its proofs.
+        texts: number of dev texts.
+        notes: why no candidate is packed, which do not run on CUDA, which checks were left out; one line each.
     """
 
     manifest: Manifest | None

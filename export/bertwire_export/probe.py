@@ -42,7 +42,7 @@ def make_probe(
     Args:
         built: the variants, each with the providers that it is published for.
         encodings: tokenized dev texts; of them only lengths, segments and the places of special tokens are used.
-        tokenizer: whose vocabulary the sequences are drawn from.
+        tokenizer: the tokenizer, from whose vocabulary the sequences are drawn.
     """
     drawn = list(draw(encodings, tokenizer))
     # In fp32 rounding changes the logits of every sequence alike, in int8 those of some much and of others not at all.

@@ -25,7 +25,7 @@ class Proven:
     Attributes:
         built: the graph.
         proofs: one for each provider that it ran on.
-        logits: on dev, on the first of these providers.
+        logits: its logits on dev, on the first of these providers, as `Examples.decided` returns them.
     """
 
     built: Built
@@ -44,7 +44,7 @@ def prove(
         built: the candidates.
         reference: the rows, with PyTorch's logits.
         providers: those of this machine.
-        limits: what a precision has to keep.
+        limits: returns the limits of a precision.
 
     Returns:
         The candidates that ran on some provider, and for each that did not run on one why.

@@ -38,10 +38,10 @@ class Source:
     """The source of a bundle: what its candidates were made from and compared with.
 
     Attributes:
-        name, version: what the model will be called.
+        name, version: name and version of the model.
         checkpoint: the fine-tuned model.
         tokenizer: as the server will use it.
-        converter: what wrote the padded graphs.
+        converter: the converter that wrote the padded graphs.
         reference: the rows, with PyTorch's logits.
     """
 
@@ -58,7 +58,7 @@ def choose(proven: list[Proven], *, force: bool) -> dict[str, tuple[Provider, ..
 
     Args:
         proven: all candidates.
-        force: where all of a precision have faults, take the fastest of these.
+        force: whether the fastest is chosen where all of a precision have faults.
 
     Returns:
         By name the providers that a candidate was chosen for; those of no provider are left out.

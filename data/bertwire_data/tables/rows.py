@@ -18,7 +18,7 @@ class Batch:
         start: number of the first row; the table's first is 1.
         rows: each row's values by column; a row that could not be read has none or some.
         errors: for each row, why it could not be read, or None.
-        raw: what the same format's writer needs to give the rows back as they were.
+        raw: the rows as the writer of the same format needs them to write them unchanged.
     """
 
     start: int

@@ -21,7 +21,7 @@ def build_packed(encoder: Encoder, linears: Linears, groups: int) -> onnx.ModelP
 
     Args:
         encoder: the weights.
-        linears: how the encoder's linear layers are computed; the classifier always is in fp32.
+        linears: adds the encoder's linear layers; the classifier is always in fp32.
         groups: length groups of the layout; 0 for a graph for CUDA, with ONNX Runtime's packed attention.
 
     Returns:

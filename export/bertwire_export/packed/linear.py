@@ -29,7 +29,7 @@ class ProbedLinears(Fp32Linears):
     """Linear layers in fp32 whose input values are recorded.
 
     Attributes:
-        values: by the layer's name, the value that is its input.
+        values: the name of each layer's input value, by the layer's name.
     """
 
     def __init__(self) -> None:

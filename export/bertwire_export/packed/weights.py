@@ -59,10 +59,10 @@ class Encoder:
         words, positions, types: embedding tables, float32 [entries, size]; row 0 of `positions` is that of a text's
             first token; `types` is None for models that tell no segments apart.
         embedding_norm: applied to their sum.
-        projection: from the embeddings' size to the hidden size, where they differ.
+        projection: the linear layer from the embeddings' size to the hidden size, where they differ.
         layers: the transformer layers.
         heads: attention heads.
-        dense, activation: what comes before the classifier, if anything does.
+        dense, activation: the layer before the classifier, or None.
         classifier: to the logits.
         by_token: whether every token is classified; else the first token of each text.
         skips_padding: whether positions count from 1 and leave padding tokens out.

@@ -20,7 +20,7 @@ def write_report(path: Path, manifest: Manifest, evidence: Evidence, *, seal: st
     Args:
         path: the file.
         manifest: the bundle's.
-        evidence: what the page shows beside it.
+        evidence: the measurements that the page shows beside it.
         seal: SHA-256 of the manifest, by which a reader knows the bundle that the report is about.
 
     Raises:
