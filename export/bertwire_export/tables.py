@@ -10,6 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from bertwire_export.display import visible
 from bertwire_export.tasks import TASK_EXPORTS
 from bertwire_runtime.bundle import Bundle, Candidate, Manifest, Proof, Provider, Quality, Scores
 from bertwire_runtime.bundle.manifest import MIN_CALIBRATION_TEXTS
@@ -144,7 +145,7 @@ def _calibration(manifest: Manifest) -> Iterator[tuple[str, str]]:
 
 def _literal(value: str) -> Text:
     """Return text from outside as it is: neither rich's markup nor a terminal's control codes act."""
-    return Text("".join(each if each.isprintable() else repr(each)[1:-1] for each in value))
+    return Text(visible(value))
 
 
 def _columns(candidates: Iterable[Candidate]) -> Iterator[tuple[str, Rows]]:

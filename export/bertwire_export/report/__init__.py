@@ -7,8 +7,9 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from bertwire_core.files import whole_file
+from bertwire_export.display import visible
 from bertwire_export.evidence import Evidence
-from bertwire_export.report.context import report_context, visible
+from bertwire_export.report.context import report_context
 from bertwire_runtime.bundle.manifest import Manifest
 
 _FOLDER = Path(__file__).parent

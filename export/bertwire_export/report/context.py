@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.cells import cell_len, set_cell_size
 
 from bertwire_export.evidence import Evidence
 from bertwire_export.tasks import TASK_EXPORTS
@@ -21,22 +20,6 @@ _MOST_CONFUSIONS = 20
 _BATCH_TEXTS = 32
 _ABOUT = ("graph", "on", "verdict", "precision", "layout", "CPU-ms a text", "wall ms a text", "batch variance")
 _DISTANCES = ("label agreement", "max logit difference", "p99 logit difference")
-# The joiners belong to emoji and to Persian and Indian words; every other unprintable character hides or reorders.
-_JOINERS = "\u200c\u200d"
-
-
-def visible(text: str) -> str:
-    """Return `text` on one line, with what is unprintable (control codes, newlines, reordering marks) written out."""
-    return "".join(each if each.isprintable() or each in _JOINERS else repr(each)[1:-1] for each in text)
-
-
-def shortened(text: str, width: int) -> str:
-    """Return `visible` text of at most `width` columns, its middle left out where it is longer."""
-    shown = visible(text)
-    if cell_len(shown) <= width:
-        return shown
-    tail = set_cell_size(shown[::-1], width // 3)[::-1].strip()
-    return f"{set_cell_size(shown, width - 1 - cell_len(tail)).strip()}…{tail}"
 
 
 def verdict(candidate: Candidate) -> str:

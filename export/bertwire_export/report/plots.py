@@ -13,8 +13,9 @@ from matplotlib.text import Text
 from numpy.typing import NDArray
 from sklearn.calibration import calibration_curve
 
+from bertwire_export.display import shortened
 from bertwire_export.evidence import Evidence, Floats
-from bertwire_export.report.context import MOST_POINTS, most_confused, shortened, verdict
+from bertwire_export.report.context import MOST_POINTS, most_confused, verdict
 from bertwire_runtime.bundle.manifest import Manifest
 
 _STYLE = {
