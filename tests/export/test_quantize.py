@@ -47,8 +47,8 @@ def flat(logits: Sequence[Floats]) -> Floats:
 
 @pytest.mark.parametrize("by_token", [False, True], ids=["text", "token"])
 @pytest.mark.parametrize("family", PRODUCTS)
-def test_padded_int8_is_near_and_knows_no_company(tmp_path: Path, family: str, by_token: bool) -> None:
-    """Logits lie near those in fp32, and padding and company move them by no more than export allows."""
+def test_padded_int8_is_near_in_any_batch(tmp_path: Path, family: str, by_token: bool) -> None:
+    """Logits lie near those in fp32, and the other texts of a batch move them by no more than export allows."""
     fp32, int8 = write(family, tmp_path, by_token=by_token)
     texts = random_batch(LENGTHS)
     expected, found = flat(fp32.by_text(texts)), flat(int8.by_text(texts))

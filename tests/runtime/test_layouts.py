@@ -1,4 +1,4 @@
-"""The two layouts of a batch: every token once, everything put back in place, and little filler."""
+"""The two layouts of a batch: every token once, everything put back in place, and little padding."""
 
 from collections.abc import Sequence
 from itertools import combinations_with_replacement, pairwise
@@ -53,7 +53,7 @@ def test_every_token_has_one_slot_and_comes_back(lengths: list[int], groups: int
 @PATIENT
 @given(LENGTHS, GROUPS)
 def test_row_of_a_group_is_one_text(lengths: list[int], groups: int) -> None:
-    """A row holds its text's tokens in order, marked by the mask, and filler that is some token of the batch."""
+    """A row holds its text's tokens in order, marked by the mask, and padding that is some token of the batch."""
     arrays = packed(random_batch(lengths), groups)
     starts = arrays["first_tokens"]
     parts = (groups_of(arrays, kind) for kind in ("tokens", "mask", "texts"))
@@ -134,16 +134,16 @@ def test_empty_groups_are_well_formed() -> None:
 @PATIENT
 @given(LENGTHS)
 def test_without_groups_attention_is_told_where_texts_are(lengths: list[int]) -> None:
-    """The places of all tokens in the padded layout come first and in order, then every place that is filler."""
+    """The places of all tokens in the padded layout come first and in order, then every place that is padding."""
     arrays = packed(random_batch(lengths), 0)
     assert not [name for name in arrays if name.startswith(("group_", "restore_"))]
     offsets, ends = arrays["token_offset"], arrays["cumulative_lengths"]
     assert offsets.dtype == ends.dtype == np.int32
     assert offsets.shape == (len(lengths), max(lengths))
     assert list(ends) == [sum(lengths[:index]) for index in range(len(lengths) + 1)]
-    tokens, filler = np.split(offsets.reshape(-1), [sum(lengths)])
+    tokens, padding = np.split(offsets.reshape(-1), [sum(lengths)])
     assert list(tokens) == [row * max(lengths) + place for row, each in enumerate(lengths) for place in range(each)]
-    assert sorted([*tokens, *filler]) == list(range(offsets.size))
+    assert sorted([*tokens, *padding]) == list(range(offsets.size))
 
 
 @PATIENT
@@ -157,10 +157,10 @@ def test_padded_is_filled_up_on_the_right(lengths: list[int], pad: int) -> None:
         assert array.dtype == np.int64
         assert array.shape == (len(lengths), max(lengths))
     for index, text in enumerate(texts):
-        filler = max(lengths) - len(text.ids)
-        assert list(arrays["input_ids"][index]) == [*text.ids, *[pad] * filler]
-        assert list(arrays["token_type_ids"][index]) == [*text.type_ids, *[0] * filler]
-        assert list(arrays["attention_mask"][index]) == [1] * len(text.ids) + [0] * filler
+        padding = max(lengths) - len(text.ids)
+        assert list(arrays["input_ids"][index]) == [*text.ids, *[pad] * padding]
+        assert list(arrays["token_type_ids"][index]) == [*text.type_ids, *[0] * padding]
+        assert list(arrays["attention_mask"][index]) == [1] * len(text.ids) + [0] * padding
 
 
 @pytest.mark.parametrize(("kind", "groups", "computed"), [("padded", 0, 3 * 60), ("packed", 2, 67)])

@@ -19,9 +19,9 @@ from onnx import TensorProto, numpy_helper
 from bertwire_export.convert import convert, fuse
 from bertwire_export.int8 import quantize_weight
 from bertwire_export.packed.build import build_packed
-from bertwire_export.packed.calibrate import measure_ranges
 from bertwire_export.packed.graph import CONTRIB, Graph
 from bertwire_export.packed.linear import Int8Linears
+from bertwire_export.packed.ranges import measure_ranges
 from bertwire_export.packed.weights import read_encoder
 from bertwire_export.quantize import quantize_padded
 from bertwire_runtime.bundle.saturation import IntegerProducts, can_saturate, integer_products

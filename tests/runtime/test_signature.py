@@ -317,25 +317,39 @@ def test_failed_signing_keeps_the_old_signature(
 
 ED25519 = ed25519.Ed25519PrivateKey.generate()
 P256 = ec.generate_private_key(ec.SECP256R1())
-OTHERS: list[Key] = [P256, ed448.Ed448PrivateKey.generate(), x25519.X25519PrivateKey.generate()]
+OTHERS: dict[str, Key] = {
+    "p256": P256,
+    "ed448": ed448.Ed448PrivateKey.generate(),
+    "x25519": x25519.X25519PrivateKey.generate(),
+}
 
 
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (pem(ED25519, password=b"secret"), "is encrypted; decrypt it first"),
-        (public_pem(ED25519), "holds a public key; give the private key"),
-        *((pem(each), "another algorithm than Ed25519") for each in OTHERS),
-        (pem(P256, PrivateFormat.TraditionalOpenSSL), "no private key in PKCS#8 (EC PRIVATE KEY)"),
-        (pem(P256, PrivateFormat.TraditionalOpenSSL, b"secret"), "is encrypted; decrypt it first"),
-        (pem(ED25519, PrivateFormat.OpenSSH), "no private key in PKCS#8 (OPENSSH PRIVATE KEY)"),
-        (pem(ED25519) + pem(ED25519), "more than one PEM block"),
-        (pem(ED25519) + public_pem(ED25519), "more than one PEM block"),
-        (pem(ED25519).replace(b"\nM", b"\nN"), "is damaged"),
-        (pem(ED25519)[:60], "is damaged"),
-        (b"", "is no key in PEM"),
-        (b"\x00" * 100_000, "is no key in PEM"),
-        (ED25519.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()), "is no key in PEM"),
+        pytest.param(pem(ED25519, password=b"secret"), "is encrypted; decrypt it first", id="encrypted"),
+        pytest.param(public_pem(ED25519), "holds a public key; give the private key", id="public"),
+        *(pytest.param(pem(key), "another algorithm than Ed25519", id=name) for name, key in OTHERS.items()),
+        pytest.param(
+            pem(P256, PrivateFormat.TraditionalOpenSSL), "no private key in PKCS#8 (EC PRIVATE KEY)", id="traditional"
+        ),
+        pytest.param(
+            pem(P256, PrivateFormat.TraditionalOpenSSL, b"secret"),
+            "is encrypted; decrypt it first",
+            id="traditional-encrypted",
+        ),
+        pytest.param(
+            pem(ED25519, PrivateFormat.OpenSSH), "no private key in PKCS#8 (OPENSSH PRIVATE KEY)", id="openssh"
+        ),
+        pytest.param(pem(ED25519) + pem(ED25519), "more than one PEM block", id="two-private"),
+        pytest.param(pem(ED25519) + public_pem(ED25519), "more than one PEM block", id="private-and-public"),
+        pytest.param(pem(ED25519).replace(b"\nM", b"\nN"), "is damaged", id="damaged"),
+        pytest.param(pem(ED25519)[:60], "is damaged", id="cut"),
+        pytest.param(b"", "is no key in PEM", id="empty"),
+        pytest.param(b"\x00" * 100_000, "is no key in PEM", id="zeros"),
+        pytest.param(
+            ED25519.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()), "is no key in PEM", id="der"
+        ),
     ],
 )
 def test_refuses_unusable_private_key(tmp_path: Path, content: bytes, reason: str) -> None:
@@ -348,18 +362,27 @@ def test_refuses_unusable_private_key(tmp_path: Path, content: bytes, reason: st
     shows_nothing(str(caught.value), content)
 
 
+PRIVATE = "holds a private key, which belongs on no server"
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (pem(ED25519), "holds a private key, which belongs on no server"),
-        (pem(ED25519, password=b"secret"), "holds a private key, which belongs on no server"),
-        (pem(ED25519, PrivateFormat.OpenSSH), "holds a private key, which belongs on no server"),
-        *((public_pem(each), "another algorithm than Ed25519") for each in OTHERS),
-        (b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "holds no public key (CERTIFICATE)"),
-        (public_pem(ED25519) * 2, "more than one PEM block"),
-        (public_pem(ED25519).replace(b"\nM", b"\nN"), "is damaged"),
-        (ED25519.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH), "is no key in PEM"),
-        (b"", "is no key in PEM"),
+        pytest.param(pem(ED25519), PRIVATE, id="private"),
+        pytest.param(pem(ED25519, password=b"secret"), PRIVATE, id="private-encrypted"),
+        pytest.param(pem(ED25519, PrivateFormat.OpenSSH), PRIVATE, id="private-openssh"),
+        *(pytest.param(public_pem(key), "another algorithm than Ed25519", id=name) for name, key in OTHERS.items()),
+        pytest.param(
+            b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+            "holds no public key (CERTIFICATE)",
+            id="certificate",
+        ),
+        pytest.param(public_pem(ED25519) * 2, "more than one PEM block", id="two"),
+        pytest.param(public_pem(ED25519).replace(b"\nM", b"\nN"), "is damaged", id="damaged"),
+        pytest.param(
+            ED25519.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH), "is no key in PEM", id="openssh"
+        ),
+        pytest.param(b"", "is no key in PEM", id="empty"),
     ],
 )
 def test_refuses_unusable_public_key(tmp_path: Path, content: bytes, reason: str) -> None:

@@ -1,13 +1,16 @@
-"""Labelled rows: read from tables the same way, and scored by the same figures, in training and in export.
+"""Read labelled rows from tables, and score models on them, in the same way for training and export.
 
-Needs the standard library to read; numpy to encode targets; scikit-learn and scipy to score.
+Reading needs the standard library, encoding of targets numpy, scoring scikit-learn and scipy; they are imported where
+they are used.
 """
 
-from bertwire_data.labelled.kinds import Columns, Labelled
-from bertwire_data.labelled.names import label_name, label_order
+from bertwire_data.columns import Columns
 from bertwire_data.labelled.reading import collect, read_labelled
-from bertwire_data.labelled.scoring import MAIN_METRIC, decisions, outside_row, present, score
-from bertwire_data.labelled.targets import encode_targets
+from bertwire_data.labelled.rows import Labelled
+from bertwire_data.labelled.scoring import MAIN_METRIC, decisions, encode_targets, label_order, score
+from bertwire_data.tasks.label_names import label_name
+from bertwire_data.tasks.multi_label import present
+from bertwire_data.tasks.token_classification import outside_row
 
 __all__ = [
     "MAIN_METRIC",

@@ -1,4 +1,4 @@
-"""CSV and TSV by the standard library, every value a string.
+"""Read and write CSV and TSV by the standard library, every value a string.
 
 In CSV a quoted field may hold delimiters and line breaks. In TSV a quote is a character like any other, and a field
 holds neither tabs nor line breaks: TSV files are written both ways, but a literal quote at the start of a text, taken
@@ -16,18 +16,19 @@ from typing import Any, Literal, TextIO
 from bertwire_core.errors import UserError
 from bertwire_data.tables.rows import Batch, TableReader, TableWriter, chunks
 
-# One field may hold a long document; the standard limit of 128 KiB is for guarding against broken quotes.
+# Most characters of a field, for long documents; the standard limit of 128 KiB guards against broken quotes, which are
+# found here by the end of the file.
 csv.field_size_limit(64 << 20)
 
-# Read after the last line: within quotes it becomes part of a field, else a row of its own. No file can hold it, for
+# A mark after the last line: within quotes it becomes part of a field, else a row of its own. No file can hold it, for
 # UTF-8 has no surrogates and bytes that are not UTF-8 become others.
 _END = "\ud800"
 _UNCLOSED = "a quote that opens in this row is never closed; the row holds the rest of the file"
 
 
 def _open(path: Path, mode: Literal["r", "w"]) -> TextIO:
-    # Bytes that are not UTF-8 travel through as lone surrogates, so that the row can be reported and given back as it
-    # was; line ends stay as they are, for a quoted field may hold them.
+    # Bytes that are not UTF-8 are decoded as lone surrogates, so that the row can be reported and written as it was;
+    # line ends stay as they are, for a quoted field may hold them.
     return path.open(mode, encoding="utf-8", errors="surrogateescape", newline="")
 
 
@@ -59,7 +60,7 @@ class DelimitedReader(TableReader):
         return header
 
     def batches(self, rows: int) -> Iterator[Batch]:
-        """Yields the rows, `rows` at a time; lines with nothing on them are no rows."""
+        """Yield the rows, `rows` at a time, without empty lines."""
         start = 1
         for chunk in chunks(self._lines(), rows):
             lines = [line for line, _ in chunk]
@@ -69,7 +70,7 @@ class DelimitedReader(TableReader):
             start += len(lines)
 
     def _lines(self) -> Iterator[tuple[list[str], bool]]:
-        """The lines' fields, and whether the line ends with the file and not with its quotes."""
+        """Yield the fields of each line, and whether the line ends with the file and not with its quotes."""
         try:
             for line in self._reader:
                 if line and line[-1].endswith(_END):
@@ -81,15 +82,15 @@ class DelimitedReader(TableReader):
             raise UserError(f"{self.path} line {self._reader.line_num}: {error}") from error
 
     def position(self) -> int:
-        """Bytes read from disk so far."""
+        """Return the bytes read from disk so far."""
         return self._file.buffer.tell()
 
     def writer(self, path: Path, added: dict[str, type]) -> "DelimitedWriter":
-        """Creates a file with the same delimiter for rows of this one."""
+        """Create a file with the same delimiter for rows of this one."""
         return DelimitedWriter(path, self, list(added))
 
     def close(self) -> None:
-        """Closes the file."""
+        """Close the file."""
         self._file.close()
 
 
@@ -106,7 +107,7 @@ def _fault(line: list[str], columns: int) -> str | None:
 
 
 class _LineFeeds:
-    """Turns the line end of each row, which the csv module writes in one go, into a line feed."""
+    """A file in which the line end of each row, which the csv module writes in one go, becomes a line feed."""
 
     def __init__(self, file: TextIO) -> None:
         self._file = file
@@ -116,7 +117,7 @@ class _LineFeeds:
 
 
 class DelimitedWriter(TableWriter):
-    """Writes the rows of a `DelimitedReader` with columns added, every line ended by a line feed."""
+    """A writer of the rows of a `DelimitedReader` with columns added, every line ended by a line feed."""
 
     def __init__(self, path: Path, like: DelimitedReader, added: list[str]) -> None:
         self._file = _open(path, "w")
@@ -127,13 +128,13 @@ class DelimitedWriter(TableWriter):
         self._writer.writerow(like.header + added)
 
     def write(self, batch: Batch, added: list[dict[str, Any]]) -> None:
-        """Writes rows; a short row is filled up, so that the added values stand under their names."""
+        """Write rows; a short row is filled up, so that the added values stand under their names."""
         for line, values in zip(batch.raw, added, strict=True):
             fields = (line + [""] * self._width)[: self._width]
             self._writer.writerow(fields + [self._plain(values.get(name)) for name in self._added])
 
     def close(self) -> None:
-        """Closes the file."""
+        """Close the file."""
         self._file.close()
 
 

@@ -1,4 +1,4 @@
-"""Chooses the format by a file's ending."""
+"""Open and create tables in the format of a file's ending."""
 
 import codecs
 import re
@@ -22,7 +22,7 @@ _OTHERS = (
 
 
 def table_format(path: Path) -> str:
-    """The name of a table's format: CSV, TSV, JSONL or Parquet; raises `UserError` for another ending."""
+    """Return the format of a table: CSV, TSV, JSONL or Parquet. Raise `UserError` for another ending."""
     try:
         return _FORMATS[path.suffix.lower()]
     except KeyError:
@@ -30,7 +30,7 @@ def table_format(path: Path) -> str:
 
 
 def open_table(path: Path) -> TableReader:
-    """Opens a CSV, TSV, JSONL or Parquet file; use it in a `with` block.
+    """Open a CSV, TSV, JSONL or Parquet file; use it in a `with` block.
 
     Raises:
         UserError: the file is missing, empty, not fetched by Git LFS, of another kind or not in UTF-8, or names a
@@ -62,7 +62,7 @@ def _require_utf8(path: Path) -> None:
 
 
 def create_table(path: Path, like: TableReader, added: dict[str, type]) -> TableWriter:
-    """Creates a table of the format of `like` at `path`, whatever its ending.
+    """Create a table of the format of `like` at `path`, whatever its ending.
 
     Args:
         path: the file to write.

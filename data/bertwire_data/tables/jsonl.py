@@ -1,4 +1,4 @@
-"""JSON Lines by the standard library."""
+"""Read and write JSON Lines by the standard library."""
 
 import json
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ class JsonlReader(TableReader):
         self._file = path.open("rb")
 
     def batches(self, rows: int) -> Iterator[Batch]:
-        """Yields the rows, `rows` at a time; blank lines are no rows."""
+        """Yield the rows, `rows` at a time, without blank lines."""
         start = 1
         lines = (line for raw in self._file if (line := raw.removeprefix(_BOM).strip()))
         for chunk in chunks(lines, rows):
@@ -29,15 +29,15 @@ class JsonlReader(TableReader):
             start += len(chunk)
 
     def position(self) -> int:
-        """Bytes read so far."""
+        """Return the bytes read so far."""
         return self._file.tell()
 
     def writer(self, path: Path, added: dict[str, type]) -> "JsonlWriter":
-        """Creates a JSONL file for rows of this one."""
+        """Create a JSONL file for rows of this one."""
         return JsonlWriter(path, list(added))
 
     def close(self) -> None:
-        """Closes the file."""
+        """Close the file."""
         self._file.close()
 
 
@@ -50,7 +50,7 @@ def _parse(line: bytes) -> tuple[dict[str, Any], str | None]:
 
 
 class JsonlWriter(TableWriter):
-    """Writes the rows of a `JsonlReader` with keys added.
+    """A writer of the rows of a `JsonlReader` with keys added.
 
     The text of an object stays as it was, the added keys come last. A line that was no object goes out as a string
     under the key `line`.
@@ -61,7 +61,7 @@ class JsonlWriter(TableWriter):
         self._added = added
 
     def write(self, batch: Batch, added: list[dict[str, Any]]) -> None:
-        """Writes rows; raises `UserError` where one has a key of the name of an added one."""
+        """Write rows. Raise `UserError` where one has a key of the name of an added one."""
         for number, row in enumerate(batch.rows, batch.start):
             if twice := sorted(row.keys() & set(self._added)):
                 raise UserError(
@@ -72,12 +72,12 @@ class JsonlWriter(TableWriter):
             self._file.write(_extended(kept, _dump({name: values.get(name) for name in self._added})) + b"\n")
 
     def close(self) -> None:
-        """Closes the file."""
+        """Close the file."""
         self._file.close()
 
 
 def _extended(row: bytes, added: bytes) -> bytes:
-    # Numbers with more digits than a float holds, and keys given twice, would not outlive parsing and dumping.
+    # Numbers with more digits than a float holds, and keys given twice, would be lost by parsing and dumping.
     start = row[:-1].rstrip()
     return start + (b"" if start.endswith(b"{") else b", ") + added[1:]
 
@@ -85,5 +85,5 @@ def _extended(row: bytes, added: bytes) -> bytes:
 def _dump(row: dict[str, Any]) -> bytes:
     try:
         return json.dumps(row, ensure_ascii=False).encode()
-    except UnicodeEncodeError:  # a lone surrogate has no UTF-8 form; its escape gives it back as it was
+    except UnicodeEncodeError:  # a lone surrogate has no UTF-8 form; its escape keeps it as it was
         return json.dumps(row).encode()

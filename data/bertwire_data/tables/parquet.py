@@ -1,4 +1,4 @@
-"""Parquet by pyarrow, which the `parquet` extra brings."""
+"""Read and write Parquet by pyarrow, which the `parquet` extra brings."""
 
 import json
 from collections.abc import Iterator
@@ -11,7 +11,8 @@ import pyarrow.parquet
 from bertwire_core.errors import UserError, first_line
 from bertwire_data.tables.rows import Batch, TableReader, TableWriter
 
-# A row group written: a few calls' worth of rows would make files that are slow to read.
+# Rows and bytes from which a row group is written. With half as many a file has twice the groups, which readers read
+# one by one; with twice as many the writer holds twice the memory.
 _GROUP_ROWS = 16_384
 _GROUP_BYTES = 32 << 20
 
@@ -43,7 +44,7 @@ class ParquetReader(TableReader):
             raise UserError(f"{path} names column {min(twice)!r} twice; rename one")
 
     def batches(self, rows: int) -> Iterator[Batch]:
-        """Yields the rows, `rows` at a time."""
+        """Yield the rows, `rows` at a time."""
         try:
             for arrow in self._file.iter_batches(batch_size=rows):
                 columns = {name: _values(array) for name, array in zip(self.columns, arrow.columns, strict=True)}
@@ -54,15 +55,15 @@ class ParquetReader(TableReader):
             raise UserError(f"{self._path} cannot be read after row {self._position}: {first_line(error)}") from error
 
     def position(self) -> int:
-        """Rows read so far."""
+        """Return the rows read so far."""
         return self._position
 
     def writer(self, path: Path, added: dict[str, type]) -> "ParquetWriter":
-        """Creates a Parquet file for rows of this one, with the same schema and metadata."""
+        """Create a Parquet file for rows of this one, with the same schema and metadata."""
         return ParquetWriter(path, self, added)
 
     def close(self) -> None:
-        """Closes the file."""
+        """Close the file."""
         self._file.close()
 
 
@@ -95,7 +96,7 @@ def _value(scalar: pyarrow.Scalar) -> Any:  # noqa: ANN401 - whatever a column h
 
 
 class ParquetWriter(TableWriter):
-    """Writes the rows of a `ParquetReader` with columns added, a row group at a time."""
+    """A writer of the rows of a `ParquetReader` with columns added, a row group at a time."""
 
     def __init__(self, path: Path, like: ParquetReader, added: dict[str, type]) -> None:
         self._added = [pyarrow.field(name, _TYPES[kind]) for name, kind in added.items()]
@@ -105,7 +106,7 @@ class ParquetWriter(TableWriter):
         self._rows = self._bytes = 0
 
     def write(self, batch: Batch, added: list[dict[str, Any]]) -> None:
-        """Takes rows; they reach the file when a row group is full."""
+        """Collect rows, and write them when a row group is full."""
         columns = [pyarrow.array([_plain(row.get(field.name)) for row in added], field.type) for field in self._added]
         self._waiting.append(pyarrow.RecordBatch.from_arrays([*batch.raw.columns, *columns], schema=self._schema))
         self._rows += len(added)
@@ -119,7 +120,7 @@ class ParquetWriter(TableWriter):
         self._rows = self._bytes = 0
 
     def close(self) -> None:
-        """Writes the last row group and closes the file."""
+        """Write the last row group and close the file."""
         if self._waiting:
             self._flush()
         self._writer.close()

@@ -1,4 +1,4 @@
-"""What every table format reads and writes."""
+"""The interfaces of readers and writers of every table format."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ class Batch:
         start: number of the first row; the table's first is 1.
         rows: each row's values by column; a row that could not be read has none or some.
         errors: for each row, why it could not be read, or None.
-        raw: what the same format's writer needs to give the rows back as they were.
+        raw: the rows as the writer of the same format needs them to write them unchanged.
     """
 
     start: int
@@ -28,10 +28,10 @@ class Batch:
 
 
 class Closable(Protocol):
-    """What holds a file open; leaving its `with` block closes it."""
+    """An object that holds a file open until its `with` block ends."""
 
     def close(self) -> None:
-        """Closes the file."""
+        """Close the file."""
         ...
 
     def __enter__(self) -> Self:
@@ -47,7 +47,7 @@ class TableWriter(Closable, Protocol):
     """A table being written: the rows of another table of the same format with columns added."""
 
     def write(self, batch: Batch, added: list[dict[str, Any]]) -> None:
-        """Writes the rows of `batch`, each with its added values; an added column that a row lacks is empty."""
+        """Write the rows of `batch`, each with its added values; an added column that a row lacks is empty."""
         ...
 
 
@@ -63,20 +63,20 @@ class TableReader(Closable, Protocol):
     size: int
 
     def batches(self, rows: int) -> Iterator[Batch]:
-        """Yields the table's rows, `rows` at a time."""
+        """Yield the table's rows, `rows` at a time."""
         ...
 
     def position(self) -> int:
-        """How much has been read, between 0 and `size`."""
+        """Return how much has been read, between 0 and `size`."""
         ...
 
     def writer(self, path: Path, added: dict[str, type]) -> TableWriter:
-        """Creates a table of the same format at `path`; see `create_table`."""
+        """Create a table of the same format at `path`; see `create_table`."""
         ...
 
 
 def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Splits `items` into lists of `size`; the last may be shorter."""
+    """Split `items` into lists of `size`; the last may be shorter."""
     iterator = iter(items)
     while chunk := list(islice(iterator, size)):
         yield chunk

@@ -1,16 +1,13 @@
-"""Labels as names: from the values of a file to the model's order."""
+"""Name labels by the values of a file, and put names in natural order."""
 
 import math
 import re
 from collections.abc import Iterable
 from decimal import Decimal
 
-from bertwire_core.tags import OUTSIDE
-from bertwire_core.tasks import Task
-
 
 def label_name(value: object) -> str | None:
-    """The name of a label value; None where the value is no label.
+    """Return the name of a label value; None where the value is no label.
 
     Strings lose white space at both ends, booleans become `true` and `false`, and a whole float becomes its integer,
     since a column of integers turns to floats where a row lacks one.
@@ -26,24 +23,14 @@ def label_name(value: object) -> str | None:
     return None
 
 
-def label_order(names: Iterable[str], task: Task = "single_label") -> list[str]:
-    """The distinct label names in the model's order.
+def natural_order(names: Iterable[str]) -> list[str]:
+    """Return the distinct names with numbers by value, so that `class 2` comes before `class 10`.
 
-    Natural order: numbers by value, so that `class 2` comes before `class 10`. For token classification `O` comes
-    first, then `B-X` and, where it occurs, `I-X` for each type X; `O`, and `B-X` beside an `I-X`, are there even if no
-    word has them, so that every sequence of entities can be written.
+    Names that are all integers are ordered by value, negative ones too; others without regard to case.
     """
     distinct = set(names)
-    if task == "token_classification":
-        types = _sorted({tag[2:] for tag in distinct - {OUTSIDE}})
-        tags = [tag for kind in types for tag in (f"B-{kind}", f"I-{kind}")]
-        return [OUTSIDE, *(tag for tag in tags if tag[0] == "B" or tag in distinct)]
-    return _sorted(distinct)
-
-
-def _sorted(distinct: set[str]) -> list[str]:
-    # Decimal, since int refuses more than 4,300 digits.
     if all(re.fullmatch(r"[+-]?\d+", name) for name in distinct):
+        # Decimal, since int refuses more than 4,300 digits.
         return sorted(distinct, key=lambda name: (Decimal(name), name))
     return sorted(distinct, key=_natural)
 

@@ -1,4 +1,4 @@
-"""Measures the ranges that the int8 activations of a packed graph have to cover."""
+"""Measure the activation ranges of a packed graph."""
 
 from collections.abc import Iterable
 
@@ -10,7 +10,7 @@ from bertwire_runtime.layouts import Arrays
 
 
 def measure_ranges(encoder: Encoder, groups: int, batches: Iterable[Arrays]) -> dict[str, Range]:
-    """Least and greatest input of every linear layer over batches of real texts, by the layer's name.
+    """Return the activation range of every linear layer's input over batches of real texts, by the layer's name.
 
     Args:
         encoder: the weights.

@@ -1,61 +1,37 @@
-"""One row's cells as an input and a target, or the kind of fault that the row has."""
+"""Read single cells. Each reader raises `Fault` where the cell holds nothing of its kind."""
 
 import json
 import math
 import re
-from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
 from bertwire_core.tags import OUTSIDE
-from bertwire_core.tasks import Task
-from bertwire_data.labelled.kinds import Columns
-from bertwire_data.labelled.names import label_name
+from bertwire_data.tasks.label_names import label_name
 
 Row = dict[str, Any]
 
-# What data frames write into CSV for a missing value, beside the empty field. `None` and `NA` are not here: both are
-# labels in use.
+# Spellings that data frames write into CSV for a missing value, beside the empty field. `None` and `NA` are not here:
+# both are labels in use.
 _NULLS = frozenset({"nan", "NaN", "NAN", "null", "Null", "NULL", "<NA>"})
-# What says of each label whether a text has it, where names are expected.
+# Values of a multi-hot row, where label names are expected.
 _MARKS = ({"0", "1"}, {"false", "true"})
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
 class Fault(Exception):
-    """What is wrong with a row, in words that fit every row with the same kind of fault."""
-
-
-def read_input(row: Row, task: Task, columns: Columns, *, delimited: bool) -> str | tuple[str, str] | list[str]:
-    """The text, the pair of texts or the words of a row; raises `Fault`."""
-    if task == "token_classification":
-        return _words(row, columns.text, delimited)
-    text = _text(row, columns.text, delimited)
-    return text if columns.text_pair is None else (text, _text(row, columns.text_pair, delimited))
-
-
-def read_target(row: Row, task: Task, column: str, *, delimited: bool) -> str | list[str] | float:
-    """The label, the labels, the tags or the number of a row; raises `Fault`."""
-    value = _value(row, column, delimited)
-    readers: dict[Task, Callable[[Any, str, bool], Any]] = {
-        "single_label": _label,
-        "multi_label": _labels,
-        "token_classification": _tags,
-        "regression": _number,
-    }
-    target: str | list[str] | float = readers[task](value, column, delimited)
-    return target
+    """A fault of a row, in words that fit every row with the same kind of fault."""
 
 
 def is_null(value: object, *, delimited: bool) -> bool:
-    """Whether a cell holds a missing value; in a delimited file also an empty field and the spellings of null."""
+    """Return whether a cell is a missing value; in a delimited file also an empty field and the spellings of null."""
     if isinstance(value, float):
         return math.isnan(value)
     return value is None or (delimited and isinstance(value, str) and (not value.strip() or value.strip() in _NULLS))
 
 
 def as_list(value: object, *, delimited: bool) -> list[Any] | None:
-    """A cell as a list, which a delimited file writes as a JSON array; None where it is none."""
+    """Return a cell as a list, which a delimited file writes as a JSON array; None where it is none."""
     if delimited and isinstance(value, str) and value.lstrip().startswith("["):
         try:
             value = json.loads(value)
@@ -65,7 +41,7 @@ def as_list(value: object, *, delimited: bool) -> list[Any] | None:
 
 
 def as_number(value: object, *, delimited: bool) -> float | None:
-    """A cell as a finite number, which a delimited file writes in digits; None where it is none."""
+    """Return a cell as a finite number, which a delimited file writes in digits; None where it is none."""
     if delimited and isinstance(value, str) and _NUMBER.fullmatch(value.strip()):
         value = float(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -76,7 +52,8 @@ def as_number(value: object, *, delimited: bool) -> float | None:
         return None
 
 
-def _value(row: Row, column: str, delimited: bool) -> Any:  # noqa: ANN401 - whatever a column holds
+def read_value(row: Row, column: str, *, delimited: bool) -> object:
+    """Return the value of a column that every row needs."""
     value = row.get(column)
     if isinstance(value, str) and (not value.strip() or is_null(value, delimited=delimited)):
         raise Fault(f"an empty, blank or null value in column {column!r}")
@@ -87,15 +64,17 @@ def _value(row: Row, column: str, delimited: bool) -> Any:  # noqa: ANN401 - wha
     return value
 
 
-def _text(row: Row, column: str, delimited: bool) -> str:
-    value = _value(row, column, delimited)
+def read_text(row: Row, column: str, *, delimited: bool) -> str:
+    """Return the text in a column."""
+    value = read_value(row, column, delimited=delimited)
     if not isinstance(value, str):
         raise Fault(f"a text that is no string in column {column!r}")
     return value
 
 
-def _words(row: Row, column: str, delimited: bool) -> list[str]:
-    words = as_list(_value(row, column, delimited), delimited=delimited)
+def read_words(row: Row, column: str, *, delimited: bool) -> list[str]:
+    """Return the words in a column, at least one."""
+    words = as_list(read_value(row, column, delimited=delimited), delimited=delimited)
     if words is None:
         raise Fault(f"no list of words in column {column!r}")
     if not words:
@@ -109,18 +88,20 @@ def _words(row: Row, column: str, delimited: bool) -> list[str]:
     return words
 
 
-def _label(value: object, column: str, _: bool) -> str:
+def read_label(value: object, column: str) -> str:
+    """Return the name of a label."""
     name = label_name(value)
     if name is None:
         raise Fault(f"a label that is no string, integer or boolean in column {column!r}")
     return name
 
 
-def _labels(value: object, column: str, delimited: bool) -> list[str]:
+def read_labels(value: object, column: str, *, delimited: bool) -> list[str]:
+    """Return the distinct names of a list of labels."""
     values = as_list(value, delimited=delimited)
     if values is None:
         raise Fault(f"no list of labels in column {column!r}")
-    names = [_label(each, column, delimited) for each in values]
+    names = [read_label(each, column) for each in values]
     for name in names:
         if not name:
             raise Fault(f"an empty or blank label in column {column!r}")
@@ -134,7 +115,8 @@ def _labels(value: object, column: str, delimited: bool) -> list[str]:
     return distinct
 
 
-def _tags(value: object, column: str, delimited: bool) -> list[str]:
+def read_tags(value: object, column: str, *, delimited: bool) -> list[str]:
+    """Return a list of IOB2 tags."""
     tags = as_list(value, delimited=delimited)
     if tags is None:
         raise Fault(f"no list of tags in column {column!r}")
@@ -150,7 +132,8 @@ def _tags(value: object, column: str, delimited: bool) -> list[str]:
     return tags
 
 
-def _number(value: object, column: str, delimited: bool) -> float:
+def read_number(value: object, column: str, *, delimited: bool) -> float:
+    """Return a finite number."""
     number = as_number(value, delimited=delimited)
     if number is None:
         raise Fault(f"a label that is no finite number in column {column!r}")
@@ -158,7 +141,7 @@ def _number(value: object, column: str, delimited: bool) -> float:
 
 
 def _require_unicode(value: str, column: str) -> None:
-    # The readers carry bytes that are not UTF-8 as lone surrogates, which have no UTF-8 form.
+    # The tables carry bytes that are not UTF-8 as lone surrogates, which have no UTF-8 form.
     try:
         value.encode()
     except UnicodeEncodeError:

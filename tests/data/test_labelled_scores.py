@@ -59,6 +59,25 @@ def test_no_label_at_all() -> None:
     assert scores == {"micro_f1": 0.0, "macro_f1": 0.0, "subset_accuracy": 1.0}
 
 
+@pytest.mark.parametrize(("logit", "f1", "right"), [(1.0, 2 / 3, 1 / 2), (-1.0, 0.0, 1 / 2)])
+def test_one_label_or_none(logit: float, f1: float, right: float) -> None:
+    """A model with a single label is scored by the texts that have it, and not by those that rightly have none."""
+    scores = score("multi_label", numpy.full((2, 1), logit), numpy.array([[1], [0]]), ["a"])
+    assert scores == pytest.approx({"micro_f1": f1, "macro_f1": f1, "subset_accuracy": right})
+
+
+def test_label_that_is_never_chosen() -> None:
+    """A label that occurs and is never chosen has F1 0; one that neither occurs nor is chosen has none."""
+    logits, targets = numpy.array([[1.0, -1.0, -1.0]]), numpy.array([[1, 1, 0]])
+    assert score("multi_label", logits, targets, ["a", "b", "c"])["macro_f1"] == 0.5
+
+
+def test_unknown_task() -> None:
+    """A task that does not exist is named."""
+    with pytest.raises(ValueError, match="there is no task 'ranking'"):
+        decisions("ranking", numpy.zeros((1, 1)), ["a"])  # type: ignore[arg-type]
+
+
 def test_entities_count_whole() -> None:
     """An entity is right with its first and last word; a text's end ends it; I- without B- is none."""
     targets = numpy.array([1, 2, 1, 0, 1, 2])
@@ -103,9 +122,15 @@ def test_regression() -> None:
     assert next(iter(scores)) == "pearson"
 
 
-@pytest.mark.parametrize("predicted", [[0.1, 0.1, 0.1], [0.1, 0.1 + 1e-17, 0.1]])
+@pytest.mark.parametrize("predicted", [[0.1, 0.1, 0.1], [0.1, 0.1 + 1e-17, 0.1]], ids=["same", "nearly"])
 def test_constant_predictions(predicted: list[float]) -> None:
-    """Predictions that are all the same correlate with nothing."""
+    """Predictions that are all the same, or differ in the last bit alone, correlate with nothing."""
     scores = score("regression", numpy.array(predicted), numpy.array([1.0, 2.0, 3.0]), ["label"])
-    assert (scores["pearson"], scores["spearman"]) == (0.0, 0.0)
+    assert (scores["pearson"], scores["spearman"]) == pytest.approx((0.0, 0.0), abs=1e-12)
     assert score("regression", numpy.array([1.0]), numpy.array([1.0]), ["label"])["pearson"] == 0.0
+
+
+def test_two_numbers() -> None:
+    """The correlation of two pairs is that of their order."""
+    scores = score("regression", numpy.array([[1.0], [3.0]]), numpy.array([0.5, 0.25]), ["label"])
+    assert scores == {"pearson": -1.0, "spearman": -1.0, "mae": 1.625}
