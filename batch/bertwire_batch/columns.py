@@ -1,10 +1,12 @@
 """Rows in, texts out; results in, added columns out."""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, cast
 
 from bertwire_batch.config import ScoreConfig
 from bertwire_client.replies import ModelInfo, Result
+from bertwire_core.tasks import Task, TaskTable
 from bertwire_data.tables import Batch
 
 # The answer to one row: its result, or why it has none.
@@ -14,12 +16,50 @@ Text = str | tuple[str, str]
 # The column of the second text, where no other is named.
 TEXT_PAIR = "text_pair"
 
-_DECISIONS: dict[str, dict[str, type]] = {
-    "single_label": {"label": str, "score": float},
-    "multi_label": {"labels": list},
-    "token_classification": {"entities": list},
-    "regression": {"value": float},
-}
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What is added to a row of a task.
+
+    Attributes:
+        columns: names and types of the columns.
+        values: makes their values of a result.
+        best_alone: whether the best label is enough to decide.
+        has_scores: whether each label has a score of its own.
+    """
+
+    columns: dict[str, type]
+    values: Callable[[Result], dict[str, Any]]
+    best_alone: bool = False
+    has_scores: bool = False
+
+
+def _label(result: Result) -> dict[str, Any]:
+    best = result.labels[0]
+    # A best label below the threshold is not decided for, and its score says by how much.
+    return {"label": best.label if best.predicted else None, "score": _rounded(best.score)}
+
+
+def _labels(result: Result) -> dict[str, Any]:
+    return {"labels": list(result.predicted)}
+
+
+def _entities(result: Result) -> dict[str, Any]:
+    return {"entities": [asdict(each) | {"score": _rounded(each.score)} for each in result.entities]}
+
+
+def _value(result: Result) -> dict[str, Any]:
+    return {"value": float(f"{result.labels[0].score:.8g}")}
+
+
+_DECISIONS: TaskTable[Decision] = TaskTable(
+    {
+        "single_label": Decision({"label": str, "score": float}, _label, best_alone=True, has_scores=True),
+        "multi_label": Decision({"labels": list}, _labels, has_scores=True),
+        "token_classification": Decision({"entities": list}, _entities),
+        "regression": Decision({"value": float}, _value),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,24 +68,24 @@ class Form:
 
     Attributes:
         texts: the column of the text, and for pairs that of the second.
-        task: what the model answers.
+        decision: what is added.
         prefix: what the names of the added columns begin with.
         all_scores: whether every label's score is added.
     """
 
     texts: tuple[str, ...]
-    task: str
+    decision: Decision
     prefix: str
     all_scores: bool
 
     @property
     def top_k(self) -> int | None:
         """How many labels of a text are asked for; None: all."""
-        return 1 if self.task == "single_label" and not self.all_scores else None
+        return 1 if self.decision.best_alone and not self.all_scores else None
 
     def added_columns(self) -> dict[str, type]:
         """Names and types of the added columns, in file order."""
-        columns = {**_DECISIONS[self.task], "truncated": bool, "error": str}
+        columns = {**self.decision.columns, "truncated": bool, "error": str}
         if self.all_scores:
             columns["scores"] = dict
         return {self.prefix + name: kind for name, kind in columns.items()}
@@ -54,7 +94,7 @@ class Form:
         """The added columns of one row; a column without a value is left out."""
         if isinstance(outcome, str):
             return {self.prefix + "error": outcome}
-        values = _decision(outcome, self.task) | {"truncated": outcome.truncated}
+        values = self.decision.values(outcome) | {"truncated": outcome.truncated}
         if self.all_scores:
             values["scores"] = {each.label: _rounded(each.score) for each in outcome.labels}
         return {self.prefix + name: value for name, value in values.items()}
@@ -74,27 +114,16 @@ class Form:
 
 def choose_form(config: ScoreConfig, model: ModelInfo) -> Form:
     """The columns for a model; raises `ValueError` where an option does not fit it, with a message that says which."""
-    task = model.task
-    if task not in _DECISIONS:
-        raise ValueError(f"the model's task, {task!r}, is not known to this client")
-    if config.all_scores and not task.endswith("_label"):
-        raise ValueError(f"--all-scores is for labels, and the model is one of {task}")
+    try:
+        decision = _DECISIONS[cast(Task, model.task)]
+    except ValueError:
+        raise ValueError(f"the model's task, {model.task!r}, is not known to this client") from None
+    if config.all_scores and not decision.has_scores:
+        raise ValueError(f"--all-scores is for labels, and the model is one of {model.task}")
     if config.text_pair_column is not None and not model.text_pairs:
         raise ValueError("--text-pair-column is for a model of text pairs, and the model reads single texts")
     second = (config.text_pair_column or TEXT_PAIR,) if model.text_pairs else ()
-    return Form((config.text_column, *second), task, config.prefix, config.all_scores)
-
-
-def _decision(result: Result, task: str) -> dict[str, Any]:
-    if task == "token_classification":
-        return {"entities": [asdict(each) | {"score": _rounded(each.score)} for each in result.entities]}
-    if task == "multi_label":
-        return {"labels": list(result.predicted)}
-    best = result.labels[0]
-    if task == "regression":
-        return {"value": float(f"{best.score:.8g}")}
-    # A best label below the threshold is not decided for, and its score says by how much.
-    return {"label": best.label if best.predicted else None, "score": _rounded(best.score)}
+    return Form((config.text_column, *second), decision, config.prefix, config.all_scores)
 
 
 def _rounded(score: float) -> float:
