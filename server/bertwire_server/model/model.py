@@ -83,7 +83,7 @@ class Model:
         )
         self._tokenizing = worker("tokenizer")
         self._chars_a_token = _CHARS_A_TOKEN
-        variance = next(p.batch_variance for p in self.engine.variant.proofs if p.provider == self.engine.provider)
+        variance = _batch_variance(self.engine)
         self._cache = Cache(serving.cache_bytes) if serving.cache_bytes and variance == 0 else None
 
     @property
@@ -221,3 +221,9 @@ class Model:
 
 def _chars(text: Text) -> int:
     return len(text) if isinstance(text, str) else len(text[0]) + len(text[1])
+
+
+def _batch_variance(engine: Engine) -> float:
+    """Return how much an answer depends on its batch, as proven on the provider."""
+    proofs = engine.variant.proofs
+    return next((each.batch_variance for each in proofs if each.provider == engine.provider), inf)
