@@ -130,6 +130,9 @@ def _checked(bundle: Bundle) -> "list[Checked]":
             engine = Engine(bundle, variant, provider, threads=0)
             found.append(engine.check(probe))
             engine.close()
+    if not found:
+        known = ", ".join(sorted({each for variant in bundle.manifest.variants for each in variant.providers}))
+        raise UserError(f"{bundle.path}: no variant of this bundle can run on this machine; they are for {known}")
     return found
 
 

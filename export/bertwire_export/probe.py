@@ -59,7 +59,7 @@ def make_probe(
 
 
 def draw(encodings: Sequence[Encoding], tokenizer: Tokenizer) -> Iterator[TokenSequence]:
-    """Yield random sequences by a fixed seed, four of each of 64 lengths, shortest first.
+    """Yield random sequences by a fixed seed, four of each of 64 lengths.
 
     Half of the lengths are spread as those of the texts, the others are as these but for 8 tokens at most.
     """

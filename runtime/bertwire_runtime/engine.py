@@ -1,6 +1,7 @@
 """One variant on one provider, chosen by what it computes on this machine."""
 
 import logging
+import re
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
@@ -18,6 +19,10 @@ from bertwire_runtime.session import PROVIDERS, cuda_fault
 
 _ADVICE = "serve it on the kind of machine that it was proven on, or export it again"
 _log = logging.getLogger(__name__)
+
+
+class DoesNotLoad(UserError):
+    """ONNX Runtime cannot open a variant's graph here."""
 
 
 class Engine:
@@ -49,7 +54,8 @@ class Engine:
         try:
             self._runner = Runner(graph, variant_layout(bundle.manifest, variant), provider, threads)
         except Exception as error:  # onnxruntime's exceptions share no public base
-            raise UserError(f"variant {variant.name} does not load on {provider}: {first_line(error)}") from error
+            reason = f"variant {variant.name} does not load on {provider}: {_cause(error)}"
+            raise DoesNotLoad(f"{reason} (ONNX Runtime {onnxruntime.__version__})") from error
         self.variant, self.provider, self.layout = variant, provider, self._runner.layout
         self.proven, self.passed_over = False, ""
 
@@ -59,7 +65,7 @@ class Engine:
 
     def check(self, probe: Probe) -> Checked:
         """Runs the bundle's probe; raises `BundleError` where it has nothing of this variant."""
-        return run_probe(probe, self.variant.name, self.provider, self.by_text)
+        return run_probe(probe, self.variant, self.provider, self.by_text)
 
     def by_text(self, texts: Sequence[Tokens]) -> list[NDArray[np.float32]]:
         """Runs one batch: the logits of each text, float32 [labels] or [tokens, labels]."""
@@ -77,41 +83,38 @@ def choose_engine(
     """
     probe = read_probe(bundle)
     faults: list[str] = []
-    try:
-        for engine in _engines(bundle, variant, provider, threads):
-            fault = None if probe is None else engine.check(probe).fault
-            if fault is None:
-                engine.proven, engine.passed_over = probe is not None, "; ".join(faults)
-                if faults:
-                    name = f"{bundle.manifest.name} version {bundle.manifest.version}"
-                    _log.error("%s: %s; serving %s instead", name, engine.passed_over, engine.variant.name)
-                return engine
-            engine.close()
-            faults.append(fault)
-            if variant is not None:
-                break
-    except UserError as error:
-        if not faults:
-            raise
-        faults.append(str(error))
+    for chosen, where in _candidates(bundle, variant, provider):
+        try:
+            engine = Engine(bundle, chosen, where, threads)
+        except DoesNotLoad as error:
+            faults.append(str(error))
+            continue
+        fault = None if probe is None else engine.check(probe).fault
+        if fault is None:
+            engine.proven, engine.passed_over = probe is not None, "; ".join(faults)
+            if faults:
+                name = f"{bundle.manifest.name} version {bundle.manifest.version}"
+                _log.error("%s: %s; serving %s instead", name, engine.passed_over, engine.variant.name)
+            return engine
+        engine.close()
+        faults.append(fault)
     raise BundleError(f"{bundle.path}: {'; '.join(faults)}; {_ADVICE}")
 
 
-def _engines(
-    bundle: Bundle, variant: str | None, provider: Literal["auto", "cpu", "cuda"], threads: int
-) -> Iterator[Engine]:
-    """The variants that may be run, best first, each loaded when it is its turn."""
+def _candidates(
+    bundle: Bundle, variant: str | None, provider: Literal["auto", "cpu", "cuda"]
+) -> Iterator[tuple[Variant, Provider]]:
+    """The variants that may be run and where, best first."""
     if provider == "auto" and PROVIDERS["cuda"] in onnxruntime.get_available_providers():
         try:
-            for each in _variants(bundle, variant, "cuda"):
-                yield Engine(bundle, each, "cuda", threads)
-        except BundleError:
-            raise
+            on_cuda = _variants(bundle, variant, "cuda")
+            if fault := cuda_fault():
+                raise UserError(fault)
+            yield from ((each, "cuda") for each in on_cuda)
         except UserError as error:
             _log.warning("not on CUDA: %s", error)
     where: Provider = "cpu" if provider == "auto" else provider
-    for each in _variants(bundle, variant, where):
-        yield Engine(bundle, each, where, threads)
+    yield from ((each, where) for each in _variants(bundle, variant, where))
 
 
 def _variants(bundle: Bundle, name: str | None, provider: Provider) -> list[Variant]:
@@ -120,5 +123,12 @@ def _variants(bundle: Bundle, name: str | None, provider: Provider) -> list[Vari
     fitting = [each for each in named if provider in each.providers]
     if not fitting:
         known = ", ".join(f"{each.name} ({'/'.join(each.providers)})" for each in variants)
-        raise UserError(f"the bundle has no variant {name or ''} for {provider}; it has {known}".replace("  ", " "))
+        asked = "variant" if name is None else f"variant {name}"
+        raise UserError(f"the bundle has no {asked} for {provider}; it has {known}")
     return fitting
+
+
+def _cause(error: Exception) -> str:
+    """The first line of ONNX Runtime's error without its code, its source files and its C++."""
+    line = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", first_line(error))
+    return re.sub(r"/\S+\.(?:cc|h):\d+ .*?\) (?=[A-Z])", "", line)

@@ -92,9 +92,13 @@ class Edge:
             with self.telemetry.of_call(call, context, stream=stream), self._admit(call, metadata, context) as permit:
                 yield permit
         finally:
-            self.in_flight -= 1
-            if not self.in_flight:
-                self.idle.set()
+            # Not before its answer has been sent, however slowly the caller takes it.
+            context.add_done_callback(lambda _: self._ended())  # type: ignore[arg-type]  # of another context
+
+    def _ended(self) -> None:
+        self.in_flight -= 1
+        if not self.in_flight:
+            self.idle.set()
 
     def _admit(self, call: Call, metadata: Mapping[str, str | bytes], context: Context) -> Permit:
         def known(client: str) -> None:

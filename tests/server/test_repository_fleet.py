@@ -135,7 +135,7 @@ async def test_unload_waits_for_leases_and_frees(repository: Path) -> None:
     """A version that is being used is unloaded once it is not, and its session is freed then."""
     async with watched(repository) as it:
         with it.fleet.lease("mood", "2") as model:
-            session = weakref.ref(vars(model.engine)["_session"])
+            session = weakref.ref(vars(vars(model.engine)["_runner"])["_session"])
             unload = asyncio.create_task(it.fleet.unload("mood", "2"))
             await it.until("2", "UNLOADING")
             with pytest.raises(ModelNotFound, match="unloaded"):

@@ -238,7 +238,7 @@ async def test_only_those_ahead_count(begin: Begin, engine: Engine) -> None:
     first = asyncio.create_task(scheduler.submit([text(1)]))
     await engine.until_running()
     deadline = perf_counter() + 9
-    tasks = [asyncio.create_task(scheduler.submit([text(name)], deadline=deadline)) for name in range(2, 30)]
+    tasks = [asyncio.create_task(scheduler.submit([text(name)], deadline=deadline)) for name in range(20, 48)]
     await asyncio.sleep(0)
     with pytest.raises(Overloaded):
         scheduler.admit(1, 3, Priority.NORMAL, deadline)

@@ -17,13 +17,7 @@ def require_schema(path: Path, content: bytes) -> None:
     Raises:
         BundleError: no JSON object in UTF-8, a key given twice, a number that is none, another schema version.
     """
-    try:
-        # Decoded here: json.loads would also take UTF-16 and UTF-32 from bytes. It refuses a byte order mark itself.
-        values = json.loads(content.decode(), object_pairs_hook=_distinct, parse_constant=_refuse_constant)
-    except _Ambiguous as error:
-        raise BundleError(f"{path}: {MANIFEST} {error}; the bundle was altered, export it again") from None
-    except (ValueError, RecursionError):
-        raise BundleError(f"{path}: {MANIFEST} is not JSON; the bundle was altered, export it again") from None
+    values = read_strictly(path, MANIFEST, content)
     version = values.get("schema_version") if isinstance(values, dict) else None
     if type(version) is not int or version not in READABLE_VERSIONS:
         raise BundleError(
@@ -31,6 +25,17 @@ def require_schema(path: Path, content: bytes) -> None:
             f"{' and '.join(map(str, READABLE_VERSIONS))}; "
             "export the checkpoint with this version, or use the bertwire that wrote the bundle"
         )
+
+
+def read_strictly(path: Path, name: str, content: bytes) -> Any:  # noqa: ANN401 - any JSON
+    """Read JSON in UTF-8; raise `BundleError` where it is none, gives a key twice or holds a number that is none."""
+    try:
+        # Decoded here: json.loads would also take UTF-16 and UTF-32 from bytes. It refuses a byte order mark itself.
+        return json.loads(content.decode(), object_pairs_hook=_distinct, parse_constant=_refuse_constant)
+    except _Ambiguous as error:
+        raise BundleError(f"{path}: {name} {error}; the bundle was altered, export it again") from None
+    except (ValueError, RecursionError):
+        raise BundleError(f"{path}: {name} is not JSON; the bundle was altered, export it again") from None
 
 
 def parse_manifest(path: Path, content: bytes) -> Manifest:

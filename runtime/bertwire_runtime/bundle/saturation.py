@@ -15,6 +15,8 @@ from bertwire_runtime.bundle.errors import BundleError
 from bertwire_runtime.bundle.reader import Bundle
 
 _INT8 = 3  # ONNX's TensorProto.DataType
+# The operators that multiply integers, and which of their inputs is the weight.
+_PRODUCTS = {"MatMulIntegerToFloat": 1, "MatMulInteger": 1, "DynamicQuantizeMatMul": 1, "QLinearMatMul": 3}
 # 255 * 128 is 32,640 and fits 16 bits, 255 * 129 does not.
 _LARGEST_SUM = 128
 # Two of these never sum to more.
@@ -28,13 +30,19 @@ class IntegerProducts:
     Attributes:
         count: how many.
         saturating: the layers whose product can saturate without VNNI, in the graph's order.
+        unread: of how many products the weights are not where they can be read, so that nobody can tell.
     """
 
     count: int
     saturating: tuple[str, ...]
+    unread: int = 0
 
     def __str__(self) -> str:
         """What a reader of `bertwire inspect` and of the report should know."""
+        if self.unread:
+            return (
+                f"whether {self.unread} of {self.count} integer products can saturate on x86 without VNNI is not known"
+            )
         if not self.saturating:
             return f"none of {self.count} integer products can saturate: exact on every processor"
         some = f"{len(self.saturating)} of {self.count} integer products can saturate"
@@ -56,11 +64,13 @@ def bundle_products(bundle: Bundle) -> dict[str, IntegerProducts]:
 def integer_products(content: bytes) -> IntegerProducts:
     """The integer products of an ONNX file with constant weights, given its bytes."""
     graph = Model.FromString(content).graph
-    weights = {each.name: each for each in graph.initializer if each.data_type == _INT8}
-    found = [node for node in graph.node if node.op_type == "MatMulIntegerToFloat" and node.input[1] in weights]
-    used = {node.input[1] for node in found}  # by name: layers may share a weight
+    weights = {each.name: each for each in graph.initializer if each.data_type == _INT8 and each.raw_data}
+    products = [node for node in graph.node if node.op_type in _PRODUCTS]
+    found = [node for node in products if node.input[_PRODUCTS[node.op_type]] in weights]
+    used = {_weight(node) for node in found}  # by name: layers may share a weight
     unsafe = {name for name in used if can_saturate(weights[name].raw_data, weights[name].dims[-1])}
-    return IntegerProducts(len(found), tuple(_layer(node) for node in found if node.input[1] in unsafe))
+    saturating = tuple(_layer(node) for node in found if _weight(node) in unsafe)
+    return IntegerProducts(len(products), saturating, len(products) - len(found))
 
 
 def can_saturate(weight: bytes, columns: int) -> bool:
@@ -77,4 +87,9 @@ def can_saturate(weight: bytes, columns: int) -> bool:
 
 def _layer(node: Node) -> str:
     """The layer's name: padded graphs name the node by it, packed ones the weight."""
-    return node.input[1].partition(".weight")[0] if node.name.startswith(node.op_type) else node.name
+    return _weight(node).partition(".weight")[0] if node.name.startswith(node.op_type) else node.name
+
+
+def _weight(node: Node) -> str:
+    """The name of a product's weight."""
+    return node.input[_PRODUCTS[node.op_type]]
