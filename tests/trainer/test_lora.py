@@ -1,6 +1,8 @@
 """LoRA: what is trained, what is published, and how it goes on."""
 
 import json
+import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,13 +15,14 @@ from transformers import AutoModelForSequenceClassification
 from bertwire_core.errors import UserError
 from bertwire_trainer.loop.progress import EpochBars
 from bertwire_trainer.record import TrainingRecord
+from graphs import tiny_model
 
 Run = Callable[..., Path]
 
 
 @pytest.fixture
 def lora(run: Run) -> Run:
-    """Trains the tiny checkpoint with LoRA; options replace the defaults."""
+    """Return a function that trains the tiny checkpoint with LoRA; options replace the defaults."""
 
     def start(**options: Any) -> Path:  # noqa: ANN401 - any option of the command
         return run(**({"method": "lora", "learning_rate": 1e-2, "epochs": 4} | options))
@@ -36,7 +39,7 @@ def record(output: Path) -> TrainingRecord:
 
 
 def changed(output: Path, tiny: Path) -> set[str]:
-    """The encoder's tensors that differ from the base's, by more than the rounding of sums."""
+    """Return the names of the encoder's tensors that differ from the base's by more than rounding."""
     after = {name.removeprefix("bert."): tensor for name, tensor in weights(output).items()}
     before = weights(tiny)
     return {name for name, tensor in before.items() if not torch.allclose(tensor, after[name], atol=1e-6)}
@@ -80,13 +83,26 @@ def test_targets(lora: Run, tiny: Path) -> None:
     assert layers == {"", "attention.output.dense", "attention.self.query"}
 
 
+@pytest.mark.parametrize("dora", [False, True])
+def test_merging_changes_no_figure(lora: Run, capsys: pytest.CaptureFixture[str], dora: bool) -> None:
+    """The merged weights have the figures that dev had with the adapters, after the epoch that was kept."""
+    found = record(lora(lora_dora=dora, lora_dropout=0.5))
+    printed = capsys.readouterr().out
+    said = re.search(rf"epoch {found.best_epoch}: dev macro-F1 ([\d.]+), accuracy [\d.]+, loss ([\d.]+)", printed)
+    assert said
+    metrics = found.metrics["dev"]
+    assert [float(each) for each in said.groups()] == pytest.approx([metrics["macro_f1"], metrics["loss"]], abs=1e-4)
+
+
 def test_target_that_the_encoder_lacks(lora: Run) -> None:
     """A name of no layer is refused with those that there are."""
     with pytest.raises(UserError, match=r"--lora-target nothing: .*; it has dense, key, query, value"):
         lora(lora_target=["query", "nothing"])
 
 
-@pytest.mark.parametrize("option", [{"lora_rank": 2}, {"lora_alpha": 4}, {"lora_dropout": 0.5}, {"lora_dora": True}])
+@pytest.mark.parametrize(
+    "option", [{"lora_rank": 2}, {"lora_alpha": 4}, {"lora_dropout": 0.5}, {"lora_dora": True}, {"precision": "bf16"}]
+)
 def test_options_shape_the_result(lora: Run, tmp_path: Path, option: dict[str, Any]) -> None:
     """Every option changes the weights; the same options give the same weights."""
     plain, again, other = (
@@ -95,6 +111,23 @@ def test_options_shape_the_result(lora: Run, tmp_path: Path, option: dict[str, A
     )
     assert all(torch.equal(plain[name], again[name]) for name in plain)
     assert not all(torch.equal(plain[name], other[name]) for name in plain)
+
+
+@pytest.mark.parametrize(
+    ("family", "settings"),
+    [
+        ("albert", {}),
+        ("deberta-v2", {"relative_attention": True, "pos_att_type": ["p2c", "c2p"]}),
+        ("distilbert", {}),
+        ("modernbert", {"pad_token_id": 0}),
+        ("roberta", {"pad_token_id": 0}),
+    ],
+)
+def test_families(lora: Run, tiny: Path, tmp_path: Path, family: str, settings: dict[str, Any]) -> None:
+    """Encoders that share layers between depths, or have heads and poolers of other names, train and are published."""
+    base = Path(shutil.copytree(tiny, tmp_path / family))
+    tiny_model(family, vocab_size=97, **settings).save_pretrained(base)
+    assert record(lora(model=str(base), epochs=1)).base_model == family
 
 
 def test_resumed_is_as_uninterrupted(lora: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from bertwire_core.options import Config
 from bertwire_core.tasks import Task
 from bertwire_data.labelled import Columns
 from bertwire_trainer.method import MethodOptions
-from bertwire_trainer.methods import METHODS
+from bertwire_trainer.methods import DEFAULT, METHODS
 from bertwire_trainer.methods.options import chosen, method_field, option_fields
 from bertwire_trainer.tasks import SPECS
 
@@ -60,7 +60,7 @@ class RunConfig(Config):
     tf32: bool = Field(True, description="Allow TF32 in fp32 matrix products, on CUDA devices that have it.")
     compile: bool = Field(False, description="Compile the model with torch.compile before training.")
     seed: int = Field(42, ge=0, lt=2**32, description="Seed of the new head, the order of rows, dropout, the dev cut.")
-    method: str
+    method: str = DEFAULT
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
@@ -74,12 +74,12 @@ class RunConfig(Config):
 
     @property
     def columns(self) -> Columns:
-        """The columns to read."""
+        """Return the columns to read."""
         return Columns(self.text_column, self.text_pair_column, self.label_column)
 
     @property
     def options(self) -> MethodOptions:
-        """The options of the method; raises `UserError` where one is of another method."""
+        """Return the options of the method; raise `UserError` where one is of another method."""
         return chosen(self.method, self.model_dump(exclude=set(RunConfig.model_fields)))
 
 

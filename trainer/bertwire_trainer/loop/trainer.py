@@ -27,7 +27,7 @@ _TIE = 1e-9
 
 
 class _Curves(TensorBoardCallback):
-    """Writes the curves only: the arguments, which the base class adds at the start, contain absolute paths."""
+    """TensorBoard curves without the arguments, which the base class adds at the start and which contain paths."""
 
     def on_train_begin(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
         """Write nothing."""

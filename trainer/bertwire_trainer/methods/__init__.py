@@ -6,4 +6,5 @@ from bertwire_trainer.method import Method
 from bertwire_trainer.methods.full import Full
 from bertwire_trainer.methods.lora import Lora
 
+DEFAULT = "full"
 METHODS: dict[str, Method[Any]] = {"full": Full(), "lora": Lora()}

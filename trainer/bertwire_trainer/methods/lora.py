@@ -25,7 +25,7 @@ class LoraOptions(LoopOptions):
         description="Name of the linear layers to adapt, such as query or intermediate.dense; once for each name. "
         "Unset: all of the encoder.",
     )
-    lora_dora: bool = Field(False, description="Learn the magnitude of each weight column apart (DoRA).")
+    lora_dora: bool = Field(False, description="Learn the magnitude of the weights apart from their direction (DoRA).")
 
 
 class Lora:
@@ -37,8 +37,8 @@ class Lora:
     def fit(self, job: Job, options: LoraOptions) -> Fitted:
         """Train the adapters and the head; return the model of the best epoch with the adapters merged.
 
-        The adapters are put into `job.model` itself, so that the Trainer checkpoint of an epoch holds the whole model
-        and resuming needs nothing of its own.
+        The adapters are put into `job.model` itself. Trainer then saves the whole model, with the head, after each
+        epoch, and resumes from that as for full fine-tuning.
         """
         from peft import LoraConfig, LoraModel
 
@@ -58,14 +58,14 @@ class Lora:
         for weight in head:
             weight.requires_grad_(True)
         fitted = run_epochs(job, options)
-        # In place: the layers of the model are plain ones again.
+        # In place: each adapted layer of the model becomes a plain one again.
         adapted.merge_and_unload(safe_merge=True)
         return fitted
 
 
 def _is_of_encoder(name: str, model: "PreTrainedModel") -> bool:
-    """Return whether a weight or layer is of the encoder; its pooler is of the head."""
-    return name.startswith(f"{model.base_model_prefix}.") and ".pooler." not in name
+    """Return whether a weight or layer is of the encoder; its pooler counts as part of the head."""
+    return name.startswith(f"{model.base_model_prefix}.") and ".pooler." not in f"{name}."
 
 
 def _linear_layers(model: "PreTrainedModel") -> list[str]:

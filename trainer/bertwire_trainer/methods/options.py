@@ -9,12 +9,12 @@ from pydantic.fields import FieldInfo
 from bertwire_core.errors import UserError
 from bertwire_core.options import validated
 from bertwire_trainer.method import MethodOptions
-from bertwire_trainer.methods import METHODS
+from bertwire_trainer.methods import DEFAULT, METHODS
 
 
 def method_field() -> dict[str, Any]:
     """Return the field `method`, for pydantic's `create_model`."""
-    return {"method": (Literal[tuple(METHODS)], Field("full", description="How the encoder learns the task."))}
+    return {"method": (Literal[tuple(METHODS)], Field(DEFAULT, description="How the encoder learns the task."))}
 
 
 def option_fields() -> dict[str, Any]:
