@@ -1,4 +1,4 @@
-"""Shows how training goes: a bar for the steps of each epoch, on standard error."""
+"""A bar for the steps of each epoch, on standard error."""
 # ruff: noqa: ANN401, ARG002 - Trainer calls every hook with all it has, and each needs little of it.
 
 from contextlib import ExitStack
@@ -11,7 +11,7 @@ from bertwire_core.console import Bar, progress
 
 
 class EpochBars(TrainerCallback):
-    """One bar for the steps of an epoch; closes its bar on exit."""
+    """One bar for the steps of an epoch; it is closed on exit."""
 
     def __init__(self, epochs: int) -> None:
         self._epochs = epochs
@@ -21,13 +21,13 @@ class EpochBars(TrainerCallback):
         self._loss = ""
 
     def on_epoch_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Opens the bar of the epoch."""
+        """Open the bar of the epoch."""
         self._first_step = state.global_step
         label = f"epoch {round(state.epoch or 0) + 1}/{self._epochs}"
         self._bar = self._open.enter_context(progress(label, state.max_steps // self._epochs))
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Moves the bar on by one optimizer step."""
+        """Move the bar on by one optimizer step."""
         if self._bar:
             self._bar(state.global_step - self._first_step, self._loss)
 
@@ -39,12 +39,12 @@ class EpochBars(TrainerCallback):
         logs: dict[str, float] | None = None,
         **_: Any,
     ) -> None:
-        """Takes the running loss for the note beside the bar."""
+        """Keep the running loss for the note beside the bar."""
         if logs and "loss" in logs:
             self._loss = f"loss {logs['loss']:.4f}"
 
     def on_epoch_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Closes the bar of the epoch."""
+        """Close the bar of the epoch."""
         self._hide()
 
     def _hide(self) -> None:

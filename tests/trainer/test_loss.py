@@ -1,4 +1,4 @@
-"""Arithmetic, loss and weights."""
+"""The arithmetic of a device, the loss and the class weights."""
 
 import numpy
 import pytest
@@ -7,7 +7,8 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 
 from bertwire_core.errors import UserError
 from bertwire_trainer.config import Precision
-from bertwire_trainer.recipe import balanced_weights, choose_precision, make_loss
+from bertwire_trainer.device import choose_precision
+from bertwire_trainer.loop.loss import balanced_weights, make_loss
 
 LOGITS = torch.tensor([[2.0, 0.0, 1.0], [0.0, 0.0, 3.0], [1.0, 1.0, 0.0]])
 LABELS = torch.tensor([0, 2, 1])
