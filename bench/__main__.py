@@ -45,7 +45,8 @@ def main() -> None:
     out.print(f"written to {arguments.output}, with a plot beside it")
     if unmet := sum(not row.met for table in judged.values() for row in table):
         out.print(f"{unmet} bars are not met", style="red")
-        sys.exit(1 if arguments.check else 0)
+        if arguments.check:
+            sys.exit(1)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -91,10 +91,10 @@ def _served_modes(plan: Plan) -> Modes:
     large = {"in_flight": sizes.LARGE_IN_FLIGHT, "texts_each": sizes.LARGE_TEXTS}
     fair = {"callers": sizes.FAIR_CALLERS, "large_texts": sizes.FAIR_TEXTS, "seconds": plan.fair}
     return {
-        "one call": ("closed", {"in_flight": 1, "texts_each": 1, "most": plan.single_texts}),
         "calls": ("closed", {"in_flight": sizes.IN_FLIGHT, "texts_each": 1, "most": plan.texts}),
         "stream": ("stream", {"in_flight": sizes.IN_FLIGHT, "most": plan.texts}),
         "large calls": ("closed", large | {"most": plan.texts}),
+        "one call": ("closed", {"in_flight": 1, "texts_each": 1, "most": plan.single_texts}),
         "fairness": ("fairness", fair),
     }
 
