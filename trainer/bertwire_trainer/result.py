@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from transformers import AutoTokenizer
 
 from bertwire_core.errors import UserError
-from bertwire_data.labelled import Columns, Labelled, decisions
+from bertwire_data.labelled import Labelled, decisions
+from bertwire_data.tasks import TASK_ROWS
 from bertwire_trainer.loading import model_class
 from bertwire_trainer.messages import say
 from bertwire_trainer.method import Fitted, Job
@@ -88,7 +89,7 @@ def write_predictions(path: Path, split: Labelled, labels: list[str], logits: ND
 
 
 def _given(split: Labelled) -> Iterator[dict[str, Any]]:
-    label = str(Columns().resolved(split.task, ()).label)
+    label = TASK_ROWS[split.task].label_column
     for each, target in zip(split.inputs, split.targets, strict=True):
         if isinstance(each, tuple):
             texts: dict[str, Any] = {"text": each[0], "text_pair": each[1]}
