@@ -39,7 +39,10 @@ class ScoreConfig(ConnectionConfig):
     concurrency: int = Field(8, ge=1, description="Calls in flight at once.")
     timeout: float = Field(60, gt=0, le=86_400, description="Seconds that one call may take.")
     max_outage: float = Field(
-        60, ge=0, description="Seconds to wait for a server that is gone, warming up or overloaded."
+        60,
+        ge=0,
+        description="Seconds to wait for a server that has answered once and then is gone, or that is warming up or "
+        "overloaded.",
     )
 
     @field_validator("output", "summary")

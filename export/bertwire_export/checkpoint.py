@@ -23,9 +23,15 @@ CODE_FIELDS = frozenset({"auto_map", "custom_pipelines", "_attn_implementation_i
 
 
 class TrainedRows(BaseModel):
-    """The part of a split's record that export needs: the hash that `Labelled.sha256` gives its rows."""
+    """The part of a split's record that export needs.
+
+    Attributes:
+        sha256: the hash that `Labelled.sha256` gives its rows.
+        source: the name of the file that they came from.
+    """
 
     sha256: str
+    source: str = ""
 
 
 class Training(BaseModel):

@@ -1,7 +1,7 @@
 """Make a bundle of a checkpoint: convert, build candidates, prove them, publish the best."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -17,13 +17,13 @@ from bertwire_export.checkpoint import Checkpoint, load_checkpoint
 from bertwire_export.config import ExportConfig, Precision
 from bertwire_export.convert import convert, input_names
 from bertwire_export.evidence import collect_evidence
-from bertwire_export.examples import encode
+from bertwire_export.examples import Examples, encode
 from bertwire_export.optimum import convert_with_optimum, require_environment
 from bertwire_export.packed.weights import Encoder, NotPackable, read_encoder
 from bertwire_export.prove import Proven, prove, prove_on_test
 from bertwire_export.publish import Source, choose, publish
 from bertwire_export.rare import rare_texts
-from bertwire_export.reference import Reference, SplitReference, make_reference, split_reference
+from bertwire_export.reference import Reference, make_reference, split_reference
 from bertwire_export.report import write_report
 from bertwire_export.serving_tokenizer import require_same_tokens, serving_tokenizer
 from bertwire_export.trained import held_out, recorded_logits, require_trained
@@ -140,27 +140,32 @@ def _reference(config: ExportConfig, checkpoint: Checkpoint, tokenizer: Tokenize
         raise UserError(f"{kept['dev']} is missing; pass labelled rows with --dev")
     columns = Columns(config.text_column, config.text_pair_column, config.label_column)
 
-    def read(given: Path | None, split: str) -> SplitReference | None:
-        own = kept[split]
-        if given is None and not own.is_file():
-            return None
+    def read(path: Path, own: str | None) -> Examples:
         training = checkpoint.training
-        labelled = read_labelled(given or own, columns if given else Columns(), training.task)
+        labelled = read_labelled(path, Columns() if own else columns, training.task)
         if labelled.text_pairs != training.text_pairs:
             pairs = "pairs of texts; choose the second text with --text-pair-column"
             single = f"single texts; remove the column {labelled.columns.text_pair!r}"
-            raise UserError(f"{given or own}: the model reads {pairs if training.text_pairs else single}")
+            raise UserError(f"{path}: the model reads {pairs if training.text_pairs else single}")
+        if own in training.data and training.data[own].sha256 == labelled.sha256():
+            labelled = replace(labelled, source=training.data[own].source or labelled.source)
         examples = encode(tokenizer, labelled, training.labels)
         require_same_tokens(checkpoint, labelled, examples.encodings)
-        return split_reference(checkpoint, examples, None if given else recorded_logits(checkpoint, split, examples))
+        return examples
 
-    trained = read(None, "dev")
-    if trained is not None:
-        require_trained(checkpoint, trained)
-    dev = trained if config.dev is None else read(config.dev, "dev")
-    # With --dev only --test is scored: the training's test rows need not be from the same source.
-    test = read(config.test, "test") if config.test or config.dev is None else None
-    assert dev is not None  # noqa: S101 - read gives nothing only where there is no file
+    # All files before PyTorch, so that a wrong column is told at once.
+    own = {split: read(path, split) for split, path in kept.items() if path.is_file()}
+    given = {split: read(path, None) for split, path in (("dev", config.dev), ("test", config.test)) if path}
+    found = {
+        split: split_reference(checkpoint, each, recorded_logits(checkpoint, split, each))
+        for split, each in own.items()
+        # With --dev only --test is scored: the training's test rows need not be from the same source.
+        if split == "dev" or not given
+    }
+    if "dev" in found:
+        require_trained(checkpoint, found["dev"])
+    found |= {split: split_reference(checkpoint, each, None) for split, each in given.items()}
+    dev, test = found["dev"], found.get("test")
     return make_reference(dev, test, rare_texts(checkpoint, dev.examples.encodings))
 
 

@@ -35,6 +35,8 @@ def save(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", folder:
     tokenizer.backend_tokenizer.no_truncation()
     tokenizer.backend_tokenizer.no_padding()
     tokenizer.save_pretrained(folder)
+    # safetensors closes its file to all but the owner, whatever the umask says of the others.
+    (folder / "model.safetensors").chmod((folder / "config.json").stat().st_mode)
 
 
 def evaluate(folder: Path, fitted: Fitted, job: Job) -> dict[str, dict[str, float]]:

@@ -82,7 +82,8 @@ def seal_line(digest: str) -> bytes:
 def _names(path: Path) -> set[str]:
     """The name of everything in the folder, hidden or not."""
     if not path.is_dir():
-        raise BundleError(f"{path}: no such bundle; a bundle is a folder written by bertwire export")
+        what = "is a file and no bundle" if path.exists() else "no such bundle"
+        raise BundleError(f"{path}: {what}; a bundle is a folder written by bertwire export")
     try:
         return {entry.name for entry in path.iterdir()}
     except OSError as error:

@@ -75,7 +75,7 @@ def describe(signature: Signature | None, *, trusted: bool) -> str:
 def require_signed(path: Path, manifest: bytes, signature: Signature | None, key: PublicKey) -> None:
     """Raises `BundleError` unless `signature` was made over the bytes `manifest` with the key of `key`."""
     if signature is None:
-        raise BundleError(f"{path}: the bundle is not signed; sign it with bertwire bundle sign")
+        raise BundleError(f"{path}: the bundle is not signed; whoever made it has to sign it (bertwire bundle sign)")
     expected = key.fingerprint
     if signature.fingerprint != expected:
         raise BundleError(f"{path}: signed by key {signature.key}, not by the key that was given, {expected[:_SHORT]}")

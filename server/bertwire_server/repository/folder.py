@@ -158,7 +158,8 @@ def open_source(path: Path, public_key: Path | None, default_model: str | None) 
         default_model: of a repository, the default model, whatever `models.toml` says.
     """
     if not path.is_dir():
-        raise BundleError(f"{path}: no such bundle; give a folder written by bertwire export, or a repository of them")
+        what = "is a file and no bundle" if path.exists() else "no such bundle"
+        raise BundleError(f"{path}: {what}; give a folder written by bertwire export, or a repository of them")
     if any((path / each).exists() for each in (MANIFEST, SEAL)):
         return SingleBundle(path, public_key, default_model)
     repository = Repository(path, default_model)
