@@ -11,7 +11,7 @@ from bertwire_core.errors import UserError
 # Copies of the weights on the disk at once: the published ones, and three checkpoints (the best, the last, the one
 # being written) of the weights and the two moments of AdamW. Halved, a disk can fill up in the third epoch.
 _COPIES = 1 + 3 * 3
-# Bytes of what else is written: tokenizer, logs, records. Halved, a large tokenizer with its copy may not fit.
+# Bytes for what else is written: tokenizer, logs, records. Halved, a large tokenizer can find no room at the end.
 _SLACK_BYTES = 32 << 20
 
 
