@@ -58,8 +58,9 @@ check: install  ## lint, format and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# Two processes, each with whole files: much of a test's time is waiting for servers and commands to start and end.
 test: check  ## lint, format, types and all tests
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
 demo: install  ## labelled text becomes a service that answers: train, export, serve, score; SHORT=1 for a tenth of it
 	$(BIN)/python -m demo $(if $(SHORT),--short)
