@@ -27,6 +27,7 @@ from bench.figures import (
 from bench.measure import interleaved
 from bench.plan import Plan
 from bench.probe import Watched
+from bench.processes import serving
 from bench.restarts.__main__ import met
 from bench.restarts.load import Found
 from bench.sides import Side, both_sides
@@ -54,6 +55,7 @@ def test_rounds_are_compared_each_with_itself() -> None:
     assert median_ratio([1.0, 9.0, 1.0], [2.0, 10.0, 2.0]) == 0.5
     assert median_difference([3.0, 12.0, 3.0], [2.0, 11.0, 2.0]) == 1.0
     assert over_rounds([{"a": 1.0}, {"a": 100.0}, {"a": 2.0}]) == {"a": 2.0}
+    assert over_rounds([{"a": 1.0, "b": 1.0}, {"a": 1.0}]) == {"a": 1.0}
     with pytest.raises(ValueError, match="shorter"):
         median_ratio([1.0, 2.0], [1.0])
 
@@ -218,6 +220,13 @@ def test_removed_trees_are_made_again(repository: Path) -> None:
     shutil.rmtree(repository / "build/against")
     both_sides("old")
     assert (other.bundle / "made").read_text() == "before first\n"
+
+
+def test_a_server_that_does_not_start_is_named(tmp_path: Path) -> None:
+    """The last line of its log is the reason."""
+    side = Side("this", "", Path(sys.executable).with_name("bertwire"), tmp_path / "nothing")
+    with pytest.raises(UserError, match=r"did not start: .*nothing"), serving(side, "fp32"):
+        pass
 
 
 @pytest.mark.usefixtures("repository")
