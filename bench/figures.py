@@ -68,8 +68,8 @@ def percentiles(seconds: Times, prefix: str = "") -> Figures:
 
 
 def over_rounds(rounds: Sequence[Figures]) -> Figures:
-    """Return the median round of each figure."""
-    return {key: median(each[key] for each in rounds) for key in rounds[0]}
+    """Return the median round of each figure that every round has."""
+    return {key: median(each[key] for each in rounds) for key in rounds[0] if all(key in each for each in rounds)}
 
 
 def median_ratio(above: Sequence[float], below: Sequence[float]) -> float:

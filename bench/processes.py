@@ -5,8 +5,9 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,6 @@ from bertwire_core.errors import UserError
 _CORES = sorted(os.sched_getaffinity(0))
 # The server and raw ONNX Runtime take turns on one core; the client has another, where there are two.
 SERVER_CORE, CLIENT_CORE = _CORES[0], _CORES[-1]
-_OPTIONS = ("--port", "0", "--threads", "1", "--provider", "cpu", "--shutdown-delay-seconds", "0")
 
 
 @dataclass(frozen=True)
@@ -35,27 +35,38 @@ class Server:
     address: str
 
 
+def serving(side: Side, variant: str) -> AbstractContextManager[Server]:
+    """Run a side's server with one thread on its core until the end of the block; see `started`."""
+    command = [*_on(SERVER_CORE), str(side.command), "serve", str(side.bundle), "--variant", variant]
+    return started([*command, "--threads", "1", "--provider", "cpu"])
+
+
 @contextmanager
-def serving(side: Side, variant: str) -> Iterator[Server]:
-    """Run a side's server with one thread on its core until the end of the block.
+def started(command: Sequence[str]) -> Iterator[Server]:
+    """Run a server on a free port until the end of the block.
+
+    Args:
+        command: `bertwire serve` and its options.
 
     Raises:
         UserError: it does not start, or does not end with status 0.
     """
-    command = [*_on(SERVER_CORE), str(side.command), "serve", str(side.bundle), "--variant", variant, *_OPTIONS]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8"
-    ) as process:
+    command = [*command, "--port", "0", "--shutdown-delay-seconds", "0"]
+    # A pipe that nobody reads would stop a server that logs much.
+    with (
+        tempfile.TemporaryFile("w+", encoding="utf-8") as log,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, encoding="utf-8") as process,
+    ):
         try:
             assert process.stdout is not None  # noqa: S101 - PIPE was asked for
             ready = re.search(r" at (\S+)$", process.stdout.readline())
-            if ready is None:
-                raise UserError(f"the server of {side.commit} did not start: {_last_line(process.communicate()[1])}")
-            yield Server(process.pid, ready[1])
+            if ready is not None:
+                yield Server(process.pid, ready[1])
             process.terminate()
-            log = process.communicate(timeout=60)[1]
-            if process.returncode:
-                raise UserError(f"the server of {side.commit} did not end well: {_last_line(log)}")
+            if process.wait(60) or ready is None:
+                log.seek(0)
+                what = "end with status 0" if ready else "start"
+                raise UserError(f"{' '.join(command)} did not {what}: {_last_line(log.read())}")
         finally:
             process.kill()
 

@@ -76,6 +76,6 @@ def _exported(tree: Path) -> Path:
 
 def _run(folder: Path, *command: object) -> None:
     words = [str(word) for word in command]
-    err.print(f"{folder}$ {' '.join(words)}", markup=False, highlight=False, soft_wrap=True)
+    err.print(f"in {folder}: {' '.join(words)}", markup=False, highlight=False, soft_wrap=True)
     if status := subprocess.run(words, cwd=folder, check=False).returncode:
         raise UserError(f"{' '.join(words)} in {folder} ended with status {status}; see above")

@@ -27,6 +27,7 @@ from bench.figures import (
 from bench.measure import interleaved
 from bench.plan import Plan
 from bench.probe import Watched
+from bench.processes import serving
 from bench.restarts.__main__ import met
 from bench.restarts.load import Found
 from bench.sides import Side, both_sides
@@ -54,6 +55,7 @@ def test_rounds_are_compared_each_with_itself() -> None:
     assert median_ratio([1.0, 9.0, 1.0], [2.0, 10.0, 2.0]) == 0.5
     assert median_difference([3.0, 12.0, 3.0], [2.0, 11.0, 2.0]) == 1.0
     assert over_rounds([{"a": 1.0}, {"a": 100.0}, {"a": 2.0}]) == {"a": 2.0}
+    assert over_rounds([{"a": 1.0, "b": 1.0}, {"a": 1.0}]) == {"a": 1.0}
     with pytest.raises(ValueError, match="shorter"):
         median_ratio([1.0, 2.0], [1.0])
 
@@ -91,7 +93,7 @@ def test_timeline_bins_every_outcome() -> None:
 
 def test_bar_is_met_on_its_side() -> None:
     """At the limit is met, beyond it not, and what was not measured never is."""
-    least, most = (Bar("a", side, 0.95, lambda this, other: 0.0) for side in ("at least", "at most"))
+    least, most = (Bar("a", side, 0.95, lambda *_: 0.0) for side in ("at least", "at most"))
     assert [Row(least, figure).met for figure in (0.94, 0.95, 0.96, None)] == [False, True, True, False]
     assert [Row(most, figure).met for figure in (0.94, 0.95, 0.96, None)] == [True, True, False, False]
 
@@ -126,10 +128,9 @@ def test_bars_compare_round_by_round() -> None:
 
 def test_a_mode_with_fewer_rounds_is_not_compared() -> None:
     """Where a mode failed in a later round, the rounds that are left have no counterpart."""
-    found = rows(
-        {"calls": [{"p99_ms": 1, "texts_per_second": 9}]}, {"calls": [{"p99_ms": 2, "texts_per_second": 1}] * 2}
-    )
-    assert not any(row.met for row in found)
+    better, worse = {"p99_ms": 1.0, "texts_per_second": 9.0}, {"p99_ms": 2.0, "texts_per_second": 1.0}
+    assert sum(row.met for row in rows({"calls": [better] * 2}, {"calls": [worse] * 2})) == 2
+    assert not any(row.met for row in rows({"calls": [better]}, {"calls": [worse] * 2}))
 
 
 def test_sides_take_turns() -> None:
@@ -165,7 +166,8 @@ test "$1" = export && test -f "$2/model" && mkdir -p "$4" && echo {code} $(cat "
 def git(*arguments: str) -> str:
     """What a git command prints in the current folder."""
     options = ("-c", "user.name=test", "-c", "user.email=test@localhost")
-    return subprocess.run(["git", *options, *arguments], check=True, capture_output=True, text=True).stdout.strip()
+    command = ["git", *options, *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True, encoding="utf-8").stdout.strip()
 
 
 @pytest.fixture
@@ -184,7 +186,7 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             git("tag", "old")
     (tmp_path / "build/demo/checkpoint").mkdir(parents=True)
     (tmp_path / "build/demo/checkpoint/model").write_text("first")
-    subprocess.run(["make", "--silent", "install"], check=True)
+    subprocess.run(["make", "--silent", "install"], check=True)  # noqa: S607
     return tmp_path
 
 
@@ -220,6 +222,13 @@ def test_removed_trees_are_made_again(repository: Path) -> None:
     assert (other.bundle / "made").read_text() == "before first\n"
 
 
+def test_a_server_that_does_not_start_is_named(tmp_path: Path) -> None:
+    """The last line of its log is the reason."""
+    side = Side("this", "", Path(sys.executable).with_name("bertwire"), tmp_path / "nothing")
+    with pytest.raises(UserError, match=r"did not start: .*nothing"), serving(side, "fp32"):
+        pass
+
+
 @pytest.mark.usefixtures("repository")
 def test_what_cannot_be_compared_is_named() -> None:
     """An unknown commit, and a commit whose export fails, end with one line."""
@@ -227,7 +236,7 @@ def test_what_cannot_be_compared_is_named() -> None:
         both_sides("nothing")
     Path("bertwire").write_text("#!/bin/sh\nexit 3\n")
     git("commit", "--quiet", "--all", "--message", "Break it")
-    with pytest.raises(UserError, match="export .* ended with status 3"):
+    with pytest.raises(UserError, match=r"export .* ended with status 3"):
         both_sides("HEAD")
 
 
