@@ -12,10 +12,15 @@ RUN python -m venv /opt/bertwire \
     && /opt/bertwire/bin/pip install --no-cache-dir --requirement requirements.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY protos protos
+COPY core core
 COPY client client
-COPY server server
+COPY data data
+COPY runtime runtime
 COPY trainer trainer
 COPY export export
+COPY server server
+COPY batch batch
+COPY cli cli
 RUN /opt/bertwire/bin/pip install --no-cache-dir --no-deps .
 
 FROM python:${PYTHON}-slim-bookworm

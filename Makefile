@@ -58,15 +58,16 @@ check: install  ## lint, format and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# Two processes, each with whole files: much of a test's time is waiting for servers and commands to start and end.
 test: check  ## lint, format, types and all tests
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
 demo: install  ## labelled text becomes a service that answers: train, export, serve, score; SHORT=1 for a tenth of it
 	$(BIN)/python -m demo $(if $(SHORT),--short)
 
-bench: install  ## the server against raw ONNX Runtime and its bars, on the demo's model; QUICK=1 for a short run
+bench: install  ## the server against raw ONNX Runtime and its bars, on the demo's model; QUICK=1 shorter, AGAINST=REV a commit
 	test -d build/demo/vader || $(MAKE) demo
-	$(BIN)/python -m bench $(if $(QUICK),--quick)
+	$(BIN)/python -m bench $(if $(QUICK),--quick) $(if $(AGAINST),--against $(AGAINST))
 
 bench-graphs: install  ## what a text costs in each graph of the demo's model; writes bench/results/
 	test -d build/demo/checkpoint || $(MAKE) demo

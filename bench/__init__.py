@@ -1,1 +1,1 @@
-"""Measures the server against what ONNX Runtime does alone."""
+"""Benchmarks of the server, of the graphs and of their memory."""

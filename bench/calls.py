@@ -1,4 +1,4 @@
-"""Calls at the least cost that Python has: prepared bytes on raw stubs, so that the client is not what is measured."""
+"""Calls of prepared bytes on raw stubs, at the least cost that Python has: the client is not what is measured."""
 
 import gc
 import time
@@ -14,7 +14,7 @@ import psutil
 
 from bench.figures import OK, Ended
 from bertwire.v1.classifier_pb2 import ClassifyRequest
-from bertwire_client.errors import UserError
+from bertwire_core.errors import UserError
 
 # A channel is one connection only where it does not share those of others; a retry would hide a refusal.
 OPTIONS = (("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0))
@@ -36,38 +36,38 @@ class Target:
     texts: list[str]
 
     def cpu_ms(self) -> float:
-        """CPU time that the server has taken so far, all threads."""
+        """Return the CPU time that the server has taken so far, all threads, in milliseconds."""
         # Linux's number for the clock of another process; /proc counts in steps of 10 ms.
         return time.clock_gettime((~self.server.pid << 3) | 2) * 1e3
 
     def requests(self, texts_each: int = 1, most: int | None = None) -> list[bytes]:
-        """Serialized requests of the first `most` texts, so many in each; what remains in the end is left out."""
+        """Return serialized requests of the first `most` texts, `texts_each` in each; a smaller rest is left out."""
         texts = self.texts[:most]
         whole = range(0, len(texts) - texts_each + 1, texts_each)
         return [request(texts[start : start + texts_each]).SerializeToString() for start in whole]
 
 
 def request(texts: Sequence[str]) -> ClassifyRequest:
-    """The request that every mode makes."""
+    """Return the request that every mode makes."""
     return ClassifyRequest(texts=texts, top_k=1)
 
 
 @dataclass
 class Calls:
-    """Notes the calls that have ended."""
+    """A record of the calls that have ended."""
 
     _begun: list[float] = field(default_factory=list)
     _ended: list[float] = field(default_factory=list)
     _codes: list[int] = field(default_factory=list)
 
     def note(self, begun: float, code: grpc.StatusCode) -> None:
-        """One call has ended now."""
+        """Record a call that ends now."""
         self._begun.append(begun)
         self._ended.append(perf_counter())
         self._codes.append(code.value[0])
 
     def all(self) -> Ended:
-        """Everything noted."""
+        """Return all that is recorded."""
         return Ended(np.array(self._begun), np.array(self._ended), np.array(self._codes, dtype=np.int64))
 
 
@@ -92,7 +92,7 @@ class Caller:
             await channel.close()
 
     async def call(self, message: bytes, calls: Calls, timeout: float | None = None) -> grpc.StatusCode:  # noqa: ASYNC109
-        """Makes one call, notes it and returns its status; `timeout` is the gRPC deadline in seconds."""
+        """Make one call, record it and return its status; `timeout` is the gRPC deadline in seconds."""
         begun = perf_counter()
         code = OK
         try:
@@ -103,10 +103,10 @@ class Caller:
         return code
 
     async def must(self, message: bytes, calls: Calls) -> None:
-        """Makes one call without a deadline.
+        """Make one call without a deadline and record it.
 
         Raises:
-            UserError: it was not answered, and what is measured with it would mean nothing.
+            UserError: it is not answered; figures of fewer calls would not be comparable.
         """
         code = await self.call(message, calls)
         if code is not OK:

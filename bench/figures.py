@@ -1,4 +1,4 @@
-"""Statistics of many calls: all of them count, none is thrown out."""
+"""Statistics of calls; no call is left out."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,23 +32,23 @@ class Ended:
 
     @property
     def seconds(self) -> Times:
-        """What each took."""
+        """Return the duration of each in seconds, float64 [calls]."""
         return self.ended - self.begun
 
     def of(self, code: grpc.StatusCode) -> "Ended":
-        """Those with this outcome."""
+        """Return those with this status."""
         return self._where(self.codes == code.value[0])
 
     def between(self, first: float, last: float) -> "Ended":
-        """Those that ended from `first` until before `last`."""
+        """Return those that ended from `first` until before `last`."""
         return self._where((self.ended >= first) & (self.ended < last))
 
     def begun_between(self, first: float, last: float) -> "Ended":
-        """Those that were made from `first` until before `last`."""
+        """Return those that were made from `first` until before `last`."""
         return self._where((self.begun >= first) & (self.begun < last))
 
     def rate(self, first: float, last: float) -> float:
-        """Answers a second in that window."""
+        """Return the answers a second in that window."""
         return len(self.of(OK).between(first, last)) / (last - first)
 
     def __len__(self) -> int:
@@ -59,7 +59,7 @@ class Ended:
 
 
 def percentiles(seconds: Times, prefix: str = "") -> Figures:
-    """p50, p95, p99 and the largest in milliseconds; nothing where there are no calls."""
+    """Return p50, p95, p99 and the largest in milliseconds; nothing where there are no calls."""
     if not len(seconds):
         return {}
     names, shares = ("p50", "p95", "p99", "max"), (50, 95, 99, 100)
@@ -68,22 +68,22 @@ def percentiles(seconds: Times, prefix: str = "") -> Figures:
 
 
 def over_rounds(rounds: Sequence[Figures]) -> Figures:
-    """The median round of each figure."""
-    return {key: median(each[key] for each in rounds) for key in rounds[0]}
+    """Return the median round of each figure that every round has."""
+    return {key: median(each[key] for each in rounds) for key in rounds[0] if all(key in each for each in rounds)}
 
 
 def median_ratio(above: Sequence[float], below: Sequence[float]) -> float:
-    """The median of the rounds' own ratios: what slows one round slows both of its sides."""
+    """Return the median of the rounds' own ratios: what slows one round slows both of its sides."""
     return median(one / other for one, other in zip(above, below, strict=True))
 
 
 def median_difference(first: Sequence[float], second: Sequence[float]) -> float:
-    """The median of the rounds' own differences, first minus second."""
+    """Return the median of the rounds' own differences, first minus second."""
     return median(one - other for one, other in zip(first, second, strict=True))
 
 
 def overlap(calls: Ended, stalls: Sequence[tuple[float, float]]) -> Times:
-    """How long of each call the client itself stood still, in seconds [calls].
+    """Return for how long of each call the client itself stood still, seconds, float64 [calls].
 
     Args:
         calls: the calls.

@@ -1,4 +1,4 @@
-"""What the demo's model does on a CUDA device: exported, held against PyTorch, and timed against the device's ceiling.
+"""The demo's model on a CUDA device: exported, compared with PyTorch, and timed against the device's ceiling.
 
 `make gpu-check` runs it. It exports as `bertwire export --force` does and prints what that says, then measures texts a
 second at lengths of 16 to 512 tokens for each CUDA variant, beside what the device's rate for matrix products, measured
@@ -15,17 +15,18 @@ import torch
 from rich.table import Table
 
 from bench.machine import machine
-from bertwire_client.cli import readable
-from bertwire_client.console import err, out, tracked
-from bertwire_client.errors import UserError
+from bertwire_core.console import err, out, tracked
+from bertwire_core.errors import UserError
+from bertwire_core.process import readable
 from bertwire_export.apart import run_apart
-from bertwire_export.bundle import Bundle, Variant, open_bundle
-from bertwire_export.bundle.layouts import variant_layout
-from bertwire_export.bundle.session import cuda_fault
 from bertwire_export.checkpoint import load_checkpoint
 from bertwire_export.cli import run_export
 from bertwire_export.config import ExportConfig
-from bertwire_export.measure import Runner, cuda_name
+from bertwire_export.measure import cuda_name
+from bertwire_runtime.bundle import Bundle, Variant, open_bundle
+from bertwire_runtime.layouts import variant_layout
+from bertwire_runtime.runner import Runner
+from bertwire_runtime.session import cuda_fault
 
 LENGTHS = (16, 32, 64, 128, 256, 512)
 _TOKENS = 16384
@@ -34,14 +35,14 @@ _CEILING_SIZE = 8192
 
 
 class _Text:
-    """So many tokens, of an ordinary word."""
+    """A text of one word's token, repeated."""
 
     def __init__(self, tokens: int) -> None:
         self.ids, self.type_ids = [1037] * tokens, [0] * tokens
 
 
 def main() -> None:
-    """Exports, measures, prints one table and writes the JSON."""
+    """Export, measure, print one table and write the JSON."""
     parser = argparse.ArgumentParser(prog="bench.gpu", description=__doc__)
     parser.add_argument("--checkpoint", type=Path, default=Path("build/demo/checkpoint"))
     parser.add_argument("--bundle", type=Path, default=Path("build/gpu-check"))
@@ -75,7 +76,7 @@ def main() -> None:
 
 
 def matmul_rate() -> float:
-    """Floating-point operations a second of a large fp16 matrix product."""
+    """Return the floating-point operations a second of a large fp16 matrix product."""
     one, other = (torch.randn(_CEILING_SIZE, _CEILING_SIZE, device="cuda", dtype=torch.float16) for _ in range(2))
 
     def product() -> None:
@@ -86,7 +87,7 @@ def matmul_rate() -> float:
 
 
 def texts_per_second(bundle: Bundle, variant: Variant) -> dict[int, float]:
-    """Texts a second by length, in batches of 16,384 tokens."""
+    """Return texts a second by length in tokens, in batches of 16,384 tokens."""
     layout = variant_layout(bundle.manifest, variant)
     runner = Runner(bundle.path / variant.file.name, layout, "cuda", threads=1)
     found = {}
@@ -97,7 +98,7 @@ def texts_per_second(bundle: Bundle, variant: Variant) -> dict[int, float]:
 
 
 def _limits(checkpoint: Path, rate: float) -> dict[int, float]:
-    """Texts a second by length if nothing but matrix products took time."""
+    """Return texts a second by length in tokens if nothing but matrix products took time."""
     config = load_checkpoint(checkpoint).model.config
     hidden, wide, layers = config.hidden_size, config.intermediate_size, config.num_hidden_layers
     return {

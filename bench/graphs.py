@@ -1,4 +1,4 @@
-"""What a text costs in each graph of one checkpoint: padded and packed, fp32 and int8, by order and mix of lengths.
+"""CPU time of a text in each graph of one checkpoint: padded and packed, fp32 and int8, by order and mix of lengths.
 
 One thread, batches of 32, tokenizing not included; the graphs take turns, and the median round counts. Figures are
 CPU-milliseconds a text. Run it with `make bench-graphs`, or `python -m bench.graphs CHECKPOINT TEXTS --output JSON`.
@@ -18,16 +18,16 @@ from rich.table import Table
 
 from bench.machine import machine
 from bench.texts import read_texts
-from bertwire_client.cli import readable
-from bertwire_client.console import out, tracked
-from bertwire_export.bundle.layouts import Arrays, Tokens
-from bertwire_export.candidates import Built, Workshop
+from bertwire_core.console import out, tracked
+from bertwire_core.process import readable
+from bertwire_export.candidates import Workshop
 from bertwire_export.checkpoint import load_checkpoint
 from bertwire_export.config import Precision
 from bertwire_export.convert import convert
-from bertwire_export.measure import Runner
 from bertwire_export.packed.weights import read_encoder
 from bertwire_export.serving_tokenizer import serving_tokenizer
+from bertwire_runtime.layouts import Tokens
+from bertwire_runtime.runner import Runner
 
 BATCH = 32
 _SHORT, _LONG = 5, 500
@@ -38,7 +38,7 @@ Figures = dict[str, dict[str, float]]
 
 
 def main() -> None:
-    """Builds the graphs, measures them and writes the table and the JSON."""
+    """Build the graphs, measure them, print the table and write the JSON."""
     parser = argparse.ArgumentParser(prog="bench.graphs", description=__doc__)
     parser.add_argument("--checkpoint", type=Path, default=Path("build/demo/checkpoint"))
     parser.add_argument("--texts", type=Path, default=Path("build/demo/test.csv"), help="table with a column text")
@@ -60,7 +60,7 @@ def main() -> None:
 
 
 def measure(checkpoint_path: Path, texts: Path, most: int, rounds: int) -> tuple[Figures, np.ndarray]:
-    """CPU-milliseconds a text by graph and order, and the texts' lengths in tokens."""
+    """Return CPU-milliseconds a text by graph and order, and the texts' lengths in tokens, int64 [texts]."""
     checkpoint = load_checkpoint(checkpoint_path)
     encodings = serving_tokenizer(checkpoint).encode_batch(read_texts(texts))
     chosen = encodings[:most]
@@ -70,7 +70,7 @@ def measure(checkpoint_path: Path, texts: Path, most: int, rounds: int) -> tuple
         workshop = Workshop(checkpoint, encoder, calibration, folder, partial(convert, checkpoint.model))
         recipes = workshop.recipes([Precision.FP32, Precision.INT8], ["cpu"])
         graphs = [workshop.build(recipe) for recipe in (workshop.padded(Precision.FP32), *recipes)]
-        runners = {graph.name: _open(graph) for graph in graphs}
+        runners = {graph.name: Runner(graph.path, graph.layout, "cpu", threads=1) for graph in graphs}
         batches = orders(chosen)
         turns = [(graph, order) for _ in range(rounds) for graph in runners for order in batches]
         found: dict[tuple[str, str], list[float]] = {turn: [] for turn in turns}
@@ -83,7 +83,7 @@ def measure(checkpoint_path: Path, texts: Path, most: int, rounds: int) -> tuple
 
 
 def orders(texts: Sequence[Tokens]) -> dict[str, list[list[Tokens]]]:
-    """The same texts in batches as they came, and sorted by length; the first sixteenth of them one at a time.
+    """Return the texts in batches in order of arrival and sorted by length, and the first sixteenth one at a time.
 
     Where there are long ones, also batches of 16 texts of 500 tokens between 16 of 5.
     """
@@ -111,16 +111,11 @@ def _batches(texts: Sequence[Tokens], size: int) -> list[list[Tokens]]:
     return [list(texts[start : start + size]) for start in range(0, len(texts), size)]
 
 
-def _open(graph: Built) -> Runner:
-    return Runner(graph.path, graph.layout, "cpu", threads=1)
-
-
 def _cpu_ms(runner: Runner, batches: list[list[Tokens]]) -> float:
-    """Laying out included: it is part of what a layout costs."""
+    """Return CPU-milliseconds a text, laying out included: it is part of a layout's cost."""
     start = time.thread_time()
     for batch in batches:
-        arrays: Arrays = runner.arrange(batch)
-        runner.run(arrays)
+        runner.run(runner.arrange(batch))
     return 1e3 * (time.thread_time() - start) / sum(map(len, batches))
 
 

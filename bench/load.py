@@ -16,20 +16,16 @@ import psutil
 from bench.calls import Target
 from bench.modes.closed import closed
 from bench.modes.fairness import fairness
-from bench.modes.gone import gone
 from bench.modes.overload import overload
-from bench.modes.storm import storm
 from bench.modes.stream import stream
 from bench.texts import read_texts
-from bertwire_client.errors import UserError
+from bertwire_core.errors import UserError
 
-MODES: dict[str, Callable[..., Any]] = {
-    each.__name__: each for each in (closed, fairness, gone, overload, storm, stream)
-}
+MODES: dict[str, Callable[..., Any]] = {each.__name__: each for each in (closed, fairness, overload, stream)}
 
 
 def main(mode: str, address: str, pid: str, texts: str, options: str) -> None:
-    """Runs one mode and prints what it found."""
+    """Run one mode and print its figures."""
     target = Target(address, psutil.Process(int(pid)), read_texts(Path(texts)))
     found = asyncio.run(MODES[mode](target, **json.loads(options)))
     figures, timeline = found if isinstance(found, tuple) else (found, None)

@@ -1,127 +1,125 @@
-"""One variant, measured in every mode."""
+"""One variant, measured on every side in every mode."""
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from bench import plan as sizes
-from bench.figures import Figures
+from bench.figures import Figures, over_rounds
 from bench.plan import Plan
 from bench.processes import Server, client, raw, serving
 from bench.raw import BATCH
+from bench.sides import THIS, Side
 from bench.timeline import Timeline
-from bertwire_client.console import Bar, err, progress
-from bertwire_client.errors import UserError
+from bertwire_core.console import err, progress
+from bertwire_core.errors import UserError
+
+# By mode, the function that measures it and its arguments: `raw`, or one of the client's modes in `bench.load`.
+Modes = dict[str, tuple[str, dict[str, Any]]]
 
 
 @dataclass
 class Measured:
-    """What was found of one variant.
+    """What was measured of one side.
 
     Attributes:
-        turns: by mode, the figures of every round; modes that run once have one.
+        turns: by mode, the figures of every round.
         failures: by mode, why it could not be measured.
-        timelines: by mode, calls over time.
+        timeline: calls over time in the latest overload.
     """
 
     turns: dict[str, list[Figures]] = field(default_factory=lambda: defaultdict(list))
     failures: dict[str, str] = field(default_factory=dict)
-    timelines: dict[str, Timeline] = field(default_factory=dict)
+    timeline: Timeline | None = None
+
+    def medians(self) -> dict[str, Figures]:
+        """Return the median round of each mode's figures."""
+        return {mode: over_rounds(turns) for mode, turns in self.turns.items()}
 
 
-@dataclass(frozen=True)
-class Source:
-    """The bundle, its variant and the texts to send."""
+def measure(sides: Sequence[Side], variant: str, texts: Path, plan: Plan) -> dict[str, Measured]:
+    """Measure a variant on the sides in turn; a mode that fails is noted, and the others go on.
 
-    bundle: Path
-    variant: str
-    texts: Path
+    Each turn has a server of its own, so that no other is on its core. Raw ONNX Runtime is measured on this side alone.
 
+    Args:
+        sides: what is compared.
+        variant: name or precision.
+        texts: table of the texts to send.
+        plan: how long.
 
-def measure(source: Source, plan: Plan) -> Measured:
-    """Measures a variant; a mode that fails is noted, and the rest is measured all the same.
+    Returns:
+        By the side's name, what was measured.
 
     Raises:
-        UserError: there is no server to measure.
+        UserError: a server does not start, or does not end with status 0.
     """
-    measured = Measured()
-    loads = _loads(plan)
-    with progress(source.variant, plan.rounds + len(loads)) as bar:
-        _rounds(source, plan, measured, bar)
-        for done, (mode, options) in enumerate(loads.items(), plan.rounds):
-            bar(done, mode)
-            _load(source, mode, options, measured)
-        bar(plan.rounds + len(loads))
+    measured = {side.name: Measured() for side in sides}
+    turns = [(side, _raw_modes(plan, side) | _served_modes(plan)) for side in interleaved(sides, plan.rounds)]
+    turns += [(side, _overload_mode(plan)) for side in interleaved(sides, plan.overloads)]
+    with progress(variant, len(turns)) as bar:
+        for done, (side, modes) in enumerate(turns):
+            with serving(side, variant) as server:
+                for place, (mode, (function, options)) in enumerate(modes.items()):
+                    bar(done + place / len(modes), f"{side.name}: {mode}")
+                    if function == "raw":
+                        measured[side.name].turns[mode].append(raw(side.bundle, variant, texts, **options))
+                    else:
+                        _client(measured[side.name], mode, server, function, texts, options)
+        bar(len(turns))
     return measured
 
 
-def _rounds(source: Source, plan: Plan, measured: Measured, bar: Bar) -> None:
-    """Raw ONNX Runtime and the server take turns, so that a slow minute of the machine falls on all of them."""
-    with serving(source.bundle, source.variant) as server:
-        turns = _turns(source, server, plan)
-        for done in range(plan.rounds):
-            for place, (mode, turn) in enumerate(turns.items()):
-                bar(done + place / len(turns), mode)
-                if mode in measured.failures:
-                    continue
-                try:
-                    measured.turns[mode].append(turn())
-                except UserError as error:
-                    _fail(measured, mode, error)
-    if server.totals:
-        measured.turns["totals"].append(server.totals)
+def interleaved(sides: Sequence[Side], rounds: int) -> Iterator[Side]:
+    """Yield each side once a round, in reversed order every other round: a drift of the machine favours no side."""
+    for number in range(rounds):
+        yield from reversed(sides) if number % 2 else sides
 
 
-def _turns(source: Source, server: Server, plan: Plan) -> dict[str, Callable[[], Figures]]:
-    def alone(order: str, size: int, most: int) -> Callable[[], Figures]:
-        return lambda: raw(source.bundle, source.variant, source.texts, order, size, most)
-
-    def served(mode: str, **options: float) -> Callable[[], Figures]:
-        return lambda: client(server, mode, source.texts, **options)[0]
-
+def _raw_modes(plan: Plan, side: Side) -> Modes:
+    if side.name != THIS:
+        return {}
     return {
-        "raw": alone("arrival", BATCH, plan.texts),
-        "calls": served("closed", in_flight=sizes.IN_FLIGHT, texts_each=1, most=plan.texts),
-        "stream": served("stream", in_flight=sizes.IN_FLIGHT, most=plan.texts),
-        "large calls": served("closed", in_flight=sizes.LARGE_IN_FLIGHT, texts_each=sizes.LARGE_TEXTS, most=plan.texts),
-        "raw, sorted": alone("sorted", BATCH, plan.texts),
-        "raw, one text": alone("arrival", 1, plan.single_texts),
-        "one call": served("closed", in_flight=1, texts_each=1, most=plan.single_texts),
+        "raw": ("raw", {"size": BATCH, "most": plan.texts}),
+        "raw, one text": ("raw", {"size": 1, "most": plan.single_texts}),
     }
 
 
-def _loads(plan: Plan) -> dict[str, dict[str, Any]]:
-    """The modes that have a server of their own, whose totals are theirs alone, and their options."""
-    before_after = {"before": plan.capacity, "after": plan.recovery, "in_flight": sizes.IN_FLIGHT}
+def _served_modes(plan: Plan) -> Modes:
+    large = {"in_flight": sizes.LARGE_IN_FLIGHT, "texts_each": sizes.LARGE_TEXTS}
+    fair = {"callers": sizes.FAIR_CALLERS, "large_texts": sizes.FAIR_TEXTS, "seconds": plan.fair}
     return {
-        "storm": before_after | {"deadline": sizes.STORM_DEADLINE_SECONDS, "seconds": plan.storm},
-        "overload": before_after | {"times": sizes.OVERLOAD_TIMES, "seconds": plan.overload},
-        "fairness": {
-            "callers": sizes.FAIR_CALLERS,
-            "large_texts": sizes.FAIR_TEXTS,
-            "seconds": plan.fair,
-            "rounds": plan.fair_rounds,
-        },
-        "gone": {"callers": sizes.GONE_CALLERS, "in_flight": sizes.IN_FLIGHT, "before": min(plan.capacity, 3.0)},
+        "calls": ("closed", {"in_flight": sizes.IN_FLIGHT, "texts_each": 1, "most": plan.texts}),
+        "stream": ("stream", {"in_flight": sizes.IN_FLIGHT, "most": plan.texts}),
+        "large calls": ("closed", large | {"most": plan.texts}),
+        "one call": ("closed", {"in_flight": 1, "texts_each": 1, "most": plan.single_texts}),
+        "fairness": ("fairness", fair),
     }
 
 
-def _load(source: Source, mode: str, options: dict[str, Any], measured: Measured) -> None:
-    try:
-        with serving(source.bundle, source.variant) as server:
-            figures, timeline = client(server, mode, source.texts, **options)
-    except UserError as error:
-        _fail(measured, mode, error)
+def _overload_mode(plan: Plan) -> Modes:
+    options = {
+        "in_flight": sizes.IN_FLIGHT,
+        "times": sizes.OVERLOAD_TIMES,
+        "deadline": sizes.OVERLOAD_DEADLINE_SECONDS,
+        "before": plan.capacity,
+        "seconds": plan.overload,
+        "after": plan.recovery,
+    }
+    return {"overload": ("overload", options)}
+
+
+def _client(measured: Measured, mode: str, server: Server, function: str, texts: Path, options: dict[str, Any]) -> None:
+    """Measure one of the client's modes unless it has failed in an earlier round."""
+    if mode in measured.failures:
         return
-    if server.totals and "answered" in figures:
-        figures |= {"texts_run": server.totals["texts"], "batches": server.totals["batches"]}
+    try:
+        figures, timeline = client(server, function, texts, options)
+    except UserError as error:
+        measured.failures[mode] = str(error)
+        err.print(f"{mode} was not measured: {error}", style="red", markup=False)
+        return
     measured.turns[mode].append(figures)
-    if timeline is not None:
-        measured.timelines[mode] = timeline
-
-
-def _fail(measured: Measured, mode: str, error: UserError) -> None:
-    measured.failures[mode] = str(error)
-    err.print(f"{mode} was not measured: {error}", style="red", markup=False)
+    measured.timeline = timeline or measured.timeline

@@ -1,7 +1,7 @@
-"""What ONNX Runtime's memory settings cost and keep: resident memory and CPU time over batches of ever other shapes.
+"""ONNX Runtime's memory settings: resident memory and CPU time over batches of ever other shapes.
 
 `python -m bench.memory BUNDLE [--batches 3000]` runs the same random batches under each setting, each in a process of
-its own on one thread, and prints a table. The settings that the server takes are in `bertwire_export.bundle.engine`.
+its own on one thread, and prints a table. The server's settings are in `bertwire_runtime.session`.
 """
 
 import argparse
@@ -18,11 +18,11 @@ import onnxruntime
 import psutil
 from rich.table import Table
 
-from bertwire_client.cli import readable
-from bertwire_client.console import out, tracked
-from bertwire_client.errors import UserError
-from bertwire_export.bundle import open_bundle
-from bertwire_export.bundle.layouts import arrange, variant_layout
+from bertwire_core.console import out, tracked
+from bertwire_core.errors import UserError
+from bertwire_core.process import readable
+from bertwire_runtime.bundle import open_bundle
+from bertwire_runtime.layouts import arrange, variant_layout
 
 TOKENS, TEXTS = 4096, 32  # the server's default budget
 WARM_SHARE = 0.2  # of the batches, after which growth counts
@@ -38,7 +38,7 @@ class Tokens:
 
 
 def _as_requested(options: onnxruntime.SessionOptions) -> None:
-    """An arena that grows by what is asked for, not by doubling."""
+    """Let the arena grow by what is requested, not by doubling."""
     kind, place = onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, onnxruntime.OrtMemType.DEFAULT
     memory = onnxruntime.OrtMemoryInfo("Cpu", kind, 0, place)
     onnxruntime.create_and_register_allocator(memory, onnxruntime.OrtArenaCfg(0, 1, -1, -1))
@@ -64,7 +64,7 @@ SETTINGS: dict[str, Callable[[onnxruntime.SessionOptions], None]] = {
 
 
 def main() -> None:
-    """Compares the settings, or runs one of them for `main` in the process that asked."""
+    """Compare the settings, each in a process of its own, or run one of them and print JSON."""
     parser = argparse.ArgumentParser(prog="bench.memory", description=__doc__)
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--batches", type=int, default=3000)
@@ -92,7 +92,7 @@ def main() -> None:
 
 
 def measure(path: Path, variant: str, setting: str, batches: int) -> dict[str, float]:
-    """Runs the batches; resident MiB before, after the first of them and at the end, and CPU-seconds of the rest."""
+    """Run the batches; return resident MiB before, after the warm-up and at the end, and CPU-seconds after it."""
     bundle = open_bundle(path)
     chosen = next((each for each in bundle.manifest.variants if each.precision == variant), None)
     if chosen is None:
@@ -120,7 +120,7 @@ def measure(path: Path, variant: str, setting: str, batches: int) -> dict[str, f
 
 
 def _batch(generator: random.Random, longest: int) -> list[Tokens]:
-    """A batch as traffic has them: mostly short texts, sometimes long ones, within the budget."""
+    """Return a batch within the token budget, mostly of short texts, sometimes with a long one."""
     texts: list[Tokens] = []
     for _ in range(generator.randint(1, TEXTS)):
         length = min(longest, 3 + int(generator.expovariate(1 / 24)))

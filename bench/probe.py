@@ -1,4 +1,4 @@
-"""What is watched beside the calls: the client's own lag, and the server's memory."""
+"""What is sampled beside the calls: the client's own lag, and the server's memory."""
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
@@ -17,22 +17,22 @@ _LAG_SECONDS, _MEMORY_SECONDS = 0.005, 0.5
 
 @dataclass
 class Watched:
-    """What was seen.
+    """The samples.
 
     Attributes:
-        stalls: when a timer of the client should have rung, and when it did; seconds of its clock.
-        memory: when, and how much memory the server had then, in bytes.
+        stalls: when a timer of the client was due, and when it ran; seconds of its clock.
+        memory: when, and the server's resident memory then, in bytes.
     """
 
     stalls: list[tuple[float, float]] = field(default_factory=list)
     memory: list[tuple[float, int]] = field(default_factory=list)
 
     def lag(self, first: float, last: float) -> Times:
-        """How late the client's timers rang in that window, in seconds."""
-        return np.array([rang - due for due, rang in self.stalls if first <= due < last])
+        """Return how late the client's timers ran in that window, seconds, float64 [timers]."""
+        return np.array([ran - due for due, ran in self.stalls if first <= due < last])
 
     def growth(self, first: float, last: float) -> float:
-        """The server's memory at `last` over that at `first`, minus one: of each the latest figure until then."""
+        """Return the server's memory at `last` over that at `first`, minus one; the latest samples until then."""
         at_first, at_last = (
             next((size for when, size in reversed(self.memory) if when <= moment), self.memory[0][1])
             for moment in (first, last)
@@ -42,7 +42,7 @@ class Watched:
 
 @asynccontextmanager
 async def watching(server: psutil.Process) -> AsyncIterator[Watched]:
-    """Watches until the block ends."""
+    """Sample until the block ends."""
     watched = Watched()
     tasks = [asyncio.create_task(each) for each in (_lag(watched), _memory(watched, server))]
     try:
@@ -60,7 +60,7 @@ async def _end(task: "asyncio.Task[None]") -> None:
 
 @asynccontextmanager
 async def beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Runs `work` until the block ends, and ends it then."""
+    """Run `work` until the block ends, and cancel it then."""
     task = asyncio.create_task(work)
     try:
         yield

@@ -5,88 +5,85 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-
-import psutil
+from typing import Any
 
 from bench.figures import Figures
+from bench.sides import Side
 from bench.timeline import Timeline
-from bertwire_client.errors import UserError
+from bertwire_core.errors import UserError
 
 _CORES = sorted(os.sched_getaffinity(0))
 # The server and raw ONNX Runtime take turns on one core; the client has another, where there are two.
 SERVER_CORE, CLIENT_CORE = _CORES[0], _CORES[-1]
 
 
-@dataclass
+@dataclass(frozen=True)
 class Server:
-    """A server that runs, or has.
+    """A running server.
 
     Attributes:
-        process: the process.
+        pid: its process id.
         address: where it listens.
-        totals: `texts` run, in `batches`, with a share of `padding`; empty until it has stopped.
     """
 
-    process: psutil.Process
+    pid: int
     address: str
-    totals: Figures = field(default_factory=dict)
+
+
+def serving(side: Side, variant: str) -> AbstractContextManager[Server]:
+    """Run a side's server with one thread on its core until the end of the block; see `started`."""
+    command = [*_on(SERVER_CORE), str(side.command), "serve", str(side.bundle), "--variant", variant]
+    return started([*command, "--threads", "1", "--provider", "cpu"])
 
 
 @contextmanager
-def serving(bundle: Path, variant: str) -> Iterator[Server]:
-    """A server with one thread on its core; told to stop at the end of the block, and waited for.
+def started(command: Sequence[str]) -> Iterator[Server]:
+    """Run a server on a free port until the end of the block.
+
+    Args:
+        command: `bertwire serve` and its options.
 
     Raises:
-        UserError: it did not start, or did not end well.
+        UserError: it does not start, or does not end with status 0.
     """
-    command = [*_on(SERVER_CORE), "-m", "bertwire_client", "serve", str(bundle), "--port", "0"]
-    options = ["--variant", variant, "--threads", "1", "--provider", "cpu", "--shutdown-delay-seconds", "0"]
-    with subprocess.Popen(
-        [*command, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8"
-    ) as process:
+    command = [*command, "--port", "0", "--shutdown-delay-seconds", "0"]
+    # A pipe that nobody reads would stop a server that logs much.
+    with (
+        tempfile.TemporaryFile("w+", encoding="utf-8") as log,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, encoding="utf-8") as process,
+    ):
         try:
             assert process.stdout is not None  # noqa: S101 - PIPE was asked for
             ready = re.search(r" at (\S+)$", process.stdout.readline())
-            if ready is None:
-                raise UserError(f"the server did not start: {_last_line(process.communicate()[1])}")
-            server = Server(psutil.Process(process.pid), ready[1])
-            yield server
+            if ready is not None:
+                yield Server(process.pid, ready[1])
             process.terminate()
-            log = process.communicate(timeout=60)[1]
-            if process.returncode:
-                raise UserError(f"the server did not end well: {_last_line(log)}")
-            server.totals = totals(log)
+            if process.wait(60) or ready is None:
+                log.seek(0)
+                what = "end with status 0" if ready else "start"
+                raise UserError(f"{' '.join(command)} did not {what}: {_last_line(log.read())}")
         finally:
             process.kill()
 
 
-def totals(log: str) -> Figures:
-    """What a server says of its runs when it stops; empty where it says nothing."""
-    found = re.search(r"ran (\d+) texts in (\d+) batches, padding share ([\d.]+)", log)
-    if found is None:
-        return {}
-    texts, batches, padding = map(float, found.groups())
-    return {"texts": texts, "batches": batches, "padding": padding}
+def raw(bundle: Path, variant: str, texts: Path, size: int, most: int) -> Figures:
+    """Measure ONNX Runtime alone on the server's core; see `bench.raw`."""
+    return _child(SERVER_CORE, "bench.raw", bundle, variant, texts, size, most)[0]
 
 
-def raw(bundle: Path, variant: str, texts: Path, order: str, size: int, most: int) -> Figures:
-    """ONNX Runtime alone, on the server's core; see `bench.raw`."""
-    return _child(SERVER_CORE, "bench.raw", bundle, variant, texts, order, size, most)[0]
-
-
-def client(server: Server, mode: str, texts: Path, **options: float) -> tuple[Figures, Timeline | None]:
-    """One mode of the client, on its core; see `bench.load`."""
-    return _child(CLIENT_CORE, "bench.load", mode, server.address, server.process.pid, texts, json.dumps(options))
+def client(server: Server, mode: str, texts: Path, options: dict[str, Any]) -> tuple[Figures, Timeline | None]:
+    """Run one mode of the client on its core; see `bench.load`."""
+    return _child(CLIENT_CORE, "bench.load", mode, server.address, server.pid, texts, json.dumps(options))
 
 
 def _child(core: int, module: str, *arguments: object) -> tuple[Figures, Timeline | None]:
-    done = subprocess.run(
-        [*_on(core), "-m", module, *map(str, arguments)], capture_output=True, text=True, check=False, encoding="utf-8"
-    )
+    command = [*_on(core), sys.executable, "-m", module, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, encoding="utf-8")
     if done.returncode:
         raise UserError(_last_line(done.stderr) or f"{module} ended with status {done.returncode}")
     found = json.loads(done.stdout)
@@ -94,7 +91,7 @@ def _child(core: int, module: str, *arguments: object) -> tuple[Figures, Timelin
 
 
 def _on(core: int) -> list[str]:
-    return ["taskset", "--cpu-list", str(core), sys.executable]
+    return ["taskset", "--cpu-list", str(core)]
 
 
 def _last_line(text: str) -> str:

@@ -8,9 +8,7 @@ import argparse
 import asyncio
 import json
 import random
-import re
 import string
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -22,10 +20,12 @@ from statistics import median
 import psutil
 
 from bench.machine import machine
+from bench.processes import started
 from bertwire_client import AsyncClient
-from bertwire_client.cli import readable
-from bertwire_client.console import out, progress
-from bertwire_client.errors import RequestError, UserError
+from bertwire_client.errors import RequestError
+from bertwire_core.console import out, progress
+from bertwire_core.errors import UserError
+from bertwire_core.process import readable
 
 IN_FLIGHT = 64
 LIMIT = 0.02  # of growth
@@ -37,7 +37,7 @@ MOST_TEXTS = 16
 
 @dataclass(slots=True)
 class Soaked:
-    """What became of a run.
+    """The result of a run.
 
     Attributes:
         seconds: how long it was meant to run.
@@ -54,7 +54,7 @@ class Soaked:
     failures: list[str] = field(default_factory=list)
 
     def compared(self) -> tuple[float, float]:
-        """Median resident memory, in MiB, just after the warm-up and at the end."""
+        """Return the median resident memory, in MiB, just after the warm-up and at the end."""
         warm, part = round(len(self.mib) * WARM_SHARE), max(1, round(len(self.mib) * COMPARED_SHARE))
         return median(self.mib[warm : warm + part]), median(self.mib[-part:])
 
@@ -65,7 +65,7 @@ class Soaked:
         return end / begin - 1 < LIMIT and not self.failures and self.calls > 0
 
     def verdict(self) -> str:
-        """One line."""
+        """Return the result in one line."""
         begin, end = self.compared()
         failed = f", {len(self.failures)} failed, the first with {self.failures[0]}" if self.failures else ""
         return (
@@ -76,7 +76,7 @@ class Soaked:
 
 
 def main() -> None:
-    """Soaks, prints the verdict, writes the samples."""
+    """Run the soak, print the verdict and write the samples."""
     parser = argparse.ArgumentParser(prog="bench.soak", description=__doc__)
     parser.add_argument("--bundle", type=Path, default=Path("build/demo/vader"))
     parser.add_argument("--seconds", type=float, default=600.0)
@@ -96,24 +96,14 @@ def main() -> None:
 
 @contextmanager
 def served(bundle: Path, options: Sequence[str] = ()) -> Iterator[tuple[psutil.Process, str]]:
-    """A server process and its address."""
-    command = [sys.executable, "-m", "bertwire_client", "serve", str(bundle), "--port", "0", "--log-level", "warning"]
-    command += ["--shutdown-delay-seconds", "0", *options]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, encoding="utf-8") as process:
-        try:
-            assert process.stdout is not None  # noqa: S101 - PIPE was asked for
-            ready = re.search(r" at (\S+)$", process.stdout.readline())
-            if ready is None:
-                raise UserError("the server did not start")
-            yield psutil.Process(process.pid), ready[1]
-            process.terminate()
-            process.wait(60)
-        finally:
-            process.kill()
+    """Run a server until the end of the block; yield its process and its address."""
+    command = [sys.executable, "-m", "bertwire_cli", "serve", str(bundle), "--log-level", "warning", *options]
+    with started(command) as server:
+        yield psutil.Process(server.pid), server.address
 
 
 async def soak(process: psutil.Process, address: str, seconds: float) -> Soaked:
-    """Keeps 64 calls in flight for so long, and looks at the server's memory every second."""
+    """Keep 64 calls in flight for `seconds`, and sample the server's memory every second."""
     soaked = Soaked(seconds)
     end = time.monotonic() + seconds
     async with AsyncClient(address) as client:

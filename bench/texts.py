@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from bertwire_client.tables import open_table
+from bertwire_data.tables import open_table
 
 
 def read_texts(path: Path) -> list[str]:
-    """The column `text` of a table."""
+    """Return the column `text` of a table."""
     reader = open_table(path)
     try:
         return [row["text"] for batch in reader.batches(1024) for row in batch.rows]

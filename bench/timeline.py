@@ -1,4 +1,4 @@
-"""How answers, refusals and missed deadlines went over time, for the plot."""
+"""Answers, refusals and missed deadlines over time, for the plot."""
 
 from typing import TypedDict
 
@@ -26,7 +26,7 @@ class Timeline(TypedDict):
 
 
 def timeline(calls: Ended, capacity: float, first: float, load: tuple[float, float]) -> Timeline:
-    """The calls' ends from `first` on, in whole bins; all times of the client's clock."""
+    """Count the calls' ends from `first` on, in whole bins; all times are of the client's clock."""
     edges = np.arange(first, calls.ended.max(), BIN_SECONDS)
     answered, refused, missed = (
         (np.histogram(calls.of(code).ended, edges)[0] / BIN_SECONDS).tolist() for code in (OK, REFUSED, MISSED)

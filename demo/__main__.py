@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bertwire_client.cli import interrupt_on_signals, readable
-from bertwire_client.console import err, out
-from bertwire_client.errors import UserError
-from bertwire_client.standard import open_streams
+from bertwire_core.console import err, out
+from bertwire_core.errors import UserError
+from bertwire_core.process import interrupt_on_signals, readable
+from bertwire_core.standard import open_streams
 from demo import vader
 from demo.steps import Clock, bertwire, code_hash, content_hash, keep, made_from, process, run, started_from
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from bertwire_client.console import err
-from bertwire_client.errors import UserError
-from bertwire_client.files import whole_file
+from bertwire_core.console import err
+from bertwire_core.errors import UserError
+from bertwire_core.files import whole_file
 
 # How long a process may take to end after it was asked to; then it is killed.
 _PATIENCE_SECONDS = 40
@@ -44,7 +44,7 @@ def _spoken(seconds: float) -> str:
 
 def bertwire(*arguments: object) -> list[str]:
     """The command line of a `bertwire` command."""
-    return [sys.executable, "-m", "bertwire_client", *map(str, arguments)]
+    return [sys.executable, "-m", "bertwire_cli", *map(str, arguments)]
 
 
 def run(*arguments: object) -> None:

@@ -16,9 +16,9 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from bertwire_client.console import err
-from bertwire_client.errors import UserError
-from bertwire_client.files import whole_file
+from bertwire_core.console import err
+from bertwire_core.errors import UserError
+from bertwire_core.files import whole_file
 
 SDIST = "vaderSentiment-3.3.2.tar.gz"
 SDIST_SHA256 = "5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9"

@@ -1,7 +1,7 @@
 """A small real server behind a gate, which answers every method with the name of the client."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -15,10 +15,9 @@ from bertwire_server.access.setup import Access
 from bertwire_server.edge import Edge
 from bertwire_server.errors import RequestError
 from bertwire_server.protocols.health import Health
+from bertwire_server.rpc import Context
 from bertwire_server.telemetry.config import TelemetryConfig
 from bertwire_server.telemetry.reporting import Telemetry
-from bertwire_server.transport.context import Context
-from bertwire_server.transport.server import Server
 
 CLASSIFY = "/bertwire.v1.Classifier/Classify"
 GET_MODEL = "/bertwire.v1.Classifier/GetModel"
@@ -45,24 +44,26 @@ class GatedServer:
         self.hold.set()
         self.inside = asyncio.Semaphore(0)
 
-    async def answer(self, context: Context) -> None:
-        """Answers a call."""
-        method, metadata = context.method, dict(context.invocation_metadata())
-        try:
+    def handler(self, method: str) -> "grpc.RpcMethodHandler[Any, Any]":
+        """Answers calls of a method."""
+
+        async def answer(_: object, context: Context) -> bytes:
             gate, named = self._access.gate, [""]
-            with gate.admit(method, metadata, context, named.append) if gate else OPEN:
-                self.inside.release()
-                await context.read()
-                await self.hold.wait()
-        except RequestError as error:
-            context.end(error.code.value[0], str(error))
-            return
-        if method.endswith("/GetModel"):
-            context.answer(Model(state=MODEL_STATE_READY, task="single_label").SerializeToString())
-            return
-        result = Result(labels=[LabelScore(label="yes", score=1.0, predicted=True)])
-        response = ClassifyResponse(model=named[-1], model_version="1", results=[result])
-        context.answer(response.SerializeToString())
+            try:
+                metadata = dict(context.invocation_metadata() or ())
+                with gate.admit(method, metadata, context, named.append) if gate else OPEN:
+                    self.inside.release()
+                    await context.read()
+                    await self.hold.wait()
+            except RequestError as error:
+                await context.abort(error.code, str(error))
+            if method == GET_MODEL:
+                return Model(state=MODEL_STATE_READY, task="single_label").SerializeToString()
+            result = Result(labels=[LabelScore(label="yes", score=1.0, predicted=True)])
+            return ClassifyResponse(model=named[-1], model_version="1", results=[result]).SerializeToString()
+
+        made: Any = grpc.stream_unary_rpc_method_handler(answer)
+        return made  # type: ignore[no-any-return]
 
 
 @asynccontextmanager
@@ -72,25 +73,34 @@ async def gated(
     """Runs one, which says SERVING; it talks TLS where `access` has credentials."""
     gated, health = GatedServer(access), Health()
     health.publish({"": True})
-    async with listening(options, access.credentials, where) as (server, port):
+
+    def add(server: grpc.aio.Server) -> None:
         for method in (CLASSIFY, GET_MODEL, LOAD, NO_SCOPE):
-            server.add(method, gated.answer)
+            service, name = method.strip("/").split("/")
+            handler = grpc.method_handlers_generic_handler(service, {name: gated.handler(method)})
+            server.add_generic_rpc_handlers((handler,))
         edge = Edge(None, Telemetry(TelemetryConfig()))
         health_pb2_grpc.add_HealthServicer_to_server(health, edge.over(server))
+
+    async with listening(add, options, access.credentials, where) as port:
         gated.address = f"localhost:{port}" if where == LOCAL else where
         yield gated
 
 
 @asynccontextmanager
 async def listening(
-    options: Sequence[tuple[str, int]] = (), credentials: grpc.ServerCredentials | None = None, where: str = LOCAL
-) -> AsyncIterator[tuple[Server, int]]:
-    """A server without methods, and its port."""
-    server = Server([("grpc.so_reuseport", 0), *options])
-    port = server.add_port(where, credentials)
-    server.start()
+    add: Callable[[grpc.aio.Server], object],
+    options: Sequence[tuple[str, int]] = (),
+    credentials: grpc.ServerCredentials | None = None,
+    where: str = LOCAL,
+) -> AsyncIterator[int]:
+    """Runs a server with the methods that `add` adds; gives its port."""
+    server = grpc.aio.server(options=[("grpc.so_reuseport", 0), *options])
+    add(server)
+    port = server.add_secure_port(where, credentials) if credentials else server.add_insecure_port(where)
+    await server.start()
     try:
-        yield server, port
+        yield port
     finally:
         await server.stop(0)
 

@@ -8,11 +8,12 @@ from typing import Any, cast
 import numpy as np
 
 from bertwire.oip.inference_pb2 import ModelInferRequest, ModelInferResponse
-from bertwire_export.bundle import Manifest
+from bertwire_runtime.bundle import Manifest
+from bertwire_runtime.heads import HEADS
+from bertwire_runtime.output import Output
 from bertwire_server.call import Call, current
 from bertwire_server.errors import ModelNotFound
 from bertwire_server.inference import Inference, RequestLimits
-from bertwire_server.model.decision import score
 from bertwire_server.model.model import Model
 from bertwire_server.model.scheduler import Totals
 from bertwire_server.protocols.oip.infer import Inferrer
@@ -36,8 +37,9 @@ class Echo:
     async def predict(self, query: Query) -> list[Prediction]:
         """The same answer to every text."""
         self.queries.append(query)
-        scores = score(self.manifest, self._logits)
-        return [Prediction(scores, self._logits, self._words, 3, False, 0.25, 0.5, 1.0) for _ in query.texts]
+        scores = HEADS[self.manifest.task].scores(self.manifest, self._logits)
+        output = Output(self._logits, scores, self._words, 3, truncated=False)
+        return [Prediction(output, 0.25, 0.5, 1.0) for _ in query.texts]
 
 
 class EchoCatalog:

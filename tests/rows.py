@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from bertwire_client.labelled import Task
-from bertwire_export.bundle import Manifest, open_bundle
+from bertwire_core.tasks import Task
+from bertwire_runtime.bundle import Manifest, open_bundle
 from support import WORDS
 
 Row = dict[str, Any]

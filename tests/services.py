@@ -4,7 +4,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from google.protobuf.descriptor import Descriptor
-from grpc_channelz.v1 import channelz_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
 from bertwire.health import health_pb2
@@ -18,7 +17,6 @@ _FILES: tuple[Any, ...] = (
     inference_pb2,
     model_repository_pb2,
     tei_pb2,
-    channelz_pb2,
     health_pb2,
     reflection_pb2,
 )

@@ -41,7 +41,7 @@ Serve = Callable[..., AbstractContextManager[Server]]
 
 def bertwire(*arguments: object, python: str = sys.executable) -> list[str]:
     """The command line of the `bertwire` command in an environment, this one unless told otherwise."""
-    return [python, "-m", "bertwire_client", *map(str, arguments)]
+    return [python, "-m", "bertwire_cli", *map(str, arguments)]
 
 
 def export_padded(checkpoint: Path, output: Path, **options: object) -> Path:

@@ -1,1 +1,1 @@
-"""What the client does to the server, a mode a file; each is run in the client's own process by `bench.load`."""
+"""The client's modes, one a file; `bench.load` runs them in the client's own process."""

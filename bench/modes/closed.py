@@ -1,4 +1,4 @@
-"""Closed loops: so many calls in flight, each followed by the next."""
+"""Closed loops: a fixed number of calls in flight, each followed by the next."""
 
 import asyncio
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from bench.figures import Figures, percentiles
 
 
 async def closed(target: Target, in_flight: int, texts_each: int, most: int) -> Figures:
-    """The server's CPU-milliseconds a text, texts a second and a call's milliseconds, every text sent once.
+    """Return the server's CPU-milliseconds a text, texts a second and a call's milliseconds, every text sent once.
 
     Args:
         target: what is measured.
@@ -41,24 +41,11 @@ async def _drain(caller: Caller, requests: Iterator[bytes], in_flight: int) -> C
 
 
 async def steady(caller: Caller, requests: list[bytes], in_flight: int, until: float, calls: Calls) -> None:
-    """Callers without a deadline, each calling again at once, until the client's clock says `until`."""
+    """Keep calls without a deadline in flight until the client's clock is at `until`."""
     messages = cycle(requests)
 
     async def work() -> None:
         while perf_counter() < until:
             await caller.must(next(messages), calls)
-
-    await asyncio.gather(*(work() for _ in range(in_flight)))
-
-
-async def impatient(
-    caller: Caller, requests: list[bytes], in_flight: int, until: float, calls: Calls, deadline: float
-) -> None:
-    """The same with a deadline in seconds, whatever comes back."""
-    messages = cycle(requests)
-
-    async def work() -> None:
-        while perf_counter() < until:
-            await caller.call(next(messages), calls, deadline)
 
     await asyncio.gather(*(work() for _ in range(in_flight)))

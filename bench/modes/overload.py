@@ -8,105 +8,88 @@ import numpy as np
 from bench.calls import Caller, Calls, Target
 from bench.figures import MISSED, OK, REFUSED, Ended, Figures, overlap, percentiles
 from bench.modes.closed import steady
-from bench.modes.storm import RECOVERY_SECONDS, WARM_SECONDS
 from bench.probe import Watched, watching
 from bench.timeline import Timeline, timeline
 
 CONNECTIONS = 4
-REFUSAL_SECONDS = 0.020
-# Each call may take as long as the server needs for so many texts: four of its full batches.
-DEADLINE_TEXTS = 4 * 32
-# From this part of the overload on its memory has to be what it will be.
-_SETTLED = 0.1
+# Seconds before capacity is measured; at half of them the first batches' memory counts as growth.
+WARM_SECONDS = 1.0
+# Seconds after the overload until full speed is required; at half of them the last admitted calls are still running.
+RECOVERY_SECONDS = 1.0
 
 
 async def overload(
-    target: Target, in_flight: int, times: float, before: float, seconds: float, after: float
+    target: Target, in_flight: int, times: float, deadline: float, before: float, seconds: float, after: float
 ) -> tuple[Figures, Timeline]:
-    """Goodput over capacity, what became of the answered and the refused, memory, and the speed afterwards.
+    """Measure goodput, what becomes of admitted and refused calls, memory, and the speed afterwards.
 
     Args:
         target: what is measured.
         in_flight: callers of the closed loop before and after.
         times: calls a second over capacity.
-        before: seconds in which capacity is measured, after a second that warms up.
+        deadline: of each call in the overload, in seconds.
+        before: seconds in which capacity is measured.
         seconds: seconds of the overload.
         after: seconds measured once the overload is over by one second.
+
+    Returns:
+        Figures, and the calls over time.
     """
     requests, calls = target.requests(), Calls()
     async with Caller(target.address, CONNECTIONS) as caller, watching(target.server) as watched:
-        idle = perf_counter()
-        await asyncio.sleep(WARM_SECONDS)
         first = perf_counter() + WARM_SECONDS
         await steady(caller, requests, in_flight, first + before, calls)
         capacity = calls.all().rate(first, first + before)
-        begin, deadline = perf_counter(), DEADLINE_TEXTS / capacity
+        begin = perf_counter()
         end = begin + seconds
-        last = asyncio.create_task(_open_loop(caller, requests, times * capacity, (begin, end), calls, deadline))
+        sending = asyncio.create_task(_open_loop(caller, requests, times * capacity, (begin, end), calls, deadline))
         await asyncio.sleep(seconds)
         recovered = perf_counter() + RECOVERY_SECONDS
         await steady(caller, requests, in_flight, recovered + after, calls)
-        late = await last
+        await sending
     found = calls.all()
+    # The last calls of the open loop are made before the end, those of the closed loop after it.
     during = found.begun_between(begin, end)
+    goodput = found.rate(begin, end)
     figures: Figures = {
         "capacity": capacity,
-        "deadline_ms": 1e3 * deadline,
-        "offered": len(late) / seconds,
-        "offered_over_capacity": len(late) / seconds / capacity,
-        "goodput": found.rate(begin, end),
-        "goodput_share": found.rate(begin, end) / capacity,
+        "offered": len(during) / seconds,
+        "goodput": goodput,
+        "goodput_share": goodput / capacity,
         "recovered_share": found.rate(recovered, recovered + after) / capacity,
         "memory_growth": watched.growth(begin, recovered + after),
-        "memory_growth_once_settled": watched.growth(begin + _SETTLED * seconds, recovered + after),
     }
-    # The last calls of the open loop were made before the end, those of the closed loop after it.
-    figures |= _outcomes(during, deadline, watched)
-    figures |= percentiles(np.array(late), "sent_late_")
-    figures |= percentiles(watched.lag(idle, idle + WARM_SECONDS), "client_idle_lag_")
-    figures |= percentiles(watched.lag(begin, end), "client_lag_")
+    figures |= _outcomes(during, watched) | percentiles(watched.lag(begin, end), "client_lag_")
     return figures, timeline(found, capacity, first, (begin, end))
 
 
 async def _open_loop(
     caller: Caller, requests: list[bytes], rate: float, window: tuple[float, float], calls: Calls, deadline: float
-) -> list[float]:
-    """Calls at random moments, `rate` a second in the mean; returns how late each was made, in seconds."""
+) -> None:
+    """Make calls at the moments of a Poisson process of `rate` a second, and wait until all have ended."""
     begin, end = window
     generator = np.random.default_rng(0)
     gaps = generator.exponential(1 / rate, int(1.2 * rate * (end - begin)) + 100)
     moments = begin + np.cumsum(gaps)
-    late: list[float] = []
-    waiting: set[asyncio.Task[object]] = set()
-    for place, due in enumerate(moments[moments < end].tolist()):
-        # Gives the others their turn even where it is late itself.
-        await asyncio.sleep(max(due - perf_counter(), 0))
-        if perf_counter() >= end:
-            break
-        late.append(max(perf_counter() - due, 0))
-        task = asyncio.create_task(caller.call(requests[place % len(requests)], calls, deadline))
-        waiting.add(task)
-        task.add_done_callback(waiting.discard)
-    await asyncio.gather(*waiting)
-    return late
+    async with asyncio.TaskGroup() as group:
+        for place, due in enumerate(moments[moments < end].tolist()):
+            # Gives the others their turn even where it is late itself.
+            await asyncio.sleep(max(due - perf_counter(), 0))
+            if perf_counter() >= end:
+                break
+            group.create_task(caller.call(requests[place % len(requests)], calls, deadline))
 
 
-def _outcomes(during: Ended, deadline: float, watched: Watched) -> Figures:
+def _outcomes(during: Ended, watched: Watched) -> Figures:
     answered, refused, missed = (during.of(code) for code in (OK, REFUSED, MISSED))
-    # What the client stood still is its own, not the server's; both figures are given.
-    own = answered.seconds - overlap(answered, watched.stalls)
+    admitted = len(during) - len(refused)
+    # What the client stood still is its own, not the server's. Where none is refused, none is late.
+    own = refused.seconds - overlap(refused, watched.stalls) if len(refused) else np.zeros(1)
     figures: Figures = {
         "answered": len(answered),
         "refused": len(refused),
         "missed": len(missed),
-        "other": len(during) - len(answered) - len(refused) - len(missed),
-        "missed_share": len(missed) / max(len(answered) + len(missed), 1),
-        "in_time_share": float((own <= deadline).mean()) if len(own) else 0.0,
-        "in_time_share_by_client_clock": float((answered.seconds <= deadline).mean()) if len(own) else 0.0,
+        "other": admitted - len(answered) - len(missed),
+        "late_share": 1 - len(answered) / max(admitted, 1),
     }
-    if len(refused):
-        own = refused.seconds - overlap(refused, watched.stalls)
-        figures["refused_in_time_share"] = float((refused.seconds <= REFUSAL_SECONDS).mean())
-        figures["refused_in_time_share_less_client_lag"] = float((own <= REFUSAL_SECONDS).mean())
-        figures |= percentiles(refused.seconds, "refusal_") | percentiles(own, "refusal_less_client_lag_")
-    return figures | percentiles(answered.seconds, "answer_")
+    return figures | percentiles(own, "refusal_") | percentiles(answered.seconds, "answer_")

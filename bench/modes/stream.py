@@ -1,4 +1,4 @@
-"""One ClassifyStream with so many requests unanswered at any time."""
+"""One ClassifyStream with a fixed number of requests unanswered at any time."""
 
 from time import perf_counter
 
@@ -7,13 +7,13 @@ import grpc.aio
 from bench.calls import OPTIONS, Calls, Target, request
 from bench.figures import OK, Figures, percentiles
 from bertwire.v1.classifier_pb2 import ClassifyStreamRequest, ClassifyStreamResponse
-from bertwire_client.errors import UserError
+from bertwire_core.errors import UserError
 
 _METHOD = "/bertwire.v1.Classifier/ClassifyStream"
 
 
 async def stream(target: Target, in_flight: int, most: int) -> Figures:
-    """The server's CPU-milliseconds a text, texts a second and a request's milliseconds, every text sent once.
+    """Return the server's CPU-milliseconds a text, texts a second and a request's milliseconds, every text sent once.
 
     Args:
         target: what is measured.
@@ -39,7 +39,7 @@ async def stream(target: Target, in_flight: int, most: int) -> Figures:
 
 
 async def _pass(call: "grpc.aio.StreamStreamCall[bytes, bytes]", messages: list[bytes], in_flight: int) -> Calls:
-    """Sends every message once, a further one for each answer."""
+    """Send every message once, a further one for each answer."""
     calls = Calls()
     sent: list[float] = []
 

@@ -19,9 +19,9 @@ from bench.restarts.load import Found, Rates
 from bench.restarts.run import restarted
 from bench.restarts.ways import WAYS, is_here
 from bench.texts import read_texts
-from bertwire_client.cli import readable
-from bertwire_client.console import err, out
-from bertwire_client.errors import UserError
+from bertwire_core.console import err, out
+from bertwire_core.errors import UserError
+from bertwire_core.process import readable
 
 MOST_FAILED = 1e-4
 

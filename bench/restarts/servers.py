@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from bench.restarts.ways import free_ports
-from bertwire_client.errors import UserError
+from bertwire_core.errors import UserError
 
 
 class Server:
@@ -19,7 +19,7 @@ class Server:
 
     def __init__(self, bundle: Path, port: int, options: Sequence[str]) -> None:
         self.port = port
-        self._command = ["-m", "bertwire_client", "serve", str(bundle), "--port", str(port), "--threads", "1", *options]
+        self._command = ["-m", "bertwire_cli", "serve", str(bundle), "--port", str(port), "--threads", "1", *options]
         self._process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> None:

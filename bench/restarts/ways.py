@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from bertwire_client.errors import UserError
+from bertwire_core.errors import UserError
 
 # Ways through a program of that name, and the one without.
 PROXIES, WITHOUT = ("nginx", "haproxy"), "round_robin"

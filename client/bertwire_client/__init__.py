@@ -21,9 +21,9 @@ from bertwire_client.errors import (
     ResourceExhaustedError,
     UnauthenticatedError,
     UnavailableError,
-    UserError,
 )
 from bertwire_client.replies import Answer, Entity, LabelScore, ModelInfo, Reply, Result, Timing
+from bertwire_core.errors import UserError
 
 if TYPE_CHECKING:
     from bertwire_client.admin import Admin
@@ -57,7 +57,7 @@ __all__ = [
     "tls_credentials",
 ]
 
-# Every part imports something of this package, and most of them need no gRPC.
+# `import bertwire_client.errors` needs no gRPC.
 _LOADED_WHEN_ASKED = {
     "Admin": "admin",
     "AsyncClient": "aio",

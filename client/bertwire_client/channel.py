@@ -9,7 +9,7 @@ from typing import Any
 
 import grpc
 
-from bertwire_client.errors import UserError, first_line
+from bertwire_core.errors import UserError, first_line
 
 API_KEY_VARIABLE = "BERTWIRE_API_KEY"
 # HOST:PORT, or one of gRPC's own forms (https://github.com/grpc/grpc/blob/master/doc/naming.md).

@@ -5,7 +5,7 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
-from bertwire_client.options import Config
+from bertwire_core.options import Config
 
 
 class ConnectionConfig(Config):

@@ -1,20 +1,13 @@
-"""Errors that a person is meant to read. Every part has them, also those that never talk gRPC, so nothing is loaded."""
+"""Failures of a call, by gRPC's status code."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bertwire_core.errors import UserError
+
 if TYPE_CHECKING:
     import grpc
-
-
-def first_line(error: BaseException) -> str:
-    """The first line with something on it of what an error says; the name of its kind where it says nothing."""
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-
-
-class UserError(Exception):
-    """One line that says what is wrong and what to do; a command prints it without a stack trace and exits 1."""
 
 
 class RequestError(UserError):
@@ -56,6 +49,9 @@ class UnavailableError(RequestError):
 
 class UnauthenticatedError(RequestError):
     """The server wants a credential, and this is none that it knows."""
+
+    # The server knows of no options.
+    hint = "; give a key with --api-key-file or BERTWIRE_API_KEY"
 
 
 class PermissionDeniedError(RequestError):

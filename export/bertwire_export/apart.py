@@ -1,4 +1,4 @@
-"""Runs a function in a process of its own."""
+"""Run a function in a process of its own."""
 
 import multiprocessing
 from collections.abc import Callable
@@ -6,13 +6,13 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
-from bertwire_client.errors import UserError, first_line
+from bertwire_core.errors import UserError, first_line
 
 Result = TypeVar("Result")
 
 
 def run_apart(function: Callable[..., Result], *arguments: object) -> Result:
-    """Calls a function of a module in a new process, which ends with it, and returns what it gives.
+    """Call a function of a module in a new process, which ends with it, and return its result.
 
     After one error of a CUDA device, such as an illegal address, every later call of the same process fails too.
 

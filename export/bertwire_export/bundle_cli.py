@@ -5,12 +5,12 @@ from pathlib import Path
 from pydantic import Field
 from rich.console import Console
 
-from bertwire_client.console import err, out
-from bertwire_client.files import whole_file
-from bertwire_client.options import Config, argument, command
-from bertwire_export.bundle import open_bundle
-from bertwire_export.bundle.manifest import SIGNATURE
-from bertwire_export.bundle.signature import describe, sign_manifest
+from bertwire_core.console import err, out
+from bertwire_core.files import whole_file
+from bertwire_core.options import Config, argument, command
+from bertwire_runtime.bundle import open_bundle
+from bertwire_runtime.bundle.manifest import SIGNATURE
+from bertwire_runtime.bundle.signature import describe, sign_manifest
 
 
 class SignConfig(Config):
@@ -29,7 +29,7 @@ class VerifyConfig(Config):
 
 def run_sign(config: SignConfig) -> None:
     """Verify every hash of a bundle and sign its manifest, replacing a signature that it has."""
-    from bertwire_export.bundle.keys import read_private_key
+    from bertwire_runtime.bundle.keys import read_private_key
 
     key = read_private_key(config.key)
     if key.exposed:

@@ -1,4 +1,4 @@
-"""Builds the graphs among which the fastest that stays right is chosen."""
+"""Build the candidates: the graphs among which the fastest that keeps its limits is published."""
 
 import shutil
 from collections.abc import Callable, Sequence
@@ -10,26 +10,30 @@ from statistics import fmean
 import numpy as np
 import onnx
 
-from bertwire_export.bundle import Provider
-from bertwire_export.bundle.layouts import Layout, Tokens, arrange
 from bertwire_export.checkpoint import Checkpoint
 from bertwire_export.config import Precision
 from bertwire_export.convert import fuse
 from bertwire_export.half import to_half
 from bertwire_export.int8 import Range
-from bertwire_export.measure import BATCH_SIZE, Runner
+from bertwire_export.measure import BATCH_SIZE
 from bertwire_export.packed.build import build_packed
-from bertwire_export.packed.calibrate import measure_ranges
 from bertwire_export.packed.linear import Fp32Linears, Int8Linears
+from bertwire_export.packed.ranges import measure_ranges
 from bertwire_export.packed.weights import Encoder
 from bertwire_export.quantize import quantize_padded
+from bertwire_runtime.bundle import Provider
+from bertwire_runtime.heads import HEADS
+from bertwire_runtime.layouts import Layout, Tokens, arrange
+from bertwire_runtime.runner import Runner
 
-# Length groups of short and of long texts, and the mean from which texts are long, in tokens. More groups compute less
-# filler in attention and start more operators: with the other number long texts cost 10% more, a short one alone 7%.
+# Length groups of short and of long texts, and the mean length in tokens from which texts are long. More groups compute
+# less padding in attention and start more operators: with the other number long texts cost 10% more, a short one alone
+# 7%.
 _GROUPS, _GROUPS_OF_LONG, _LONG = 4, 9, 40
-# Texts that the int8 ranges are measured on.
-_CALIBRATION_TEXTS = 512
-# Texts on which a fused graph has to answer as the unfused one, and how far a logit may be off: fp32's default limit.
+# Most texts that activation ranges are measured on. With half as many the ranges are narrower, and more is cut off.
+_RANGE_TEXTS = 512
+# Texts on which a fused graph has to give the unfused one's logits, and the largest difference of a logit: fp32's
+# default limit. With half as many texts a fusion that is wrong for some of them is found less often.
 _COMPARED_TEXTS, _SAME_LOGIT = 16, 1e-3
 
 
@@ -38,10 +42,10 @@ class Built:
     """A graph that has been built.
 
     Attributes:
-        name: of precision and layout, and of two of one precision which is for CUDA.
+        name: precision and layout, and `cuda` where there is another graph of both for the CPU.
         precision: the number format of its linear layers.
-        layout: how texts become its inputs.
-        providers: where it is worth running.
+        layout: the layout of its inputs.
+        providers: the providers that it is proven on.
         path: the file.
     """
 
@@ -64,37 +68,37 @@ class Recipe:
 
 
 class Workshop:
-    """Builds candidates of one checkpoint.
+    """A builder of the candidates of one checkpoint.
 
     Attributes:
         encoder: the weights for packed graphs; None where the model's structure is not known.
-        notes: what did not come about.
+        notes: which graphs are not fused, in words.
     """
 
     def __init__(
         self,
         checkpoint: Checkpoint,
         encoder: Encoder | None,
-        calibration: Sequence[Tokens],
+        range_texts: Sequence[Tokens],
         folder: Path,
         convert: Callable[[Path], None],
     ) -> None:
-        """Builds nothing yet.
+        """Remember what to build from, and build nothing yet.
 
         Args:
             checkpoint: the model.
             encoder: its weights for packed graphs, or None.
-            calibration: texts that int8 ranges are measured on, and the length of texts.
-            folder: takes what is built.
+            range_texts: texts that activation ranges are measured on, and that tell how long texts are.
+            folder: the folder of the graphs.
             convert: writes the model in the padded layout, not fused yet, to a path.
         """
         self.encoder, self.notes = encoder, list[str]()
         self._checkpoint, self._folder, self._converter = checkpoint, folder, convert
-        self._calibration = calibration[:_CALIBRATION_TEXTS]
-        self._by_token = checkpoint.training.task == "token_classification"
+        self._range_texts = range_texts[:_RANGE_TEXTS]
+        self._by_token = HEADS[checkpoint.training.task].by_token
 
     def recipes(self, precisions: Sequence[Precision], providers: Sequence[Provider]) -> list[Recipe]:
-        """What is worth building: packed graphs; without an encoder padded ones.
+        """Return the recipes that are worth building: packed graphs; without an encoder padded ones.
 
         Args:
             precisions: number formats.
@@ -106,7 +110,7 @@ class Workshop:
         return [self._packed(self.encoder, precision, provider) for precision, provider in pairs]
 
     def build(self, recipe: Recipe) -> Built:
-        """Writes the graph of a recipe."""
+        """Build the graph of a recipe."""
         path = self._folder / f"{recipe.name}.onnx"
         recipe.write(path)
         return Built(recipe.name, recipe.precision, recipe.layout, recipe.providers, path)
@@ -115,13 +119,13 @@ class Workshop:
     def _ranges(self) -> dict[str, Range]:
         assert self.encoder is not None  # noqa: S101 - only packed graphs ask
         layout = self._layout(self.encoder, 1)
-        starts = range(0, len(self._calibration), BATCH_SIZE)
-        batches = (arrange(self._calibration[start : start + BATCH_SIZE], layout) for start in starts)
+        starts = range(0, len(self._range_texts), BATCH_SIZE)
+        batches = (arrange(self._range_texts[start : start + BATCH_SIZE], layout) for start in starts)
         return measure_ranges(self.encoder, layout.groups, batches)
 
     @cached_property
     def _groups(self) -> int:
-        return _GROUPS_OF_LONG if fmean(len(each.ids) for each in self._calibration) >= _LONG else _GROUPS
+        return _GROUPS_OF_LONG if fmean(len(each.ids) for each in self._range_texts) >= _LONG else _GROUPS
 
     @cached_property
     def _unfused(self) -> Path:
@@ -148,8 +152,8 @@ class Workshop:
         return Layout("packed", groups, self._checkpoint.pad_token_id, self._by_token, encoder.skips_padding)
 
     def _fuse(self, path: Path, layout: Layout, *, attention: bool) -> None:
-        """Writes the graph as converted, fused where that answers the same: a fusion drops what it does not know."""
-        texts = self._calibration[:_COMPARED_TEXTS]
+        """Write the graph, fused where that gives the same logits: a fusion drops what it does not know."""
+        texts = self._range_texts[:_COMPARED_TEXTS]
         fuse(self._unfused, self._checkpoint.model, path, attention=attention)
         plain, fused = (Runner(each, layout, "cpu", threads=0).by_text(texts) for each in (self._unfused, path))
         worst = max(float(np.abs(one - other).max()) for one, other in zip(plain, fused, strict=True))
@@ -158,14 +162,14 @@ class Workshop:
             self.notes.append(f"{path.stem} is not fused: fused, it differs by {worst:.2g} in a logit")
 
     def padded(self, precision: Precision) -> Recipe:
-        """A graph that computes padding, as converted and fused."""
+        """Return the recipe of a graph that computes padding, as converted and fused."""
         layout = Layout("padded", 0, self._checkpoint.pad_token_id, self._by_token)
 
         def write(path: Path) -> None:
             self._fuse(path, layout, attention=precision is not Precision.INT8)
             if precision is Precision.INT8:
-                # One text at a time: filler's activations are no text's.
-                quantize_padded(path, (arrange([text], layout) for text in self._calibration), path)
+                # One text at a time: the activations of padding belong to no text.
+                quantize_padded(path, (arrange([text], layout) for text in self._range_texts), path)
             elif precision is Precision.FP16:
                 onnx.save(to_half(onnx.load(path)), path)
 

@@ -1,4 +1,4 @@
-"""Reads a checkpoint folder written by the trainer."""
+"""Read a checkpoint folder written by the trainer."""
 
 import hashlib
 import json
@@ -7,30 +7,31 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import transformers
 from pydantic import BaseModel, Field, ValidationError
-from transformers import (
-    AutoModelForSequenceClassification,
-    AutoModelForTokenClassification,
-    AutoTokenizer,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-    logging,
-)
+from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase, logging
 
-from bertwire_client.errors import UserError, first_line
-from bertwire_client.labelled import Task
-from bertwire_client.lfs import require_fetched
+from bertwire_core.errors import UserError, first_line
+from bertwire_core.lfs import require_fetched
+from bertwire_core.tasks import Task
 from bertwire_export.padding import padding_counts
+from bertwire_export.tasks import TASK_EXPORTS
 
 WEIGHTS, TOKENIZER, TRAINING = "model.safetensors", "tokenizer.json", "training.json"
-# Fields that make one or another transformers release fetch and run code.
+# Fields that make some transformers release fetch and run code.
 CODE_FIELDS = frozenset({"auto_map", "custom_pipelines", "_attn_implementation_internal"})
 
 
 class TrainedRows(BaseModel):
-    """The part of a split's record that export needs: the hash that `Labelled.sha256` gives its rows."""
+    """The part of a split's record that export needs.
+
+    Attributes:
+        sha256: the hash that `Labelled.sha256` gives its rows.
+        source: the name of the file that they came from.
+    """
 
     sha256: str
+    source: str = ""
 
 
 class Training(BaseModel):
@@ -52,7 +53,7 @@ class Checkpoint:
 
     Attributes:
         path: its folder.
-        training: what the trainer wrote of it.
+        training: the trainer's record of it.
         model: the network in fp32, in evaluation mode.
         tokenizer: the tokenizer that training used.
         weights_sha256: SHA-256 of the weights file.
@@ -84,7 +85,7 @@ class Checkpoint:
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """Loads a checkpoint; raises `UserError` where the folder is not a whole one written by the trainer.
+    """Load a checkpoint. Raise `UserError` where the folder is not a whole one written by the trainer.
 
     Weights come from safetensors only and no code of the checkpoint's runs.
     """
@@ -130,7 +131,7 @@ def _load_model(path: Path, task: Task) -> PreTrainedModel:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     _refuse_code(path)
-    loader = AutoModelForTokenClassification if task == "token_classification" else AutoModelForSequenceClassification
+    loader = getattr(transformers, TASK_EXPORTS[task].auto_class)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -149,7 +150,7 @@ def _load_model(path: Path, task: Task) -> PreTrainedModel:
             )
     except Exception as error:  # safetensors, transformers and torch each raise their own
         raise UserError(f"{path} cannot be loaded: {first_line(error)}") from error
-    # What the file does not hold would be random, and the gate would compare random weights with themselves.
+    # Weights that the file lacks would be random, and the gate would compare random weights with themselves.
     for kind, keys in loading.items():
         if keys:
             raise UserError(
@@ -190,7 +191,7 @@ def _positions(model: PreTrainedModel) -> int:
     table = getattr(getattr(model.base_model, "embeddings", None), "position_embeddings", None)
     if table is None:
         return getattr(model.config, "max_position_embeddings", None) or 1 << 30
-    # RoBERTa's kind counts positions from the row after the padding row.
+    # RoBERTa and its relatives count positions from the row after the padding row.
     return int(table.num_embeddings) - (0 if table.padding_idx is None else int(table.padding_idx) + 1)
 
 

@@ -6,20 +6,20 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from bertwire_client.console import err, out, print_json
-from bertwire_client.errors import UserError
-from bertwire_client.options import Config, argument, command
-from bertwire_export.bundle import Bundle, open_bundle
-from bertwire_export.bundle.saturation import bundle_products
+from bertwire_core.console import err, out, print_json
+from bertwire_core.errors import UserError
+from bertwire_core.options import Config, argument, command
 from bertwire_export.config import ExportConfig
 from bertwire_export.tables import checked_table, manifest_table, outcome_table
+from bertwire_runtime.bundle import Bundle, open_bundle
+from bertwire_runtime.bundle.saturation import bundle_products
 
 if TYPE_CHECKING:
-    from bertwire_export.bundle.probe import Checked
     from bertwire_export.pipeline import Outcome
+    from bertwire_runtime.probe import Checked
 
 
-# Texts that a limit on quality should stand for at least; below that one or two decide.
+# Least number of texts that a limit on quality should amount to; with half as many a single text decides.
 _FEW = 2
 
 
@@ -60,9 +60,9 @@ def run_export(config: ExportConfig) -> None:
 
 
 def _cautions(config: ExportConfig, outcome: "Outcome") -> list[str]:
-    """What a reader of the table should know before trusting it."""
+    """Return what a reader of the table should know before trusting it."""
     found = []
-    # fp32 decides as PyTorch text for text; what the others lose is a matter of few texts.
+    # fp32 is compared with PyTorch by its logits; the other precisions by scores, which few texts can change.
     drops = [
         config.limits(each.built.precision).max_quality_drop
         for each in outcome.proven
@@ -78,7 +78,7 @@ def _cautions(config: ExportConfig, outcome: "Outcome") -> list[str]:
 
 
 def _unpublished(outcome: "Outcome") -> list[str]:
-    """Why a precision was not published, by its fastest candidate; nothing where every one was."""
+    """Return why each precision is not published, by its fastest candidate; nothing where every one is."""
     published = {each.precision for each in outcome.manifest.variants} if outcome.manifest else set()
     found: dict[str, str] = {}
     for each in sorted(outcome.proven, key=lambda each: each.proofs[0].speed.cost):
@@ -115,10 +115,10 @@ def run_inspect(config: InspectConfig) -> None:
 
 
 def _checked(bundle: Bundle) -> "list[Checked]":
-    """Runs the probe on every variant, on the providers of this machine."""
-    from bertwire_export.bundle.engine import Engine
-    from bertwire_export.bundle.probe import read_probe
-    from bertwire_export.bundle.session import cuda_fault
+    """Run the probe on every variant, on the providers of this machine."""
+    from bertwire_runtime.engine import Engine
+    from bertwire_runtime.probe import read_probe
+    from bertwire_runtime.session import cuda_fault
 
     probe = read_probe(bundle)
     if probe is None:
@@ -130,6 +130,9 @@ def _checked(bundle: Bundle) -> "list[Checked]":
             engine = Engine(bundle, variant, provider, threads=0)
             found.append(engine.check(probe))
             engine.close()
+    if not found:
+        known = ", ".join(sorted({each for variant in bundle.manifest.variants for each in variant.providers}))
+        raise UserError(f"{bundle.path}: no variant of this bundle can run on this machine; they are for {known}")
     return found
 
 

@@ -1,4 +1,4 @@
-"""What `bertwire export` can be told."""
+"""Settings of `bertwire export`."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -6,14 +6,14 @@ from typing import Literal, Self
 
 from pydantic import Field, TypeAdapter, ValidationError, field_validator, model_validator
 
-from bertwire_client.files import output_path
-from bertwire_client.options import Config, argument
-from bertwire_export.bundle import Identifier, Limits, Provider
+from bertwire_core.files import output_path
+from bertwire_core.options import Config, argument
+from bertwire_runtime.bundle import Identifier, Limits, Provider
 
 _AGREEMENT = "Least share of decisions (labels, tags) that are PyTorch's, "
 _DROP = "Most that accuracy, an F1 or a correlation may lie below PyTorch's, "
 _LOGIT = "Largest difference of a logit from PyTorch's, "
-_VARIANCE = "Largest difference of a logit by the text's company in the batch, "
+_VARIANCE = "Largest difference of a logit caused by the other texts of the batch, "
 
 
 class Precision(StrEnum):
@@ -97,7 +97,7 @@ class ExportConfig(Config):
         return self.output.with_name(f"{self.output.name}.report.html")
 
     def limits(self, precision: Precision) -> Limits:
-        """What a variant of this precision has to keep."""
+        """Return the limits of a variant of this precision."""
         return Limits(
             min_label_agreement=getattr(self, f"{precision}_min_agreement"),
             max_quality_drop=getattr(self, f"{precision}_max_drop"),

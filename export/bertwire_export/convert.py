@@ -1,4 +1,4 @@
-"""PyTorch to ONNX in the padded layout, fused."""
+"""Convert PyTorch models to ONNX in the padded layout, and fuse the graphs."""
 
 import logging
 import warnings
@@ -14,13 +14,13 @@ OPSET = 17
 
 
 def input_names(model: PreTrainedModel) -> list[str]:
-    """The inputs that the model reads: token types only where it tells them apart."""
+    """Return the names of the model's inputs: token types only where it tells them apart."""
     names = ["input_ids", "attention_mask"]
     return [*names, "token_type_ids"] if getattr(model.config, "type_vocab_size", 0) > 1 else names
 
 
 def convert(model: PreTrainedModel, path: Path) -> None:
-    """Writes `model` as fp32 ONNX to `path`: int64 [batch, tokens] inputs to `logits` float32 [batch, labels].
+    """Write `model` as fp32 ONNX to `path`: int64 [batch, tokens] inputs to `logits` float32 [batch, labels].
 
     A token classifier's logits are float32 [batch, tokens, labels].
     """
@@ -46,15 +46,15 @@ def convert(model: PreTrainedModel, path: Path) -> None:
 
 
 def fuse(source: Path, model: PreTrainedModel, path: Path, *, attention: bool) -> None:
-    """Writes the graph at `source` to `path` with what ONNX Runtime has single operators for fused.
+    """Fuse what ONNX Runtime has single operators for in the graph at `source`, and write it to `path`.
 
     Args:
         source: the graph as converted.
-        model: gives heads and hidden size.
-        path: where it goes.
+        model: the model, for its attention heads and hidden size.
+        path: the file to write.
         attention: whether attention is fused together with its linear layers, or these stay apart to be quantized.
     """
-    # The second says of every position that is not fixed that it cannot tell its sign.
+    # The second logger warns of every dimension that is not fixed.
     for name in ("onnxruntime.transformers", "symbolic_shape_infer"):
         logging.getLogger(name).setLevel(logging.ERROR)
     options = FusionOptions("bert")

@@ -1,39 +1,65 @@
-"""Gathers what the report plots beside the manifest."""
+"""Collect the evidence that a report shows beside the manifest."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 from tokenizers import Tokenizer
 
-from bertwire_client.labelled import present
-from bertwire_export.bundle import Bundle, Manifest
-from bertwire_export.bundle.saturation import bundle_products
-from bertwire_export.calibration import confidence
-from bertwire_export.examples import Examples, Logits
+from bertwire_export.examples import Examples
 from bertwire_export.prove import Proven
-from bertwire_export.report import Evidence
-from bertwire_export.truth import Truth
+from bertwire_export.reference import Reference
+from bertwire_export.tasks import TASK_EXPORTS
+from bertwire_runtime.bundle import Bundle
+from bertwire_runtime.bundle.saturation import IntegerProducts, bundle_products
+
+Floats = NDArray[np.floating]
 
 
-def gather(bundle: Bundle, tokenizer: Tokenizer, truth: Truth, proven: Sequence[Proven]) -> Evidence:
-    """What the first variant decided on dev, how long the texts are, and what int8 computes on other processors."""
-    manifest, examples = bundle.manifest, truth.dev.examples
-    task, products = manifest.task, bundle_products(bundle)
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """The measurements that a report shows beside the manifest, on dev. A part that is None or empty is left out.
+
+    Attributes:
+        lengths: tokens of each text before it is cut, special tokens included, in file order.
+        confusion: int64 [labels, labels], how often the true label (row) was predicted as which (column) by the
+            manifest's first variant; of tags in token_classification.
+        confidence: scores before calibration, scores after it, and whether each was right (bool); each [decisions].
+            single_label: the score of the predicted label of a text, right where that label is the true one.
+            multi_label: the score of each label of each text, right where the text has that label.
+        per_label: label, precision, recall, F1 and support, one a label, of the manifest's first variant.
+        scatter: regression: the true numbers and those that the manifest's first variant predicts, each [texts].
+        products: the integer products of the int8 variants, by their names.
+    """
+
+    lengths: list[int]
+    confusion: NDArray[np.int64] | None = None
+    confidence: tuple[Floats, Floats, NDArray[np.bool_]] | None = None
+    per_label: list[tuple[str, float, float, float, int]] | None = None
+    scatter: tuple[Floats, Floats] | None = None
+    products: dict[str, IntegerProducts] = field(default_factory=dict)
+
+
+def collect_evidence(bundle: Bundle, tokenizer: Tokenizer, reference: Reference, proven: Sequence[Proven]) -> Evidence:
+    """Return the decisions of the first variant on dev, the lengths of the texts, and the int8 graphs' products."""
+    manifest, examples, products = bundle.manifest, reference.dev.examples, bundle_products(bundle)
     logits = next(each.logits for each in proven if each.built.name == manifest.variants[0].name)
-    lengths = _whole_lengths(tokenizer, examples)
-    if task == "regression":
-        targets = np.asarray(examples.targets, np.float64)
+    lengths, task, targets = _whole_lengths(tokenizer, examples), TASK_EXPORTS[manifest.task], examples.targets
+    decided = task.decide(logits, manifest.calibration.thresholds)
+    if decided is None:
         return Evidence(lengths, scatter=(targets, logits.reshape(-1)), products=products)
-    before, right = confidence(task, examples, logits, 1.0)
-    after, _ = confidence(task, examples, logits, manifest.calibration.temperature)
-    targets, decided = _decisions(manifest, examples, logits)
-    numbers = list(range(len(manifest.labels)))
-    figures = precision_recall_fscore_support(targets, decided, labels=numbers, zero_division=0)
+    before, after = (
+        task.confidence(*examples.read_rows(logits), each) for each in (1.0, manifest.calibration.temperature)
+    )
+    exclusive = decided.ndim == 1
+    true, numbers = targets if exclusive else targets > 0, list(range(len(manifest.labels)))
+    figures = precision_recall_fscore_support(true, decided, labels=numbers, zero_division=0)
     return Evidence(
         lengths,
-        confusion=None if task == "multi_label" else confusion_matrix(targets, decided, labels=numbers),
-        confidence=(before, after, right),
+        confusion=confusion_matrix(true, decided, labels=numbers) if exclusive else None,
+        confidence=None if before is None or after is None else (before[0], after[0], before[1]),
         per_label=[
             (label, float(precision), float(recall), float(f1), int(support))
             for label, precision, recall, f1, support in zip(manifest.labels, *figures, strict=True)
@@ -42,16 +68,9 @@ def gather(bundle: Bundle, tokenizer: Tokenizer, truth: Truth, proven: Sequence[
     )
 
 
-def _decisions(manifest: Manifest, examples: Examples, logits: Logits) -> tuple[np.ndarray, np.ndarray]:
-    if manifest.task != "multi_label":
-        return np.asarray(examples.targets), logits.argmax(axis=1)
-    return np.asarray(examples.targets) > 0, present(logits, manifest.calibration.thresholds)
-
-
 def _whole_lengths(tokenizer: Tokenizer, examples: Examples) -> list[int]:
-    """Tokens of each text before it is cut."""
+    """Return the tokens of each text before it is cut."""
     whole = Tokenizer.from_str(tokenizer.to_str())
     whole.no_truncation()
-    by_word = examples.first_pieces is not None
-    encodings = whole.encode_batch_fast(list(examples.labelled.inputs), is_pretokenized=by_word)
+    encodings = whole.encode_batch_fast(list(examples.labelled.inputs), is_pretokenized=examples.labelled.by_word)
     return [len(each.ids) for each in encodings]

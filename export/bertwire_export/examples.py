@@ -1,4 +1,4 @@
-"""The labelled rows that candidates are proven on, tokenized as the server will."""
+"""Tokenize the labelled rows that candidates are proven on, as the server will."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -8,21 +8,21 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
 
-from bertwire_client.labelled import Labelled, encode_targets, outside_row, score
-from bertwire_export.bundle import Scores, Split
+from bertwire_data.labelled import Labelled, encode_targets, outside_row, score
+from bertwire_runtime.bundle import Scores, Split
 
 Logits = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Examples:
-    """One split.
+    """One split of labelled rows, tokenized.
 
     Attributes:
         labelled: the rows.
         labels: the model's labels.
         encodings: the tokens of each text.
-        targets: as `bertwire_client.labelled.encode_targets` gives them.
+        targets: as `bertwire_data.labelled.encode_targets` gives them.
         first_pieces: for token classification, the place of each word's first piece in its text; -1 where the word
             was cut off.
     """
@@ -39,16 +39,16 @@ class Examples:
         return [len(encoding.ids) for encoding in self.encodings]
 
     def split(self) -> Split:
-        """The manifest's entry for these rows."""
+        """Return the manifest's entry for these rows."""
         labelled = self.labelled
         return Split(source=labelled.source, texts=len(labelled), sha256=labelled.sha256())
 
     def spread(self, count: int) -> list[int]:
-        """Places of at most `count` texts, evenly spread in file order; of all where there are no more."""
+        """Return the places of at most `count` texts, evenly spread in file order."""
         return list(range(0, len(self.encodings), -(-len(self.encodings) // count)))
 
     def take(self, places: Sequence[int]) -> "Examples":
-        """The texts at these places, in that order."""
+        """Return the texts at these places, in that order."""
         return replace(
             self,
             labelled=self.labelled.take(places),
@@ -58,7 +58,7 @@ class Examples:
         )
 
     def rows(self, places: Sequence[int]) -> NDArray[np.int64]:
-        """The rows of `decided` and of the targets that belong to the texts at these places, int64."""
+        """Return the rows of `decided` and of the targets that belong to the texts at these places, int64."""
         if self.first_pieces is None:
             return np.asarray(places)
         words = [len(pieces) for pieces in self.first_pieces]
@@ -66,7 +66,7 @@ class Examples:
         return np.concatenate([np.arange(ends[place] - words[place], ends[place]) for place in places])
 
     def decided(self, by_text: Sequence[Logits]) -> Logits:
-        """The logits that decide something, from those of each text.
+        """Return the logits that decide for a label or number, from those of each text.
 
         Args:
             by_text: for each text float32 [labels], or [tokens, labels] for token classification.
@@ -83,18 +83,24 @@ class Examples:
         ]
         return np.concatenate(parts)
 
+    def read_rows(self, logits: Logits) -> tuple[Logits, NDArray[Any]]:
+        """Return the rows of `decided` and of the targets that the model read: words that were cut off have none."""
+        if self.first_pieces is None:
+            return logits, self.targets
+        read = np.concatenate(self.first_pieces) >= 0
+        return logits[read], self.targets[read]
+
     def score(self, logits: Logits, thresholds: Sequence[float] | None = None) -> Scores:
-        """Every figure of the task for what `decided` returns."""
+        """Return every score of the task for what `decided` returns."""
         task, words = self.labelled.task, self.labelled.words()
         return score(task, logits, self.targets, self.labels, words, thresholds)
 
 
 def encode(tokenizer: Tokenizer, labelled: Labelled, labels: list[str]) -> Examples:
-    """Tokenizes labelled rows; raises `UserError` for a label that is not one of `labels`."""
-    by_word = labelled.task == "token_classification"
-    encodings = tokenizer.encode_batch(list(labelled.inputs), is_pretokenized=by_word)
+    """Tokenize labelled rows. Raise `UserError` for a label that is not one of `labels`."""
+    encodings = tokenizer.encode_batch(list(labelled.inputs), is_pretokenized=labelled.by_word)
     pieces = None
-    if by_word:
+    if labelled.by_word:
         pieces = [_first_pieces(each, len(words)) for each, words in zip(encodings, labelled.inputs, strict=True)]
     return Examples(labelled, labels, encodings, encode_targets(labelled, labels), pieces)
 

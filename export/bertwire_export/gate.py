@@ -1,14 +1,12 @@
-"""Decides whether a variant may be published."""
+"""Find the limits that a candidate breaks."""
 
-from bertwire_export.bundle import Limits, Quality, Scores
-
-# Precision and recall trade places with F1 unmoved; texts with all labels right, and errors in the target's own units,
-# are recorded and have no limit that fits every data set.
-_NOT_HELD = frozenset({"precision", "recall", "subset_accuracy", "mae"})
+from bertwire_core.tasks import Task
+from bertwire_export.tasks import TASK_EXPORTS
+from bertwire_runtime.bundle import Limits, Quality, Scores
 
 
-def faults(quality: Quality, batch_variance: float, reference: Scores, limits: Limits) -> tuple[str, ...]:
-    """Every limit that the variant breaks on dev, in words; empty where it may be published."""
+def faults(task: Task, quality: Quality, batch_variance: float, reference: Scores, limits: Limits) -> tuple[str, ...]:
+    """Return every limit that a candidate breaks on dev, in words; empty where it may be published."""
     found = []
     agreement = quality.label_agreement
     if agreement is not None and agreement < limits.min_label_agreement:
@@ -17,7 +15,7 @@ def faults(quality: Quality, batch_variance: float, reference: Scores, limits: L
         )
     for name, best in reference.items():
         value = quality.scores[name]
-        if name not in _NOT_HELD and best - value > limits.max_quality_drop:
+        if name in TASK_EXPORTS[task].compared and best - value > limits.max_quality_drop:
             found.append(
                 f"its {name} {value:.4f} lies {best - value:.4f} below PyTorch's, "
                 f"at most {limits.max_quality_drop:.4f} is allowed"
@@ -29,14 +27,14 @@ def faults(quality: Quality, batch_variance: float, reference: Scores, limits: L
         )
     if batch_variance > limits.max_batch_variance:
         found.append(
-            f"a logit differs by {batch_variance:.2g} with the text's company in the batch, "
+            f"a logit differs by {batch_variance:.2g} with the other texts of the batch, "
             f"at most {limits.max_batch_variance:.2g} is allowed"
         )
     return tuple(found)
 
 
 def rare_faults(difference: float, limits: Limits) -> tuple[str, ...]:
-    """The same for the largest difference of a logit on texts with rare tokens, where logits have a limit."""
+    """Return the limit broken by the largest difference of a logit on texts with rare tokens, in words, or nothing."""
     limit = limits.max_logit_difference
     if limit is None or difference <= limit:
         return ()

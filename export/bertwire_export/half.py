@@ -1,4 +1,4 @@
-"""fp32 graphs to fp16."""
+"""Convert fp32 graphs to fp16."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -9,7 +9,7 @@ from onnxruntime.transformers.float16 import convert_float_to_float16
 
 
 def to_half(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The graph with weights and arithmetic in fp16 up to its last normalization; pooler and classifier stay in fp32.
+    """Return the graph in fp16 up to its last normalization, with pooler and classifier in fp32.
 
     Logits that leave in fp16 have steps of 0.002 above 2: one step is more than the batch variance may be. Inputs and
     logits keep their types.
@@ -25,7 +25,7 @@ def to_half(model: onnx.ModelProto) -> onnx.ModelProto:
         ends = [helper.make_tensor_value_info(value, TensorProto.FLOAT, None) for value in asked if value in made]
         _replace(body.graph.output, ends)
     half: onnx.ModelProto = convert_float_to_float16(body, keep_io_types=True, disable_shape_infer=True)
-    # The head reads copies: the fusing keeps one tensor of those that are equal.
+    # The head reads copies, since ONNX Runtime's fusions keep one tensor of those that are equal.
     for weight in model.graph.initializer:
         if weight.name in asked:
             half.graph.initializer.add().CopyFrom(weight)
@@ -39,7 +39,7 @@ def to_half(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _head(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
-    """What comes after the last normalization, in the graph's order; nothing where there is none."""
+    """Return the nodes after the last normalization, in the graph's order; none where there is no normalization."""
     makers = {value: node for node in graph.node for value in node.output}
     head, left, normalized = set(), [each.name for each in graph.output], False
     while left:

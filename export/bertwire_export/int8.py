@@ -1,22 +1,22 @@
-"""What int8 means here: uint8 activations on one fixed scale, int8 weights on one scale a column."""
+"""Quantize to int8: uint8 activations on one fixed scale, int8 weights on one scale a column."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import onnx
-import onnxruntime
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from bertwire_export.bundle.layouts import Arrays
+from bertwire_runtime.layouts import Arrays
+from bertwire_runtime.session import open_session
 
 Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """What goes into a layer over real texts: for each of its channels the least and the greatest value.
+    """The activation range of a layer's input over real texts: the least and the greatest value of each channel.
 
     Attributes:
         low, high: float32 [channels]; 0 lies within.
@@ -26,13 +26,13 @@ class Range:
     high: Floats
 
     def scale_and_zero(self) -> tuple[np.float32, np.uint8]:
-        """Step and zero point of uint8 numbers that cover all channels: value = scale * (number - zero)."""
+        """Return scale and zero point of uint8 numbers that cover all channels: value = scale * (number - zero)."""
         low, high = float(self.low.min()), float(self.high.max())
         scale = max((high - low) / 255, float(np.finfo(np.float32).tiny))
         return np.float32(scale), np.uint8(np.clip(round(-low / scale), 0, 255))
 
     def smoothing(self) -> Floats:
-        """By what to divide each channel so that a few wide ones do not take all 255 steps, float32 [channels].
+        """Return the divisor of each channel, float32 [channels], so that a few wide ones do not take all 255 steps.
 
         The weights are multiplied by the same. After SmoothQuant (Xiao et al., 2022), from the activations alone, so
         that layers that read the same value share it: the square root of a channel's largest value, over the mean.
@@ -42,15 +42,15 @@ class Range:
         return roots.astype(np.float32)
 
     def divided(self, by: Floats) -> "Range":
-        """The range of the channels divided by positive numbers."""
+        """Return the range of the channels divided by positive numbers."""
         return Range(self.low / by, self.high / by)
 
 
 def quantize_weight(weight: Floats) -> tuple[NDArray[np.int8], Floats]:
-    """A weight float32 [in, out] as int8 [in, out] with a scale float32 [out]: weight = scale * number.
+    """Return a weight float32 [in, out] as int8 [in, out] with a scale float32 [out]: weight = scale * number.
 
-    No product with uint8 saturates (`bertwire_export.bundle.saturation`): rows 0 and 1, 2 and 3 and so on sum to 127 at
-    most before they are rounded, and so to 128 after it.
+    No product with uint8 saturates (`bertwire_runtime.bundle.saturation`): rows 0 and 1, 2 and 3 and so on sum to 127
+    at most before they are rounded, and so to 128 after it.
     """
     sums = np.abs(weight[:-1:2] + weight[1::2])
     largest = np.maximum(np.abs(weight).max(axis=0), sums.max(axis=0, initial=0))
@@ -59,13 +59,11 @@ def quantize_weight(weight: Floats) -> tuple[NDArray[np.int8], Floats]:
 
 
 def value_ranges(model: onnx.ModelProto, values: list[str], batches: Iterable[Arrays]) -> dict[str, Range]:
-    """Runs an fp32 model over batches and finds the range of each of its values named in `values`."""
+    """Run an fp32 model over batches, and return the activation range of each of its values named in `values`."""
     probed = onnx.ModelProto()
     probed.CopyFrom(model)
     probed.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in values)
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(probed.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = open_session(probed.SerializeToString(), "cpu", threads=0)
     names = [each.name for each in session.get_inputs()]
     low: dict[str, Floats] = {}
     high: dict[str, Floats] = {}

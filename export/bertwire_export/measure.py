@@ -1,96 +1,63 @@
-"""Runs PyTorch and ONNX Runtime over the same texts."""
+"""Measure logits, quality, batch variance and speed of PyTorch and of graphs on the same texts."""
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
 from statistics import median
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
 from tokenizers import Encoding
-from transformers import PreTrainedModel
 
-from bertwire_client.labelled import present
-from bertwire_export.bundle import Provider, Quality, Speed
-from bertwire_export.bundle.layouts import Arrays, Layout, Tokens, arrange
-from bertwire_export.bundle.session import open_session
+from bertwire_core.console import tracked
+from bertwire_export.checkpoint import Checkpoint
 from bertwire_export.examples import Examples, Logits
+from bertwire_export.tasks import TASK_EXPORTS
+from bertwire_export.torch_run import torch_by_text
+from bertwire_runtime.bundle import Provider, Quality, Speed
+from bertwire_runtime.runner import Runner
 
+# Texts a batch. With half as many every run starts twice as often.
 BATCH_SIZE = 32
-# Company that a text's answer must not depend on: the text alone, and among 1, 15 and 63 others.
-_COMPANY = (2, 16, 64)
-_PROBES = 32
+# Texts a batch in which a text's logits are compared with those of the text alone.
+_VARIANCE_BATCHES = (2, 16, 64)
+# Texts compared for the batch variance; with half as many only half of the lengths are.
+_VARIANCE_TEXTS = 32
+# Rounds of which the median counts, and batches a round. With fewer, other work on the machine shows in the median.
 _SPEED_ROUNDS, _SPEED_BATCHES = 3, 4
-
-# Tokens of a batch that is timed on CUDA.
+# Tokens of a batch that is timed on CUDA; with many fewer the start of its kernels would be timed.
 _CUDA_TOKENS = 16384
 
-Track = Callable[[Iterable[Any], str, int], Iterable[Any]]
+
+def torch_logits(checkpoint: Checkpoint, examples: Examples, title: str) -> Logits:
+    """Return PyTorch's logits as `Examples.decided` does; batches of one length waste no work on padding."""
+    return _logits(partial(torch_by_text, checkpoint), examples, title, by_length=True)
 
 
-class Runner:
-    """A graph in a session, run on tokenized texts."""
-
-    def __init__(self, graph: Path | bytes, layout: Layout, provider: Provider, threads: int) -> None:
-        """Opens the session.
-
-        Args:
-            graph: the file, or what it holds.
-            layout: how texts become its inputs.
-            provider: where it runs.
-            threads: threads of one run; 0 takes one for each core.
-        """
-        self._session = open_session(graph, provider, threads)
-        self._layout = layout
-        self._names = [each.name for each in self._session.get_inputs()]
-
-    def arrange(self, texts: Sequence[Tokens]) -> Arrays:
-        """The graph's inputs for one batch."""
-        arrays = arrange(texts, self._layout)
-        return {name: arrays[name] for name in self._names}
-
-    def run(self, arrays: Arrays) -> Logits:
-        """The graph's output for one batch."""
-        logits: Logits = self._session.run(["logits"], arrays)[0]
-        return logits
-
-    def by_text(self, texts: Sequence[Tokens]) -> list[Logits]:
-        """The logits of each text of one batch: float32 [labels], or [tokens, labels]."""
-        return self._layout.by_text(self.run(self.arrange(texts)), [len(text.ids) for text in texts])
+def onnx_logits(runner: Runner, examples: Examples, title: str) -> Logits:
+    """Return a graph's logits as `Examples.decided` does, computed in batches in file order."""
+    return _logits(runner.by_text, examples, title, by_length=False)
 
 
-def torch_logits(
-    model: PreTrainedModel, examples: Examples, pad_token_id: int, *, types: bool, title: str, track: Track
+def _logits(
+    run: Callable[[list[Encoding]], list[Logits]], examples: Examples, title: str, *, by_length: bool
 ) -> Logits:
-    """PyTorch's logits that decide, in the order of the examples; batches of one length waste no work on padding."""
-    layout = Layout("padded", 0, pad_token_id, by_token=examples.first_pieces is not None)
-    order = sorted(range(len(examples.encodings)), key=examples.lengths.__getitem__)
+    encodings = examples.encodings
+    order = list(range(len(encodings)))
+    if by_length:
+        order.sort(key=examples.lengths.__getitem__)
+    batches = [order[start : start + BATCH_SIZE] for start in range(0, len(order), BATCH_SIZE)]
     found: dict[int, Logits] = {}
-    batches = _batches(order)
-    with torch.inference_mode():
-        for batch in track(batches, title, len(batches)):
-            arrays = arrange([examples.encodings[index] for index in batch], layout)
-            if not types:
-                del arrays["token_type_ids"]
-            tensors = {name: torch.from_numpy(values) for name, values in arrays.items()}
-            logits = model(**tensors).logits.float().numpy()
-            found.update(zip(batch, layout.by_text(logits, [examples.lengths[i] for i in batch]), strict=True))
-    return examples.decided([found[index] for index in range(len(order))])
-
-
-def onnx_logits(runner: Runner, examples: Examples, title: str, track: Track) -> Logits:
-    """A graph's logits that decide, with the texts in file order."""
-    batches = _batches(range(len(examples.encodings)))
-    by_text: list[Logits] = []
-    for batch in track(batches, title, len(batches)):
-        by_text += runner.by_text([examples.encodings[index] for index in batch])
-    return examples.decided(by_text)
+    for batch in tracked(batches, title, len(batches)):
+        found.update(zip(batch, run([encodings[index] for index in batch]), strict=True))
+    return examples.decided([found[index] for index in range(len(encodings))])
 
 
 def quality(examples: Examples, logits: Logits, reference: Logits, thresholds: Sequence[float] | None) -> Quality:
-    """Scores of a graph and its distance from PyTorch's logits; both are what `Examples.decided` returns."""
+    """Return a graph's scores and distance from PyTorch's logits; both logits are what `Examples.decided` returns."""
     difference = np.abs(logits - reference)
     return Quality(
         scores=examples.score(logits, thresholds),
@@ -103,28 +70,25 @@ def quality(examples: Examples, logits: Logits, reference: Logits, thresholds: S
 def _agreement(
     examples: Examples, logits: Logits, reference: Logits, thresholds: Sequence[float] | None
 ) -> float | None:
-    task = examples.labelled.task
-    if task == "regression":
-        return None
-    if task == "multi_label":
-        return float((present(logits, thresholds) == present(reference, thresholds)).mean())
-    return float((logits.argmax(axis=1) == reference.argmax(axis=1)).mean())
+    task = TASK_EXPORTS[examples.labelled.task]
+    ours, theirs = task.decide(logits, thresholds), task.decide(reference, thresholds)
+    return None if ours is None or theirs is None else float((ours == theirs).mean())
 
 
 def batch_variance(runner: Runner, texts: Sequence[Encoding]) -> float:
-    """Largest difference of any logit of a text alone and in company, short and long.
+    """Return the largest absolute difference of any logit of a text alone and with other texts in the batch.
 
     32 texts spread over all lengths, shortest and longest among them, are run alone and shuffled into batches of 2, 16
     and 64; the last is filled up with further texts.
     """
     by_length = sorted(range(len(texts)), key=lambda index: len(texts[index].ids))
-    spread = [by_length[place] for place in np.linspace(0, len(by_length) - 1, _PROBES).astype(int)]
+    spread = [by_length[place] for place in np.linspace(0, len(by_length) - 1, _VARIANCE_TEXTS).astype(int)]
     alone = {index: runner.by_text([texts[index]])[0] for index in spread}
     generator = np.random.default_rng(0)
     worst = 0.0
-    for size in _COMPANY:
+    for size in _VARIANCE_BATCHES:
         mixed = [int(index) for index in generator.permutation(spread)]
-        for start in range(0, _PROBES, size):
+        for start in range(0, _VARIANCE_TEXTS, size):
             batch = mixed[start : start + size]
             batch += [int(index) for index in generator.choice(by_length, size - len(batch))]
             for index, logits in zip(batch, runner.by_text([texts[index] for index in batch]), strict=True):
@@ -133,18 +97,15 @@ def batch_variance(runner: Runner, texts: Sequence[Encoding]) -> float:
     return worst
 
 
-def speeds(
-    runners: dict[str, Runner], texts: Sequence[Encoding], provider: Provider, device: str, track: Track
-) -> dict[str, Speed]:
-    """What a text costs each runner: the runners take turns, and the median round counts.
+def speeds(runners: dict[str, Runner], texts: Sequence[Encoding], provider: Provider, device: str) -> dict[str, Speed]:
+    """Measure what a text costs each runner: the runners take turns, and the median round counts.
 
     Args:
-        runners: by name; on the CPU each with one thread.
+        runners: the runners by name; on the CPU each with one thread.
         texts: in file order; the first 4 batches are run. On CUDA they are repeated until a batch has some 16,384
             tokens: less would measure how long starting its kernels takes.
-        provider: where they run.
+        provider: the provider that they run on.
         device: its name.
-        track: shows the progress.
     """
     size = (
         BATCH_SIZE if provider == "cpu" else max(1, _CUDA_TOKENS * len(texts) // sum(len(text.ids) for text in texts))
@@ -156,7 +117,7 @@ def speeds(
         runner.run(arranged[name][0])
     rounds: dict[str, list[tuple[float, float]]] = {name: [] for name in runners}
     turns = [name for _ in range(_SPEED_ROUNDS) for name in runners]
-    for name in track(turns, f"Speed on {provider}", len(turns)):
+    for name in tracked(turns, f"Speed on {provider}", len(turns)):
         cpu, wall = time.thread_time(), time.perf_counter()
         for arrays in arranged[name]:
             runners[name].run(arrays)
@@ -178,15 +139,11 @@ def speeds(
 
 
 def cpu_name() -> str:
-    """The processor's name as Linux gives it."""
+    """Return the processor's name as Linux gives it."""
     lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "unknown")
 
 
 def cuda_name() -> str:
-    """The first CUDA device's name as torch gives it."""
+    """Return the first CUDA device's name as torch gives it."""
     return torch.cuda.get_device_name(0) if torch.cuda.is_available() else "unknown CUDA device"
-
-
-def _batches(order: Sequence[int]) -> list[Sequence[int]]:
-    return [order[start : start + BATCH_SIZE] for start in range(0, len(order), BATCH_SIZE)]

@@ -1,61 +1,62 @@
-"""From checkpoint to bundle: convert, build candidates, prove them, publish the best."""
+"""Make a bundle of a checkpoint: convert, build candidates, prove them, publish the best."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import onnxruntime
 from tokenizers import Tokenizer
 
-from bertwire_client.console import progress
-from bertwire_client.errors import UserError, first_line
-from bertwire_client.files import in_use, require_absent, require_apart, scratch_folder
-from bertwire_client.labelled import Columns, read_labelled
-from bertwire_export.bundle import Manifest, Provider, Reference, open_bundle
-from bertwire_export.bundle.manifest import MANIFEST, SEAL
-from bertwire_export.bundle.session import PROVIDERS, cuda_fault
+from bertwire_core.console import progress
+from bertwire_core.errors import UserError, first_line
+from bertwire_core.files import in_use, require_absent, require_apart, scratch_folder
+from bertwire_data.labelled import Columns, read_labelled
 from bertwire_export.candidates import Built, Recipe, Workshop
 from bertwire_export.checkpoint import Checkpoint, load_checkpoint
 from bertwire_export.config import ExportConfig, Precision
 from bertwire_export.convert import convert, input_names
-from bertwire_export.evidence import gather
-from bertwire_export.examples import encode
+from bertwire_export.evidence import collect_evidence
+from bertwire_export.examples import Examples, encode
 from bertwire_export.optimum import convert_with_optimum, require_environment
 from bertwire_export.packed.weights import Encoder, NotPackable, read_encoder
 from bertwire_export.prove import Proven, prove, prove_on_test
 from bertwire_export.publish import Source, choose, publish
 from bertwire_export.rare import rare_texts
+from bertwire_export.reference import Reference, make_reference, split_reference
 from bertwire_export.report import write_report
 from bertwire_export.serving_tokenizer import require_same_tokens, serving_tokenizer
 from bertwire_export.trained import held_out, recorded_logits, require_trained
-from bertwire_export.truth import Known, Truth, find_truth, pytorch
+from bertwire_runtime.bundle import Manifest, Provider, open_bundle
+from bertwire_runtime.bundle import Reference as ReferenceScores
+from bertwire_runtime.bundle.manifest import MANIFEST, SEAL
+from bertwire_runtime.session import PROVIDERS, cuda_fault
 
-# What protobuf, and so an ONNX graph with its weights inside, can hold, less room for the graph itself.
+# Most bytes of weights: protobuf, and so an ONNX graph with its weights inside, holds 2 GiB, less room for the graph.
 _MOST_BYTES = 2**31 - 2**24
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What an export came to.
+    """The outcome of an export.
 
     Attributes:
-        manifest: of the bundle; None where no variant kept its limits and nothing was written.
+        manifest: the bundle's manifest; None where no variant kept its limits and nothing was written.
         reference: PyTorch's scores.
-        proven: every candidate with what was measured of it.
-        texts: how many dev texts there were.
-        notes: what did not come about: why no candidate is packed, which do not run on CUDA, what was not checked.
+        proven: every candidate with its proofs.
+        texts: number of dev texts.
+        notes: why no candidate is packed, which do not run on CUDA, which checks were left out; one line each.
     """
 
     manifest: Manifest | None
-    reference: Reference
+    reference: ReferenceScores
     proven: list[Proven]
     texts: int
     notes: list[str]
 
 
 def run(config: ExportConfig) -> Outcome:
-    """Builds candidates, proves them, and writes a bundle of the best; none if none keeps its limits.
+    """Build candidates, prove them, and write a bundle of the best; none if none keeps its limits.
 
     Raises:
         UserError: the output exists, the checkpoint or the dev rows cannot be used.
@@ -74,32 +75,32 @@ def _run(config: ExportConfig) -> Outcome:
     checkpoint = load_checkpoint(config.checkpoint)
     _require_size(checkpoint)
     tokenizer = serving_tokenizer(checkpoint)
-    truth = _truth(config, checkpoint, tokenizer)
+    reference = _reference(config, checkpoint, tokenizer)
     encoder, unpacked = _encoder(config, checkpoint)
     with scratch_folder(config.output) as folder:
-        # Every second text: the other half proves int8 on texts that its ranges have not seen.
-        calibration = truth.dev.examples.encodings[::2]
-        workshop = Workshop(checkpoint, encoder, calibration, folder, partial(_convert, config, checkpoint))
-        proven, failures = _prove(config, workshop, truth, precisions, providers)
+        # Every second text: the other half proves int8 on texts that its activation ranges were not measured on.
+        range_texts = reference.dev.examples.encodings[::2]
+        workshop = Workshop(checkpoint, encoder, range_texts, folder, partial(_convert, config, checkpoint))
+        proven, failures = _prove(config, workshop, reference, precisions, providers)
         notes = [*([unpacked] if unpacked else []), *workshop.notes, *failures]
         if "cuda" not in providers and PROVIDERS["cuda"] in onnxruntime.get_available_providers():
             notes.append(f"nothing is proven on CUDA: {cuda_fault()}")
         if not held_out(checkpoint.path, "dev").is_file():
             notes.append(f"{config.checkpoint} has no predictions: that it decides as after training was not checked")
         chosen = choose(proven, force=config.force)
-        proven = [prove_on_test(each, truth) if each.built.name in chosen else each for each in proven]
+        proven = [prove_on_test(each, reference) if each.built.name in chosen else each for each in proven]
         if not chosen:
-            return Outcome(None, truth.reference, proven, len(truth.dev.examples.labelled), notes)
-        source = Source(config.model_name, config.version, checkpoint, tokenizer, config.converter, truth)
+            return Outcome(None, reference.scores, proven, len(reference.dev.examples.labelled), notes)
+        source = Source(config.model_name, config.version, checkpoint, tokenizer, config.converter, reference)
         publish(config.output, source, proven, chosen, overwrite=config.overwrite)
         bundle = open_bundle(config.output)
-        evidence = gather(bundle, tokenizer, truth, proven)
+        evidence = collect_evidence(bundle, tokenizer, reference, proven)
     write_report(config.report, bundle.manifest, evidence, seal=bundle.sha256)
-    return Outcome(bundle.manifest, truth.reference, proven, len(truth.dev.examples.labelled), notes)
+    return Outcome(bundle.manifest, reference.scores, proven, len(reference.dev.examples.labelled), notes)
 
 
 def _require_place(config: ExportConfig) -> None:
-    """Raises `UserError` where the bundle or its report could not be written at the end."""
+    """Raise `UserError` where the bundle or its report could not be written at the end."""
     require_absent(config.output, overwrite=config.overwrite)
     require_absent(config.report, overwrite=config.overwrite)
     if config.report.is_dir():
@@ -110,7 +111,7 @@ def _require_place(config: ExportConfig) -> None:
 
 
 def available_providers() -> list[Provider]:
-    """The providers that ONNX Runtime can use on this machine."""
+    """Return the providers that ONNX Runtime can use on this machine."""
     return ["cpu"] if cuda_fault() else ["cpu", "cuda"]
 
 
@@ -132,35 +133,40 @@ def _precisions(asked: list[Precision], providers: list[Provider]) -> list[Preci
     return asked or able
 
 
-def _truth(config: ExportConfig, checkpoint: Checkpoint, tokenizer: Tokenizer) -> Truth:
-    """Reads the rows, proves that the checkpoint is the one that was trained, and finds PyTorch's logits for them."""
+def _reference(config: ExportConfig, checkpoint: Checkpoint, tokenizer: Tokenizer) -> Reference:
+    """Read the rows, prove that the checkpoint is the one that was trained, and get PyTorch's logits for them."""
     kept = {split: held_out(checkpoint.path, split) for split in ("dev", "test")}
     if config.dev is None and not kept["dev"].is_file():
         raise UserError(f"{kept['dev']} is missing; pass labelled rows with --dev")
     columns = Columns(config.text_column, config.text_pair_column, config.label_column)
 
-    def read(given: Path | None, split: str) -> Known | None:
-        own = kept[split]
-        if given is None and not own.is_file():
-            return None
+    def read(path: Path, own: str | None) -> Examples:
         training = checkpoint.training
-        labelled = read_labelled(given or own, columns if given else Columns(), training.task)
+        labelled = read_labelled(path, Columns() if own else columns, training.task)
         if labelled.text_pairs != training.text_pairs:
             pairs = "pairs of texts; choose the second text with --text-pair-column"
             single = f"single texts; remove the column {labelled.columns.text_pair!r}"
-            raise UserError(f"{given or own}: the model reads {pairs if training.text_pairs else single}")
+            raise UserError(f"{path}: the model reads {pairs if training.text_pairs else single}")
+        if own in training.data and training.data[own].sha256 == labelled.sha256():
+            labelled = replace(labelled, source=training.data[own].source or labelled.source)
         examples = encode(tokenizer, labelled, training.labels)
         require_same_tokens(checkpoint, labelled, examples.encodings)
-        return pytorch(checkpoint, examples, None if given else recorded_logits(checkpoint, split, examples))
+        return examples
 
-    trained = read(None, "dev")
-    if trained is not None:
-        require_trained(checkpoint, trained)
-    dev = trained if config.dev is None else read(config.dev, "dev")
-    # A dev split of one's own says nothing of the test rows of the training: only its own test rows stand beside it.
-    test = read(config.test, "test") if config.test or config.dev is None else None
-    assert dev is not None  # noqa: S101 - read gives nothing only where there is no file
-    return find_truth(dev, test, rare_texts(checkpoint, dev.examples.encodings))
+    # All files before PyTorch, so that a wrong column is told at once.
+    own = {split: read(path, split) for split, path in kept.items() if path.is_file()}
+    given = {split: read(path, None) for split, path in (("dev", config.dev), ("test", config.test)) if path}
+    found = {
+        split: split_reference(checkpoint, each, recorded_logits(checkpoint, split, each))
+        for split, each in own.items()
+        # With --dev only --test is scored: the training's test rows need not be from the same source.
+        if split == "dev" or not given
+    }
+    if "dev" in found:
+        require_trained(checkpoint, found["dev"])
+    found |= {split: split_reference(checkpoint, each, None) for split, each in given.items()}
+    dev, test = found["dev"], found.get("test")
+    return make_reference(dev, test, rare_texts(checkpoint, dev.examples.encodings))
 
 
 def _encoder(config: ExportConfig, checkpoint: Checkpoint) -> tuple[Encoder | None, str | None]:
@@ -173,12 +179,16 @@ def _encoder(config: ExportConfig, checkpoint: Checkpoint) -> tuple[Encoder | No
 
 
 def _prove(
-    config: ExportConfig, workshop: Workshop, truth: Truth, precisions: list[Precision], providers: list[Provider]
+    config: ExportConfig,
+    workshop: Workshop,
+    reference: Reference,
+    precisions: list[Precision],
+    providers: list[Provider],
 ) -> tuple[list[Proven], list[str]]:
-    """Builds and proves the candidates; padded graphs beside packed ones only where none of these may be published."""
+    """Build and prove the candidates; padded graphs beside packed ones only where none of these may be published."""
 
     def attempt(recipes: list[Recipe]) -> tuple[list[Proven], list[str]]:
-        return prove(_build(workshop, recipes), truth, providers, config.limits)
+        return prove(_build(workshop, recipes), reference, providers, config.limits)
 
     proven, failures = attempt(workshop.recipes(precisions, providers))
     if workshop.encoder is None or config.quick:
@@ -192,7 +202,7 @@ def _prove(
 
 
 def _lacking(proven: list[Proven], precisions: list[Precision], providers: list[Provider]) -> list[Precision]:
-    """The precisions of which there is nothing to publish for some provider that they are meant for."""
+    """Return the precisions of which there is nothing to publish for some provider that they are meant for."""
     chosen = choose(proven, force=False)
     done = {(each.built.precision, provider) for each in proven for provider in chosen.get(each.built.name, ())}
     return [each for each in precisions if {(each, at) for at in each.providers if at in providers} - done]

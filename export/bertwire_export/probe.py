@@ -1,4 +1,4 @@
-"""Makes the probe of a bundle: sequences, each variant's logits for them, and how far another processor may be off.
+"""Make the probe of a bundle: sequences, each variant's logits for them, and tolerances for other processors.
 
 docs/decisions/022-probe.md has the reasons and the measurements.
 """
@@ -12,39 +12,40 @@ from onnx import numpy_helper
 from tokenizers import Encoding, Tokenizer
 
 from bertwire_export.apart import run_apart
-from bertwire_export.bundle import Provider
-from bertwire_export.bundle.probe import Expected, Floats, Probe, TokenSequence, answers, deviations
 from bertwire_export.candidates import Built
 from bertwire_export.config import Precision
-from bertwire_export.measure import Runner
+from bertwire_runtime.bundle import Provider
+from bertwire_runtime.probe import Expected, Floats, Probe, TokenSequence, answers, deviations
+from bertwire_runtime.runner import Runner
 
 _SEED = 22
 _SEQUENCES = 64
-# Of each length so many are tried, and the one kept whose logits hang least on rounding.
+# Sequences tried of each length, of which the one whose logits depend least on rounding is kept. With half as many the
+# least of fewer is kept, and its tolerance is larger on average.
 _CHOICES = 4
-# Longer texts are cut, so that a probe costs a warm-up little: linear layers see no length. Half are cut to a few
-# tokens: the fewer activations, the fewer that rounding moves over a step of int8.
+# Tokens to which longer texts are cut, so that the probe takes little of a warm-up: linear layers see no length. Half
+# of them are cut to the shorter limit: the fewer activations, the fewer that rounding moves over a step of int8.
 _LONGEST, _SHORT = 128, 8
-# Graphs with other rounding that stand for other processors.
+# Graphs with other rounding, in place of other processors; tolerances come from the largest deviation among them.
 _ROUNDINGS = 3
-# How much more than those another processor may differ.
+# Ratio by which another processor may differ more than those.
 _MARGIN = 4.0
-# The least tolerance, in logits: some steps of float32 at 1, for graphs so small that rounding hardly shows.
+# Least tolerance, in logits: some steps of float32 at 1, for graphs so small that rounding hardly shows.
 _LEAST_TOLERANCE = 1e-6
 
 
 def make_probe(
     built: Sequence[tuple[Built, Sequence[Provider]]], encodings: Sequence[Encoding], tokenizer: Tokenizer
 ) -> Probe:
-    """Draws sequences and runs every variant on them.
+    """Draw sequences and run every variant on them.
 
     Args:
         built: the variants, each with the providers that it is published for.
         encodings: tokenized dev texts; of them only lengths, segments and the places of special tokens are used.
-        tokenizer: whose vocabulary the sequences are drawn from.
+        tokenizer: the tokenizer, from whose vocabulary the sequences are drawn.
     """
     drawn = list(draw(encodings, tokenizer))
-    # In fp32 rounding moves every sequence alike, in int8 some much and others not at all.
+    # In fp32 rounding changes the logits of every sequence alike, in int8 those of some much and of others not at all.
     stepped = [(each, providers[0]) for each, providers in built if each.precision is Precision.INT8]
     moved = [np.zeros(len(drawn)), *(_moved_by_rounding(*each, drawn)[1] for each in stepped)]
     calmest = np.max(moved, axis=0).reshape(-1, _CHOICES).argmin(axis=1)
@@ -58,7 +59,7 @@ def make_probe(
 
 
 def draw(encodings: Sequence[Encoding], tokenizer: Tokenizer) -> Iterator[TokenSequence]:
-    """Random sequences by a fixed seed, four of each of 64 lengths, shortest first.
+    """Yield random sequences by a fixed seed, four of each of 64 lengths.
 
     Half of the lengths are spread as those of the texts, the others are as these but for 8 tokens at most.
     """
@@ -75,7 +76,7 @@ def draw(encodings: Sequence[Encoding], tokenizer: Tokenizer) -> Iterator[TokenS
 
 
 def _like(encoding: Encoding, longest: int, words: Sequence[int], generator: np.random.Generator) -> TokenSequence:
-    """A text's special tokens with random words between them; of a long text as many as fit."""
+    """Return a text's special tokens with random words between them; of a long text as many as fit."""
     special = np.array(encoding.special_tokens_mask, bool)
     kept = np.flatnonzero(special | (np.cumsum(~special) <= longest - special.sum()))
     drawn = generator.choice(words, len(encoding.ids))
@@ -84,7 +85,7 @@ def _like(encoding: Encoding, longest: int, words: Sequence[int], generator: np.
 
 
 def _expected(built: Built, provider: Provider, sequences: Sequence[TokenSequence]) -> Expected:
-    """The variant's logits, and how far another machine's may be off."""
+    """Return the variant's logits, and the tolerances for other processors."""
     exact, moved = _moved_by_rounding(built, provider, sequences)
     tolerances = np.maximum(_MARGIN * moved, _LEAST_TOLERANCE)
     logits = tuple(tuple(each.tolist()) for each in exact)
@@ -94,21 +95,21 @@ def _expected(built: Built, provider: Provider, sequences: Sequence[TokenSequenc
 def _moved_by_rounding(
     built: Built, provider: Provider, sequences: Sequence[TokenSequence]
 ) -> tuple[list[Floats], NDArray[np.float64]]:
-    """The variant's logits, and of each sequence how far rounding moves them at most."""
+    """Return the variant's logits, and the largest deviation of each sequence by rounding."""
     exact, *others = _answers(built, provider, sequences)
     moved: NDArray[np.float64] = np.max([deviations(each, exact) for each in others], axis=0)
     return exact, moved
 
 
 def _answers(built: Built, provider: Provider, sequences: Sequence[TokenSequence]) -> Iterator[list[Floats]]:
-    """The logits of a graph, then of the same graph rounded otherwise; one session at a time."""
+    """Yield the logits of a graph, then of the same graph rounded otherwise; one session at a time."""
     graph = built.path.read_bytes()
     for each in (graph, *(rounded(graph, seed) for seed in range(_ROUNDINGS))):
         yield answers(sequences, Runner(each, built.layout, provider, threads=0).by_text)
 
 
 def rounded(graph: bytes, seed: int) -> bytes:
-    """A graph whose weights are each moved by one step of their number format, up, down or not at all, at random.
+    """Return a graph with each weight moved by one step of its number format, up, down or not at all, at random.
 
     Sums then come out as on a processor that rounds otherwise or adds in another order. Integers and single numbers,
     such as exponents, stay as they are.

@@ -1,39 +1,31 @@
-"""Measures every candidate on every provider that it is meant for."""
+"""Prove every candidate on every provider that it is meant for."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from bertwire_client.console import tracked
-from bertwire_client.errors import UserError, first_line
+from bertwire_core.errors import UserError, first_line
 from bertwire_export.apart import Result, run_apart
-from bertwire_export.bundle import Limits, Proof, Provider, Quality, Speed
-from bertwire_export.bundle.session import PROVIDERS
 from bertwire_export.candidates import Built
 from bertwire_export.config import Precision
 from bertwire_export.examples import Logits
 from bertwire_export.gate import faults, rare_faults
-from bertwire_export.measure import (
-    Runner,
-    batch_variance,
-    cpu_name,
-    cuda_name,
-    onnx_logits,
-    quality,
-    speeds,
-)
-from bertwire_export.truth import Known, Truth
+from bertwire_export.measure import batch_variance, cpu_name, cuda_name, onnx_logits, quality, speeds
+from bertwire_export.reference import Reference, SplitReference
+from bertwire_runtime.bundle import Limits, Proof, Provider, Quality, Speed
+from bertwire_runtime.runner import Runner
+from bertwire_runtime.session import PROVIDERS
 
 
 @dataclass(frozen=True)
 class Proven:
-    """A candidate with what was measured of it.
+    """A candidate with its proofs.
 
     Attributes:
         built: the graph.
         proofs: one for each provider that it ran on.
-        logits: on dev, on the first of these providers.
+        logits: its logits on dev, on the first of these providers, as `Examples.decided` returns them.
     """
 
     built: Built
@@ -42,17 +34,17 @@ class Proven:
 
 
 def prove(
-    built: Sequence[Built], truth: Truth, providers: Sequence[Provider], limits: Callable[[Precision], Limits]
+    built: Sequence[Built], reference: Reference, providers: Sequence[Provider], limits: Callable[[Precision], Limits]
 ) -> tuple[list[Proven], list[str]]:
-    """Measures quality on dev, batch variance and speed, and finds the limits that a candidate breaks.
+    """Measure quality on dev, batch variance and speed, and find the limits that each candidate breaks.
 
     On CUDA each has a process of its own: it may not run, since not every card and release has every kernel.
 
     Args:
         built: the candidates.
-        truth: the rows, with PyTorch's logits.
+        reference: the rows, with PyTorch's logits.
         providers: those of this machine.
-        limits: what a precision has to keep.
+        limits: returns the limits of a precision.
 
     Returns:
         The candidates that ran on some provider, and for each that did not run on one why.
@@ -66,61 +58,63 @@ def prove(
         proofs[each.name].append(proof)
 
     on_cpu, on_cuda = ([each for each in built if at in each.providers and at in providers] for at in PROVIDERS)
-    costs = _speeds(on_cpu, truth, "cpu") if on_cpu else {}
+    costs = _speeds(on_cpu, reference, "cpu") if on_cpu else {}
     for each in on_cpu:
-        keep(each, *_proof(each, truth, "cpu", costs[each.name], limits(each.precision)))
+        keep(each, *_proof(each, reference, "cpu", costs[each.name], limits(each.precision)))
     for each in on_cuda:
         try:
-            keep(each, *_apart(_trial, each, truth, limits(each.precision)))
+            keep(each, *_apart(_trial, each, reference, limits(each.precision)))
         except UserError as error:
             failures.append(str(error))
     return [Proven(each, tuple(proofs[each.name]), logits[each.name]) for each in built if proofs[each.name]], failures
 
 
-def _trial(built: Built, truth: Truth, limits: Limits) -> tuple[Logits, Proof]:
-    """Proves one candidate on CUDA."""
-    speed = _speeds([built], truth, "cuda")[built.name]
-    return _proof(built, truth, "cuda", speed, limits)
+def _trial(built: Built, reference: Reference, limits: Limits) -> tuple[Logits, Proof]:
+    """Prove one candidate on CUDA."""
+    speed = _speeds([built], reference, "cuda")[built.name]
+    return _proof(built, reference, "cuda", speed, limits)
 
 
-def prove_on_test(proven: Proven, truth: Truth) -> Proven:
-    """Adds what the candidate scores on the test rows, if there are any: they choose nothing."""
-    if truth.test is None:
+def prove_on_test(proven: Proven, reference: Reference) -> Proven:
+    """Add the candidate's quality on the test rows, if there are any; they do not decide what is published."""
+    if reference.test is None:
         return proven
     proofs = []
     for proof in proven.proofs:
         on_cuda = proof.provider == "cuda"
-        found = _apart(_on_test, proven.built, truth) if on_cuda else _on_test(proven.built, truth, "cpu")
+        found = _apart(_on_test, proven.built, reference) if on_cuda else _on_test(proven.built, reference, "cpu")
         proofs.append(proof.model_copy(update={"test": found}))
     return replace(proven, proofs=tuple(proofs))
 
 
 def _apart(function: Callable[..., Result], built: Built, *arguments: object) -> Result:
-    """Calls a function in a process of its own, since one that CUDA has failed in once can use it no more."""
+    """Call a function in a process of its own, since a process in which CUDA has failed can use it no more."""
     try:
         return run_apart(function, built, *arguments)
     except UserError as error:
         raise UserError(f"{built.name} does not run on CUDA: {error}") from error
 
 
-def _on_test(built: Built, truth: Truth, provider: Provider = "cuda") -> Quality:
-    assert truth.test is not None  # noqa: S101 - asked only where there are test rows
-    return _score(_open(built, provider, threads=0), f"{built.name} on test", truth.test, truth)[1]
+def _on_test(built: Built, reference: Reference, provider: Provider = "cuda") -> Quality:
+    assert reference.test is not None  # noqa: S101 - asked only where there are test rows
+    return _score(_open(built, provider, threads=0), f"{built.name} on test", reference.test, reference)[1]
 
 
-def _speeds(running: Sequence[Built], truth: Truth, provider: Provider) -> dict[str, Speed]:
+def _speeds(running: Sequence[Built], reference: Reference, provider: Provider) -> dict[str, Speed]:
     runners = {each.name: _open(each, provider, threads=1) for each in running}
     device = cpu_name() if provider == "cpu" else cuda_name()
-    return speeds(runners, truth.dev.examples.encodings, provider, device, tracked)
+    return speeds(runners, reference.dev.examples.encodings, provider, device)
 
 
-def _proof(built: Built, truth: Truth, provider: Provider, speed: Speed, limits: Limits) -> tuple[Logits, Proof]:
+def _proof(
+    built: Built, reference: Reference, provider: Provider, speed: Speed, limits: Limits
+) -> tuple[Logits, Proof]:
     runner = _open(built, provider, threads=0)
-    logits, dev = _score(runner, f"{built.name} on dev", truth.dev, truth)
-    variance = batch_variance(runner, truth.dev.examples.encodings)
+    logits, dev = _score(runner, f"{built.name} on dev", reference.dev, reference)
+    variance = batch_variance(runner, reference.dev.examples.encodings)
     found = (
-        *faults(dev, variance, truth.reference.dev, limits),
-        *rare_faults(truth.rare.difference(runner), limits),
+        *faults(reference.dev.examples.labelled.task, dev, variance, reference.scores.dev, limits),
+        *rare_faults(reference.rare.difference(runner), limits),
     )
     proof = Proof(
         provider=provider, dev=dev, test=None, batch_variance=variance, speed=speed, limits=limits, faults=found
@@ -128,11 +122,11 @@ def _proof(built: Built, truth: Truth, provider: Provider, speed: Speed, limits:
     return logits, proof
 
 
-def _score(runner: Runner, title: str, known: Known, truth: Truth) -> tuple[Logits, Quality]:
-    logits = onnx_logits(runner, known.examples, title, tracked)
+def _score(runner: Runner, title: str, split: SplitReference, reference: Reference) -> tuple[Logits, Quality]:
+    logits = onnx_logits(runner, split.examples, title)
     if not np.isfinite(logits).all():
         raise UserError(f"{title}: the logits are not all finite numbers; leave its precision out with --variants")
-    return logits, quality(known.examples, logits, known.logits, truth.calibration.thresholds or None)
+    return logits, quality(split.examples, logits, split.logits, reference.calibration.thresholds or None)
 
 
 def _open(built: Built, provider: Provider, threads: int) -> Runner:

@@ -1,4 +1,4 @@
-"""Chooses the best of the proven candidates, and writes the bundle."""
+"""Choose the best of the proven candidates, and write the bundle."""
 
 import platform
 import shutil
@@ -10,8 +10,12 @@ from typing import Literal
 import onnxruntime
 from tokenizers import Tokenizer
 
-from bertwire_client.files import whole_folder
-from bertwire_export.bundle import (
+from bertwire_core.files import whole_folder
+from bertwire_export.checkpoint import TOKENIZER, Checkpoint
+from bertwire_export.probe import make_probe
+from bertwire_export.prove import Proven
+from bertwire_export.reference import Reference
+from bertwire_runtime.bundle import (
     SCHEMA_VERSION,
     Candidate,
     Manifest,
@@ -22,26 +26,23 @@ from bertwire_export.bundle import (
     add_file,
     seal,
 )
-from bertwire_export.bundle.probe import PROBE
-from bertwire_export.checkpoint import TOKENIZER, Checkpoint
-from bertwire_export.probe import make_probe
-from bertwire_export.prove import Proven
-from bertwire_export.truth import Truth
+from bertwire_runtime.probe import PROBE
 
-# Within so much two costs are one: a measurement on a machine with other work sways by as much.
+# Ratio up to which two costs are equal. Repeated measurements on a machine with other work differ by as much; with half
+# the margin chance chooses more often between equal graphs.
 _AS_FAST = 1.05
 
 
 @dataclass(frozen=True)
 class Source:
-    """What the candidates were made from and held against.
+    """The source of a bundle: what its candidates were made from and compared with.
 
     Attributes:
-        name, version: what the model will be called.
+        name, version: name and version of the model.
         checkpoint: the fine-tuned model.
         tokenizer: as the server will use it.
-        converter: what wrote the padded graphs.
-        truth: rows and reference.
+        converter: the converter that wrote the padded graphs.
+        reference: the rows, with PyTorch's logits.
     """
 
     name: str
@@ -49,15 +50,15 @@ class Source:
     checkpoint: Checkpoint
     tokenizer: Tokenizer
     converter: Literal["torch", "optimum"]
-    truth: Truth
+    reference: Reference
 
 
 def choose(proven: list[Proven], *, force: bool) -> dict[str, tuple[Provider, ...]]:
-    """Of each precision for each provider the fastest without faults; of those as fast, the nearest to PyTorch.
+    """Choose the fastest without faults of each precision for each provider; of those as fast, the nearest to PyTorch.
 
     Args:
         proven: all candidates.
-        force: where all of a precision have faults, take the fastest of these.
+        force: whether the fastest is chosen where all of a precision have faults.
 
     Returns:
         By name the providers that a candidate was chosen for; those of no provider are left out.
@@ -87,7 +88,7 @@ def _best(rivals: list[tuple[str, Proof]]) -> str:
 def publish(
     output: Path, source: Source, proven: list[Proven], chosen: dict[str, tuple[Provider, ...]], *, overwrite: bool
 ) -> None:
-    """Writes the bundle of the chosen candidates to `output`, whole or not at all.
+    """Write the bundle of the chosen candidates to `output`, whole or not at all.
 
     Raises:
         UserError: something is there by now that may not be replaced.
@@ -95,7 +96,7 @@ def publish(
     training = source.checkpoint.training
     by_name = {each.built.name: each for each in proven}
     built = [(by_name[name].built, providers) for name, providers in chosen.items()]
-    probe = make_probe(built, source.truth.dev.examples.encodings, source.tokenizer)
+    probe = make_probe(built, source.reference.dev.examples.encodings, source.tokenizer)
     with whole_folder(output, overwrite=overwrite) as folder:
         # Not its own save, which raises a bare Exception where the disk is full.
         (folder / TOKENIZER).write_text(source.tokenizer.to_str(pretty=True), encoding="utf-8")
@@ -113,7 +114,7 @@ def publish(
             pad_token_id=source.checkpoint.pad_token_id,
             tokenizer=add_file(folder, TOKENIZER),
             probe=add_file(folder, PROBE),
-            calibration=source.truth.calibration,
+            calibration=source.reference.calibration,
             variants=tuple(sorted(variants, key=lambda each: min(proof.speed.cost for proof in each.proofs))),
             candidates=tuple(_candidate(each) for each in proven if each.built.name not in chosen),
             provenance=_provenance(source),
@@ -149,15 +150,15 @@ def _has_faults(proofs: tuple[Proof, ...]) -> bool:
 
 def _provenance(source: Source) -> Provenance:
     packages = ("bertwire", "torch", "transformers", "onnx", "tokenizers")
-    truth = source.truth
+    reference = source.reference
     return Provenance(
         base_model=source.checkpoint.training.base_model,
         checkpoint_sha256=source.checkpoint.weights_sha256,
         training_sha256=source.checkpoint.training_sha256,
         converter=source.converter,
-        dev=truth.dev.examples.split(),
-        test=None if truth.test is None else truth.test.examples.split(),
-        reference=truth.reference,
+        dev=reference.dev.examples.split(),
+        test=None if reference.test is None else reference.test.examples.split(),
+        reference=reference.scores,
         versions={"python": platform.python_version()}
         | {name: installed_version(name) for name in packages}
         | {"onnxruntime": onnxruntime.__version__},

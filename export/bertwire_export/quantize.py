@@ -1,4 +1,4 @@
-"""Int8 for graphs in the padded layout, whatever model they are of."""
+"""Quantize graphs in the padded layout, whatever model they are of."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -8,13 +8,13 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from bertwire_export.bundle.layouts import Arrays
 from bertwire_export.int8 import Range, quantize_weight, value_ranges
 from bertwire_export.packed.graph import CONTRIB
+from bertwire_runtime.layouts import Arrays
 
 
 def quantize_padded(source: Path, batches: Iterable[Arrays], path: Path) -> None:
-    """Writes the padded fp32 graph at `source` to `path` with every product of a constant weight in int8.
+    """Write the padded fp32 graph at `source` to `path` with every product of a constant weight in int8.
 
     Activations are uint8 on one scale measured on `batches`, weights int8 on one scale a column. ONNX Runtime's own
     static quantization is not used: its sessions turn such products into MatMulNBits, which is slower than fp32.
@@ -42,7 +42,7 @@ def quantize_padded(source: Path, batches: Iterable[Arrays], path: Path) -> None
 
 
 def _quantize_input(graph: onnx.GraphProto, value: str, values: Range) -> tuple[str, str, str]:
-    """Adds the quantization of a value before its first reader; returns the names of numbers, scale and zero point."""
+    """Add the quantization of a value before its first reader, and return the names of numbers, scale, zero."""
     names = f"{value}.numbers", f"{value}.scale", f"{value}.zero"
     _add_constants(graph, dict(zip(names[1:], values.scale_and_zero(), strict=True)))
     first = next(index for index, node in enumerate(graph.node) if value in node.input)
@@ -51,7 +51,7 @@ def _quantize_input(graph: onnx.GraphProto, value: str, values: Range) -> tuple[
 
 
 def _store_integers(graph: onnx.GraphProto, weight: onnx.TensorProto) -> tuple[str, str, str]:
-    """Adds the int8 of a weight; returns the names of numbers, scale and zero point."""
+    """Add a weight in int8, and return the names of numbers, scale, zero."""
     names = f"{weight.name}.weight", f"{weight.name}.weight_scale", f"{weight.name}.weight_zero"
     numbers, scale = quantize_weight(numpy_helper.to_array(weight))
     _add_constants(graph, dict(zip(names, (numbers, scale, np.zeros_like(scale, np.int8)), strict=True)))

@@ -1,4 +1,4 @@
-"""Texts with tokens that labelled rows may never have: unknown, padding, mask and every other special one.
+"""Compare graphs with PyTorch on tokens that labelled rows may lack: unknown, padding, mask and other special ones.
 
 A graph can be right on all rows and wrong where such a token stands, for example in the positions behind it.
 """
@@ -7,17 +7,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from tokenizers import Encoding
 
-from bertwire_export.bundle.layouts import Layout, Tokens, arrange
 from bertwire_export.checkpoint import Checkpoint
 from bertwire_export.examples import Logits
-from bertwire_export.measure import Runner
+from bertwire_export.torch_run import torch_by_text
+from bertwire_runtime.layouts import Tokens
+from bertwire_runtime.runner import Runner
 
 _SEED = 2
+# Texts; with half as many a special token is drawn half as often.
 _TEXTS = 32
-# Of the words' tokens so many are replaced.
+# Share of the words' tokens that is replaced. With half of it more short texts have none replaced.
 _SHARE = 0.25
 
 
@@ -29,7 +30,7 @@ class _Text:
 
 @dataclass(frozen=True)
 class Rare:
-    """Such texts, with PyTorch's logits for each alone.
+    """Texts with rare tokens, and PyTorch's logits for each of them alone.
 
     Attributes:
         texts: the texts.
@@ -40,29 +41,19 @@ class Rare:
     logits: Sequence[Logits]
 
     def difference(self, runner: Runner) -> float:
-        """The most that a logit of a graph is off."""
+        """Return the largest absolute difference of a graph's logits from PyTorch's."""
         found = runner.by_text(self.texts)
         return max(float(np.abs(one - other).max()) for one, other in zip(found, self.logits, strict=True))
 
 
 def rare_texts(checkpoint: Checkpoint, encodings: Sequence[Encoding]) -> Rare:
-    """Puts rare tokens into texts, by a fixed seed, and runs PyTorch on them."""
+    """Replace words of texts by rare tokens, by a fixed seed, and run PyTorch on the results."""
     generator = np.random.default_rng(_SEED)
     places = np.linspace(0, len(encodings) - 1, min(_TEXTS, len(encodings))).astype(int)
     tokens = sorted({checkpoint.pad_token_id, *checkpoint.tokenizer.all_special_ids})
     known = [each for each in tokens if each < checkpoint.model.config.vocab_size]
     texts = [_with_rare(encodings[place], known, generator) for place in places]
-    by_token = checkpoint.training.task == "token_classification"
-    layout = Layout("padded", 0, checkpoint.pad_token_id, by_token)
-    logits = []
-    with torch.inference_mode():
-        for text in texts:
-            arrays = arrange([text], layout)
-            if not checkpoint.reads_types:
-                del arrays["token_type_ids"]
-            tensors = {name: torch.from_numpy(values) for name, values in arrays.items()}
-            logits += layout.by_text(checkpoint.model(**tensors).logits.float().numpy(), [len(text.ids)])
-    return Rare(texts, logits)
+    return Rare(texts, [logits for text in texts for logits in torch_by_text(checkpoint, [text])])
 
 
 def _with_rare(encoding: Encoding, tokens: list[int], generator: np.random.Generator) -> _Text:

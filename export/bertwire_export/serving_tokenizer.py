@@ -1,14 +1,14 @@
-"""The tokenizer as the server will use it, proven to be the one that training used."""
+"""Load the tokenizer as the server will use it, and prove that it is the one that training used."""
 
 from tokenizers import Encoding, Tokenizer
 
-from bertwire_client.errors import UserError
-from bertwire_client.labelled import Labelled
+from bertwire_core.errors import UserError
+from bertwire_data.labelled import Labelled
 from bertwire_export.checkpoint import TOKENIZER, Checkpoint
 
 
 def serving_tokenizer(checkpoint: Checkpoint) -> Tokenizer:
-    """The checkpoint's `tokenizer.json`, without padding and truncating on its own.
+    """Load the checkpoint's `tokenizer.json` without padding, truncating as training did.
 
     Raises:
         UserError: it adds no special tokens, so that a text of nothing it knows would have no token to classify.
@@ -24,7 +24,7 @@ def serving_tokenizer(checkpoint: Checkpoint) -> Tokenizer:
 
 
 def require_same_tokens(checkpoint: Checkpoint, labelled: Labelled, encodings: list[Encoding]) -> None:
-    """Raises `UserError` where the server would read other tokens or segments than training did.
+    """Raise `UserError` where the server would read other tokens or segments than training did.
 
     Args:
         checkpoint: the model, with training's tokenizer.
@@ -38,7 +38,7 @@ def require_same_tokens(checkpoint: Checkpoint, labelled: Labelled, encodings: l
         *map(list, columns),
         truncation=True,
         max_length=training.max_length,
-        is_split_into_words=labelled.task == "token_classification",
+        is_split_into_words=labelled.by_word,
         return_token_type_ids=checkpoint.reads_types,
     )
     for index, encoding in enumerate(encodings):

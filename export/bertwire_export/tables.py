@@ -1,4 +1,4 @@
-"""What a person reads of an export and of a bundle: one column a graph and provider, so that it fits a terminal."""
+"""Show an export and a bundle as tables: one column a graph and provider, so that they fit a terminal."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from bertwire_export.bundle import Bundle, Candidate, Manifest, Proof, Provider, Quality, Scores
-from bertwire_export.bundle.manifest import MIN_CALIBRATION_TEXTS
-from bertwire_export.bundle.saturation import bundle_products
-from bertwire_export.bundle.signature import describe
+from bertwire_export.display import visible
+from bertwire_export.tasks import TASK_EXPORTS
+from bertwire_runtime.bundle import Bundle, Candidate, Manifest, Proof, Provider, Quality, Scores
+from bertwire_runtime.bundle.manifest import MIN_CALIBRATION_TEXTS
+from bertwire_runtime.bundle.saturation import bundle_products
+from bertwire_runtime.bundle.signature import describe
 
 if TYPE_CHECKING:
-    from bertwire_export.bundle.probe import Checked
     from bertwire_export.pipeline import Outcome
+    from bertwire_runtime.probe import Checked
 
 _NAMES = {
     "macro_f1": "macro-F1",
@@ -30,13 +32,13 @@ _NAMES = {
     "spearman": "Spearman correlation",
     "mae": "mean absolute error",
 }
-# Of a bundle without a probe.
+# The probe's line for a bundle without one.
 UNPROVEN = "none (schema 2): not proven on the machines that serve it; export it again"
 Rows = dict[str, str]
 
 
 def outcome_table(outcome: Outcome) -> RenderableType:
-    """Every candidate beside PyTorch, with the verdict of the gate; a table a provider."""
+    """Return every candidate beside PyTorch, with the verdict of the gate; a table a provider."""
     kept = {each.name for each in outcome.manifest.variants} if outcome.manifest else set()
     tables: dict[Provider, list[tuple[str, Rows]]] = {}
     for each in outcome.proven:
@@ -48,7 +50,7 @@ def outcome_table(outcome: Outcome) -> RenderableType:
 
 
 def manifest_table(bundle: Bundle) -> RenderableType:
-    """The manifest of a verified bundle, and what its int8 graphs compute on other processors."""
+    """Return the manifest of a verified bundle, and what its int8 graphs compute on other processors."""
     manifest = bundle.manifest
     reference = manifest.provenance.reference
     parts: list[RenderableType] = [
@@ -69,7 +71,7 @@ def manifest_table(bundle: Bundle) -> RenderableType:
 
 
 def checked_table(checked: Iterable[Checked]) -> RenderableType:
-    """What the probe found of each variant on this machine."""
+    """Return what the probe found of each variant on this machine."""
     columns = [
         (
             each.variant if each.provider == "cpu" else f"{each.variant} {each.provider}",
@@ -133,7 +135,7 @@ def _calibration(manifest: Manifest) -> Iterator[tuple[str, str]]:
     if calibration.ece_before is not None and calibration.ece_after is not None:
         error = f"expected calibration error on dev {calibration.ece_before:.4f}"
         after = f" before, {calibration.ece_after:.4f} after dividing the logits by {calibration.temperature:.3f}"
-        few = manifest.task == "single_label" and manifest.provenance.dev.texts < MIN_CALIBRATION_TEXTS
+        few = TASK_EXPORTS[manifest.task].has_temperature and manifest.provenance.dev.texts < MIN_CALIBRATION_TEXTS
         unfitted = f"; no temperature is fitted on fewer than {MIN_CALIBRATION_TEXTS} texts" if few else ""
         yield "scores", error + (f"{after}, fitted there" if calibration.temperature != 1 else unfitted)
     if calibration.thresholds:
@@ -142,8 +144,8 @@ def _calibration(manifest: Manifest) -> Iterator[tuple[str, str]]:
 
 
 def _literal(value: str) -> Text:
-    """Text from outside, shown as it is: neither rich's markup nor a terminal's control codes act."""
-    return Text("".join(each if each.isprintable() else repr(each)[1:-1] for each in value))
+    """Return text from outside as it is: neither rich's markup nor a terminal's control codes act."""
+    return Text(visible(value))
 
 
 def _columns(candidates: Iterable[Candidate]) -> Iterator[tuple[str, Rows]]:
@@ -189,7 +191,7 @@ def _scores(scores: Scores) -> Rows:
 
 
 def _table(title: str, columns: Sequence[tuple[str, Rows]]) -> Table:
-    """One row a figure; CPU-ms are of one thread, `logit off` is the distance from PyTorch's."""
+    """Return a table with one row a figure; CPU-ms are of one thread, `logit off` is the distance from PyTorch's."""
     table = Table(title=title)
     table.add_column("", no_wrap=True)
     for name, _ in columns:

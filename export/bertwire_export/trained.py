@@ -1,28 +1,29 @@
-"""What the trainer recorded of a checkpoint: the rows it held out, what it decided on them, and by which logits."""
+"""Read the trainer's records of a checkpoint: the rows it held out, its decisions on them, and their logits."""
 
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bertwire_client.errors import UserError
-from bertwire_client.labelled import decisions
-from bertwire_client.tables import open_table
+from bertwire_core.errors import UserError
+from bertwire_data.labelled import decisions
+from bertwire_data.tables import open_table
 from bertwire_export.checkpoint import Checkpoint
 from bertwire_export.examples import Examples, Logits
-from bertwire_export.truth import Known
+from bertwire_export.reference import SplitReference
 
-# The same weights in fp32 on another machine may turn a decision that stood on the edge; no more than that.
+# Least share of dev rows with the decision of training. The same weights in fp32 on another machine may turn a decision
+# whose logits are nearly equal, and no more than that.
 _MIN_SAME = 0.99
 
 
 def held_out(checkpoint: Path, split: str) -> Path:
-    """The file of a split's rows and predictions."""
+    """Return the file of a split's rows and predictions."""
     return checkpoint / "predictions" / f"{split}.jsonl"
 
 
 def recorded_logits(checkpoint: Checkpoint, split: str, examples: Examples) -> Logits | None:
-    """The logits that the trainer wrote down for a split, as `Examples.decided` gives them.
+    """Return the logits that the trainer recorded for a split, as `Examples.decided` returns them.
 
     None where the rows are no longer those that it trained with, or a row is without logits of the model's labels.
     """
@@ -38,8 +39,8 @@ def recorded_logits(checkpoint: Checkpoint, split: str, examples: Examples) -> L
     return logits if logits.shape == (len(examples.targets), len(examples.labels)) else None
 
 
-def require_trained(checkpoint: Checkpoint, dev: Known) -> None:
-    """Raises `UserError` where the model does not decide as it did at the end of training.
+def require_trained(checkpoint: Checkpoint, dev: SplitReference) -> None:
+    """Raise `UserError` where the model does not decide as it did at the end of training.
 
     A changed configuration or label order would otherwise be proven against itself.
 

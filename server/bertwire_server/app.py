@@ -8,16 +8,17 @@ from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from typing import Any
 
-from bertwire_client.errors import UserError
-from bertwire_export.bundle import Bundle
-from bertwire_export.bundle.engine import choose_engine
+import grpc.aio
+
+from bertwire_core.errors import UserError
+from bertwire_runtime.bundle import Bundle
+from bertwire_runtime.predictor import Predictor
 from bertwire_server.access.setup import open_access, warn_if_open
 from bertwire_server.config import ServerConfig
 from bertwire_server.edge import Edge
 from bertwire_server.inference import Inference, RequestLimits
 from bertwire_server.listen import address, bind, check
-from bertwire_server.model.model import Model
-from bertwire_server.model.queue import BatchLimits
+from bertwire_server.model.model import Model, Serving
 from bertwire_server.protocols.health import Health
 from bertwire_server.repository.counted import CountedModels
 from bertwire_server.repository.fleet import Fleet
@@ -27,7 +28,6 @@ from bertwire_server.repository.loader import Loader
 from bertwire_server.repository.registry import Registry
 from bertwire_server.services import SERVICES, Services, build_server
 from bertwire_server.telemetry.reporting import Telemetry
-from bertwire_server.transport.server import Server
 
 _log = logging.getLogger(__name__)
 # Time for answers already given to leave, and the most that open health watches can delay the exit.
@@ -55,14 +55,14 @@ async def serve(config: ServerConfig, announce: Callable[[str], None]) -> None:
     telemetry = Telemetry(config)
     telemetry.metrics.certificate_ends = access.certificate_ends
     registry, health_service = Registry(), Health()
-    edge = Edge(access.gate, telemetry, registry.shed, config.max_message_mb << 20)
+    edge = Edge(access.gate, telemetry, config.max_message_mb << 20)
     beside = Edge(access.gate, telemetry)
     inference = Inference(registry, RequestLimits(config.max_texts, config.max_text_chars, config.max_call_chars))
-    counted = CountedModels(telemetry.metrics, config.max_queue_texts)
+    counted = CountedModels(telemetry.metrics)
     loader = Loader(config.public_key, _build(config, counted))
     fleet = Fleet(source, loader, registry, _publish(health_service), counted)
     services = Services(fleet, inference, health_service, telemetry.metrics)
-    server = build_server(config, edge, beside, services, registry.patience)
+    server = build_server(config, edge, beside, services)
     check(config.host, config.port)
     _settle_heap()
     background = [asyncio.create_task(each) for each in (access.watch(), follow(fleet, source, config.watch_seconds))]
@@ -71,7 +71,7 @@ async def serve(config: ServerConfig, announce: Callable[[str], None]) -> None:
         if not stop.is_set():
             # Not before: what asks no health would send calls here as soon as it can connect.
             port = bind(server, config.host, config.port, access.credentials)
-            server.start()
+            await server.start()
             announce(f"serving {fleet.summary()}, at {address(config.host, port)}")
             await stop.wait()
             _log.info("told to stop: accepting calls for another %g s", config.shutdown_delay_seconds)
@@ -132,16 +132,15 @@ async def _first(*waits: Coroutine[Any, Any, object]) -> None:
 
 def _build(config: ServerConfig, counted: CountedModels) -> Callable[[Bundle], Model]:
     """How the settings make a model of a bundle."""
-    limits = BatchLimits(
-        tokens=config.max_batch_tokens,
-        texts=config.max_batch_texts,
-        delay=config.max_delay_ms / 1e3,
-        waiting=config.max_queue_texts,
+    serving = Serving(
+        batch_seconds=None if config.max_batch_ms is None else config.max_batch_ms / 1e3,
+        room=config.max_queue_texts,
+        hang_seconds=config.hang_seconds,
+        cache_bytes=config.cache_mb << 20,
     )
 
     def build(bundle: Bundle) -> Model:
-        engine = choose_engine(bundle, config.variant, config.provider, config.threads)
-        return counted.build(bundle, engine, limits, config.hang_seconds)
+        return counted.build(Predictor(bundle, config.variant, config.provider, config.threads), serving)
 
     return build
 
@@ -156,7 +155,7 @@ def _publish(health_service: Health) -> Callable[[Mapping[str, bool]], None]:
     return publish
 
 
-async def _drain(server: Server, edge: Edge, health_service: Health, config: ServerConfig) -> None:
+async def _drain(server: grpc.aio.Server, edge: Edge, health_service: Health, config: ServerConfig) -> None:
     """Says NOT_SERVING, accepts calls a while longer, then has clients go elsewhere and answers what was accepted.
 
     Raises:
@@ -166,14 +165,16 @@ async def _drain(server: Server, edge: Edge, health_service: Health, config: Ser
     await asyncio.sleep(config.shutdown_delay_seconds)
     edge.hold()
     await asyncio.sleep(_HOLD_SECONDS)
-    # Before streams end, or they would be opened here again.
-    await server.close()
+    # Before streams end, or they would be opened here again: the first step closes the port and sends GOAWAY.
+    stopping = asyncio.create_task(server.stop(config.drain_seconds + _FLUSH_SECONDS))
+    await asyncio.sleep(0)
     edge.close()
     _log.info("no longer accepting calls: draining %d", edge.in_flight)
     with suppress(TimeoutError):
         await asyncio.wait_for(edge.idle.wait(), config.drain_seconds)
     given_up = edge.in_flight
     await server.stop(_FLUSH_SECONDS)
+    await stopping
     if given_up:
         seconds = f"{config.drain_seconds:g} s of --drain-seconds"
         raise UserError(f"gave up {given_up} calls that were not answered within the {seconds}")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from bertwire_server.query import Text
+    from bertwire_runtime.tokenizer import Text
     from bertwire_server.telemetry.tracing import Trace
 
 

@@ -1,6 +1,6 @@
 """The command `bertwire serve`."""
 
-from bertwire_client.options import command
+from bertwire_core.options import command
 from bertwire_server.config import ServerConfig
 
 
@@ -16,8 +16,8 @@ def run_serve(config: ServerConfig) -> None:
     import os
     import sys
 
-    from bertwire_client.cli import COMMANDS
-    from bertwire_client.faults import report
+    from bertwire_core.commands import COMMANDS
+    from bertwire_core.faults import report
     from bertwire_server.app import serve as run
     from bertwire_server.telemetry.logs import configure
 

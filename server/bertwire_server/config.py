@@ -5,7 +5,7 @@ from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from bertwire_client.options import argument
+from bertwire_core.options import argument
 from bertwire_server.access.config import AccessConfig
 from bertwire_server.listen import read_host
 from bertwire_server.repository.config import RepositoryConfig
@@ -40,12 +40,19 @@ class ServerConfig(TelemetryConfig, AccessConfig, RepositoryConfig):
         description="Threads of one run on the CPU, of each model; 0 takes one for each core that the server may use, "
         "by its affinity and its cgroup's quota.",
     )
-    max_batch_tokens: int = Field(
-        4096, ge=1, description="Most tokens that one batch computes, padding too; a longer single text runs alone."
+    max_batch_ms: float | None = Field(
+        None,
+        gt=0,
+        le=60_000,
+        description="Longest that a batch should run, in milliseconds; how many texts that are is learned while "
+        "serving. Default: 40 on the CPU, 10 on CUDA.",
     )
-    max_batch_texts: int = Field(32, ge=1, description="Most texts of one batch.")
-    max_delay_ms: float = Field(
-        2.0, ge=0, le=1000, description="Longest that an idle model waits for texts that are still being tokenized."
+    cache_mb: int = Field(
+        0,
+        ge=0,
+        le=1 << 20,
+        description="Memory of each model for answers that are given again where the same client sends the same text, "
+        "in MiB; for variants whose answers do not depend on their batch. Default: none.",
     )
     max_queue_texts: int = Field(8192, ge=1, description="Most texts that wait; more are refused, not delayed.")
     max_texts: int = Field(1024, ge=1, description="Most texts of one call.")

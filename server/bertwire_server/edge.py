@@ -2,117 +2,105 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
-from contextlib import aclosing
-from types import TracebackType
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import aclosing, contextmanager
 from typing import Any
 
+import grpc
+import grpc.aio
 from google.protobuf.message import DecodeError
 
-from bertwire_server.access.gate import OPEN, Admission, Gate
+from bertwire_server.access.gate import OPEN, Gate, Permit
 from bertwire_server.call import Call, current
 from bertwire_server.errors import AnswerTooLarge, Forbidden, InvalidRequest, NotReady, Overloaded, Unauthenticated
-from bertwire_server.refusals import Refusals
-from bertwire_server.status import fail
-from bertwire_server.telemetry.reporting import Report, Telemetry
-from bertwire_server.transport.context import Context
-from bertwire_server.transport.server import Handler, Server
+from bertwire_server.rpc import Context
+from bertwire_server.status import abort
+from bertwire_server.telemetry.reporting import Telemetry
 
 _MALFORMED = "the message cannot be decoded; check that it is of this method's type and that its text is UTF-8"
 _CLOSING = "the server is shutting down; send what is unanswered to another one"
-# How long the only message of a call may take to come once the server closes.
-_ON_THE_WAY_SECONDS = 1.0
+# Seconds after the server closes in which messages are read. Halved, a slow network's calls fail at a restart; doubled,
+# a caller that sends nothing delays the exit by so much.
+_LAST_MESSAGE_SECONDS = 1.0
+# Seconds without a message after which a stream has none on its way, once the server closes.
+_QUIET_SECONDS = 0.05
 _MAX_REQUEST_ID = 128
-# How long after a message that did not come the core may take to say that the caller has gone.
+# Seconds that gRPC may take, after a message that did not come, to say that the caller has gone. Halved, some calls of
+# callers who left count as wrong requests.
 _GONE_SECONDS = 0.05
-# Methods that answer one message with a run of a model.
-_RUN_A_MODEL = frozenset({"Classify", "Predict", "PredictPair", "ModelInfer"})
 
-Servicer = Any  # grpc.RpcMethodHandler, whose fields the type stubs call optional though one of ours has them
-Unary = Callable[[Any, Context], Awaitable[Any]]
-UnaryStream = Callable[[Any, Context], AsyncIterator[Any]]
-Stream = Callable[[AsyncIterator[Any], Context], AsyncIterator[Any]]
-Decode = Callable[[bytes], Any]
-Serialize = Callable[[Any], bytes]
-Shed = Callable[[float], Callable[[], object] | None]
-Answer = Callable[[Context, "_Passage"], Coroutine[Any, Any, None]]
+Servicer = Any  # grpc.RpcMethodHandler, whose fields the type stubs call optional
+Unary = Callable[[Any, Any], Awaitable[Any]]
+Stream = Callable[[AsyncIterator[Any], Any], AsyncIterator[Any]]
 
 
 class Edge:
-    """Wraps the methods of services.
+    """Wraps the methods of services. Belongs to one event loop.
 
     Attributes:
         in_flight: calls that have begun and not ended.
         idle: set while there is none.
         telemetry: told of every call.
-        refusals: ends those that are not let in.
     """
 
-    def __init__(
-        self, gate: Gate | None, telemetry: Telemetry, shed: Shed | None = None, most_bytes: int = sys.maxsize
-    ) -> None:
-        """Begins open.
+    def __init__(self, gate: Gate | None, telemetry: Telemetry, most_bytes: int = sys.maxsize) -> None:
+        """Begin open.
 
         Args:
             gate: decides who may call what; None lets everyone in.
             telemetry: told of every call.
-            shed: given the seconds that a caller will wait, raises `Overloaded` where no answer can be ready by then;
-                what it gives is called when the call has been read or has ended. None: nothing is refused unread.
-            most_bytes: of a message that is sent; the core would end a call for a larger one in words of its own.
+            most_bytes: of a message that is sent; gRPC would end a call for a larger one in words of its own.
         """
-        self._gate, self.telemetry, self._shed = gate, telemetry, shed
-        self.refusals = Refusals()
-        self.in_flight = 0
-        self.idle = asyncio.Event()
+        self._gate, self.telemetry, self._most_bytes = gate, telemetry, most_bytes
+        self.in_flight, self.idle = 0, asyncio.Event()
         self.idle.set()
-        self._most_bytes = most_bytes
         self._closing = False
-        self._holding: asyncio.Event | None = None
+        self._released = asyncio.Event()
+        self._released.set()
         self._reading: set[_Messages] = set()
 
-    def over(self, server: Server) -> "_Guarded":
-        """Stands for `server` where a service is added to it, by a generated `add_..._to_server`."""
+    def over(self, server: grpc.aio.Server) -> "_Guarded":
+        """Stand for `server` where a generated `add_..._to_server` adds a service to it."""
         return _Guarded(self, server)
 
     def hold(self) -> None:
-        """Keeps the answers of calls back until `close`: a caller that waits for one sends nothing."""
-        self._holding = asyncio.Event()
-
-    async def released(self) -> None:
-        """Returns when answers may go out."""
-        if self._holding is not None:
-            await self._holding.wait()
+        """Keep the answers of unary calls back until `close`: a caller that waits for one sends nothing."""
+        self._released.clear()
 
     def close(self) -> None:
-        """Has streams end with UNAVAILABLE once what has come of them is answered; other calls are answered.
-
-        A call whose message does not come soon ends so too: its sender may have gone, or means no good.
-        """
+        """Have streams end with UNAVAILABLE once what was read of them is answered; other calls are answered."""
         self._closing = True
-        if self._holding is not None:
-            self._holding.set()
+        self._released.set()
         for each in self._reading:
             each.close()
 
-    def passage(self, method: str, context: Context, *, sheds: bool = False, stream: bool = False) -> "_Passage":
-        """Lets a call in and counts it, or raises what it is refused for; ends with a block around its answer.
+    @contextmanager
+    def call(self, method: str, context: Context, *, stream: bool) -> Iterator[Permit]:
+        """Let a call in and report what becomes of it, or raise what it is refused for.
 
         Args:
             method: its full name.
-            context: its context.
-            sheds: whether it is refused where it cannot be answered in time, before anything is read of it. Where there
-                are more calls than can be answered, this is most of what the server does.
-            stream: whether its messages are counted one by one.
+            context: gRPC's.
+            stream: whether its messages are counted, and not the call.
         """
-        metadata = dict(context.invocation_metadata())
-        call = Call(method, str(metadata.get("x-request-id", ""))[:_MAX_REQUEST_ID])
-        passage = _Passage(self, call, self.telemetry.of_call(call, context, stream=stream))
-        passage.begin(metadata, context, self._shed if sheds else None)
-        return passage
+        self.in_flight += 1
+        self.idle.clear()
+        try:
+            metadata = dict(context.invocation_metadata() or ())
+            call = Call(method, str(metadata.get("x-request-id", ""))[:_MAX_REQUEST_ID])
+            current.set(call)
+            with self.telemetry.of_call(call, context, stream=stream), self._admit(call, metadata, context) as permit:
+                yield permit
+        finally:
+            # Not before its answer has been sent, however slowly the caller takes it.
+            context.add_done_callback(lambda _: self._ended())  # type: ignore[arg-type]  # of another context
 
-    def admit(self, call: Call, metadata: Mapping[str, str | bytes], context: Context) -> Admission:
-        """Lets a call in, or raises what it is refused for; notes who calls in either case."""
+    def _ended(self) -> None:
+        self.in_flight -= 1
+        if not self.in_flight:
+            self.idle.set()
 
+    def _admit(self, call: Call, metadata: Mapping[str, str | bytes], context: Context) -> Permit:
         def known(client: str) -> None:
             call.client = client
 
@@ -122,231 +110,168 @@ class Edge:
             self.telemetry.metrics.refused(error)
             raise
 
-    def messages(self, context: Context, decode: Decode, admission: Admission, seconds: float = 0.0) -> "_Messages":
-        """The messages of a call, until `close` and so many seconds longer."""
-        found = _Messages(context, decode, admission, seconds)
+    @contextmanager
+    def messages(self, context: Context, quiet_seconds: float) -> Iterator["_Messages"]:
+        """Give a call's messages; once the edge is closed, until none comes for so many seconds."""
+        found = _Messages(context, quiet_seconds)
         self._reading.add(found)
         if self._closing:
             found.close()
-        return found
-
-    def sized(self, serialize: Serialize) -> Serialize:
-        """`serialize`, which raises `InvalidRequest` for what would be too large to be sent."""
-
-        def limited(message: Any) -> bytes:  # noqa: ANN401 - any message
-            content = serialize(message)
-            if len(content) > self._most_bytes:
-                raise AnswerTooLarge(len(content), self._most_bytes)
-            return content
-
-        return limited
-
-    def forget(self, messages: "_Messages") -> None:
-        """Takes note that nothing more is read of a call."""
-        self._reading.discard(messages)
-
-
-class _Passage:
-    """A call that was let in; a class and not a generator, which would take twice the time.
-
-    Attributes:
-        admission: what the gate said.
-    """
-
-    __slots__ = ("_call", "_edge", "_report", "_was_read", "admission")
-
-    def __init__(self, edge: Edge, call: Call, report: Report) -> None:
-        self._edge, self._call, self._report = edge, call, report
-        self.admission = OPEN
-        self._was_read: Callable[[], object] | None = None
-
-    def begin(self, metadata: Mapping[str, str | bytes], context: Context, shed: Shed | None) -> None:
-        """Lets the call in, or raises."""
-        edge = self._edge
-        edge.in_flight += 1
-        edge.idle.clear()
         try:
-            self._report.__enter__()
-            self.admission = edge.admit(self._call, metadata, context)
-            if shed is not None and (remaining := context.time_remaining()) is not None:
-                self._was_read = shed(remaining)
-        except BaseException as error:
-            self.__exit__(type(error), error, error.__traceback__)
-            raise
-
-    def was_read(self) -> None:
-        """What was let in unread has been read: from here on it is known for what it is."""
-        if self._was_read is not None:
-            self._was_read()
-
-    def __enter__(self) -> None:
-        # Here and not before: the block is in the call's own task.
-        current.set(self._call)
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        edge = self._edge
-        try:
-            self.was_read()
-            self.admission.__exit__(kind, error, trace)
-            self._report.__exit__(kind, error, trace)
+            yield found
         finally:
-            edge.in_flight -= 1
-            if not edge.in_flight:
-                edge.idle.set()
+            self._reading.discard(found)
+
+    def sized(self, content: bytes) -> bytes:
+        """Return a message that can be sent; raise `AnswerTooLarge` for others."""
+        if len(content) > self._most_bytes:
+            raise AnswerTooLarge(len(content), self._most_bytes)
+        return content
+
+    async def released(self) -> None:
+        """Return when answers may go out."""
+        await self._released.wait()
 
 
 class _Messages:
-    """The messages of a call, decoded; each beyond the first counts against the client's rate."""
+    """Reads a call's messages, after `close` only those that have come."""
 
-    def __init__(self, context: Context, decode: Decode, admission: Admission, seconds: float) -> None:
-        self._context, self._decode, self._admission, self._seconds = context, decode, admission, seconds
-        self._first, self._stopped = True, False
+    def __init__(self, context: Context, quiet_seconds: float) -> None:
+        self._context, self._quiet_seconds = context, quiet_seconds
+        self._end: float | None = None
         self._reader: asyncio.Task[Any] | None = None
 
-    def __aiter__(self) -> "_Messages":
-        return self
-
-    async def __anext__(self) -> Any:  # noqa: ANN401 - any message
-        if self._stopped and not self._context.read_no_further():
-            raise NotReady(_CLOSING)
+    async def next(self) -> bytes | None:
+        """Read one; None after the last. Raises `NotReady` where none comes any more."""
+        if self._end is not None:
+            return await self._last(self._end)
         self._reader = asyncio.current_task()
         try:
-            content = await self._context.read()
+            return _bytes(await self._context.read())
         except asyncio.CancelledError:
-            if self._stopped and self._reader is not None and not self._reader.uncancel():
+            if self._end is not None and self._reader is not None and not self._reader.uncancel():
                 raise NotReady(_CLOSING) from None
             raise
         finally:
             self._reader = None
-        if content is None:
-            raise StopAsyncIteration
-        if not self._first:
-            self._admission.spend()
-        self._first = False
-        return self._decode(content)
+
+    async def _last(self, end: float) -> bytes | None:
+        try:
+            async with asyncio.timeout_at(min(end, asyncio.get_running_loop().time() + self._quiet_seconds)):
+                return _bytes(await self._context.read())
+        except TimeoutError:
+            raise NotReady(_CLOSING) from None
 
     def close(self) -> None:
-        """Raises `NotReady` in whoever waits for more than has come, in so many seconds."""
-        self._context.loop.call_later(self._seconds, self._stop)
+        """Read only what has come: until none is there for some time, and for a second at most."""
+        loop = asyncio.get_running_loop()
+        self._end = loop.time() + _LAST_MESSAGE_SECONDS
+        if (reader := self._reader) is not None:
+            loop.call_later(self._quiet_seconds, lambda: self._reader is reader and reader.cancel())
 
-    def _stop(self) -> None:
-        self._stopped = True
-        if self._reader is not None and not self._context.read_no_further():
-            self._reader.cancel()
+
+def _bytes(message: object) -> bytes | None:
+    """Return a message; None for gRPC's mark of the end."""
+    return message if isinstance(message, bytes) else None
 
 
 class _Guarded:
-    """Takes a service's methods as gRPC's own servers do, and adds them to ours."""
+    """Takes a service's methods as a gRPC server does, and adds them to one, wrapped."""
 
-    def __init__(self, edge: Edge, server: Server) -> None:
+    def __init__(self, edge: Edge, server: grpc.aio.Server) -> None:
         self._edge, self._server = edge, server
 
     def add_generic_rpc_handlers(self, handlers: object) -> None:
-        """Takes nothing: the same methods come by name too."""
+        """Take nothing: the same methods come by name too."""
 
     def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Servicer]) -> None:
-        """Adds a service's methods."""
-        for name, handler in handlers.items():
-            full = f"/{service}/{name}"
-            self._server.add(full, _handler(self._edge, full, handler))
+        """Add a service's methods."""
+        wrapped = {name: _handler(self._edge, f"/{service}/{name}", each) for name, each in handlers.items()}
+        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, wrapped),))
 
 
-def _handler(edge: Edge, method: str, servicer: Servicer) -> Handler:
-    # Messages are decoded after the caller is known, and as the caller's fault where they cannot be.
-    decode, serialize = _decoder(servicer.request_deserializer), edge.sized(servicer.response_serializer)
-    answer: Answer
+def _handler(edge: Edge, method: str, servicer: Servicer) -> "grpc.RpcMethodHandler[Any, Any]":
+    """Make gRPC's handler of a method. All read and write bytes, so that failures to decode are ours to tell.
+
+    Those with one request are handlers of a stream of requests for gRPC, which would else read the message before it
+    is known who calls.
+    """
     if servicer.stream_stream is not None:
-        answer = _stream(edge, servicer.stream_stream, decode, serialize)
-    elif servicer.unary_stream is not None:
-        answer = _unary_stream(edge, servicer.unary_stream, decode, serialize)
-    else:
-        answer = _unary(edge, servicer.unary_unary, decode, serialize)
-    sheds = method.rpartition("/")[2] in _RUN_A_MODEL
-    streams = servicer.stream_stream is not None
+        return grpc.stream_stream_rpc_method_handler(_stream(edge, method, servicer))
+    if servicer.unary_stream is not None:
+        return grpc.stream_stream_rpc_method_handler(_unary_stream(edge, method, servicer))
+    return grpc.stream_unary_rpc_method_handler(_unary(edge, method, servicer))
 
-    async def answered(passage: _Passage, context: Context) -> None:
-        try:
-            with passage:
-                await answer(context, passage)
-        except Overloaded as error:
-            await edge.refusals.refuse_in_task(context, method, error)
-        except Exception as error:
-            fail(context, method, error)
 
-    def handle(context: Context) -> Coroutine[Any, Any, None] | None:
+def _unary(edge: Edge, method: str, servicer: Servicer) -> Any:  # noqa: ANN401 - gRPC's stubs know no async handlers
+    answer: Unary = servicer.unary_unary
+
+    async def handle(_: object, context: Context) -> bytes:
         try:
-            passage = edge.passage(method, context, sheds=sheds, stream=streams)
+            with edge.call(method, context, stream=False):
+                request = _decoded(servicer, await _only(edge, context))
+                response = edge.sized(servicer.response_serializer(await answer(request, context)))
+                await edge.released()
+                return response
         except Exception as error:
-            edge.refusals.refuse(context, method, error)
-            return None
-        return answered(passage, context)
+            await abort(context, method, error)
 
     return handle
 
 
-def _unary(edge: Edge, method: Unary, decode: Decode, serialize: Serialize) -> Answer:
-    async def answer(context: Context, passage: _Passage) -> None:
-        response = serialize(await method(await _only(edge, context, decode, passage), context))
-        await edge.released()
-        context.answer(response)
+def _unary_stream(edge: Edge, method: str, servicer: Servicer) -> Any:  # noqa: ANN401
 
-    return answer
-
-
-def _unary_stream(edge: Edge, method: UnaryStream, decode: Decode, serialize: Serialize) -> Answer:
-    async def answer(context: Context, passage: _Passage) -> None:
-        await _send(context, method(await _only(edge, context, decode, passage), context), serialize)
-
-    return answer
-
-
-def _stream(edge: Edge, method: Stream, decode: Decode, serialize: Serialize) -> Answer:
-    async def answer(context: Context, passage: _Passage) -> None:
-        context.read_ahead()
-        messages = edge.messages(context, decode, passage.admission)
+    async def handle(_: object, context: Context) -> None:
         try:
-            await _send(context, method(messages, context), serialize)
-        finally:
-            edge.forget(messages)
+            with edge.call(method, context, stream=False):
+                request = _decoded(servicer, await _only(edge, context))
+                await _send(edge, context, servicer, servicer.unary_stream(request, context))
+        except Exception as error:
+            await abort(context, method, error)
 
-    return answer
-
-
-async def _send(context: Context, responses: AsyncIterator[Any], serialize: Serialize) -> None:
-    try:
-        async with aclosing(responses):  # type: ignore[type-var]
-            async for response in responses:
-                await context.write(serialize(response))
-    except Exception:
-        await context.all_sent()
-        raise
-    # A call that ends while answers wait to be sent would not be waited for at a shutdown.
-    await context.all_sent()
-    context.end()
+    return handle
 
 
-async def _only(edge: Edge, context: Context, decode: Decode, passage: _Passage) -> Any:  # noqa: ANN401 - any message
-    """The message of a call that has one; others that follow are not read."""
-    messages = edge.messages(context, decode, passage.admission, _ON_THE_WAY_SECONDS)
-    try:
-        message = await anext(messages, None)
-    finally:
-        edge.forget(messages)
-    passage.was_read()
-    if message is None:
+def _stream(edge: Edge, method: str, servicer: Servicer) -> Any:  # noqa: ANN401
+    answer: Stream = servicer.stream_stream
+
+    async def requests(messages: _Messages, permit: Permit) -> AsyncIterator[Any]:
+        first = True
+        while (content := await messages.next()) is not None:
+            if not first:
+                permit.spend()
+            first = False
+            yield _decoded(servicer, content)
+
+    async def handle(_: object, context: Context) -> None:
+        try:
+            with edge.call(method, context, stream=True) as permit, edge.messages(context, _QUIET_SECONDS) as messages:
+                await _send(edge, context, servicer, answer(requests(messages, permit), context))
+        except Exception as error:
+            await abort(context, method, error)
+
+    return handle
+
+
+async def _send(edge: Edge, context: Context, servicer: Servicer, responses: AsyncIterator[Any]) -> None:
+    async with aclosing(responses):  # type: ignore[type-var]
+        async for response in responses:
+            await context.write(edge.sized(servicer.response_serializer(response)))
+
+
+async def _only(edge: Edge, context: Context) -> bytes:
+    """Read the message of a call that has one; others that follow are not read."""
+    with edge.messages(context, _LAST_MESSAGE_SECONDS) as messages:
+        content = await messages.next()
+    if content is None:
         await asyncio.sleep(_GONE_SECONDS)
-        # The core does not always say which it was.
+        # gRPC does not always say which it was.
         raise InvalidRequest("the call has no message, or one that is too large when unpacked; send a smaller one")
-    return message
+    return content
 
 
-def _decoder(deserialize: Decode) -> Decode:
-    def decode(content: bytes) -> Any:  # noqa: ANN401 - any message
-        try:
-            return deserialize(content)
-        except DecodeError:
-            raise InvalidRequest(_MALFORMED) from None
-
-    return decode
+def _decoded(servicer: Servicer, content: bytes) -> Any:  # noqa: ANN401 - any message
+    try:
+        return servicer.request_deserializer(content)
+    except DecodeError:
+        raise InvalidRequest(_MALFORMED) from None

@@ -5,6 +5,8 @@ The message reaches the client: it says what is wrong and what to do, and holds 
 
 import grpc
 
+# All that a caller learns of a fault of the server.
+INTERNAL_ERROR = "internal error; the server's log has the cause"
 # A caller's clock begins before ours, by the way of its call to here. One who leaves so many seconds before its
 # deadline, as we know it, has most likely seen it pass.
 CLOCK_SECONDS = 0.01

@@ -1,14 +1,16 @@
 """The one door to the models for every protocol: checks a query, finds its model, answers."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from bertwire_export.bundle import Manifest
+from bertwire_runtime.bundle import Manifest
+from bertwire_runtime.heads import HEADS
+from bertwire_runtime.thresholds import Thresholds
+from bertwire_runtime.tokenizer import Text
 from bertwire_server.call import current
 from bertwire_server.errors import InvalidRequest
-from bertwire_server.model.decision import require_fitting
 from bertwire_server.model.model import Model
-from bertwire_server.query import Prediction, Query, Text
+from bertwire_server.query import Prediction, Query
 from bertwire_server.repository.registry import Registry
 
 
@@ -64,9 +66,9 @@ class Inference:
             call.content = query.texts
             self._check(query.texts)
             _check_kind(query.texts, pairs=model.manifest.text_pairs)
-            require_fitting(query.thresholds, model.manifest)
+            check_thresholds(query.thresholds, model.manifest)
             require(model.manifest)
-            predictions = await model.predict(query)
+            predictions = await model.predict(replace(query, client=call.client))
             if call.trace is not None:
                 call.trace.answered(predictions)
             return Answered(model, predictions)
@@ -98,3 +100,19 @@ def _check_kind(texts: Sequence[Text], *, pairs: bool) -> None:
         raise InvalidRequest("the model reads pairs of texts; send a second text with each")
     if not pairs and any(not isinstance(text, str) for text in texts):
         raise InvalidRequest("the model reads single texts; send no second text")
+
+
+def check_thresholds(thresholds: Thresholds, manifest: Manifest) -> None:
+    """Raise `InvalidRequest` where a threshold is no score, or names a label that the model does not have."""
+    if not thresholds:
+        return
+    known = set(HEADS[manifest.task].names(manifest))
+    if not known:
+        raise InvalidRequest("the model gives a number, which no threshold applies to; send none")
+    if thresholds.all is not None and not 0 <= thresholds.all <= 1:
+        raise InvalidRequest(f"threshold is {thresholds.all}; a score lies in 0 to 1")
+    for label, value in thresholds.by_label.items():
+        if label not in known:
+            raise InvalidRequest(f"thresholds names {label[:64]!r}, which the model does not know")
+        if not 0 <= value <= 1:
+            raise InvalidRequest(f"thresholds[{label[:64]!r}] is {value}; a score lies in 0 to 1")

@@ -8,9 +8,9 @@ import stat
 from pathlib import Path
 
 import grpc
+import grpc.aio
 
-from bertwire_client.errors import UserError
-from bertwire_server.transport.server import Server
+from bertwire_core.errors import UserError
 
 _UNIX = "unix:"
 # Of a socket's path on Linux, its final NUL not counted (unix(7)).
@@ -68,7 +68,7 @@ def check(host: str, port: int) -> None:
         raise _refused(host, port, str(error.strerror or error).partition(" (while")[0]) from error
 
 
-def bind(server: Server, host: str, port: int, credentials: grpc.ServerCredentials | None) -> int:
+def bind(server: grpc.aio.Server, host: str, port: int, credentials: grpc.ServerCredentials | None) -> int:
     """Listens there, and gives the port's number: the free one that was taken for 0.
 
     The socket file of a server that is dead is replaced. gRPC takes its file away when it stops.
@@ -77,9 +77,11 @@ def bind(server: Server, host: str, port: int, credentials: grpc.ServerCredentia
         UserError: the port or the path cannot be had; says why.
     """
     check(host, port)
-    if bound := server.add_port(address(host, port), credentials):
-        return bound
-    raise _refused(host, port, "gRPC cannot open it, though it is free")
+    where = address(host, port)
+    try:
+        return server.add_secure_port(where, credentials) if credentials else server.add_insecure_port(where)
+    except RuntimeError:
+        raise _refused(host, port, "gRPC cannot open it, though it is free") from None
 
 
 def _refused(host: str, port: int, reason: str) -> UserError:

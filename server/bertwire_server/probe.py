@@ -17,7 +17,7 @@ import grpc
 
 from bertwire.health import health_pb2, health_pb2_grpc
 from bertwire_client.channel import check_address, tls_credentials
-from bertwire_client.errors import UserError
+from bertwire_core.errors import UserError
 
 _SECONDS = 2.0
 _UNIX = "unix:"

@@ -1,15 +1,14 @@
 """What a model is asked and what it answers, in no protocol's terms."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
+from bertwire_runtime.output import Output
+from bertwire_runtime.thresholds import MODELS_OWN, Thresholds
+from bertwire_runtime.tokenizer import Text
 
-# A pair for a model that reads two texts at a time.
-Text = str | tuple[str, str]
 Truncation = Literal["model", "left", "right", "refuse"]
 
 
@@ -19,30 +18,6 @@ class Priority(IntEnum):
     HIGH = 0
     NORMAL = 1
     LOW = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Thresholds:
-    """Least scores, each in 0 to 1, that a caller asks for.
-
-    Attributes:
-        all: for every label or type of entity; None: the model's own.
-        by_label: over `all`, for single ones.
-    """
-
-    all: float | None = None
-    by_label: Mapping[str, float] = field(default_factory=dict)
-
-    def __bool__(self) -> bool:
-        return self.all is not None or bool(self.by_label)
-
-    def of(self, label: str, default: float) -> float:
-        """The threshold of a label, for which the model has `default`."""
-        return self.by_label.get(label, default if self.all is None else self.all)
-
-
-# Nothing asked for.
-MODELS_OWN = Thresholds()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +32,7 @@ class Query:
         deadline: when the answer is of no use any more, on the clock of `time.perf_counter`; None: never.
         truncation: the side on which text past the model's limit is cut, `model` for that of its training; or refuse.
         thresholds: what the caller will decide by; checked before the model runs.
+        client: who calls; empty where nobody has to say.
     """
 
     texts: Sequence[Text]
@@ -66,30 +42,21 @@ class Query:
     deadline: float | None = None
     truncation: Truncation = "model"
     thresholds: Thresholds = MODELS_OWN
+    client: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """The answer to one text.
+    """The answer to one text, and where its time went.
 
     Attributes:
-        scores: float32 [labels] in the model's order: softmax, sigmoids, or for regression the number itself; for
-            token classification float32 [tokens, labels].
-        logits: float32 of the same shape.
-        words: token classification: for each token that begins a word (its row in `scores`), and the word's start and
-            end in the text, in code points; else empty.
-        token_count: tokens read, special tokens included.
-        truncated: whether the text was cut.
+        output: the answer.
         queue_seconds: wait for a batch.
         tokenize_seconds: tokenizing of the whole call.
         run_seconds: run of the text's batch.
     """
 
-    scores: NDArray[np.float32]
-    logits: NDArray[np.float32]
-    words: Sequence[tuple[int, int, int]]
-    token_count: int
-    truncated: bool
+    output: Output
     queue_seconds: float
     tokenize_seconds: float
     run_seconds: float

@@ -1,10 +1,8 @@
 """The gRPC server: its settings, its services, its port."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
-from grpc_channelz.v1 import channelz_pb2
-from grpc_channelz.v1.channelz_pb2_grpc import add_ChannelzServicer_to_server
+import grpc.aio
 
 from bertwire.health import health_pb2, health_pb2_grpc
 from bertwire.oip import inference_pb2, model_repository_pb2
@@ -19,17 +17,15 @@ from bertwire_server.access.connection import connection_options
 from bertwire_server.config import ServerConfig
 from bertwire_server.edge import Edge
 from bertwire_server.inference import Inference
-from bertwire_server.protocols.channelz import Channelz
 from bertwire_server.protocols.classifier import Classifier
 from bertwire_server.protocols.health import Health
 from bertwire_server.protocols.oip.service import OpenInference
 from bertwire_server.protocols.reflection import add_reflection
 from bertwire_server.protocols.repository import ModelRepository
 from bertwire_server.protocols.streams import StreamLimits
-from bertwire_server.protocols.tei import Limits, TeiInfo, TeiPredict
+from bertwire_server.protocols.tei import TeiInfo, TeiPredict
 from bertwire_server.repository.fleet import Fleet
 from bertwire_server.telemetry.metrics import Metrics
-from bertwire_server.transport.server import Server
 
 # Those that answer for models; health knows each by its name.
 SERVICES = tuple(
@@ -43,7 +39,6 @@ SERVICES = tuple(
     )
     for service in file.services_by_name.values()
 )
-_CHANNELZ = channelz_pb2.DESCRIPTOR.services_by_name["Channelz"].full_name
 _HEALTH = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 _MAX_PENDING = 1 << 20
 
@@ -54,7 +49,7 @@ class Services:
 
     Attributes:
         fleet: the models.
-        inference: the door to them.
+        inference: answers queries with them.
         health: what is serving.
         metrics: told of each message of a stream.
     """
@@ -65,9 +60,7 @@ class Services:
     metrics: Metrics
 
 
-def build_server(
-    config: ServerConfig, edge: Edge, beside: Edge, services: Services, patience: Callable[[], float]
-) -> Server:
+def build_server(config: ServerConfig, edge: Edge, beside: Edge, services: Services) -> grpc.aio.Server:
     """A server that is not started yet.
 
     Args:
@@ -75,11 +68,10 @@ def build_server(
         edge: around the services that answer for models.
         beside: around gRPC's own, which are answered while the server drains, and whose ends it does not wait for.
         services: what they answer from.
-        patience: for how many seconds arrivals may wait to be looked at.
     """
     bytes_limit = config.max_message_mb << 20
-    server = Server(
-        [
+    server = grpc.aio.server(
+        options=[
             # Otherwise a second server on the same port would start too, and take half of the calls.
             ("grpc.so_reuseport", 0),
             # Above 1000 calls that have not begun gRPC cancels some at random; our own queue refuses, and says why.
@@ -88,18 +80,16 @@ def build_server(
             ("grpc.max_receive_message_length", bytes_limit),
             ("grpc.max_send_message_length", bytes_limit),
             *connection_options(config),
-        ],
-        patience,
+        ]
     )
     _add_models(server, config, edge, services)
     guarded = beside.over(server)
     health_pb2_grpc.add_HealthServicer_to_server(services.health, guarded)
-    add_ChannelzServicer_to_server(Channelz(), guarded)
-    add_reflection((*SERVICES, _CHANNELZ, _HEALTH), guarded)
+    add_reflection((*SERVICES, _HEALTH), guarded)
     return server
 
 
-def _add_models(server: Server, config: ServerConfig, edge: Edge, services: Services) -> None:
+def _add_models(server: grpc.aio.Server, config: ServerConfig, edge: Edge, services: Services) -> None:
     guarded = edge.over(server)
     streams = StreamLimits(config.max_stream_requests, config.max_message_mb << 20)
     add_ClassifierServicer_to_server(Classifier(services.inference, services.fleet, streams, services.metrics), guarded)
@@ -117,6 +107,5 @@ def _add_models(server: Server, config: ServerConfig, edge: Edge, services: Serv
     )
     add_GRPCInferenceServiceServicer_to_server(open_inference, guarded)
     add_ModelRepositoryServiceServicer_to_server(open_inference, guarded)
-    limits = Limits(config.max_queue_texts, config.max_batch_tokens, config.max_batch_texts)
-    add_InfoServicer_to_server(TeiInfo(services.fleet, limits), guarded)
+    add_InfoServicer_to_server(TeiInfo(services.fleet, config.max_queue_texts), guarded)
     add_PredictServicer_to_server(TeiPredict(services.inference, streams, services.metrics), guarded)

@@ -3,6 +3,7 @@
 import logging
 from functools import lru_cache
 from math import ceil
+from typing import NoReturn
 
 import grpc
 from google.protobuf.any_pb2 import Any as AnyMessage
@@ -10,14 +11,14 @@ from google.protobuf.duration_pb2 import Duration
 from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
 
-from bertwire_server.errors import NoSuchMethod, RequestError
-from bertwire_server.transport.context import INTERNAL_ERROR, Context
+from bertwire_server.errors import INTERNAL_ERROR, NoSuchMethod, RequestError
+from bertwire_server.rpc import Context
 
 _log = logging.getLogger(__name__)
 _Trailing = tuple[tuple[str, str | bytes], ...]
 
 
-def masked(error: Exception, method: str) -> RequestError:
+def public(error: Exception, method: str) -> RequestError:
     """The error as a client may see it; one that nobody foresaw is logged in full."""
     if isinstance(error, RequestError):
         return error
@@ -28,12 +29,12 @@ def masked(error: Exception, method: str) -> RequestError:
     return RequestError(INTERNAL_ERROR)
 
 
-def fail(context: Context, method: str, error: Exception) -> None:
-    """Ends a call with the status of `error`; see `errors`."""
-    shown = masked(error, method)
+async def abort(context: Context, method: str, error: Exception) -> NoReturn:
+    """End a call with the status of `error`; see `errors`. Raises what gRPC ends a handler by."""
+    shown = public(error, method)
     message, code = str(shown), shown.code
     trailing = None if shown.retry_after is None else _retry_info(code, message, milliseconds(shown.retry_after))
-    context.end(code.value[0], message, trailing)
+    await context.abort(code, message, trailing or ())
 
 
 def milliseconds(seconds: float) -> int:

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from authority import Issued
+from bertwire_batch import ScoreConfig
 from bertwire_client import AsyncClient, Client, RequestError, UserError, tls_credentials
 from bertwire_client.channel import read_api_key
 from bertwire_client.errors import UnavailableError
-from bertwire_client.options import validated
-from bertwire_client.score import ScoreConfig
+from bertwire_core.options import validated
 from bertwire_server.access.config import AccessConfig
 from bertwire_server.access.keys import key_hash, new_key
 from bertwire_server.access.setup import Access, open_access

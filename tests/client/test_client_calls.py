@@ -301,7 +301,7 @@ def test_base_install_is_enough() -> None:
 
 def test_grpc_is_loaded_for_calls_alone() -> None:
     """The errors, the command line and the bundle contract do without; what the package has not got is an error."""
-    code = "import bertwire_client.cli, bertwire_export.bundle, sys; sys.exit('grpc' in sys.modules)"
+    code = "import bertwire_cli.main, bertwire_runtime.bundle, sys; sys.exit('grpc' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
     with pytest.raises(ImportError, match="Klient"):
         exec("from bertwire_client import Klient")  # noqa: S102 - mypy would find it too

@@ -12,21 +12,22 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bertwire_client.cli import COMMANDS, main
-from bertwire_client.errors import UserError, first_line
-from bertwire_client.faults import report
+from bertwire_cli.main import main
+from bertwire_core.commands import COMMANDS
+from bertwire_core.errors import UserError, first_line
+from bertwire_core.faults import report
 
 if TYPE_CHECKING:
     from fake import FakeServer
 
-COMMAND = [sys.executable, "-m", "bertwire_client"]
+COMMAND = [sys.executable, "-m", "bertwire_cli"]
 
 
 def bertwire(*arguments: object, before: str = "") -> subprocess.CompletedProcess[str]:
     """Runs the command; `before` is Python run ahead of it in the same process."""
     command = COMMAND
     if before:
-        command = [sys.executable, "-c", f"import sys\n{before}\nfrom bertwire_client.cli import main\nmain()"]
+        command = [sys.executable, "-c", f"import sys\n{before}\nfrom bertwire_cli.main import main\nmain()"]
     environment = os.environ | {"COLUMNS": "80"}
     return subprocess.run([*command, *map(str, arguments)], capture_output=True, text=True, env=environment, timeout=60)
 
@@ -125,7 +126,7 @@ def test_interruption_leaves_nothing(
     (tmp_path / "in.csv").write_text("text\na\n")
     arguments = ["score", tmp_path / "in.csv", "--output", tmp_path / "out.csv", "--address", fake.address]
     code = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n" if ignored else ""
-    command = [sys.executable, "-c", f"{code}from bertwire_client.cli import main; main()", *map(str, arguments)]
+    command = [sys.executable, "-c", f"{code}from bertwire_cli.main import main; main()", *map(str, arguments)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         try:
             assert reached.wait(30)
@@ -143,7 +144,7 @@ def test_interruption_leaves_nothing(
 
 WIND_DOWN = """
 import os, signal, sys
-from bertwire_client.cli import interrupt_on_signals, readable
+from bertwire_core.process import interrupt_on_signals, readable
 interrupt_on_signals()
 with readable("export"):
     try:

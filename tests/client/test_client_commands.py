@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from bertwire.v1 import classifier_pb2 as pb
+from bertwire_cli.classify import ClassifyConfig, run_classify
+from bertwire_cli.models import ModelConfig, ServerConfig, run_list, run_load, run_reload, run_unload
 from bertwire_client import Admin, FailedPreconditionError, NotFoundError
-from bertwire_client.classify_cli import ClassifyConfig, run_classify
-from bertwire_client.errors import UserError
-from bertwire_client.models_cli import ModelConfig, ServerConfig, run_list, run_load, run_reload, run_unload
+from bertwire_core.errors import UserError
 from fake import FakeServer
 
 

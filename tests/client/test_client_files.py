@@ -15,9 +15,9 @@ import typer
 from pydantic import Field
 from typer.testing import CliRunner
 
-from bertwire_client.console import progress, tracked
-from bertwire_client.errors import UserError
-from bertwire_client.files import (
+from bertwire_core.console import progress, tracked
+from bertwire_core.errors import UserError
+from bertwire_core.files import (
     in_use,
     output_path,
     require_absent,
@@ -26,7 +26,7 @@ from bertwire_client.files import (
     whole_file,
     whole_folder,
 )
-from bertwire_client.options import Config, argument, command, validated
+from bertwire_core.options import Config, argument, command, validated
 
 
 def names(folder: Path) -> list[str]:
@@ -73,7 +73,7 @@ def test_what_lies_beside_a_file_is_not_touched(tmp_path: Path) -> None:
 def test_one_process_makes_an_output(tmp_path: Path) -> None:
     """Another is told which one does; how that ends does not matter, and nothing is left of it."""
     out = tmp_path / "deep" / "out"
-    code = "import sys, pathlib; from bertwire_client.files import in_use; out = pathlib.Path(sys.argv[1])\n"
+    code = "import sys, pathlib; from bertwire_core.files import in_use; out = pathlib.Path(sys.argv[1])\n"
     code += "with in_use(out): print(flush=True); sys.stdin.read()"
     command = [sys.executable, "-c", code, str(out)]
     for kill in (True, False):
@@ -321,7 +321,7 @@ def test_progress_is_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys
 def test_progress_in_a_file_is_lines(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """A line with every tenth, none within two seconds of another, one at least every half minute, one at the end."""
     now = [0.0]
-    monkeypatch.setattr("bertwire_client.console.monotonic", lambda: now[0])
+    monkeypatch.setattr("bertwire_core.console.monotonic", lambda: now[0])
     with progress("reading", 1000) as bar:
         for completed, seconds in [(90, 5), (100, 6), (300, 7), (301, 8), (302, 37), (303, 38.1), (1000, 39)]:
             now[0] = seconds

@@ -19,15 +19,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from bertwire.v1 import classifier_pb2 as pb
-from bertwire_client.errors import UserError
-from bertwire_client.options import validated
-from bertwire_client.score import ScoreConfig, Summary, score_file
-from bertwire_client.score.caller import SLOW_TRIES, pause
-from bertwire_client.score.cli import run_score
-from bertwire_client.score.columns import Outcome
-from bertwire_client.score.job import in_order
-from bertwire_client.score.tally import Latencies
-from bertwire_client.tables import Batch
+from bertwire_batch import ScoreConfig, Summary, score_file
+from bertwire_batch.caller import SLOW_TRIES, pause
+from bertwire_batch.cli import run_score
+from bertwire_batch.columns import Outcome
+from bertwire_batch.job import in_order
+from bertwire_batch.tally import Latencies
+from bertwire_core.errors import UserError
+from bertwire_core.options import validated
+from bertwire_data.tables import Batch
 
 if TYPE_CHECKING:
     from fake import FakeServer
@@ -42,7 +42,7 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         seen.append(tries)
         return 0.0
 
-    monkeypatch.setattr("bertwire_client.score.caller.pause", none)
+    monkeypatch.setattr("bertwire_batch.caller.pause", none)
     return seen
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from bertwire_client.errors import UserError
+from bertwire_core.errors import UserError
 from bertwire_export.apart import run_apart
 
 

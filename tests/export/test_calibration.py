@@ -10,17 +10,17 @@ from bertwire_export.calibration import calibration_error, fit_temperature, fit_
 
 
 def overconfident(temperature: float, texts: int = 20_000) -> tuple[np.ndarray, np.ndarray]:
-    """Logits float32 [texts, 3] that are `temperature` times the honest ones, and labels drawn from these."""
+    """Logits float32 [texts, 3] that are `temperature` times calibrated ones, and labels drawn from these."""
     chance = np.random.default_rng(4)
-    honest = chance.normal(0, 2, (texts, 3))
+    calibrated = chance.normal(0, 2, (texts, 3))
     draws = chance.uniform(size=(texts, 1))
-    targets = (softmax(honest, axis=1).cumsum(axis=1) < draws).sum(axis=1)
-    return (honest * temperature).astype(np.float32), targets
+    targets = (softmax(calibrated, axis=1).cumsum(axis=1) < draws).sum(axis=1)
+    return (calibrated * temperature).astype(np.float32), targets
 
 
 @pytest.mark.parametrize("temperature", [0.25, 1.0, 3.5])
 def test_finds_the_temperature(temperature: float) -> None:
-    """Logits that were made too large or too small by a factor get that factor back, and honest scores with it."""
+    """Logits that were made too large or too small by a factor get that factor back, and calibrated scores with it."""
     logits, targets = overconfident(temperature)
     found = fit_temperature(logits, targets)
     assert found == pytest.approx(temperature, rel=0.05)
@@ -101,5 +101,5 @@ def test_error_at_its_ends(right: bool, expected: float) -> None:
 
 
 def test_error_averages_within_a_bin() -> None:
-    """What is sure to 80% and right four times of five is honest."""
+    """What is sure to 80% and right four times of five is calibrated."""
     assert calibration_error(np.full(5, 0.8), np.array([True] * 4 + [False])) == pytest.approx(0, abs=1e-12)

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from bertwire_client.errors import UserError
-from bertwire_export.bundle import open_bundle
+from bertwire_core.errors import UserError
 from bertwire_export.convert import convert, fuse
+from bertwire_runtime.bundle import open_bundle
 from graphs import export, put_model, tiny_model
 
 

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from bertwire_export.bundle import open_bundle
-from bertwire_export.bundle.session import cuda_fault
 from bertwire_export.config import ExportConfig, Precision
 from bertwire_export.pipeline import run
+from bertwire_runtime.bundle import open_bundle
+from bertwire_runtime.session import cuda_fault
 
 pytestmark = [
     pytest.mark.gpu,

@@ -7,8 +7,9 @@ from tokenizers.models import WordPiece
 from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import TemplateProcessing
 
-from bertwire_client.errors import UserError
-from bertwire_client.labelled import Labelled, Task
+from bertwire_core.errors import UserError
+from bertwire_core.tasks import Task
+from bertwire_data.labelled import Labelled
 from bertwire_export.examples import Examples, encode
 
 TAGS = ["O", "B-x", "I-x"]

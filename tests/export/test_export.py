@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bertwire_client.errors import UserError
+from bertwire_core.errors import UserError
 from bertwire_export import pipeline, prove
-from bertwire_export.bundle import Manifest, Provider, open_bundle
-from bertwire_export.bundle.layouts import Arrays, Layout, variant_layout
 from bertwire_export.config import Precision
 from bertwire_export.examples import Logits
-from bertwire_export.measure import Runner
+from bertwire_runtime.bundle import Manifest, Provider, open_bundle
+from bertwire_runtime.layouts import Arrays, Layout, variant_layout
+from bertwire_runtime.runner import Runner
 from graphs import export, random_batch
 from support import LABELS, random_texts
 
@@ -103,8 +103,8 @@ def test_manifest_records_proof(bundle: Path) -> None:
     assert (proof.speed.batch_size, fp32.groups) == (32, 4)
 
 
-def test_int8_is_not_fp32_and_knows_no_company(bundle: Path) -> None:
-    """The int8 graph is measured as what it is: other logits than PyTorch's, and the same in any company."""
+def test_int8_is_not_fp32_and_the_same_in_any_batch(bundle: Path) -> None:
+    """The int8 graph is measured as what it is: other logits than PyTorch's, and the same in any batch."""
     int8 = next(each for each in open_bundle(bundle).manifest.variants if each.name == "int8-packed")
     assert int8.providers == ("cpu",)
     assert int8.proofs[0].dev.max_logit_difference > 1e-3

@@ -2,9 +2,10 @@
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
-from bertwire_export.bundle import open_bundle
+from bertwire_runtime.bundle import open_bundle
 from support import bertwire
 
 # Random weights in int8 decide some of a thousand texts otherwise than PyTorch.
@@ -65,3 +66,15 @@ def test_writes_nothing_where_nothing_keeps_its_limits(checkpoint: Path, tmp_pat
     assert "fp32 is not published: a logit differs by " in line
     assert "Proven on 100 dev texts" in done.stdout
     assert list(tmp_path.iterdir()) == []
+
+
+def test_inspect_needs_the_command_line_extra_alone(bundle: Path) -> None:
+    """A bundle is read and shown without numpy and all that computes."""
+    blocked = ("numpy", "scipy", "sklearn", "onnx", "onnxruntime", "tokenizers", "torch", "transformers", "jinja2")
+    code = (
+        f"import sys; sys.modules.update(dict.fromkeys({blocked}));"
+        "from bertwire_cli.main import main; sys.argv[1:] = ['inspect', sys.argv[1]]; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code, bundle], capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "every hash verified" in done.stdout

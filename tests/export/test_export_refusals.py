@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from bertwire_client.errors import UserError
+from bertwire_core.errors import UserError
 from bertwire_export import pipeline
-from bertwire_export.bundle import open_bundle
-from bertwire_export.bundle.session import cuda_fault
 from bertwire_export.config import ExportConfig
 from bertwire_export.publish import choose
+from bertwire_runtime.bundle import open_bundle
+from bertwire_runtime.session import cuda_fault
 from graphs import export
 
 

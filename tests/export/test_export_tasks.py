@@ -11,17 +11,17 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from bertwire_client.errors import UserError
-from bertwire_client.labelled import Columns, read_labelled
-from bertwire_export.bundle import open_bundle
-from bertwire_export.bundle.layouts import arrange, variant_layout
+from bertwire_core.errors import UserError
+from bertwire_data.labelled import Columns, read_labelled
 from bertwire_export.checkpoint import load_checkpoint
 from bertwire_export.config import ExportConfig
 from bertwire_export.examples import encode
 from bertwire_export.pipeline import run
+from bertwire_export.reference import split_reference
 from bertwire_export.serving_tokenizer import serving_tokenizer
 from bertwire_export.trained import held_out, recorded_logits
-from bertwire_export.truth import pytorch
+from bertwire_runtime.bundle import open_bundle
+from bertwire_runtime.layouts import arrange, variant_layout
 from rows import LABELS, LIMITS, MAX_LENGTH, ROWS, Made, Row, filler, numbered, paired, several, tagged, write
 from support import bertwire
 
@@ -80,12 +80,12 @@ def test_recorded_logits_stand_while_pytorch_gives_them(made: Made) -> None:
     assert recorded is not None
     nudged, wrong = recorded + np.float32(5e-5), recorded.copy()
     wrong[::7] += 0.01
-    assert pytorch(checkpoint, examples, nudged).logits is nudged
-    np.testing.assert_allclose(pytorch(checkpoint, examples, wrong).logits, recorded, atol=1e-5)
+    assert split_reference(checkpoint, examples, nudged).logits is nudged
+    np.testing.assert_allclose(split_reference(checkpoint, examples, wrong).logits, recorded, atol=1e-5)
     fewer = examples.take(range(1, len(labelled)))
     assert recorded_logits(checkpoint, "dev", fewer) is None
     np.testing.assert_allclose(
-        pytorch(checkpoint, fewer, None).logits, recorded[examples.rows(range(1, 40))], atol=1e-5
+        split_reference(checkpoint, fewer, None).logits, recorded[examples.rows(range(1, 40))], atol=1e-5
     )
 
 

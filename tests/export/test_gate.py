@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bertwire_client.errors import UserError
-from bertwire_export.bundle import Limits, Proof, Provider, Quality, Scores, Speed
-from bertwire_export.bundle.layouts import Layout
+from bertwire_core.errors import UserError
 from bertwire_export.candidates import Built
 from bertwire_export.config import ExportConfig, Precision
 from bertwire_export.gate import faults
 from bertwire_export.prove import Proven
 from bertwire_export.publish import choose
+from bertwire_runtime.bundle import Limits, Proof, Provider, Quality, Scores, Speed
+from bertwire_runtime.layouts import Layout
 
 LIMITS = Limits(min_label_agreement=0.95, max_quality_drop=0.005, max_logit_difference=0.01, max_batch_variance=0.001)
 REFERENCE: Scores = {"macro_f1": 0.8, "accuracy": 0.9}
@@ -71,38 +71,43 @@ def proven(
         (
             quality(),
             0.003,
-            "a logit differs by 0.003 with the text's company in the batch, at most 0.001 is allowed",
+            "a logit differs by 0.003 with the other texts of the batch, at most 0.001 is allowed",
         ),
     ],
 )
 def test_each_limit_has_its_words(measured: Quality, variance: float, words: str) -> None:
     """A limit that is broken, and it alone, is named with what was found and what is allowed."""
-    assert faults(measured, variance, REFERENCE, LIMITS) == (words,)
+    assert faults("single_label", measured, variance, REFERENCE, LIMITS) == (words,)
 
 
 def test_keeps_limits_at_their_edge() -> None:
     """What lies exactly on a limit may be published, and better scores than PyTorch's are no fault."""
     edge = quality({"macro_f1": 1.0, "accuracy": 0.9}, agreement=0.95, logit=0.01)
-    assert faults(edge, 0.001, REFERENCE, LIMITS) == ()
+    assert faults("single_label", edge, 0.001, REFERENCE, LIMITS) == ()
 
 
 def test_names_every_fault() -> None:
     """One fault does not hide another."""
     worst = quality({"macro_f1": 0.0, "accuracy": 0.0}, agreement=0, logit=1)
-    assert len(faults(worst, 1, REFERENCE, LIMITS)) == 5
+    assert len(faults("single_label", worst, 1, REFERENCE, LIMITS)) == 5
 
 
 def test_logit_limit_may_be_absent() -> None:
     """Where no limit is set for logits no distance is a fault."""
-    assert faults(quality(logit=9), 0, REFERENCE, LIMITS.model_copy(update={"max_logit_difference": None})) == ()
+    assert (
+        faults("single_label", quality(logit=9), 0, REFERENCE, LIMITS.model_copy(update={"max_logit_difference": None}))
+        == ()
+    )
 
 
 def test_regression_is_held_to_its_correlations() -> None:
     """Regression has no agreement to keep, its error in units of the target has no limit, its correlations have."""
     reference = {"pearson": 0.9, "spearman": 0.8, "mae": 1.0}
-    assert faults(quality(reference | {"mae": 5.0}, agreement=None), 0, reference, LIMITS) == ()
-    assert faults(quality(reference | {"mae": 0.1}, agreement=None), 0, reference, LIMITS) == ()
-    found = faults(quality(reference | {"pearson": 0.5, "spearman": 0.5}, agreement=None), 0, reference, LIMITS)
+    assert faults("regression", quality(reference | {"mae": 5.0}, agreement=None), 0, reference, LIMITS) == ()
+    assert faults("regression", quality(reference | {"mae": 0.1}, agreement=None), 0, reference, LIMITS) == ()
+    found = faults(
+        "regression", quality(reference | {"pearson": 0.5, "spearman": 0.5}, agreement=None), 0, reference, LIMITS
+    )
     assert [each.split(" lies")[0] for each in found] == ["its pearson 0.5000", "its spearman 0.5000"]
 
 

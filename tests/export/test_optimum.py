@@ -9,15 +9,16 @@ import onnxruntime
 import pytest
 from transformers import PreTrainedModel
 
-from bertwire_export.bundle import open_bundle
+from bertwire_core.tasks import Task
 from bertwire_export.optimum import convert_with_optimum
+from bertwire_runtime.bundle import open_bundle
 from graphs import export
 
 OPTIMUM = Path(__file__).resolve().parents[2] / ".optimum" / "bin" / "python"
 pytestmark = pytest.mark.skipif(not OPTIMUM.is_file(), reason="needs Optimum's environment: make optimum")
 
 
-def save_model(folder: Path, task: str, weights: str) -> PreTrainedModel:
+def save_model(folder: Path, task: Task, weights: str) -> PreTrainedModel:
     """Saves and returns an encoder with a random head: the tiny random BERT, or the installed MiniLM."""
     import torch
     from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification, BertConfig
@@ -50,7 +51,7 @@ def save_model(folder: Path, task: str, weights: str) -> PreTrainedModel:
 @pytest.mark.parametrize(
     ("task", "weights"), [("single_label", "tiny"), ("token_classification", "tiny"), ("single_label", "minilm")]
 )
-def test_both_converters_give_the_same_logits(tmp_path: Path, task: str, weights: str) -> None:
+def test_both_converters_give_the_same_logits(tmp_path: Path, task: Task, weights: str) -> None:
     """On random batches, padded and of lengths that no tracing saw, fused graphs of both agree with PyTorch."""
     import torch
 

@@ -11,7 +11,8 @@ import onnx
 import psutil
 import pytest
 
-from bertwire_client.errors import UserError
+from bertwire_core.errors import UserError
+from bertwire_core.tasks import Task
 from bertwire_export.config import ExportConfig
 from bertwire_export.optimum import convert_with_optimum, driver
 from bertwire_export.pipeline import run
@@ -59,7 +60,7 @@ RECORD = (
 )
 
 
-def record(checkpoint: Path, stand_in: StandIn, tmp_path: Path, task: str = "single_label") -> dict[str, Any]:
+def record(checkpoint: Path, stand_in: StandIn, tmp_path: Path, task: Task = "single_label") -> dict[str, Any]:
     """Converts with a stand-in and returns what it saw."""
     write_graph(tmp_path / "given.onnx", INPUTS)
     convert_with_optimum(checkpoint, task, INPUTS, tmp_path / "out.onnx", stand_in(RECORD))
@@ -114,7 +115,7 @@ def test_worker_gets_no_secrets(
         ("token_classification", "token-classification"),
     ],
 )
-def test_task_by_optimums_name(checkpoint: Path, stand_in: StandIn, tmp_path: Path, task: str, expected: str) -> None:
+def test_task_by_optimums_name(checkpoint: Path, stand_in: StandIn, tmp_path: Path, task: Task, expected: str) -> None:
     """Every task of ours is one of two kinds of graph."""
     assert record(checkpoint, stand_in, tmp_path, task)["arguments"][4:] == [expected, "17"]
 

@@ -1,4 +1,4 @@
-"""Packed graphs: PyTorch's logits whatever the company, and the operators that make them fast."""
+"""Packed graphs: PyTorch's logits whatever the other texts of the batch, and the operators that make them fast."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,17 +11,17 @@ import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
-from bertwire_export.bundle.layouts import Layout, arrange
 from bertwire_export.candidates import Workshop
 from bertwire_export.checkpoint import load_checkpoint
 from bertwire_export.config import Precision
 from bertwire_export.convert import convert, fuse
-from bertwire_export.measure import Runner
 from bertwire_export.packed.build import build_packed
-from bertwire_export.packed.calibrate import measure_ranges
 from bertwire_export.packed.linear import Fp32Linears, Int8Linears, Linears
+from bertwire_export.packed.ranges import measure_ranges
 from bertwire_export.packed.weights import NotPackable, read_encoder
 from bertwire_export.quantize import quantize_padded
+from bertwire_runtime.layouts import Layout, arrange
+from bertwire_runtime.runner import Runner
 from graphs import Text, random_batch, session_operators, tiny_model
 
 FAMILIES = ["bert", "roberta", "xlm-roberta", "camembert", "distilbert", "electra"]
@@ -63,7 +63,7 @@ def distance(found: list[Floats], expected: list[Floats]) -> float:
     return max(float(np.abs(one - other).max()) for one, other in zip(found, expected, strict=True))
 
 
-def company(runner: Runner, texts: list[Text]) -> float:
+def variance(runner: Runner, texts: list[Text]) -> float:
     """Largest difference of a text's logits alone and among the others."""
     return distance(runner.by_text(texts), [runner.by_text([text])[0] for text in texts])
 
@@ -71,26 +71,26 @@ def company(runner: Runner, texts: list[Text]) -> float:
 @pytest.mark.parametrize("by_token", [False, True], ids=["text", "token"])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_fp32_gives_pytorchs_logits(tmp_path: Path, family: str, by_token: bool) -> None:
-    """On batches of mixed lengths with two segments, and the same alone and in company."""
+    """On batches of mixed lengths with two segments, and the same alone and in a batch."""
     model = tiny_model(family, by_token=by_token)
     runner = write(model, tmp_path / "fp32.onnx")
     for seed in range(2):
         texts = random_batch(LENGTHS, seed)
         assert distance(runner.by_text(texts), [pytorch(model, text) for text in texts]) < 2e-5
-        assert company(runner, texts) < 1e-5
+        assert variance(runner, texts) < 1e-5
 
 
 @pytest.mark.parametrize("by_token", [False, True], ids=["text", "token"])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_int8_is_near_and_knows_no_company(tmp_path: Path, family: str, by_token: bool) -> None:
-    """Int8 logits lie near PyTorch's, and are the very same alone and in company."""
+def test_int8_is_near_in_any_batch(tmp_path: Path, family: str, by_token: bool) -> None:
+    """Int8 logits lie near PyTorch's, and are the very same alone and in a batch."""
     model = tiny_model(family, by_token=by_token)
     runner = write(model, tmp_path / "int8.onnx", int8=True)
     texts = random_batch(LENGTHS)
     expected = [pytorch(model, text) for text in texts]
     error = np.abs(np.concatenate(runner.by_text(texts), axis=None) - np.concatenate(expected, axis=None))
     assert error.mean() < 0.2 * np.concatenate(expected, axis=None).std()
-    assert company(runner, texts) == 0
+    assert variance(runner, texts) == 0
 
 
 def test_wide_channels_are_narrowed(tmp_path: Path) -> None:

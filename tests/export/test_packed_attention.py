@@ -15,12 +15,12 @@ from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
 from scipy.special import erf, softmax
 
-from bertwire_export.bundle.layouts import Layout, arrange
 from bertwire_export.config import ExportConfig
 from bertwire_export.half import to_half
 from bertwire_export.packed.build import build_packed
 from bertwire_export.packed.linear import Fp32Linears
 from bertwire_export.packed.weights import read_encoder
+from bertwire_runtime.layouts import Layout, arrange
 from graphs import Text, random_batch, tiny_model
 
 

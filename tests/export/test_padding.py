@@ -8,12 +8,12 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
-from bertwire_client.errors import UserError
+from bertwire_core.errors import UserError
 from bertwire_export import pipeline
-from bertwire_export.bundle import open_bundle
-from bertwire_export.bundle.layouts import variant_layout
-from bertwire_export.measure import Runner
 from bertwire_export.packed.weights import Encoder, read_encoder
+from bertwire_runtime.bundle import open_bundle
+from bertwire_runtime.layouts import variant_layout
+from bertwire_runtime.runner import Runner
 from graphs import export, put_model, random_batch, tiny_model
 from support import export_padded
 

@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bertwire_export.bundle import BundleError, open_bundle
-from bertwire_export.bundle.engine import Engine, choose_engine
-from bertwire_export.bundle.probe import Checked, Expected, Probe, TokenSequence, read_probe, run_probe
 from bertwire_export.int8 import Floats
 from bertwire_export.packed import linear
+from bertwire_runtime.bundle import BundleError, open_bundle
+from bertwire_runtime.bundle.manifest import Variant
+from bertwire_runtime.engine import Engine, choose_engine
+from bertwire_runtime.probe import Checked, Expected, Probe, TokenSequence, read_probe, run_probe
 from damaged import flip
 from graphs import export
 from rows import ROWS, Made
@@ -108,14 +109,26 @@ def test_products_that_saturate_are_found(
         assert (done.returncode, "what was proven" in done.stderr) == (status, bool(status)), done.stderr
 
 
-@pytest.mark.parametrize(("differing", "fault"), [(8, False), (9, True)])
-@pytest.mark.parametrize("value", [0.5, float("nan")])
-def test_a_few_sequences_may_differ(differing: int, fault: bool, value: float) -> None:
-    """One in eight: in int8 a rounding difference may change all of a sequence."""
+@pytest.mark.parametrize(
+    ("precision", "value", "differing", "fault"),
+    [
+        ("int8", 0.05, 8, False),
+        ("int8", 0.05, 9, True),
+        ("int8", 0.5, 1, True),
+        ("int8", float("nan"), 1, True),
+        ("fp32", 0.05, 1, True),
+        ("fp32", 5e-6, 8, False),
+        ("fp32", 5e-6, 9, True),
+    ],
+)
+def test_a_few_sequences_may_differ(precision: str, value: float, differing: int, fault: bool) -> None:
+    """One in eight, by little: in int8 a rounding difference may change all of a sequence."""
+    known: dict[str, Any] = {"name": "a", "precision": precision}
+    variant = Variant.model_construct(**known)
     sequences = tuple(TokenSequence(ids=(1, 2), type_ids=(0, 0)) for _ in range(64))
     expected = Expected(variant="a", provider="cpu", tolerances=(1e-6,) * 64, logits=((0.0, 0.0, 0.0),) * 64)
     rows = [np.full(3, value if place < differing else 0, np.float32) for place in range(64)]
-    found = run_probe(Probe(sequences=sequences, expected=(expected,)), "a", "cpu", lambda _: rows)
+    found = run_probe(Probe(sequences=sequences, expected=(expected,)), variant, "cpu", lambda _: rows)
     assert (found.differing, found.fault is not None) == (differing, fault)
 
 

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from rich.console import Console, RenderableType
 
-from bertwire_export.bundle import Bundle, Manifest, Proof, Reference, open_bundle
-from bertwire_export.bundle.layouts import Layout
 from bertwire_export.candidates import Built
 from bertwire_export.config import Precision
 from bertwire_export.pipeline import Outcome
 from bertwire_export.prove import Proven
 from bertwire_export.tables import manifest_table, outcome_table
+from bertwire_runtime.bundle import Bundle, Manifest, Proof, Reference, open_bundle
+from bertwire_runtime.layouts import Layout
 from support import reseal
 
 HOSTILE = ["[/x]", "[red]b", "[link=http://x]y[/link]", "c\n\x1b[31m", "\u202ed"]

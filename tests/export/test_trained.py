@@ -8,12 +8,13 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from bertwire_client.errors import UserError
-from bertwire_client.labelled import Labelled, Task, encode_targets
+from bertwire_core.errors import UserError
+from bertwire_core.tasks import Task
+from bertwire_data.labelled import Labelled, encode_targets
 from bertwire_export.checkpoint import Checkpoint
 from bertwire_export.examples import Examples
+from bertwire_export.reference import SplitReference
 from bertwire_export.trained import held_out, require_trained
-from bertwire_export.truth import Known
 
 CHANGED = "its files were changed since, train again"
 
@@ -27,11 +28,11 @@ def require(folder: Path, task: Task, labels: list[str], logits: list[list[float
     inputs = [["w"] * len(each) for each in predicted] if by_word else ["w"] * len(predicted)
     # Any targets do: they are not what is compared.
     targets = {"regression": 1.0, "multi_label": [], "single_label": labels[0]}
-    truth = [["O"] * len(each) for each in inputs] if by_word else [targets[task]] * len(inputs)
-    labelled = Labelled("dev", task, inputs, cast(Any, truth), list(range(1, len(inputs) + 1)))
+    any_targets = [["O"] * len(each) for each in inputs] if by_word else [targets[task]] * len(inputs)
+    labelled = Labelled("dev", task, inputs, cast(Any, any_targets), list(range(1, len(inputs) + 1)))
     examples = Examples(labelled, labels, [], encode_targets(labelled, labels), None)
     checkpoint = SimpleNamespace(path=folder, training=SimpleNamespace(task=task, labels=labels))
-    require_trained(cast(Checkpoint, checkpoint), Known(examples, np.array(logits, np.float32)))
+    require_trained(cast(Checkpoint, checkpoint), SplitReference(examples, np.array(logits, np.float32)))
 
 
 def test_a_decision_on_the_edge_may_turn(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from bertwire_client.errors import UserError
+from bertwire_core.errors import UserError
 from demo import __main__ as demo
 from demo import steps, vader
 

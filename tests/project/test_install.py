@@ -39,7 +39,7 @@ def test_base_install_is_the_client(base: Path) -> None:
 @pytest.mark.parametrize("command", ["train", "export", "serve", "score", "inspect", "bundle"])
 def test_missing_part_names_its_extra(base: Path, command: str) -> None:
     """A command whose part is not installed says in one line which extra brings it."""
-    done = run(base, "-m", "bertwire_client", command, "--help")
+    done = run(base, "-m", "bertwire_cli", command, "--help")
     assert done.returncode == 1
     assert "pip install '.[" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1

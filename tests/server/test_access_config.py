@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from bertwire_client.errors import UserError
-from bertwire_client.options import validated
+from bertwire_core.errors import UserError
+from bertwire_core.options import validated
 from bertwire_server.access.config import AccessConfig
 from bertwire_server.access.identity import Limits
 from bertwire_server.access.setup import open_access, warn_if_open

@@ -12,7 +12,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import SECP521R1
 
 from authority import Issued
-from bertwire_client.errors import UserError
+from bertwire_core.errors import UserError
 from bertwire_server import probe as probe_module
 from bertwire_server.access.config import AccessConfig
 from bertwire_server.access.keys import key_hash, new_key

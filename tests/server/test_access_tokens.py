@@ -21,7 +21,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
-from bertwire_client.errors import UserError
+from bertwire_core.errors import UserError
 from bertwire_server.access import tokens as tokens_module
 from bertwire_server.access.config import AccessConfig
 from bertwire_server.access.identity import Limits

@@ -28,15 +28,17 @@ async def test_answer_that_is_too_large() -> None:
         "each": grpc.stream_stream_rpc_method_handler(repeat_each, bytes, bytes),
     }
     edge = Edge(None, Telemetry(TelemetryConfig()), most_bytes=1000)
-    async with listening() as (server, port):
+
+    def add(server: grpc.aio.Server) -> None:
         edge.over(server).add_registered_method_handlers("s", methods)
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-            opened: Any = channel
-            one = opened.unary_unary("/s/one")
-            assert await one(b"x" * 10, timeout=20) == b"x" * 1000
-            with pytest.raises(grpc.aio.AioRpcError, match="1100 bytes, and at most 1000 can be sent") as got:
-                await one(b"x" * 11, timeout=20)
-            assert got.value.code() is grpc.StatusCode.INVALID_ARGUMENT
-            call = opened.stream_stream("/s/each")(iter([b"x", b"x" * 11]), timeout=20)
-            assert await call.read() == b"x" * 100
-            assert await call.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+    async with listening(add) as port, grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        opened: Any = channel
+        one = opened.unary_unary("/s/one")
+        assert await one(b"x" * 10, timeout=20) == b"x" * 1000
+        with pytest.raises(grpc.aio.AioRpcError, match="1100 bytes, and at most 1000 can be sent") as got:
+            await one(b"x" * 11, timeout=20)
+        assert got.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+        call = opened.stream_stream("/s/each")(iter([b"x", b"x" * 11]), timeout=20)
+        assert await call.read() == b"x" * 100
+        assert await call.code() is grpc.StatusCode.INVALID_ARGUMENT

@@ -21,11 +21,12 @@ UNKNOWN = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
 @asynccontextmanager
 async def asked(health: Health) -> AsyncIterator[health_pb2_grpc.HealthStub]:
     """A client of the service."""
-    async with listening() as (server, port):
-        edge = Edge(None, Telemetry(TelemetryConfig()))
-        health_pb2_grpc.add_HealthServicer_to_server(health, edge.over(server))
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-            yield health_pb2_grpc.HealthStub(channel)
+    edge = Edge(None, Telemetry(TelemetryConfig()))
+    async with (
+        listening(lambda server: health_pb2_grpc.add_HealthServicer_to_server(health, edge.over(server))) as port,
+        grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,
+    ):
+        yield health_pb2_grpc.HealthStub(channel)
 
 
 async def test_every_watch_sees_every_lasting_change() -> None:

@@ -9,16 +9,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import grpc.aio
 import pytest
 from pydantic import ValidationError
 
 from bertwire_client import Client
-from bertwire_client.errors import UserError
+from bertwire_core.errors import UserError
 from bertwire_server.access.config import AccessConfig
 from bertwire_server.access.setup import warn_if_open
 from bertwire_server.config import ServerConfig
 from bertwire_server.listen import bind
-from gated import listening
 from support import Serve, bertwire
 
 
@@ -63,12 +63,12 @@ def test_socket_file(serve: Serve, bundle: Path, folder: Path) -> None:
 async def test_lets_a_living_server_have_its_socket_file(folder: Path) -> None:
     """A file at which someone listens is left alone, whoever it is."""
     host = f"unix:{folder / 'bertwire.sock'}"
-    async with listening() as (first, _), listening() as (second, _):
-        bind(first, host, 0, None)
-        with pytest.raises(
-            UserError, match=r"^cannot listen on unix:.*: Address already in use; choose another --host"
-        ):
-            bind(second, host, 0, None)
+    first = grpc.aio.server()
+    bind(first, host, 0, None)
+    await first.start()
+    with pytest.raises(UserError, match=r"^cannot listen on unix:.*: Address already in use; choose another --host"):
+        bind(grpc.aio.server(), host, 0, None)
+    await first.stop(0)
 
 
 @pytest.mark.parametrize(
@@ -82,9 +82,8 @@ async def test_lets_a_living_server_have_its_socket_file(folder: Path) -> None:
 async def test_says_why_there_can_be_no_socket_file(folder: Path, name: str, reason: str) -> None:
     """One line that names path and reason; what is there stays."""
     (folder / "file").write_text("mine")
-    async with listening() as (server, _):
-        with pytest.raises(UserError, match=f"^cannot listen on unix:.*: {reason}; choose another --host$"):
-            bind(server, f"unix:{folder / name}", 0, None)
+    with pytest.raises(UserError, match=f"^cannot listen on unix:.*: {reason}; choose another --host$"):
+        bind(grpc.aio.server(), f"unix:{folder / name}", 0, None)
     assert (folder / "file").read_text() == "mine"
 
 

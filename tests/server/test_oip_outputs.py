@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from bertwire.oip import inference_pb2 as pb
-from bertwire_export.bundle import Manifest, open_bundle
+from bertwire_runtime.bundle import Manifest, open_bundle
 from bertwire_server.protocols.oip.describe import model_config, model_metadata
 from oip_support import Echo, Infer, raw_request, typed_request, unpacked
 

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bertwire.oip.inference_pb2 import InferParameter, InferTensorContents, ModelInferRequest
-from bertwire_export.bundle import open_bundle
+from bertwire_runtime.bundle import open_bundle
 from bertwire_server.errors import Expired, InvalidRequest, ModelNotFound
 from bertwire_server.query import Priority
 from oip_support import MAX_TEXTS, Echo, Infer, packed, raw_request, typed_request

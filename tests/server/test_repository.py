@@ -345,7 +345,7 @@ def test_unload_answers_what_is_in_flight(serve: Serve, bundle: Path, tmp_path: 
     put(bundle, tmp_path / "repository" / "mood" / "1")
     put(bundle, tmp_path / "repository" / "topic" / "1")
     with (
-        serve(tmp_path / "repository", "--max-batch-texts", 1) as server,
+        serve(tmp_path / "repository", "--max-batch-ms", 0.001) as server,
         grpc.insecure_channel(server.address) as channel,
     ):
         asks = Asks(channel)

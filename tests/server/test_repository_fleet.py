@@ -11,12 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from bertwire_client.errors import UserError
-from bertwire_export.bundle import Bundle
-from bertwire_export.bundle.engine import choose_engine
+from bertwire_core.errors import UserError
+from bertwire_runtime.bundle import Bundle
+from bertwire_runtime.predictor import Predictor
 from bertwire_server.errors import ModelNotFound, ModelRefused, NotReady
-from bertwire_server.model.model import Model
-from bertwire_server.model.queue import BatchLimits
+from bertwire_server.model.model import Model, Serving
 from bertwire_server.protocols.catalog import find
 from bertwire_server.query import Query
 from bertwire_server.repository.fleet import Fleet
@@ -51,8 +50,7 @@ class Watched:
     def _build(self, bundle: Bundle) -> Model:
         self.built.append(bundle.manifest.version)
         self.gate.wait()
-        limits = BatchLimits(tokens=256, texts=4, delay=0, waiting=64)
-        return Model(bundle, choose_engine(bundle, "fp32", "cpu", 1), limits, 60)
+        return Model(Predictor(bundle, "fp32", "cpu", 1), Serving())
 
     def _publish(self, serving: Mapping[str, bool]) -> None:
         self.serving = serving
@@ -137,7 +135,7 @@ async def test_unload_waits_for_leases_and_frees(repository: Path) -> None:
     """A version that is being used is unloaded once it is not, and its session is freed then."""
     async with watched(repository) as it:
         with it.fleet.lease("mood", "2") as model:
-            session = weakref.ref(vars(model.engine)["_session"])
+            session = weakref.ref(vars(vars(model.engine)["_runner"])["_session"])
             unload = asyncio.create_task(it.fleet.unload("mood", "2"))
             await it.until("2", "UNLOADING")
             with pytest.raises(ModelNotFound, match="unloaded"):

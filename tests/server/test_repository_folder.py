@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bertwire_client.errors import UserError
+from bertwire_core.errors import UserError
 from bertwire_server.repository.changes import Changes
 from bertwire_server.repository.entry import natural
 from bertwire_server.repository.folder import Repository

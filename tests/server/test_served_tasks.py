@@ -18,13 +18,14 @@ from tokenizers import Encoding, Tokenizer
 
 from bertwire.v1 import classifier_pb2 as pb
 from bertwire.v1.classifier_pb2_grpc import ClassifierStub
-from bertwire_export.bundle import open_bundle
-from bertwire_export.bundle.layouts import arrange, variant_layout
+from bertwire_runtime.bundle import open_bundle
+from bertwire_runtime.layouts import arrange, variant_layout
+from bertwire_runtime.thresholds import Thresholds
+from bertwire_runtime.tokenizer import Text, TextTokenizer
 from bertwire_server.call import Call, current
 from bertwire_server.errors import InvalidRequest
 from bertwire_server.inference import Inference, RequestLimits
-from bertwire_server.model.tokenizer import TextTokenizer
-from bertwire_server.query import Query, Text, Thresholds
+from bertwire_server.query import Query
 from rows import LIMITS, MAX_LENGTH, ROWS, Made
 from support import Serve, export_padded
 

@@ -103,7 +103,7 @@ async def test_goes_on_while_others_take_notice(serve: Serve, bundle: Path) -> N
 
 async def test_stream_is_answered_and_goes_elsewhere(serve: Serve, bundle: Path) -> None:
     """All messages that have come are answered, those too that were not taken yet, then the stream is UNAVAILABLE."""
-    options = ("--max-batch-texts", 1, "--max-stream-requests", 2, "--shutdown-delay-seconds", 0)
+    options = ("--max-batch-ms", 0.001, "--max-stream-requests", 2, "--shutdown-delay-seconds", 0)
     seen: list[int] = []
     with serve(bundle, *options) as server:
         async with grpc.aio.insecure_channel(server.address) as channel:
@@ -129,7 +129,7 @@ async def test_stream_is_answered_and_goes_elsewhere(serve: Serve, bundle: Path)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_drains_under_load(serve: Serve, bundle: Path, number: signal.Signals) -> None:
     """A stop signal turns health NOT_SERVING, answers every call sent before, and the process exits with 0."""
-    with serve(bundle, "--max-batch-texts", 1) as server:
+    with serve(bundle, "--max-batch-ms", 0.001) as server:
         async with grpc.aio.insecure_channel(server.address) as channel:
             watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(service=SERVICE))
             assert (await watch.read()).status == SERVING
@@ -146,7 +146,7 @@ async def test_drains_under_load(serve: Serve, bundle: Path, number: signal.Sign
 
 async def test_second_signal_ends_the_drain(serve: Serve, bundle: Path) -> None:
     """Told to stop again, the server gives up on what it has accepted and exits."""
-    with serve(bundle, "--max-batch-texts", 1, "--drain-seconds", 300) as server:
+    with serve(bundle, "--max-batch-ms", 0.001, "--drain-seconds", 300) as server:
         async with grpc.aio.insecure_channel(server.address) as channel:
             watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(service=SERVICE))
             assert (await watch.read()).status == SERVING

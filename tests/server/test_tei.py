@@ -1,4 +1,4 @@
-"""text-embeddings-inference's clients against a real server process, and channelz and health beside them."""
+"""text-embeddings-inference's clients against a real server process, and health beside them."""
 
 import asyncio
 import shutil
@@ -11,7 +11,6 @@ import grpc
 import grpc.aio
 import numpy as np
 import pytest
-from grpc_channelz.v1 import channelz_pb2, channelz_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from numpy.typing import NDArray
 
@@ -20,9 +19,9 @@ from bertwire.tei import tei_pb2 as pb
 from bertwire.tei import tei_pb2_grpc as rpc
 from bertwire.v1.classifier_pb2 import ClassifyRequest, Result
 from bertwire.v1.classifier_pb2_grpc import ClassifierStub
-from bertwire_export.bundle import open_bundle
+from bertwire_runtime.bundle import open_bundle
+from bertwire_runtime.output import Output
 from bertwire_server.errors import ModelFailed, Overloaded, RequestError
-from bertwire_server.protocols.channelz import Channelz
 from bertwire_server.protocols.streams import StreamLimits, in_order
 from bertwire_server.protocols.tei import TeiPredict
 from bertwire_server.query import Prediction
@@ -122,7 +121,7 @@ def test_info(channel: grpc.Channel, bundle: Path) -> None:
     variant = next(each for each in open_bundle(bundle).manifest.variants if each.name == "fp32-packed")
     assert (info.model_id, info.model_dtype, info.model_sha) == ("tiny", "float32", variant.file.sha256)
     assert info.model_type == pb.MODEL_TYPE_CLASSIFIER
-    assert (info.max_input_length, info.max_client_batch_size, info.max_batch_requests) == (32, 1, 32)
+    assert (info.max_input_length, info.max_client_batch_size, info.max_batch_requests) == (32, 1, 64)
     assert not info.HasField("sha")
 
 
@@ -211,7 +210,7 @@ class Fixed:
 
     def __init__(self, task: str, labels: list[str], values: NDArray[np.float32]) -> None:
         self._model = SimpleNamespace(manifest=SimpleNamespace(task=task, labels=labels))
-        self._prediction = Prediction(values, values, (), 3, False, 0.0, 0.0, 0.0)
+        self._prediction = Prediction(Output(values, values, (), 3, truncated=False), 0.0, 0.0, 0.0)
 
     async def predict(self, _: object, require: Callable[[Any], None]) -> SimpleNamespace:
         """The answer, for a model that is as required."""
@@ -328,34 +327,3 @@ def test_health_and_reflection_know_the_services(channel: grpc.Channel) -> None:
     asked = [reflection_pb2.ServerReflectionRequest(file_containing_symbol=name) for name in names]
     for reply in stub.ServerReflectionInfo(iter(asked), timeout=20):
         assert b"tei.v1" in reply.file_descriptor_response.file_descriptor_proto[0]
-
-
-def test_channelz(channel: grpc.Channel) -> None:
-    """Channelz counts the server's calls and finds its connections; numbers that are none are NOT_FOUND."""
-    stub = channelz_pb2_grpc.ChannelzStub(channel)
-    (server,) = stub.GetServers(channelz_pb2.GetServersRequest(), timeout=20).server
-    own(channel, texts=["w1"])
-    again = stub.GetServer(channelz_pb2.GetServerRequest(server_id=server.ref.server_id), timeout=20).server
-    assert again.data.calls_succeeded >= server.data.calls_succeeded + 2
-    request = channelz_pb2.GetServerSocketsRequest(server_id=server.ref.server_id)
-    sockets = stub.GetServerSockets(request, timeout=20).socket_ref
-    found = stub.GetSocket(channelz_pb2.GetSocketRequest(socket_id=sockets[0].socket_id), timeout=20).socket
-    assert found.data.streams_started > 0
-    assert not stub.GetTopChannels(channelz_pb2.GetTopChannelsRequest(), timeout=20).channel
-    for call in (
-        stub.GetServer.future(channelz_pb2.GetServerRequest(server_id=-1), timeout=20),
-        stub.GetSocket.future(channelz_pb2.GetSocketRequest(socket_id=2**62), timeout=20),
-        stub.GetChannel.future(channelz_pb2.GetChannelRequest(), timeout=20),
-        stub.GetSubchannel.future(channelz_pb2.GetSubchannelRequest(), timeout=20),
-    ):
-        assert call.code() is grpc.StatusCode.NOT_FOUND
-
-
-async def test_channelz_reads_what_a_newer_core_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fields that the channelz of today does not know are left out."""
-    monkeypatch.setattr(
-        "bertwire_server.protocols.channelz.cygrpc.channelz_get_top_channels",
-        lambda _: '{"end": true, "of_tomorrow": {"a": 1}}',
-    )
-    answer = await Channelz().GetTopChannels(channelz_pb2.GetTopChannelsRequest(), NoDeadline())  # type: ignore[arg-type]
-    assert answer.end

@@ -16,8 +16,8 @@ from onnx import TensorProto, helper
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from bertwire.v1.classifier_pb2 import ClassifyRequest
-from bertwire_client.errors import UserError
-from bertwire_client.options import validated
+from bertwire_core.errors import UserError
+from bertwire_core.options import validated
 from bertwire_server.call import Call, current
 from bertwire_server.telemetry.config import TelemetryConfig
 from bertwire_server.telemetry.logs import handler, log_call

@@ -11,7 +11,7 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_families
 from prometheus_client.parser import text_string_to_metric_families
 
-from bertwire_client.errors import UserError
+from bertwire_core.errors import UserError
 from bertwire_server.call import Call
 from bertwire_server.errors import Overloaded, Unauthenticated
 from bertwire_server.model.observer import Observer, Ran

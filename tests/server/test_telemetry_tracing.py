@@ -5,6 +5,7 @@ import queue
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from operator import methodcaller
 from typing import Any
 
 import grpc
@@ -21,13 +22,14 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import (
 )
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+from bertwire_runtime.output import Output
 from bertwire_server.call import Call, current
 from bertwire_server.errors import InvalidRequest
 from bertwire_server.query import Prediction
+from bertwire_server.rpc import Context
 from bertwire_server.telemetry.config import TelemetryConfig
 from bertwire_server.telemetry.reporting import Telemetry
 from bertwire_server.telemetry.tracing import Tracing
-from bertwire_server.transport.context import Context
 from gated import listening
 
 CLASSIFY = "/bertwire.v1.Classifier/Classify"
@@ -71,7 +73,7 @@ def collector() -> Iterator[Collector]:
 def prediction(queued: float, ran: float) -> Prediction:
     """An answer that waited and ran so long."""
     empty = np.zeros(0, np.float32)
-    return Prediction(empty, empty, (), 3, False, queued, 0.001, ran)
+    return Prediction(Output(empty, empty, (), 3, truncated=False), queued, 0.001, ran)
 
 
 def attributes(span: Span) -> dict[str, object]:
@@ -202,18 +204,19 @@ async def serving(
     """A gRPC server that reports on every call: how to call it, and whether a call has begun and has ended."""
     begun, ended = asyncio.Event(), asyncio.Event()
 
-    async def handle(context: Context) -> None:
+    async def handle(_: object, context: Context) -> bytes:
         call = Call("/s/m")
         current.set(call)
         begun.set()
         try:
             with telemetry.of_call(call, context, stream=stream):
-                context.answer(await _answer(await context.read() or b""))
+                return await _answer(await context.read() or b"")
         finally:
             ended.set()
 
-    async with listening() as (server, port), grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-        server.add("/s/m", handle)
+    handlers: Any = {"m": grpc.stream_unary_rpc_method_handler(handle)}
+    add = methodcaller("add_generic_rpc_handlers", (grpc.method_handlers_generic_handler("s", handlers),))
+    async with listening(add) as port, grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
         yield channel.unary_unary("/s/m"), begun, ended
 
 

@@ -2,19 +2,18 @@
 
 import pytest
 
-from bertwire_server.model.queue import BatchLimits
-from bertwire_server.model.warmup import warm_up_shapes
+from bertwire_server.model.warmup import BatchLimits, warm_up_shapes
 
 
 def shapes(texts: int, tokens: int, max_length: int) -> list[list[int]]:
     """The shapes for these limits."""
-    return warm_up_shapes(BatchLimits(tokens=tokens, texts=texts, delay=0, waiting=1), max_length)
+    return warm_up_shapes(BatchLimits(texts=texts, tokens=tokens, seconds=1.0), max_length)
 
 
 def test_covers_what_the_budget_allows() -> None:
     """One short, one long, both, the most texts, all lengths between, and the most tokens."""
     found = shapes(32, 4096, 512)
-    assert found == [[3], [512], [3, 512], [3] * 32, [3, 75, 148, 221, 293, 366, 439, 512], [512] * 8]
+    assert found == [[3], [512], [3] * 32, [3, 75, 148, 221, 293, 366, 439, 512], [512] * 8, [3, 512]]
 
 
 @pytest.mark.parametrize("texts", [1, 2, 7, 32])

@@ -26,10 +26,11 @@ from bertwire.health import health_pb2, health_pb2_grpc
 from bertwire.v1.classifier_pb2 import ClassifyRequest, ClassifyResponse
 from bertwire.v1.classifier_pb2_grpc import ClassifierStub
 from bertwire_client import Client
-from bertwire_client.errors import InvalidArgumentError, UserError
-from bertwire_export.bundle import open_bundle
-from bertwire_export.bundle.layouts import arrange, variant_layout
-from bertwire_export.bundle.session import cuda_fault
+from bertwire_client.errors import InvalidArgumentError
+from bertwire_core.errors import UserError
+from bertwire_runtime.bundle import open_bundle
+from bertwire_runtime.layouts import arrange, variant_layout
+from bertwire_runtime.session import cuda_fault
 from bertwire_server.app import serve as serve_bundle
 from bertwire_server.config import ServerConfig
 from services import METHODS
@@ -109,7 +110,7 @@ def test_int8_answers_do_not_depend_on_company(serve: Serve, bundle: Path) -> No
     """A text's int8 logits are the same to the last bit alone, among 63 others in a call, and among 63 other calls."""
     texts = random_texts(64, seed=9)
     with (
-        serve(bundle, "--variant", "int8", "--max-batch-texts", 64) as server,
+        serve(bundle, "--variant", "int8") as server,
         grpc.insecure_channel(server.address) as channel,
     ):
         stub = ClassifierStub(channel)
@@ -211,7 +212,7 @@ def test_reflection_describes_every_service(channel: grpc.Channel, version: str)
 def test_queue_full_is_resource_exhausted(serve: Serve, bundle: Path) -> None:
     """A call that can never fit the queue is refused with the code for overload."""
     with (
-        serve(bundle, "--max-queue-texts", 4, "--max-texts", 4, "--max-batch-texts", 1) as server,
+        serve(bundle, "--max-queue-texts", 4, "--max-texts", 4, "--max-batch-ms", 0.001) as server,
         grpc.insecure_channel(server.address) as channel,
     ):
         stub = ClassifierStub(channel)
@@ -248,7 +249,7 @@ async def test_fault_of_the_scheduler_turns_health(bundle: Path, monkeypatch: py
     ready: asyncio.Queue[str] = asyncio.Queue()
     running = asyncio.create_task(serve_bundle(ServerConfig(bundle=bundle, port=0), ready.put_nowait))
     address = (await ready.get()).rpartition(" ")[2]
-    monkeypatch.setattr("bertwire_server.model.scheduler.Scheduler._drop_late", None)
+    monkeypatch.setattr("bertwire_runtime.layouts.Layout.computed", None)
     async with grpc.aio.insecure_channel(address) as channel:
         watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(service=SERVICE))
         assert (await watch.read()).status == SERVING
@@ -389,8 +390,8 @@ def test_leaves_nothing_at_home(serve: Serve, bundle: Path, tmp_path: Path, monk
 def test_imports_no_training_library(bundle: Path) -> None:
     """A server that has loaded its model has imported nothing that trains or exports, nor what a key needs."""
     script = (
-        "import sys, pathlib; from bertwire_export.bundle import open_bundle;"
-        "import bertwire_server.app, bertwire_server.cli; from bertwire_export.bundle.engine import choose_engine;"
+        "import sys, pathlib; from bertwire_runtime.bundle import open_bundle;"
+        "import bertwire_server.app, bertwire_server.cli; from bertwire_runtime.engine import choose_engine;"
         f"choose_engine(open_bundle(pathlib.Path({str(bundle)!r})), None, 'cpu', 1);"
         "others = ('torch', 'transformers', 'sklearn', 'onnx', 'bertwire_trainer');"
         "print([name for name in others if name in sys.modules])"

@@ -19,8 +19,8 @@ from transformers import (
     ViTModel,
 )
 
-from bertwire_client.errors import UserError
-from bertwire_client.labelled import Task
+from bertwire_core.errors import UserError
+from bertwire_core.tasks import Task
 from bertwire_trainer.architecture import require_trainable
 from bertwire_trainer.base import Base, find_base
 from bertwire_trainer.loading import load_model, position_limit, require_tables

@@ -12,17 +12,18 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from bertwire_client.errors import UserError
-from bertwire_client.files import in_use
+from bertwire_core.errors import UserError
+from bertwire_core.files import in_use
 from bertwire_trainer.cli import train
 from bertwire_trainer.config import TrainConfig
+from bertwire_trainer.methods import METHODS
 from support import bertwire
 
 WriteRows = Callable[[str, list[tuple[str, str]]], Path]
 Separable = Callable[..., list[tuple[str, str]]]
 
 
-app = typer.Typer()
+app = typer.Typer(rich_markup_mode=None)
 app.command()(train)
 
 
@@ -46,13 +47,36 @@ def test_every_setting_is_an_option_with_help() -> None:
     for name, field in TrainConfig.model_fields.items():
         assert "--" + name.replace("_", "-") in shown
         assert (field.description or "")[:20] in shown
+    assert "[default: 0.0001, lora 0.001]" in " ".join(shown.split())
 
 
-def test_command(tiny: Path, tmp_path: Path, write_rows: WriteRows, separable: Separable) -> None:
-    """A command line of strings trains to the end."""
+@pytest.mark.parametrize(
+    ("options", "recipe"),
+    [
+        (["--class-weights", "balanced"], {"class_weights": "balanced", "learning_rate": 1e-4}),
+        (["--method", "lora", "--lora-rank", 4], {"lora_rank": 4, "lora_target": [], "learning_rate": 1e-3}),
+    ],
+)
+def test_command(
+    tiny: Path,
+    tmp_path: Path,
+    write_rows: WriteRows,
+    separable: Separable,
+    options: list[object],
+    recipe: dict[str, object],
+) -> None:
+    """A command line of strings trains to the end, with the defaults of its method."""
     files = ["--train", write_rows("train.jsonl", separable(24)), "--output", tmp_path / "out"]
-    invoke(*files, "--model", tiny, "--epochs", 1, "--max-length", 16, "--class-weights", "balanced")
-    assert (tmp_path / "out" / "model.safetensors").is_file()
+    invoke(*files, "--model", tiny, "--epochs", 1, "--max-length", 16, *options)
+    recorded = json.loads((tmp_path / "out" / "training.json").read_text())["recipe"]
+    assert recorded | recipe == recorded
+
+
+def test_task_that_the_method_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A method that cannot train the task is refused with the tasks that it can train."""
+    monkeypatch.setattr(METHODS["lora"], "tasks", frozenset({"single_label", "regression"}))
+    with pytest.raises(UserError, match=r"^--method lora is for regression and single_label; this is multi_label$"):
+        invoke("--train", "a.csv", "--task", "multi_label", "--method", "lora", "--output", tmp_path / "out")
 
 
 @pytest.mark.parametrize(
@@ -72,6 +96,10 @@ def test_command(tiny: Path, tmp_path: Path, write_rows: WriteRows, separable: S
         ),
         (["--train", "a.csv", "--task", "multi_label", "--label-smoothing", "0.1"], "--label-smoothing is for"),
         (["--train", "a.csv", "--task", "token_classification", "--text-pair-column", "b"], "is for whole texts"),
+        (["--train", "a.csv", "--lora-rank", "8"], "^--lora-rank is an option of --method lora; this is full$"),
+        (["--train", "a.csv", "--lora-dora"], "^--lora-dora is an option of --method lora; this is full$"),
+        (["--train", "a.csv", "--lora-target", "query"], "^--lora-target is an option of --method lora; this is full$"),
+        (["--train", "a.csv", "--method", "lora", "--lora-rank", "0"], "^--lora-rank: .* greater than or equal to 1$"),
     ],
 )
 def test_faulty_options(tmp_path: Path, arguments: list[str], message: str) -> None:
@@ -140,9 +168,10 @@ def test_faults_are_found_before_pytorch_is_loaded(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("text,label\nx,\n")
     code = """
 import sys
-from bertwire_client.errors import UserError
+from bertwire_core.errors import UserError
 from bertwire_trainer.cli import run_train
 from bertwire_trainer.config import TrainConfig
+from bertwire_trainer.methods import METHODS
 for options in ({}, {"model": "./nowhere"}, {"output": "."}):
     try:
         run_train(TrainConfig(**({"train": "a.csv", "output": "out"} | options)))

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from bertwire_client.errors import UserError
-from bertwire_client.labelled import Labelled, Task
+from bertwire_core.errors import UserError
+from bertwire_core.tasks import Task
+from bertwire_data.labelled import Labelled
 from bertwire_trainer.config import TrainConfig
 from bertwire_trainer.data import Data, cut, load_data
 from bertwire_trainer.overlaps import overlaps

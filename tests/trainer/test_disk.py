@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from bertwire_client.disk import is_full
-from bertwire_client.errors import UserError
+from bertwire_core.disk import is_full
+from bertwire_core.errors import UserError
 from bertwire_trainer.disk import one_line_faults, require_space
 
 Usage = namedtuple("Usage", "total used free")

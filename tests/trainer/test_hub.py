@@ -6,8 +6,8 @@ from typing import Any
 import datasets  # type: ignore[import-untyped]
 import pytest
 
-from bertwire_client.errors import UserError
-from bertwire_client.labelled import Columns
+from bertwire_core.errors import UserError
+from bertwire_data.labelled import Columns
 from bertwire_trainer.hub import read_dataset
 
 

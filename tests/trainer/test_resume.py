@@ -11,10 +11,10 @@ import torch
 from safetensors.torch import load_file
 from transformers import TrainerState
 
-from bertwire_client.errors import UserError
+from bertwire_core.errors import UserError
 from bertwire_trainer import train as trainer
+from bertwire_trainer.loop.progress import EpochBars
 from bertwire_trainer.partial import Partial, is_whole
-from bertwire_trainer.progress import EpochBars
 
 WriteRows = Callable[[str, list[tuple[str, str]]], Path]
 Run = Callable[..., Path]
@@ -178,6 +178,7 @@ def test_resume_without_an_interrupted_run(run: Run, capsys: pytest.CaptureFixtu
         ({"epochs": 4}, "recipe.epochs 3, now 4"),
         ({"max_length": 8}, "max_length 16, now 8"),
         ({"seed": 1}, "seed 42, now 1"),
+        ({"method": "lora", "learning_rate": 3e-3}, "method 'full', now 'lora'"),
     ],
 )
 def test_other_settings(run: Run, interrupt: Interrupt, change: dict[str, Any], named: str) -> None:

@@ -3,8 +3,8 @@
 import numpy
 import pytest
 
-from bertwire_client.errors import UserError
-from bertwire_client.labelled import outside_row
+from bertwire_core.errors import UserError
+from bertwire_data.labelled import outside_row
 from bertwire_trainer.scores import measure, report
 
 LOGITS = numpy.log(numpy.array([[0.8, 0.1, 0.1], [0.6, 0.3, 0.1], [0.1, 0.8, 0.1]], numpy.float32))

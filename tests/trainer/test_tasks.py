@@ -11,8 +11,9 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification, AutoTokenizer
 
-from bertwire_client.errors import UserError
-from bertwire_client.labelled import MAIN_METRIC, Columns, Task, read_labelled
+from bertwire_core.errors import UserError
+from bertwire_core.tasks import Task
+from bertwire_data.labelled import MAIN_METRIC, Columns, read_labelled
 from bertwire_trainer.base import find_base
 from bertwire_trainer.loading import load_model
 from bertwire_trainer.prior import start_at_prior

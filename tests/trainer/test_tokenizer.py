@@ -15,9 +15,9 @@ from tokenizers.processors import RobertaProcessing, TemplateProcessing
 from tokenizers.processors import Sequence as Processors
 from transformers import AutoTokenizer, DebertaConfig, PreTrainedConfig, RobertaConfig
 
-from bertwire_client.errors import UserError
-from bertwire_client.labelled import Task
-from bertwire_server.model.tokenizer import TextTokenizer
+from bertwire_core.errors import UserError
+from bertwire_core.tasks import Task
+from bertwire_runtime.tokenizer import TextTokenizer
 from bertwire_trainer.base import Base
 from bertwire_trainer.tokenizer import load_tokenizer
 

@@ -18,7 +18,7 @@ from transformers import (
     RobertaTokenizer,
 )
 
-from bertwire_client.labelled import Labelled, encode_targets
+from bertwire_data.labelled import Labelled, encode_targets
 from bertwire_trainer.base import find_base
 from bertwire_trainer.loading import load_model, reads_type_ids
 from bertwire_trainer.predict import predict

@@ -12,12 +12,18 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from safetensors.torch import load_file, save_file
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
-from bertwire_client.errors import UserError
+from bertwire_core.errors import UserError
 from bertwire_trainer import train as trainer
 from bertwire_trainer.record import TrainingRecord
+from bertwire_trainer.result import save
 
 WriteRows = Callable[[str, list[tuple[str, str]]], Path]
 Run = Callable[..., Path]
@@ -228,6 +234,20 @@ def test_disk_full_at_the_end(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_pat
             run()
     assert not (tmp_path / "out").exists()
     assert record(run(resume=True)).recipe["epochs"] == 2
+
+
+def test_what_was_saved_wrong_is_not_published(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A checkpoint that gives dev other logits than the model that was trained stays in the partial folder."""
+
+    def spoil(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+        save(model, tokenizer, folder)
+        tensors = load_file(folder / "model.safetensors")
+        save_file(tensors | {"classifier.bias": tensors["classifier.bias"] + 0.1}, folder / "model.safetensors")
+
+    monkeypatch.setattr(trainer, "save", spoil)
+    with pytest.raises(UserError, match=r"gives dev other logits than the trained model, by up to 0\.1,"):
+        run(epochs=1)
+    assert not (tmp_path / "out").exists()
 
 
 def test_too_little_room_leaves_nothing(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

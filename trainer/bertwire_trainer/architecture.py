@@ -3,9 +3,10 @@
 import json
 from typing import TYPE_CHECKING, Any
 
-from bertwire_client.errors import UserError
-from bertwire_client.labelled import Task
+from bertwire_core.errors import UserError
+from bertwire_core.tasks import Task
 from bertwire_trainer.base import Base, one_line
+from bertwire_trainer.tasks import SPECS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -24,7 +25,7 @@ _OUTPUTS = {"return_dict": True, "output_attentions": False, "output_hidden_stat
 
 
 def require_trainable(base: Base, task: Task) -> None:
-    """Raises `UserError` where the base is no text encoder that can be exported, or its config.json is wrong."""
+    """Raise `UserError` where the base is no text encoder that can be exported, or its config.json is wrong."""
     _require_encoder(base, task, _load_config(base))
 
 
@@ -60,8 +61,7 @@ def _require_encoder(base: Base, task: Task, config: Any) -> None:  # noqa: ANN4
         MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING,
     )
 
-    by_word = task == "token_classification"
-    heads = MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING if by_word else MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
+    heads = MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING if SPECS[task].by_word else MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
     # Encoders of text are the architectures that have both heads; decoders and vision models lack the masked one.
     known = type(config) in MODEL_FOR_MASKED_LM_MAPPING and type(config) in heads
     if not known or config.is_encoder_decoder or getattr(config, "is_decoder", False):

@@ -1,4 +1,4 @@
-"""Finds the encoder checkpoint that training starts from."""
+"""The encoder checkpoint that training starts from."""
 
 import importlib.util
 import json
@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bertwire_client.errors import UserError, first_line
-from bertwire_client.files import unicode_name
-from bertwire_client.lfs import require_fetched
+from bertwire_core.errors import UserError, first_line
+from bertwire_core.files import unicode_name
+from bertwire_core.lfs import require_fetched
 
 _TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "sentencepiece.bpe.model", "spiece.model", "spm.model")
 
@@ -19,7 +19,7 @@ class Base:
     """Where a base checkpoint is.
 
     Attributes:
-        name: what records call it; never a path of this machine.
+        name: its name in records; never an absolute path.
         location: the folder, absolute, or the hub id.
         local: whether it is a folder, for which nothing may try the network.
     """
@@ -30,7 +30,7 @@ class Base:
 
 
 def find_base(model: str) -> Base:
-    """Resolves `--model`: the installed MiniLM, a local folder or a hub id; raises `UserError` for a missing folder."""
+    """Resolve `--model`: the installed MiniLM, a local folder or a hub id; raise `UserError` for a missing folder."""
     if model == "minilm":
         return Base(model, str(_minilm()), local=True)
     try:
@@ -72,7 +72,7 @@ def _require_files(folder: Path) -> None:
 
 @contextmanager
 def one_line(base: Base) -> Iterator[None]:
-    """Turns what libraries raise while they load a part of the checkpoint into one `UserError`."""
+    """Raise `UserError` for whatever libraries raise in the block, which loads a part of the checkpoint."""
     try:
         yield
     except UserError:

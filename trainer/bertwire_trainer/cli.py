@@ -1,12 +1,12 @@
-"""The command `bertwire train`; heavy imports wait until it runs."""
+"""The command `bertwire train`; PyTorch and transformers are imported when it runs."""
 
-from bertwire_client.console import err
-from bertwire_client.files import in_use
-from bertwire_client.options import command
-from bertwire_trainer.config import TrainConfig
+from bertwire_core.console import err
+from bertwire_core.files import in_use
+from bertwire_core.options import command
+from bertwire_trainer.config import RunConfig, TrainConfig
 
 
-def run_train(config: TrainConfig) -> None:
+def run_train(config: RunConfig) -> None:
     """Fine-tune a BERT-family encoder on labelled rows and write a checkpoint folder.
 
     The rows have one label a text, several labels a text, tags of words (IOB2) or numbers.

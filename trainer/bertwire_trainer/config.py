@@ -3,19 +3,23 @@
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, create_model, model_validator
 
-from bertwire_client.errors import UserError
-from bertwire_client.labelled import Columns, Task
-from bertwire_client.options import Config
+from bertwire_core.errors import UserError
+from bertwire_core.options import Config
+from bertwire_core.tasks import Task
+from bertwire_data.labelled import Columns
+from bertwire_trainer.method import MethodOptions
+from bertwire_trainer.methods import DEFAULT, METHODS
+from bertwire_trainer.methods.options import chosen, method_field, option_fields
+from bertwire_trainer.tasks import SPECS
 
-ClassWeights = Literal["none", "balanced"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 TruncationSide = Literal["left", "right"]
 
 
-class TrainConfig(Config):
-    """What to train on, from which checkpoint, by which recipe, and where the result goes."""
+class RunConfig(Config):
+    """What to train on, from which checkpoint, by which method, and where the result goes."""
 
     train: Path | None = Field(None, description="Labelled rows to train on: CSV, TSV, JSONL or Parquet.")
     dev: Path | None = Field(None, description="Labelled rows that choose the best epoch. Unset: cut from train.")
@@ -48,15 +52,6 @@ class TrainConfig(Config):
         min_length=1,
         description="Encoder to start from: minilm (installed with bertwire), a local folder or a hub id.",
     )
-    epochs: int = Field(3, ge=1, description="Passes over train at most.")
-    patience: int = Field(2, ge=1, description="Stop after this many epochs in a row that are no better on dev.")
-    batch_size: int = Field(32, ge=1, description="Texts of one forward and backward pass.")
-    gradient_accumulation: int = Field(1, ge=1, description="Batches whose gradients make one optimizer step.")
-    learning_rate: float = Field(1e-4, gt=0, description="Peak learning rate of AdamW; it decays linearly to 0.")
-    warmup_ratio: float = Field(0.1, ge=0, lt=1, description="Share of the steps over which the rate rises from 0.")
-    weight_decay: float = Field(0.01, ge=0, description="Weight decay of AdamW, off for biases and layer norms.")
-    label_smoothing: float = Field(0.0, ge=0, lt=1, description="Probability mass spread over all labels.")
-    class_weights: ClassWeights = Field("none", description="balanced: weigh labels by inverse frequency in train.")
     max_length: int = Field(128, ge=3, description="Tokens a text is cut to, special tokens included.")
     truncation_side: TruncationSide = Field("right", description="Side on which a long text is cut.")
     precision: Precision = Field(
@@ -65,6 +60,7 @@ class TrainConfig(Config):
     tf32: bool = Field(True, description="Allow TF32 in fp32 matrix products, on CUDA devices that have it.")
     compile: bool = Field(False, description="Compile the model with torch.compile before training.")
     seed: int = Field(42, ge=0, lt=2**32, description="Seed of the new head, the order of rows, dropout, the dev cut.")
+    method: str = DEFAULT
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
@@ -78,15 +74,27 @@ class TrainConfig(Config):
 
     @property
     def columns(self) -> Columns:
-        """The columns to read."""
+        """Return the columns to read."""
         return Columns(self.text_column, self.text_pair_column, self.label_column)
 
+    @property
+    def options(self) -> MethodOptions:
+        """Return the options of the method; raise `UserError` where one is of another method."""
+        return chosen(self.method, self.model_dump(exclude=set(RunConfig.model_fields)))
 
-def require_task_options(config: TrainConfig, task: Task) -> None:
-    """Raises `UserError` where an option has no meaning for the task."""
-    if config.class_weights != "none" and task != "single_label":
-        raise UserError(f"--class-weights {config.class_weights} is for single_label; this is {task}")
-    if config.label_smoothing and task not in ("single_label", "token_classification"):
-        raise UserError(f"--label-smoothing is for single_label and token_classification; this is {task}")
-    if config.text_pair_column is not None and task == "token_classification":
-        raise UserError("--text-pair-column is for whole texts; token_classification reads one list of words")
+
+# A field for each option of a method, so that the command line has them beside those of every run.
+TrainConfig: type[RunConfig] = create_model(
+    "TrainConfig",
+    __base__=RunConfig,
+    **(method_field() | option_fields()),
+)
+
+
+def require_applicable(config: RunConfig, task: Task) -> None:
+    """Raise `UserError` where the method cannot train the task, or an option does not apply to it."""
+    if task not in (tasks := METHODS[config.method].tasks):
+        raise UserError(f"--method {config.method} is for {' and '.join(sorted(tasks))}; this is {task}")
+    config.options.require_task(task)
+    if config.text_pair_column is not None and SPECS[task].by_word:
+        raise UserError(f"--text-pair-column is for whole texts; {task} reads one list of words")

@@ -1,14 +1,16 @@
-"""Gathers train, dev and test, and holds them to what training needs."""
+"""Train, dev and test, checked for what training needs."""
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-from bertwire_client.errors import UserError
-from bertwire_client.labelled import Labelled, Task, encode_targets, label_order, read_labelled
-from bertwire_trainer.config import TrainConfig
+from bertwire_core.errors import UserError
+from bertwire_core.tasks import Task
+from bertwire_data.labelled import Labelled, encode_targets, read_labelled
+from bertwire_trainer.config import RunConfig
 from bertwire_trainer.hub import read_dataset
 from bertwire_trainer.messages import note
+from bertwire_trainer.tasks import SPECS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,30 +36,30 @@ class Data:
 
     @property
     def task(self) -> Task:
-        """What the rows are labelled for."""
+        """The task that the rows are labelled for."""
         return self.train.task
 
     def splits(self) -> dict[str, Labelled]:
-        """The splits there are, by name."""
+        """Return the splits by name."""
         return {"train": self.train, **self.held_out()}
 
     def held_out(self) -> dict[str, Labelled]:
-        """Dev and, if there is one, test, by name."""
+        """Return dev and, if there is one, test, by name."""
         return {"dev": self.dev} if self.test is None else {"dev": self.dev, "test": self.test}
 
 
-def load_data(config: TrainConfig) -> Data:
-    """Reads every split, cuts dev from train where none is given, and checks the labels; says which task it is.
+def load_data(config: RunConfig) -> Data:
+    """Read every split, cut dev from train where none is given, and check the labels; print which task it is.
 
     Raises:
-        UserError: a file is faulty, train has nothing to tell apart, dev or test has a label that train lacks, or the
+        UserError: a file is faulty, train has nothing to learn, dev or test has a label that train lacks, or the
             splits differ in their kind.
     """
     train, dev, test = _read(config)
-    if config.task is None and train.task != "single_label":
+    if config.task is None and SPECS[train.task].noted:
         columns = f"{train.columns.text!r} and {train.columns.label!r}"
         note(f"{train.source}: columns {columns} look like {train.task}; --task chooses another")
-    labels = _labels(train)
+    labels = SPECS[train.task].labels(train)
     for split in (dev, test):
         if split is not None:
             _require_same_kind(train, split)
@@ -68,7 +70,7 @@ def load_data(config: TrainConfig) -> Data:
     return Data(labels, train, dev, test, {name: encode_targets(split, labels) for name, split in splits.items()})
 
 
-def _read(config: TrainConfig) -> tuple[Labelled, Labelled | None, Labelled | None]:
+def _read(config: RunConfig) -> tuple[Labelled, Labelled | None, Labelled | None]:
     columns = config.columns
     if config.dataset is None:
         assert config.train is not None  # noqa: S101 - the configuration has one of both
@@ -82,24 +84,6 @@ def _read(config: TrainConfig) -> tuple[Labelled, Labelled | None, Labelled | No
     return train, dev, test
 
 
-def _labels(train: Labelled) -> list[str]:
-    if train.task == "regression":
-        if len(set(cast(list[float], train.targets))) < 2:
-            raise UserError(f"{train.source} has one number only, {train.targets[0]}; regression needs several")
-        assert train.columns.label is not None  # noqa: S101 - reading has resolved it
-        return [train.columns.label]
-    labels = label_order(train.names(), train.task)
-    if train.task == "single_label" and len(labels) < 2:
-        raise UserError(f"{train.source} has one label only, {labels[0]!r}; classification needs at least two")
-    if train.task == "token_classification" and len(labels) < 2:
-        raise UserError(f"{train.source} has the tag 'O' only; token classification needs an entity")
-    if not labels:
-        raise UserError(f"{train.source} has no text with a label; there is nothing to learn")
-    if train.task == "multi_label" and all(set(labels) == set(each) for each in cast(list[list[str]], train.targets)):
-        raise UserError(f"{train.source} has the same labels for every text; there is nothing to tell apart")
-    return labels
-
-
 def _require_same_kind(train: Labelled, split: Labelled) -> None:
     if train.text_pairs != split.text_pairs:
         one, other = ("pairs of texts", "single texts") if train.text_pairs else ("single texts", "pairs of texts")
@@ -107,16 +91,16 @@ def _require_same_kind(train: Labelled, split: Labelled) -> None:
 
 
 def cut(train: Labelled, fraction: float, seed: int) -> tuple[Labelled, Labelled]:
-    """Cuts `fraction` of the rows off as dev, by `seed`; both keep file order.
+    """Return train without, and dev with, `fraction` of the rows, chosen by `seed`; both keep file order.
 
-    With one label a text each label keeps its share, and there is a row of each on both sides.
+    With one label for each text each label keeps its share, and both have a row of each.
 
     Raises:
         UserError: a label has a single row, or either side would have too few rows.
     """
     from sklearn.model_selection import train_test_split
 
-    counts: Counter[str] = Counter(train.names()) if train.task == "single_label" else Counter()
+    counts: Counter[str] = Counter(train.names()) if SPECS[train.task].stratified else Counter()
     if alone := [label for label, count in counts.items() if count < 2]:
         raise UserError(
             f"{train.source} has one row only of label {min(alone)!r}, too few to cut dev from; "

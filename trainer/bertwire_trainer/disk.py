@@ -5,22 +5,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bertwire_client.disk import disk_of, is_full, told_if_full
-from bertwire_client.errors import UserError
+from bertwire_core.disk import disk_of, is_full, told_if_full
+from bertwire_core.errors import UserError
 
-# The published weights, and three checkpoints (the best, the last, the one being written) of weights and the two
-# moments of AdamW.
+# Copies of the weights on the disk at once: the published ones, and three checkpoints (the best, the last, the one
+# being written) of the weights and the two moments of AdamW. Halved, a disk can fill up in the third epoch.
 _COPIES = 1 + 3 * 3
+# Bytes for what else is written: tokenizer, logs, records. Halved, a large tokenizer can find no room at the end.
 _SLACK_BYTES = 32 << 20
 
 
 def require_space(folder: Path, weight_bytes: int, text_bytes: int) -> None:
-    """Raises `UserError` where the disk of `folder` has less room than a run is likely to write.
+    """Raise `UserError` where the disk of `folder` has less room than a run is likely to write.
 
     Args:
         folder: the folder to write; what it holds already counts as room, since it is replaced or gone on from.
-        weight_bytes: size of the model's weights.
-        text_bytes: size of the texts of dev and test, which the predictions repeat.
+        weight_bytes: bytes of the model's weights.
+        text_bytes: bytes of the texts of dev and test, which the predictions repeat.
     """
     needed = _COPIES * weight_bytes + 2 * text_bytes + _SLACK_BYTES
     disk = disk_of(folder)
@@ -35,7 +36,7 @@ def require_space(folder: Path, weight_bytes: int, text_bytes: int) -> None:
 
 @contextmanager
 def one_line_faults(folder: Path) -> Iterator[None]:
-    """Turns a failed write into one line: no space left, or what else the system says."""
+    """Raise `UserError` where a write in the block fails: no space left, or what else the system says."""
     with told_if_full(folder, "free some, then continue with --resume"):
         try:
             yield

@@ -1,19 +1,20 @@
-"""Reads splits of a hub dataset, or of a local folder of files or of `save_to_disk`, through `datasets`."""
+"""Splits of a hub dataset, or of a local folder of files or of `save_to_disk`, through `datasets`."""
 
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from bertwire_client.errors import UserError, first_line
-from bertwire_client.files import unicode_name
-from bertwire_client.labelled import Columns, Labelled, Task, collect
-from bertwire_client.tables import Batch
+from bertwire_core.errors import UserError, first_line
+from bertwire_core.files import unicode_name
+from bertwire_core.tasks import Task
+from bertwire_data.labelled import Columns, Labelled, collect
+from bertwire_data.tables import Batch
 
 _BATCH_ROWS = 4096
 
 
 def read_dataset(name: str, config: str | None, split: str, columns: Columns, task: Task | None = None) -> Labelled:
-    """Reads the labelled rows of one split; ClassLabel numbers, alone or in lists, become their label names.
+    """Read the labelled rows of one split; ClassLabel numbers, alone or in lists, become their label names.
 
     Raises:
         UserError: the dataset, its configuration, its split or a column does not exist, or rows are faulty.
@@ -40,7 +41,7 @@ def _load(name: str, config: str | None, split: str) -> Any:  # noqa: ANN401 - d
 
 
 def _is_saved(folder: Path) -> bool:
-    """Whether `save_to_disk` made the folder, of one dataset or of several splits."""
+    """Return whether `save_to_disk` made the folder, of one dataset or of several splits."""
     return any((folder / name).is_file() for name in ("state.json", "dataset_dict.json"))
 
 

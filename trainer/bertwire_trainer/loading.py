@@ -1,11 +1,12 @@
-"""Loads the model of a base checkpoint, safetensors only and without its code."""
+"""The model of a base checkpoint, from safetensors only and without its code."""
 
 import inspect
 from typing import TYPE_CHECKING, Any
 
-from bertwire_client.errors import UserError
-from bertwire_client.labelled import Task
+from bertwire_core.errors import UserError
+from bertwire_core.tasks import Task
 from bertwire_trainer.base import Base, one_line
+from bertwire_trainer.tasks import SPECS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -14,25 +15,16 @@ if TYPE_CHECKING:
 # and whoever loads the result must not be asked to allow it.
 _CODE = ("auto_map", "custom_pipelines")
 
-_PROBLEMS: dict[Task, str | None] = {
-    "single_label": "single_label_classification",
-    "multi_label": "multi_label_classification",
-    "token_classification": None,
-    "regression": "regression",
-}
-
 
 def model_class(task: Task) -> Any:  # noqa: ANN401 - transformers' Auto classes have no common type
-    """The Auto class of models with the head for a task."""
+    """Return the Auto class of models with the head for a task."""
     from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification
 
-    return AutoModelForTokenClassification if task == "token_classification" else AutoModelForSequenceClassification
+    return AutoModelForTokenClassification if SPECS[task].by_word else AutoModelForSequenceClassification
 
 
 def load_model(base: Base, task: Task, labels: list[str]) -> "PreTrainedModel":
-    """Loads the encoder in float32 with a new head for `labels`.
-
-    A head of the same shape that the checkpoint brings is kept.
+    """Load the encoder in float32 with a new head for `labels`; keep a head of the same shape that the checkpoint has.
 
     Raises:
         UserError: the weights are missing, unsafe, damaged or of another model.
@@ -44,7 +36,7 @@ def load_model(base: Base, task: Task, labels: list[str]) -> "PreTrainedModel":
             base.location,
             id2label=dict(enumerate(labels)),
             label2id={label: index for index, label in enumerate(labels)},
-            problem_type=_PROBLEMS[task],
+            problem_type=SPECS[task].problem_type,
             dtype=torch.float32,
             use_safetensors=True,
             trust_remote_code=False,
@@ -79,7 +71,7 @@ def _require_weights(base: Base, model: "PreTrainedModel", report: dict[str, Any
 
 
 def _is_of(key: str, prefix: str, parts: set[str]) -> bool:
-    """Whether a tensor is of the encoder itself, not of its pooler or of a head, and no table of numbers in order."""
+    """Return whether a tensor is a weight of the encoder itself, not of its pooler or of a head."""
     inner = key.removeprefix(prefix)
     part = inner.split(".", 1)[0]
     counted = inner.endswith((".position_ids", ".token_type_ids"))
@@ -87,7 +79,7 @@ def _is_of(key: str, prefix: str, parts: set[str]) -> bool:
 
 
 def require_tables(base: Base, model: "PreTrainedModel", vocabulary: int, max_length: int) -> None:
-    """Raises `UserError` where the model's tables are too small for `max_length` tokens or the tokenizer's ids."""
+    """Raise `UserError` where the model's tables are too small for `max_length` tokens or the tokenizer's ids."""
     limit = position_limit(model)
     if limit is not None and max_length > limit:
         raise UserError(f"--max-length {max_length} is more than the {limit} positions of {base.name}; lower it")
@@ -98,7 +90,7 @@ def require_tables(base: Base, model: "PreTrainedModel", vocabulary: int, max_le
 
 
 def position_limit(model: "PreTrainedModel") -> int | None:
-    """Tokens that the position table has rows for; None for models with relative positions only."""
+    """Return how many tokens the position table has rows for; None for models with relative positions only."""
     table = getattr(getattr(model.base_model, "embeddings", None), "position_embeddings", None)
     if table is None:
         return getattr(model.config, "max_position_embeddings", None)
@@ -108,6 +100,6 @@ def position_limit(model: "PreTrainedModel") -> int | None:
 
 
 def reads_type_ids(model: "PreTrainedModel") -> bool:
-    """Whether the model tells the second text of a pair by its token type ids."""
+    """Return whether the model tells the second text of a pair by its token type ids."""
     parameters = inspect.signature(model.forward).parameters
     return "token_type_ids" in parameters and getattr(model.config, "type_vocab_size", 0) > 1

@@ -1,8 +1,8 @@
-"""What the command says beside its bars."""
+"""The lines that the command prints beside its bars."""
 
-from bertwire_client.console import err, out
+from bertwire_core.console import err, out
 
-# What people call the figures.
+# Names of the figures in print.
 _NAMES = {
     "accuracy": "accuracy",
     "macro_f1": "macro-F1",
@@ -19,20 +19,20 @@ _NAMES = {
 
 
 def say(text: str) -> None:
-    """Prints a result as it is: not wrapped, and without taking brackets in label names for markup."""
+    """Print a result as it is: not wrapped, and without taking brackets in label names for markup."""
     out.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def note(text: str) -> None:
-    """Prints a remark on the way to the result, as it is."""
+    """Print a remark to standard error, as it is."""
     err.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def metric_name(metric: str) -> str:
-    """What people call a figure."""
+    """Return the name of a figure in print."""
     return _NAMES[metric]
 
 
 def figures(metrics: dict[str, float]) -> str:
-    """Figures in one line."""
+    """Return figures as one line."""
     return ", ".join(f"{metric_name(metric)} {value:.4f}" for metric, value in metrics.items())

@@ -1,14 +1,15 @@
-"""Finds texts that make measured quality look better, or training worse, than it is."""
+"""Texts that overstate measured quality, or that contradict each other in train."""
 
 from collections.abc import Hashable
 from itertools import combinations
 
-from bertwire_client.labelled import Labelled
+from bertwire_data.labelled import Labelled
 from bertwire_trainer.data import Data
+from bertwire_trainer.tasks import SPECS
 
 
 def overlaps(data: Data) -> list[str]:
-    """Warnings, one line each: texts on two splits, and texts that train labels in two ways."""
+    """Return warnings, one line each: texts in two splits, and texts with two targets in train."""
     found = [
         f"{shared} distinct text{'s are' if shared > 1 else ' is'} in both {first} and {second}; "
         f"quality on {second} is overstated"
@@ -23,7 +24,7 @@ def overlaps(data: Data) -> list[str]:
 def _contradictions(train: Labelled) -> int:
     first: dict[Hashable, Hashable] = {}
     # The labels of a text have no order of their own; the tags of its words have.
-    freeze = _unordered if train.task == "multi_label" else _key
+    freeze = _unordered if SPECS[train.task].unordered else _key
     rows = [(_key(each), freeze(target)) for each, target in zip(train.inputs, train.targets, strict=True)]
     return len({text for text, target in rows if first.setdefault(text, target) != target})
 

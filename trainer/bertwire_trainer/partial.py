@@ -1,4 +1,4 @@
-"""The folder of a run that is not finished: what it was started with, its epochs, the result in the making."""
+"""The folder of a run that is not finished: its setup, its epochs, the unfinished result."""
 
 import json
 import re
@@ -10,8 +10,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from bertwire_client.errors import UserError
-from bertwire_client.files import publish_folder, whole_file
+from bertwire_core.errors import UserError
+from bertwire_core.files import publish_folder, whole_file
 from bertwire_trainer.messages import note
 from bertwire_trainer.record import Setup
 
@@ -30,7 +30,7 @@ class Partial:
     """`OUTPUT.partial`.
 
     Attributes:
-        epochs: folder of Trainer's own checkpoints, one an epoch.
+        epochs: folder of Trainer's own checkpoints, one for each epoch.
         result: folder that becomes OUTPUT.
     """
 
@@ -40,14 +40,14 @@ class Partial:
         self._run = path / "run.json"
 
     def require_consent(self, *, resume: bool, overwrite: bool) -> None:
-        """Raises `UserError` where an interrupted run is there and the user has not said what becomes of it."""
+        """Raise `UserError` where an interrupted run is there and the user has not said what becomes of it."""
         if self.path.exists() and not (resume or overwrite):
             raise UserError(
                 f"{self.path} holds an interrupted run; continue it with --resume or throw it away with --overwrite"
             )
 
     def start(self, setup: Started, *, resume: bool) -> Path | None:
-        """Opens the folder: anew, or to resume.
+        """Create the folder anew, or open it to resume.
 
         Returns:
             The Trainer checkpoint to resume from; None to begin with the base checkpoint.
@@ -84,7 +84,7 @@ class Partial:
             )
 
     def last_whole(self) -> Path | None:
-        """The newest checkpoint that was written to its end; None where there is none."""
+        """Return the newest checkpoint that was written to its end; None where there is none."""
         return next((checkpoint for checkpoint in self._newest_first() if is_whole(checkpoint)), None)
 
     def _newest_first(self) -> list[Path]:
@@ -92,7 +92,7 @@ class Partial:
         return sorted((path for path, name in names.items() if name), key=lambda path: -int(path.name[11:]))
 
     def publish(self, output: Path, *, overwrite: bool) -> None:
-        """Makes the result OUTPUT, then removes what is left of the run."""
+        """Move the result to `output`, then remove what is left of the run."""
         publish_folder(self.result, output, overwrite=overwrite)
         shutil.rmtree(self.path)
 
@@ -111,7 +111,7 @@ def _flat(values: dict[str, object], prefix: str = "") -> dict[str, object]:
 
 
 def is_whole(checkpoint: Path) -> bool:
-    """Whether Trainer wrote `checkpoint` to its end and the best epoch that it names is beside it."""
+    """Return whether Trainer wrote `checkpoint` to its end and the best epoch that it names is beside it."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -135,7 +135,7 @@ def _best(checkpoint: Path, state: dict[str, Any]) -> Path:
 
 
 def _name_best_here(checkpoint: Path) -> None:
-    """Corrects the path of the best epoch in a folder that has moved: Trainer forgets one that it does not find."""
+    """Correct the path of the best epoch in a folder that has moved: Trainer forgets one that it does not find."""
     state = _state(checkpoint)
     if (best := str(_best(checkpoint, state))) != state["best_model_checkpoint"]:
         with whole_file(checkpoint / _STATE) as file:
@@ -148,7 +148,7 @@ def _is_sound(file: Path) -> bool:
 
 
 def epochs_run(checkpoint: Path, patience: int) -> int | None:
-    """Epochs after which training had stopped early by the time of `checkpoint`; None where it had not."""
+    """Return after how many epochs training had stopped early at `checkpoint`; None where it had not."""
     state = _state(checkpoint)
     stopping = state["stateful_callbacks"]["EarlyStoppingCallback"]["attributes"]
     return round(state["epoch"]) if stopping["early_stopping_patience_counter"] >= patience else None

@@ -1,4 +1,4 @@
-"""Scores texts with a model, outside of training steps."""
+"""Predictions of a model, outside of training steps."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -8,19 +8,22 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Subset
 from transformers import DataCollatorForTokenClassification, DataCollatorWithPadding
 
-from bertwire_client.console import tracked
-from bertwire_client.labelled import outside_row
-from bertwire_trainer.tokens import IGNORED, TokenDataset
+from bertwire_core.console import tracked
+from bertwire_data.labelled import outside_row
+from bertwire_trainer.tasks import SPECS
+from bertwire_trainer.tasks.cross_entropy import IGNORED
+from bertwire_trainer.tokens import TokenDataset
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+# Texts of one forward pass; halved, nothing breaks.
 _BATCH = 64
 
 
 def collator(tokenizer: "PreTrainedTokenizerBase", dataset: TokenDataset) -> Any:  # noqa: ANN401 - a callable
-    """What makes a padded batch of items of `dataset`."""
-    kind = DataCollatorForTokenClassification if dataset.task == "token_classification" else DataCollatorWithPadding
+    """Return what makes a padded batch of items of `dataset`."""
+    kind = DataCollatorForTokenClassification if SPECS[dataset.task].by_word else DataCollatorWithPadding
     return kind(tokenizer)
 
 
@@ -31,11 +34,11 @@ def predict(
     labels: list[str],
     title: str,
 ) -> NDArray[numpy.float32]:
-    """The logits, float32, for each row of `dataset.targets`, under a bar called `title`.
+    """Return the logits, float32 [rows of `dataset.targets`, labels]; show a bar called `title`.
 
     A word that was cut off has `outside_row(labels)`.
     """
-    by_word = dataset.task == "token_classification"
+    by_word = SPECS[dataset.task].by_word
     # Batches of one length waste no work on padding.
     order = sorted(range(len(dataset)), key=dataset.lengths.__getitem__)
     loader = DataLoader(Subset(dataset, order), _BATCH, collate_fn=collator(tokenizer, dataset))

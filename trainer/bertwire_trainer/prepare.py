@@ -4,30 +4,33 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from bertwire_client.errors import UserError
-from bertwire_client.files import partial_path, require_absent
+from bertwire_core.errors import UserError
+from bertwire_core.files import partial_path, require_absent
 from bertwire_trainer.base import Base, find_base
-from bertwire_trainer.config import TrainConfig, require_task_options
+from bertwire_trainer.config import RunConfig, require_applicable
 from bertwire_trainer.data import Data, load_data
 from bertwire_trainer.messages import note
+from bertwire_trainer.method import MethodOptions
 from bertwire_trainer.overlaps import overlaps
 from bertwire_trainer.partial import Partial
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
-    """A run that may begin.
+class Prepared:
+    """A run whose settings and rows are checked.
 
     Attributes:
         config: the settings.
+        options: the options of the method.
         output: the checkpoint folder to write, absolute.
-        partial: the folder of the run until then.
+        partial: the folder of the run until the checkpoint is published.
         base: the checkpoint to start from.
         data: the labelled rows.
-        begun: when the command began, by `time.perf_counter`.
+        begun: when the command began, in seconds of `time.perf_counter`.
     """
 
-    config: TrainConfig
+    config: RunConfig
+    options: MethodOptions
     output: Path
     partial: Partial
     base: Base
@@ -35,15 +38,16 @@ class Job:
     begun: float
 
 
-def prepare(config: TrainConfig) -> Job:
-    """Checks the settings against the disk and reads the rows; says what they look like and what is odd about them.
+def prepare(config: RunConfig) -> Prepared:
+    """Check the settings against the disk and read the rows; print what they look like and what is odd about them.
 
     Raises:
         UserError: the input, the base checkpoint or the output does not allow the run.
     """
     begun = time.perf_counter()
+    options = config.options
     if config.task is not None:
-        require_task_options(config, config.task)
+        require_applicable(config, config.task)
     output = place(config)
     partial = Partial(partial_path(output))
     partial.require_consent(resume=config.resume, overwrite=config.overwrite)
@@ -51,14 +55,14 @@ def prepare(config: TrainConfig) -> Job:
         note(f"no interrupted run at {partial.path}: training from the start")
     base = find_base(config.model)
     data = load_data(config)
-    require_task_options(config, data.task)
+    require_applicable(config, data.task)
     for warning in overlaps(data):
         note(f"warning: {warning}")
-    return Job(config, output, partial, base, data, begun)
+    return Prepared(config, options, output, partial, base, data, begun)
 
 
-def place(config: TrainConfig) -> Path:
-    """The checkpoint folder to write, absolute; raises `UserError` where it cannot be written there."""
+def place(config: RunConfig) -> Path:
+    """Return the checkpoint folder to write, absolute; raise `UserError` where it cannot be written there."""
     try:
         output = config.output.expanduser().absolute()
     except RuntimeError as error:  # ~name, where there is no such user

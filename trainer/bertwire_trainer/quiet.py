@@ -1,17 +1,17 @@
-"""Keeps the libraries' telemetry off and their own messages out of the command's output."""
+"""Settings that turn off the libraries' telemetry and messages."""
 
 import os
 
 
 def quiet_environment() -> None:
-    """Sets what datasets, huggingface_hub and tokenizers read; call it before they are imported."""
+    """Set what datasets, huggingface_hub and tokenizers read; call it before they are imported."""
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     # Tokenizing is over before training starts, and no process is forked after it.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
 
 
 def quiet_libraries() -> None:
-    """Silences transformers, which it imports."""
+    """Import transformers and turn off its messages."""
     quiet_environment()
     import transformers
 

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from bertwire_client.labelled import Task
+from bertwire_core.tasks import Task
 
 
 class _Record(BaseModel):
@@ -20,7 +20,7 @@ class SplitRecord(_Record):
 
 
 class Setup(_Record):
-    """Everything that decides the result; a resumed run must have the same."""
+    """Everything that determines the result; a resumed run must have the same."""
 
     task: Task = Field(description="What the model does.")
     text_pairs: bool = Field(description="Whether it reads two texts at a time.")
@@ -31,7 +31,8 @@ class Setup(_Record):
         "longest_first", description="How a pair was cut: token by token, from whichever text was longer by then."
     )
     base_model: str = Field(description="Checkpoint that training started from: minilm, a folder's name or a hub id.")
-    recipe: dict[str, Any] = Field(description="Options of the training loop; precision is the one that was used.")
+    method: str = Field("full", description="How the encoder learnt the task; full in files that do not say.")
+    recipe: dict[str, Any] = Field(description="Options of the method; precision is the one that was used.")
     seed: int = Field(description="Seed of the new head, the order of rows, dropout and the dev cut.")
     data: dict[str, SplitRecord] = Field(description="The splits by name: train, dev and, if there was one, test.")
 

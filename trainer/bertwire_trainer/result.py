@@ -1,4 +1,4 @@
-"""Fills the folder that becomes the checkpoint: weights, tokenizer, predictions, record."""
+"""The folder that becomes the checkpoint: weights, tokenizer, predictions, record."""
 
 import json
 import platform
@@ -8,45 +8,61 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy
+import torch
 from numpy.typing import NDArray
+from transformers import AutoTokenizer
 
-from bertwire_client.labelled import Labelled, decisions
-from bertwire_trainer.data import Data
+from bertwire_core.errors import UserError
+from bertwire_data.labelled import Labelled, decisions
+from bertwire_data.tasks import TASK_ROWS
 from bertwire_trainer.loading import model_class
 from bertwire_trainer.messages import say
+from bertwire_trainer.method import Fitted, Job
 from bertwire_trainer.predict import predict
 from bertwire_trainer.record import Setup, TrainingRecord
+from bertwire_trainer.same import difference
 from bertwire_trainer.scores import measure, report
-from bertwire_trainer.tokens import TokenDataset
+from bertwire_trainer.tokens import tokenize
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
 def save(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", folder: Path) -> None:
-    """Writes the weights in one safetensors file, the configuration and the tokenizer."""
+    """Write the weights in one safetensors file, the configuration and the tokenizer."""
     model.save_pretrained(folder, max_shard_size="1TB")
     # Training set truncation on the Rust tokenizer; how to cut and pad is for the user of the checkpoint to say.
     tokenizer.backend_tokenizer.no_truncation()
     tokenizer.backend_tokenizer.no_padding()
     tokenizer.save_pretrained(folder)
+    # safetensors closes its file to all but the owner, whatever the umask says of the others.
+    (folder / "model.safetensors").chmod((folder / "config.json").stat().st_mode)
 
 
-def evaluate(
-    folder: Path, tokenizer: "PreTrainedTokenizerBase", data: Data, tokens: dict[str, TokenDataset]
-) -> dict[str, dict[str, float]]:
-    """Scores dev and test in float32 with the weights as saved, whatever precision trained them.
+def evaluate(folder: Path, fitted: Fitted, job: Job) -> dict[str, dict[str, float]]:
+    """Score dev and test in float32 with the checkpoint as `folder` has it, whatever precision trained it.
 
-    Writes `predictions/` and prints the report of test.
+    Write `predictions/` and print the report of test.
+
+    Returns:
+        The figures of each split by its name.
+
+    Raises:
+        UserError: the checkpoint does not give the logits of the fitted model on dev.
     """
-    import torch
-
-    model = model_class(data.task).from_pretrained(folder, local_files_only=True)
-    model.to("cuda" if torch.cuda.is_available() else "cpu")
+    data = job.data
+    trained = predict(fitted.model, fitted.tokenizer, job.tokens["dev"], data.labels, "dev")
+    model, tokenizer = _loaded(folder, job)
     metrics = {}
     for name, split in data.held_out().items():
-        logits = predict(model, tokenizer, tokens[name], data.labels, f"score {name}")
-        answers = (data.task, logits, tokens[name].targets, data.labels, split.words())
+        tokens = tokenize(model, tokenizer, split, data.targets[name])
+        logits = predict(model, tokenizer, tokens, data.labels, f"score {name}")
+        if name == "dev" and (worst := difference(trained, logits)) is not None:
+            raise UserError(
+                f"the saved checkpoint gives dev other logits than the trained model, by up to {worst:.2g}, and is not "
+                "published; choose another --model or --method"
+            )
+        answers = (data.task, logits, data.targets[name], data.labels, split.words())
         write_predictions(folder / "predictions" / f"{name}.jsonl", split, data.labels, logits)
         metrics[name] = measure(*answers)
         if name == "test" and (text := report(*answers)):
@@ -54,8 +70,14 @@ def evaluate(
     return metrics
 
 
+def _loaded(folder: Path, job: Job) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
+    model = model_class(job.data.task).from_pretrained(folder, local_files_only=True)
+    model.to("cuda" if torch.cuda.is_available() else "cpu")
+    return model, AutoTokenizer.from_pretrained(folder, local_files_only=True)
+
+
 def write_predictions(path: Path, split: Labelled, labels: list[str], logits: NDArray[numpy.float32]) -> None:
-    """Writes one JSON object a text, which `read_labelled` reads for the same task with the default columns.
+    """Write one JSON object for each text, which `read_labelled` reads for the same task with the default columns.
 
     `text` and, for pairs, `text_pair`, or `tokens`; the target as `label`, `labels` or `tags`; `predicted` in the same
     form; `logits`, floats in label order, for token classification a list of them for each word.
@@ -69,19 +91,19 @@ def write_predictions(path: Path, split: Labelled, labels: list[str], logits: ND
 
 
 def _given(split: Labelled) -> Iterator[dict[str, Any]]:
-    names = {"single_label": "label", "multi_label": "labels", "token_classification": "tags", "regression": "label"}
+    label = TASK_ROWS[split.task].label_column
     for each, target in zip(split.inputs, split.targets, strict=True):
         if isinstance(each, tuple):
             texts: dict[str, Any] = {"text": each[0], "text_pair": each[1]}
         else:
             texts = {"text" if isinstance(each, str) else "tokens": each}
-        yield texts | {names[split.task]: target}
+        yield texts | {label: target}
 
 
 def write_record(
     folder: Path, setup: Setup, metrics: dict[str, dict[str, float]], best_epoch: int, seconds: float
 ) -> None:
-    """Writes `training.json`."""
+    """Write `training.json`; `seconds` is the wall-clock time of the command."""
     versions = {name: version(name) for name in ("bertwire", "torch", "transformers")}
     record = TrainingRecord(
         **setup.model_dump(),

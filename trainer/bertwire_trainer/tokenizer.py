@@ -1,4 +1,4 @@
-"""Loads the tokenizer of a base checkpoint: what its own tokenizer.json says, whatever class the checkpoint names.
+"""The tokenizer of a base checkpoint: what its own tokenizer.json says, whatever class the checkpoint names.
 
 transformers builds most classes anew from the vocabulary and leaves out what tokenizer.json says besides: its
 normalizer, the steps before the subwords, even the kind of its model. So the file's tokenizer is put into the general
@@ -10,18 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 from tokenizers import Tokenizer
 
-from bertwire_client.errors import UserError
-from bertwire_client.labelled import Task
+from bertwire_core.errors import UserError
+from bertwire_core.tasks import Task
 from bertwire_trainer.base import Base, one_line
+from bertwire_trainer.tasks import SPECS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
 def load_tokenizer(base: Base, task: Task, truncation_side: str) -> "PreTrainedTokenizerBase":
-    """Loads the fast tokenizer; raises `UserError` where the checkpoint has none.
+    """Load the fast tokenizer; raise `UserError` where the checkpoint has none.
 
-    For token classification a byte-level one reads every word as after a space, as in running text.
+    For a task by word, a byte-level tokenizer reads each word as if a space preceded it, as in running text.
     """
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
@@ -32,7 +33,7 @@ def load_tokenizer(base: Base, task: Task, truncation_side: str) -> "PreTrainedT
     special = {} if rust is None else _known(named.special_tokens_map, rust)
     if rust is None or "pad_token" not in special or rust.get_vocab_size() <= len(set(special.values())):
         raise UserError(f"--model {base.name} has no fast tokenizer with a padding token; it needs a tokenizer.json")
-    if task == "token_classification":
+    if SPECS[task].by_word:
         rust = _with_prefix_spaces(rust)
     return PreTrainedTokenizerFast(
         tokenizer_object=rust,
@@ -45,7 +46,7 @@ def load_tokenizer(base: Base, task: Task, truncation_side: str) -> "PreTrainedT
 
 
 def _own(base: Base, named: "PreTrainedTokenizerBase") -> Tokenizer:
-    """The tokenizer of the checkpoint's tokenizer.json; where it has a vocabulary only, what the class makes of it."""
+    """Return the tokenizer of tokenizer.json; where the checkpoint has a vocabulary only, the one its class builds."""
     from transformers.utils.hub import cached_file
 
     # Only a file that is missing gives None; what went wrong otherwise is raised.
@@ -64,9 +65,9 @@ def _known(special: dict[str, Any], rust: Tokenizer) -> dict[str, str]:
 
 
 def _with_prefix_spaces(rust: Tokenizer) -> Tokenizer:
-    """Makes each byte-level step put a space before every word, and each later one tell it from the word's characters.
+    """Return the tokenizer with `add_prefix_space` set in each step that has it.
 
-    The steps after the subwords trim the space off a word's first place in the text only if they know of it.
+    Byte-level steps then put a space before every word; the steps after the subwords leave that space out of offsets.
     """
     state = json.loads(rust.to_str())
     for step in (*_steps(state["pre_tokenizer"]), *_steps(state["post_processor"])):
@@ -76,7 +77,7 @@ def _with_prefix_spaces(rust: Tokenizer) -> Tokenizer:
 
 
 def _steps(step: dict[str, Any] | None) -> list[dict[str, Any]]:
-    """A step of a tokenizer, or those that it is a sequence of."""
+    """Return the step of a tokenizer, or the steps of a sequence."""
     if step is None:
         return []
     inner = step.get("pretokenizers") or step.get("processors")

@@ -1,4 +1,4 @@
-"""Token ids of a split, as the data set that transformers' Trainer reads."""
+"""Token ids of a split, as the dataset that transformers' Trainer reads."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -9,27 +9,36 @@ import numpy
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from bertwire_client.labelled import Labelled
+from bertwire_data.labelled import Labelled
+from bertwire_trainer.loading import reads_type_ids
+from bertwire_trainer.tasks import SPECS
+from bertwire_trainer.tasks.cross_entropy import IGNORED
 
 if TYPE_CHECKING:
-    from transformers import BatchEncoding, PreTrainedTokenizerBase
+    from transformers import BatchEncoding, PreTrainedModel, PreTrainedTokenizerBase
 
-# What the loss leaves out: special tokens, and the pieces of a word after its first.
-IGNORED = -100
-
+# Texts tokenized by one call, whose ids are Python lists until they are copied to arrays; halved, nothing breaks.
 _CHUNK_TEXTS = 4096
+
+
+def tokenize(
+    model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", labelled: Labelled, targets: NDArray[Any]
+) -> "TokenDataset":
+    """Return a split as token ids for a model, cut to the tokenizer's `model_max_length`."""
+    type_ids = labelled.text_pairs and reads_type_ids(model)
+    return TokenDataset(tokenizer, labelled, targets, tokenizer.model_max_length, type_ids=type_ids)
 
 
 class TokenDataset(Dataset[dict[str, Any]]):
     """Texts, pairs of texts or words as token ids, cut to a maximum length and not padded.
 
     Each item has `input_ids`, `token_type_ids` for models that read them, and `labels`: an integer, a list of 0 and 1,
-    a number, or for token classification a list with one integer a token. One array holds the ids of all texts, since
-    Python lists would take ten times the memory.
+    a number, or for a task by word a list with one integer a token. One array holds the ids of all texts, since Python
+    lists would take ten times the memory.
 
     Attributes:
-        task: what the labels are for.
-        targets: the labels as `encode_targets` gives them; the model's answers have as many rows, in this order.
+        task: the task of the labels.
+        targets: the targets as `encode_targets` gives them; predictions have as many rows, in this order.
         lengths: tokens of each text, special tokens included.
     """
 
@@ -49,7 +58,7 @@ class TokenDataset(Dataset[dict[str, Any]]):
         parts: dict[str, list[NDArray[numpy.integer]]] = defaultdict(list)
         for encoded in _encode(tokenizer, labelled, max_length, type_ids):
             for index, pieces in enumerate(encoded["input_ids"]):
-                if labelled.task == "token_classification":
+                if SPECS[labelled.task].by_word:
                     places, words = _first_pieces(encoded.word_ids(index))
                     self._rows.append(starts[len(self.lengths)] + words)
                     parts["labels"].append(numpy.full(len(pieces), IGNORED, numpy.int32))
@@ -70,7 +79,7 @@ class TokenDataset(Dataset[dict[str, Any]]):
         return item if "labels" in item else item | {"labels": self.targets[index].tolist()}
 
     def rows(self, index: int) -> NDArray[numpy.integer]:
-        """The rows of `targets` that the model answers for a text: its own, or those of the words that it reads."""
+        """Return the rows of `targets`, integers, of a text: its own, or those of its words that are not cut off."""
         return self._rows[index] if self._rows else numpy.array([index])
 
 
@@ -82,7 +91,7 @@ def _encode(
         texts = [list(side) for side in zip(*chunk, strict=True)] if labelled.text_pairs else [chunk]
         yield tokenizer(
             *texts,
-            is_split_into_words=labelled.task == "token_classification",
+            is_split_into_words=SPECS[labelled.task].by_word,
             truncation="longest_first",
             max_length=max_length,
             return_token_type_ids=type_ids,
@@ -91,7 +100,7 @@ def _encode(
 
 
 def _first_pieces(word_ids: list[int | None]) -> tuple[list[int], NDArray[numpy.integer]]:
-    """The place of the first piece of each word that was read, and the number of that word in its text."""
+    """Return the place of the first piece of each word that was not cut off, and the number of the word in its text."""
     before = [None, *word_ids]
     firsts = [(place, word) for place, word in enumerate(word_ids) if word is not None and word != before[place]]
     return [place for place, _ in firsts], numpy.asarray([word for _, word in firsts], numpy.int64)

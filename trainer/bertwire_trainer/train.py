@@ -1,70 +1,89 @@
-"""The training run from the prepared job to the published checkpoint folder."""
+"""The training run, whatever the method: load, fit, prove what was saved, publish."""
 
 import json
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from transformers import set_seed
 
 from bertwire_trainer.architecture import require_trainable
-from bertwire_trainer.config import TrainConfig
 from bertwire_trainer.data import Data
+from bertwire_trainer.device import Precision, choose_precision, has_fast_bf16
 from bertwire_trainer.disk import one_line_faults, require_space
-from bertwire_trainer.finetune import DevSet, Recipe, finetune
-from bertwire_trainer.loading import load_model, reads_type_ids, require_tables
+from bertwire_trainer.loading import load_model, require_tables
 from bertwire_trainer.messages import figures, note, say
+from bertwire_trainer.method import Job
+from bertwire_trainer.methods import METHODS
 from bertwire_trainer.partial import Partial, Started
-from bertwire_trainer.prepare import Job
+from bertwire_trainer.prepare import Prepared
 from bertwire_trainer.prior import start_at_prior
-from bertwire_trainer.recipe import Loss, balanced_weights, choose_precision, make_loss, recipe, training_arguments
 from bertwire_trainer.record import Setup, SplitRecord
 from bertwire_trainer.result import evaluate, save, write_record
 from bertwire_trainer.tokenizer import load_tokenizer
-from bertwire_trainer.tokens import TokenDataset
+from bertwire_trainer.tokens import tokenize
 from bertwire_trainer.trial import require_answers
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
-def train_model(job: Job) -> None:
-    """Trains as `job` says; writes the checkpoint folder whole, or leaves OUTPUT.partial to resume from.
+def train_model(prepared: Prepared) -> None:
+    """Train by the chosen method; publish the checkpoint folder whole, or leave OUTPUT.partial to resume from.
 
     Raises:
         UserError: the base checkpoint, the device or the disk does not allow it.
     """
-    config, data, base, partial = job.config, job.data, job.base, job.partial
-    precision = choose_precision(config.precision, cuda=torch.cuda.is_available(), fast_bf16=_has_fast_bf16())
-    require_trainable(base, data.task)
-    tokenizer = load_tokenizer(base, data.task, config.truncation_side)
+    config, data, partial = prepared.config, prepared.data, prepared.partial
+    precision = choose_precision(config.precision, cuda=torch.cuda.is_available(), fast_bf16=has_fast_bf16())
     set_seed(config.seed)
-    model = load_model(base, data.task, data.labels)
-    start_at_prior(model, data.task, data.targets["train"])
-    require_tables(base, model, len(tokenizer), config.max_length)
-    tokenizer.model_max_length = config.max_length
-    require_answers(base, model, tokenizer)
-    setup = _setup(config, data, base.name, recipe(config, precision))
+    model, tokenizer = _pretrained(prepared)
+    setup = _setup(prepared, precision)
 
     with one_line_faults(partial.path):
         require_space(partial.path, _weight_bytes(model), _prediction_bytes(data))
-        checkpoint = partial.start(Started(**setup.model_dump(), location=base.location), resume=config.resume)
+        started = Started(**setup.model_dump(), location=prepared.base.location)
+        resume_from = partial.start(started, resume=config.resume)
         try:
-            tokens = _tokens(model, tokenizer, data, config.max_length)
-            arguments = training_arguments(config, precision, partial.epochs)
-            plan = Recipe(arguments, _loss(config, data), config.patience, partial.result / "logs", checkpoint)
-            dev = DevSet(tokens["dev"], data.labels, data.dev.words())
-            best_epoch = finetune(model, tokenizer, tokens["train"], dev, plan)
-            save(model, tokenizer, partial.result)
-            metrics = evaluate(partial.result, tokenizer, data, tokens)
-            write_record(partial.result, setup, metrics, best_epoch, time.perf_counter() - job.begun)
-            partial.publish(job.output, overwrite=job.config.overwrite)
+            job = Job(
+                data=data,
+                model=model,
+                tokenizer=tokenizer,
+                tokens={
+                    "train": tokenize(model, tokenizer, data.train, data.targets["train"]),
+                    "dev": tokenize(model, tokenizer, data.dev, data.targets["dev"]),
+                },
+                precision=precision,
+                tf32=config.tf32,
+                compile=config.compile,
+                seed=config.seed,
+                epochs=partial.epochs,
+                logs=partial.result / "logs",
+                resume_from=resume_from,
+            )
+            fitted = METHODS[config.method].fit(job, prepared.options)
+            save(fitted.model, fitted.tokenizer, partial.result)
+            metrics = evaluate(partial.result, fitted, job)
+            write_record(partial.result, setup, metrics, fitted.best_epoch, time.perf_counter() - prepared.begun)
+            partial.publish(prepared.output, overwrite=config.overwrite)
         except KeyboardInterrupt:
             note(_interrupted(partial))
             raise
     for name, scores in metrics.items():
         say(f"{config.output}: {name} {figures(scores)}")
+
+
+def _pretrained(prepared: Prepared) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
+    """Load the base checkpoint with a new head; raise `UserError` where it cannot be trained on these rows."""
+    base, data, config = prepared.base, prepared.data, prepared.config
+    require_trainable(base, data.task)
+    tokenizer = load_tokenizer(base, data.task, config.truncation_side)
+    model = load_model(base, data.task, data.labels)
+    start_at_prior(model, data.task, data.targets["train"])
+    require_tables(base, model, len(tokenizer), config.max_length)
+    tokenizer.model_max_length = config.max_length
+    require_answers(base, model, tokenizer)
+    return model, tokenizer
 
 
 def _interrupted(partial: Partial) -> str:
@@ -73,15 +92,9 @@ def _interrupted(partial: Partial) -> str:
     return f"interrupted; repeat the command with --resume to go on from the last whole epoch in {partial.path}"
 
 
-def _has_fast_bf16() -> bool:
-    if torch.cuda.is_available():
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    # With AMX, bf16 trains 1.4 to 1.9 times as fast as fp32; without it torch's bf16 products can be slower.
-    cpu = Path("/proc/cpuinfo")
-    return cpu.is_file() and "amx_bf16" in cpu.read_text(encoding="utf-8", errors="replace")
-
-
-def _setup(config: TrainConfig, data: Data, base_model: str, options: dict[str, object]) -> Setup:
+def _setup(prepared: Prepared, precision: Precision) -> Setup:
+    config, data = prepared.config, prepared.data
+    arithmetic = {"tf32": config.tf32, "compile": config.compile, "precision": precision}
     splits = {
         name: SplitRecord(source=split.source, rows=len(split), sha256=split.sha256())
         for name, split in data.splits().items()
@@ -92,8 +105,9 @@ def _setup(config: TrainConfig, data: Data, base_model: str, options: dict[str, 
         labels=data.labels,
         max_length=config.max_length,
         truncation_side=config.truncation_side,
-        base_model=base_model,
-        recipe=options,
+        base_model=prepared.base.name,
+        method=config.method,
+        recipe=prepared.options.recorded() | arithmetic,
         seed=config.seed,
         data=splits,
     )
@@ -104,22 +118,6 @@ def _weight_bytes(model: "PreTrainedModel") -> int:
 
 
 def _prediction_bytes(data: Data) -> int:
-    """Bytes of the rows of dev and test as JSON, with some 20 digits a logit."""
+    """Return about how many bytes the rows of dev and test take as JSON, with some 20 digits a logit."""
     rows = sum(len(json.dumps(each).encode()) for split in data.held_out().values() for each in split.inputs)
     return rows + 20 * len(data.labels) * sum(len(data.targets[name]) for name in data.held_out())
-
-
-def _loss(config: TrainConfig, data: Data) -> Loss:
-    balanced = config.class_weights == "balanced"
-    weights = balanced_weights(data.targets["train"], len(data.labels)) if balanced else None
-    return make_loss(data.task, weights, config.label_smoothing)
-
-
-def _tokens(
-    model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", data: Data, max_length: int
-) -> dict[str, TokenDataset]:
-    type_ids = data.train.text_pairs and reads_type_ids(model)
-    return {
-        name: TokenDataset(tokenizer, split, data.targets[name], max_length, type_ids=type_ids)
-        for name, split in data.splits().items()
-    }

@@ -1,4 +1,4 @@
-"""Hands a checkpoint to Optimum: as little of it as possible, in another interpreter, with nothing of ours in reach."""
+"""Convert a checkpoint by Optimum in another interpreter, which sees as little of it and of bertwire as possible."""
 
 import json
 import os
@@ -10,22 +10,25 @@ from pathlib import Path
 
 import onnx
 
-from bertwire_client.errors import UserError
+from bertwire_core.errors import UserError
+from bertwire_core.tasks import Task
 from bertwire_export.checkpoint import WEIGHTS
 from bertwire_export.convert import OPSET
 from bertwire_export.optimum.plain import plain_config
+from bertwire_export.tasks import TASK_EXPORTS
 
 _WORKER = Path(__file__).with_name("worker.py")
-# A large BERT takes less than a minute on one core.
+# Seconds until the conversion is stopped. A large BERT takes less than a minute on one core; half of the limit is
+# enough for a machine 7 times slower.
 _LIMIT_SECONDS = 900
+# Characters of an error that are shown; with half as many a path may hide the reason.
 _LONGEST_REASON = 300
-_TASKS = {"token_classification": "token-classification"}
-# Where the interpreter finds its own libraries; everything else of our environment, tokens included, is withheld.
+# Variables by which the interpreter finds its own libraries. No other is passed on: some hold tokens.
 _PASSED_ON = ("LD_LIBRARY_PATH", "PATH")
 
 
 def require_environment(python: Path) -> None:
-    """Raises `UserError` where the interpreter of Optimum's environment is missing."""
+    """Raise `UserError` where the interpreter of Optimum's environment is missing."""
     if not python.is_file():
         raise UserError(
             f"{python} is missing: --converter optimum has an environment of its own; run make optimum in the "
@@ -33,8 +36,8 @@ def require_environment(python: Path) -> None:
         )
 
 
-def convert_with_optimum(checkpoint: Path, task: str, inputs: list[str], output: Path, python: Path) -> None:
-    """Writes a checkpoint as fp32 ONNX: int64 [batch, tokens] inputs to `logits` float32.
+def convert_with_optimum(checkpoint: Path, task: Task, inputs: list[str], output: Path, python: Path) -> None:
+    """Write a checkpoint as fp32 ONNX: int64 [batch, tokens] inputs to `logits` float32.
 
     Args:
         checkpoint: a folder with `config.json` and `model.safetensors`.
@@ -53,9 +56,9 @@ def convert_with_optimum(checkpoint: Path, task: str, inputs: list[str], output:
         source.mkdir()
         (source / "config.json").write_text(json.dumps(plain_config(checkpoint / "config.json")), encoding="utf-8")
         shutil.copyfile(checkpoint / WEIGHTS, source / WEIGHTS)
-        arguments = [source, folder / "onnx", _TASKS.get(task, "text-classification"), OPSET]
-        # -I: no variable, folder or user's package adds to what this interpreter imports. The path stays a link: the
-        # link's place is how Python knows its environment.
+        arguments = [source, folder / "onnx", TASK_EXPORTS[task].optimum_task, OPSET]
+        # -I: no variable, folder or user's package adds to what this interpreter imports. The path is not resolved:
+        # Python finds its environment by the link's folder.
         _run([python.absolute(), "-I", _WORKER, *arguments], folder)
         graph = folder / "onnx" / "model.onnx"
         _require_names(graph, inputs)
@@ -87,7 +90,7 @@ def _run(command: list[object], folder: Path) -> None:
 
 
 def _environment(folder: Path) -> dict[str, str]:
-    # A home of its own, so that no token or cache that lies in the user's is read.
+    # Another home, so that no token or cache of the user's is read.
     own = {"HOME": str(folder), "TMPDIR": str(folder), "LANG": "C.UTF-8"}
     quiet = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
     passed_on = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}

@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from bertwire_client.errors import UserError
+from bertwire_core.errors import UserError
 
-# What decides the graph of each model, by the names that both transformers releases know. All else stays behind: fields
-# that run code, and those that only training or text generation reads.
+# Fields that decide the graph of each model, by the names that both transformers releases know. All others are left
+# out: fields that run code, and those that only training or text generation reads.
 _COMMON = (
     *("model_type", "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"),
     *("hidden_act", "max_position_embeddings", "type_vocab_size", "layer_norm_eps", "pad_token_id", "is_decoder"),
@@ -26,7 +26,7 @@ _FIELDS = {
 
 
 def plain_config(path: Path) -> dict[str, Any]:
-    """Reads `config.json` and keeps the known fields whose values are numbers, strings, or flat lists and maps of them.
+    """Read the known fields of `config.json` whose values are numbers, strings, or flat lists and maps of them.
 
     Raises:
         UserError: the file is not a JSON object, or the model is of a kind that this converter does not know.

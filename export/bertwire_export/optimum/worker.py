@@ -1,4 +1,4 @@
-"""Runs in Optimum's environment: `worker.py CHECKPOINT OUTPUT TASK OPSET`. Standard library and Optimum, no bertwire.
+"""Convert in Optimum's environment, without bertwire: `worker.py CHECKPOINT OUTPUT TASK OPSET`.
 
 Where the conversion fails, the last line on standard error is the reason.
 """
@@ -7,7 +7,7 @@ import sys
 
 
 def convert(checkpoint: str, output: str, task: str, opset: int) -> None:
-    """Writes OUTPUT/model.onnx from the folder CHECKPOINT; nothing is fetched and no code of the checkpoint's runs."""
+    """Write OUTPUT/model.onnx from the folder CHECKPOINT; nothing is fetched and no code of the checkpoint's runs."""
     from optimum.exporters.onnx import main_export
 
     main_export(

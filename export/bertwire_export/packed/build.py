@@ -1,4 +1,4 @@
-"""A BERT-family encoder as a graph that computes no padding; its inputs are the packed layout.
+"""Build a BERT-family encoder as a graph that computes no padding; its inputs are the packed layout.
 
 Every linear layer and normalization works on [tokens, hidden], the texts laid end to end. Attention works on each
 length group by itself and its results are put back in place. Where the first token alone is classified, the last
@@ -17,15 +17,15 @@ _INT64, _INT32 = TensorProto.INT64, TensorProto.INT32
 
 
 def build_packed(encoder: Encoder, linears: Linears, groups: int) -> onnx.ModelProto:
-    """Writes the graph.
+    """Build the graph.
 
     Args:
         encoder: the weights.
-        linears: how the encoder's linear layers are computed; the classifier always is in fp32.
+        linears: adds the encoder's linear layers; the classifier is always in fp32.
         groups: length groups of the layout; 0 for a graph for CUDA, with ONNX Runtime's packed attention.
 
     Returns:
-        A model with the inputs of `bertwire_export.bundle.layouts.packed` and the output `logits`, float32
+        A model with the inputs of `bertwire_runtime.layouts.packed` and the output `logits`, float32
         [texts, labels], or [tokens, labels] where every token is classified.
     """
     return _Builder(encoder, linears, groups).build()
@@ -67,7 +67,7 @@ class _Builder:
         return value
 
     def _layer(self, tokens: str, layer: Layer, name: str, *, first_only: bool) -> str:
-        """One layer for all tokens, or for the first of each text, which attends to all."""
+        """Add one layer for all tokens, or for the first of each text, which attends to all."""
         graph, linears = self._graph, self._linears
         rows = self._first(tokens) if first_only else tokens
         # Packed attention has as many queries as keys; of its output the first rows are taken.
@@ -116,7 +116,7 @@ class _Builder:
         return graph.add("PackedMultiHeadAttention", *inputs, domain=CONTRIB, num_heads=self._encoder.heads)
 
     def _added(self, value: str, layer: Linear, name: str, skipped: str, norm: Norm) -> str:
-        """A linear layer, what skipped it added, normalized. CUDA has one kernel for it, which CPUs are slower with."""
+        """Add a linear layer, its skip connection and a normalization; on CUDA one kernel does it, slower on CPUs."""
         graph = self._graph
         if self._groups:
             return self._norm(graph.add("Add", self._linears(graph, value, layer, name), skipped), norm)

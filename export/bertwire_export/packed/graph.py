@@ -1,4 +1,4 @@
-"""Writes ONNX graphs node by node."""
+"""Build ONNX graphs node by node."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ Shape = list[str | int]
 
 
 class Graph:
-    """A graph in the making. Values are known by their names, which hold a dot, so that no input's name clashes."""
+    """A graph that is being built. Names of its values hold a dot, so that none clashes with an input's."""
 
     def __init__(self) -> None:
         self._nodes: list[onnx.NodeProto] = []
@@ -25,24 +25,24 @@ class Graph:
         self._count = 0
 
     def input(self, name: str, kind: int, shape: Shape) -> str:
-        """An input of the graph; asked for again, the same one."""
+        """Add an input of the graph, once by each name, and return its name."""
         self._inputs.setdefault(name, helper.make_tensor_value_info(name, kind, shape))
         return name
 
     def constant(self, values: NDArray[np.generic] | np.generic, name: str = "constant") -> str:
-        """A constant tensor."""
+        """Add a constant tensor and return its name."""
         name = self._name(name)
         self._constants.append(numpy_helper.from_array(np.ascontiguousarray(values).reshape(np.shape(values)), name))
         return name
 
     def add(self, operator: str, *inputs: str, domain: str = "", **attributes: Any) -> str:  # noqa: ANN401 - ONNX's
-        """A node with one output; an empty input name leaves an optional input out."""
+        """Add a node and return the name of its one output; an empty input name leaves an optional input out."""
         output = self._name(operator)
         self._nodes.append(helper.make_node(operator, inputs, [output], name=output, domain=domain, **attributes))
         return output
 
     def model(self, output: str, shape: Shape) -> onnx.ModelProto:
-        """The finished model, whose output `logits` is the value `output`."""
+        """Return the finished model, whose output `logits` is the value `output`."""
         self._nodes.append(helper.make_node("Identity", [output], ["logits"]))
         outputs = [helper.make_tensor_value_info("logits", TensorProto.FLOAT, shape)]
         graph = helper.make_graph(self._nodes, "packed", list(self._inputs.values()), outputs, self._constants)

@@ -10,33 +10,33 @@ from bertwire_export.packed.weights import Floats, Linear
 
 
 class Linears(Protocol):
-    """Adds a linear layer to a graph: float32 [tokens, in] to float32 [tokens, out]."""
+    """The interface that adds a linear layer to a graph: float32 [tokens, in] to float32 [tokens, out]."""
 
     def __call__(self, graph: Graph, value: str, layer: Linear, name: str, *, bias: bool = True) -> str:
-        """Adds it under a name that is the same in every graph of the model; without its bias if told so."""
+        """Add the layer under a name that is the same in every graph of the model, with its bias or without."""
 
 
 class Fp32Linears:
     """Linear layers in fp32."""
 
     def __call__(self, graph: Graph, value: str, layer: Linear, name: str, *, bias: bool = True) -> str:
-        """Adds MatMul and Add, which the session makes one Gemm."""
+        """Add MatMul and Add, which the session makes one Gemm."""
         product = graph.add("MatMul", value, graph.constant(layer.weight.T, f"{name}.weight"))
         return graph.add("Add", product, graph.constant(layer.bias, f"{name}.bias")) if bias else product
 
 
 class ProbedLinears(Fp32Linears):
-    """Linear layers in fp32 that remember what goes into them.
+    """Linear layers in fp32 whose input values are recorded.
 
     Attributes:
-        values: by the layer's name, the value that is its input.
+        values: the name of each layer's input value, by the layer's name.
     """
 
     def __init__(self) -> None:
         self.values: dict[str, str] = {}
 
     def __call__(self, graph: Graph, value: str, layer: Linear, name: str, *, bias: bool = True) -> str:
-        """Adds it as in fp32."""
+        """Add the layer as in fp32, and record its input."""
         self.values[name] = value
         return super().__call__(graph, value, layer, name, bias=bias)
 
@@ -50,12 +50,12 @@ class Int8Linears:
     """
 
     def __init__(self, ranges: dict[str, Range]) -> None:
-        """Takes the measured ranges of each layer's input, by the layer's name."""
+        """Take the activation ranges of each layer's input, by the layer's name."""
         self._ranges = ranges
         self._quantized: dict[str, tuple[str, str, str]] = {}
 
     def __call__(self, graph: Graph, value: str, layer: Linear, name: str, *, bias: bool = True) -> str:
-        """Adds QuantizeLinear, shared by layers that read the same value, and an integer product."""
+        """Add QuantizeLinear, shared by layers that read the same value, and an integer product."""
         values = self._ranges[name]
         factors = values.smoothing()
         numbers, scale, zero = self._quantize(graph, value, values, factors)

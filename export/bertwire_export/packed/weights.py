@@ -1,4 +1,4 @@
-"""The weights of BERT-family encoders under common names, as far as their structure is the same.
+"""Read the weights of BERT-family encoders under common names, as far as their structure is the same.
 
 Sources of the structures: BERT (Devlin et al., 2018), RoBERTa (Liu et al., 2019), DistilBERT (Sanh et al., 2019),
 ELECTRA (Clark et al., 2020), each as transformers implements it.
@@ -17,7 +17,7 @@ Activation = Literal["Tanh", "Relu", "Gelu"]
 
 
 class NotPackable(Exception):
-    """The model is not of a structure that the packed graph knows; the message says why."""
+    """A model whose structure the packed graph does not know, with the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +59,10 @@ class Encoder:
         words, positions, types: embedding tables, float32 [entries, size]; row 0 of `positions` is that of a text's
             first token; `types` is None for models that tell no segments apart.
         embedding_norm: applied to their sum.
-        projection: from the embeddings' size to the hidden size, where they differ.
+        projection: the linear layer from the embeddings' size to the hidden size, where they differ.
         layers: the transformer layers.
         heads: attention heads.
-        dense, activation: what comes before the classifier, if anything does.
+        dense, activation: the layer before the classifier, or None.
         classifier: to the logits.
         by_token: whether every token is classified; else the first token of each text.
         skips_padding: whether positions count from 1 and leave padding tokens out.
@@ -84,7 +84,7 @@ class Encoder:
 
 @dataclass(frozen=True, slots=True)
 class _Family:
-    """Where a family keeps what; layer names are relative to the layer."""
+    """The names of a family's weights; those of a layer are relative to the layer."""
 
     embeddings: str
     layer: str
@@ -146,7 +146,7 @@ _FAMILIES = {
 
 
 def read_encoder(model: PreTrainedModel) -> Encoder:
-    """Reads a sequence or token classifier's weights.
+    """Read a sequence or token classifier's weights.
 
     Raises:
         NotPackable: another family, another activation or attention, or weights that the graph would leave out.
@@ -174,7 +174,7 @@ def _require_plain(config: Any) -> None:  # noqa: ANN401 - each family has its o
 
 
 def _read(tensors: dict[str, Floats], family: _Family, config: Any, *, by_token: bool) -> Encoder:  # noqa: ANN401
-    """Takes what it reads out of `tensors`."""
+    """Read the weights, and take them out of `tensors`."""
     take = tensors.pop
 
     def linear(name: str) -> Linear:

@@ -1,97 +1,169 @@
-"""The plots of scores, lengths and predicted numbers."""
+"""Draw the plots of the report as images that the page holds."""
+
+import base64
+import warnings
+from collections.abc import Iterator
+from io import BytesIO
 
 import numpy as np
-from matplotlib.axes import Axes
+from matplotlib import style
+from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.text import Text
 from numpy.typing import NDArray
+from sklearn.calibration import calibration_curve
 
-from bertwire_export.report.svg import BLUE, INK, ORANGE
+from bertwire_export.display import shortened
+from bertwire_export.evidence import Evidence, Floats
+from bertwire_export.report.context import MOST_POINTS, most_confused, verdict
+from bertwire_runtime.bundle.manifest import Manifest
 
-_BINS = np.linspace(0, 1, 11)
-# A point is about 100 bytes of SVG.
-MOST_POINTS = 3000
+_STYLE = {
+    "svg.fonttype": "none",  # text stays text: small, and in the reader's own fonts for any script
+    "svg.hashsalt": "bertwire",  # without one the ids differ from run to run
+    "text.parse_math": False,  # a label may hold dollar signs
+    "axes.formatter.useoffset": False,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "legend.frameon": False,
+}
+_BINS = 10
+# Labels up to which the cells of the confusion matrix have numbers; with many more these do not fit.
+_FEW_LABELS = 15
+_COLORS = {"published": "tab:blue", "forced": "tab:orange", "not published": "tab:gray"}
 
 
-def reliability_plot(
-    before: NDArray[np.floating],
-    after: NDArray[np.floating],
-    correct: NDArray[np.bool_],
-    ece: tuple[float | None, float | None],
+def draw_plots(manifest: Manifest, evidence: Evidence) -> dict[str, str]:
+    """Return the plots for which there is something to show, by name, each an SVG image as a `data:` address."""
+    with style.context(["default", _STYLE]), warnings.catch_warnings():
+        # matplotlib only measures the text here; the browser draws it, with fonts that have the glyphs.
+        warnings.filterwarnings("ignore", r"Glyph .* missing from|Matplotlib currently does not support", UserWarning)
+        return {name: _image(figure) for name, figure in _figures(manifest, evidence)}
+
+
+def _image(figure: Figure) -> str:
+    stream = BytesIO()
+    # Where a font lacks glyphs their widths are not known, and the browser's may be wider.
+    plain = all(text.get_text().isascii() for text in figure.findobj(Text))
+    metadata = {"Date": None, "Creator": None}
+    figure.savefig(stream, format="svg", metadata=metadata, bbox_inches="tight", pad_inches=0.2 if plain else 0.9)
+    return f"data:image/svg+xml;base64,{base64.b64encode(stream.getvalue()).decode()}"
+
+
+def _figures(manifest: Manifest, evidence: Evidence) -> Iterator[tuple[str, Figure]]:
+    if any(proof.speed.cpu_ms_per_text for each in (*manifest.variants, *manifest.candidates) for proof in each.proofs):
+        yield "cost", _cost(manifest)
+    if evidence.confidence is not None and len(evidence.confidence[0]):
+        fitted = manifest.calibration
+        yield "reliability", _reliability(*evidence.confidence, (fitted.ece_before, fitted.ece_after))
+    if evidence.confusion is not None and evidence.confusion.any():
+        yield "confusion", _confusion(evidence.confusion, manifest.labels)
+    if evidence.lengths:
+        yield "lengths", _lengths(np.array(evidence.lengths), manifest.max_length)
+    if evidence.scatter is not None and len(evidence.scatter[0]):
+        yield "scatter", _scatter(*evidence.scatter, shortened(manifest.labels[0], 40))
+
+
+def _cost(manifest: Manifest) -> Figure:
+    """Plot the main metric on dev against CPU-milliseconds a text, one named point a graph."""
+    metric, reference = next(iter(manifest.provenance.reference.dev.items()))
+    points = [
+        (proof.speed.cpu_ms_per_text, proof.dev.scores[metric], candidate.name, verdict(candidate))
+        for candidate in (*manifest.variants, *manifest.candidates)
+        for proof in candidate.proofs
+        if proof.speed.cpu_ms_per_text is not None
+    ]
+    figure = Figure((8, 4.5))
+    axes = figure.subplots()
+    axes.axhline(reference, color="black", linewidth=1, linestyle="--", label=f"PyTorch: {reference:.4f}")
+    for kind in dict.fromkeys(each[3] for each in points):
+        chosen = [each for each in points if each[3] == kind]
+        costs, scores = [each[0] for each in chosen], [each[1] for each in chosen]
+        axes.plot(costs, scores, "o", color=_COLORS[kind], label=kind)
+    # The names stand in a column beside the axes, in the order of the scores, so that none lies over another.
+    for rank, (cost, score, name, kind) in enumerate(sorted(points, key=lambda each: each[1])):
+        line = {"arrowstyle": "-", "color": _COLORS[kind], "alpha": 0.5}
+        beside = (1.03, (rank + 0.5) / len(points))
+        label = axes.annotate(shortened(name, 40), (cost, score), beside, textcoords="axes fraction", arrowprops=line)
+        label.set_verticalalignment("center")
+    axes.set(xlabel="CPU-milliseconds a text, one thread", ylabel=f"{metric} on dev")
+    axes.set_xlim(left=0)
+    axes.margins(y=0.2)
+    axes.legend(ncols=4, loc="lower left", bbox_to_anchor=(0, 1))
+    return figure
+
+
+def _reliability(
+    before: Floats, after: Floats, right: NDArray[np.bool_], ece: tuple[float | None, float | None]
 ) -> Figure:
-    """Share of right decisions against their score, in ten bins, and below it how many decisions lie in each.
-
-    Args:
-        before: scores before calibration, [decisions].
-        after: scores after it, [decisions].
-        correct: which were right, [decisions].
-        ece: the expected calibration error of both, where it is known.
-    """
+    """Plot the share of right decisions against their scores, and below it how many decisions lie in each bin."""
     figure = Figure((6, 7))
     shares, counts = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-    shares.plot((0, 1), (0, 1), "--", color=INK, linewidth=1, alpha=0.5, label="perfect")
-    series = [("before calibration", before, ORANGE, ece[0]), ("after calibration", after, BLUE, ece[1])]
+    shares.plot((0, 1), (0, 1), "--", color="gray", label="perfect")
+    series = [("before calibration", before, "tab:orange", ece[0]), ("after calibration", after, "tab:blue", ece[1])]
     if np.array_equal(before, after):
-        series = [("scores", after, BLUE, ece[1])]
+        series = [("scores", after, "tab:blue", ece[1])]
     for title, scores, color, error in series:
-        label = title if error is None else f"{title}, ECE {error:.4f}"
-        _draw_scores(shares, counts, scores, correct, color, label)
-    shares.set_ylabel("share that is right")
-    shares.set_ylim(-0.02, 1.02)
-    shares.grid()
+        clipped = np.clip(scores, 0, 1)  # a softmax may round to more than 1
+        share, mean = calibration_curve(right, clipped, n_bins=_BINS)
+        shares.plot(mean, share, "o-", color=color, label=title if error is None else f"{title}, ECE {error:.4f}")
+        counts.hist(clipped, _BINS, range=(0, 1), histtype="step", log=True, color=color)
+    shares.set(ylabel="share that is right", ylim=(-0.02, 1.02))
     shares.legend(loc="upper left")
-    counts.set_yscale("log")
-    counts.set_ylim(bottom=0.5)
-    counts.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    counts.yaxis.set_minor_formatter(NullFormatter())
-    counts.set_ylabel("decisions (log)")
-    counts.set_xlabel("score")
+    counts.set(xlabel="score", ylabel="decisions")
+    # matplotlib's own formatter of logarithmic axes writes mathematical notation, which text here is not read as.
+    counts.yaxis.set_major_formatter("{x:g}")
+    counts.yaxis.set_minor_formatter("")
     return figure
 
 
-def _draw_scores(
-    shares: Axes, counts: Axes, scores: NDArray[np.floating], correct: NDArray[np.bool_], color: str, label: str
-) -> None:
-    bins = np.clip(np.digitize(scores, _BINS) - 1, 0, len(_BINS) - 2)
-    sizes = np.bincount(bins, minlength=len(_BINS) - 1)
-    filled = sizes > 0
-    means = np.bincount(bins, weights=scores, minlength=len(sizes))[filled] / sizes[filled]
-    right = np.bincount(bins, weights=correct, minlength=len(sizes))[filled] / sizes[filled]
-    shares.plot(means, right, "o-", color=color, label=label)
-    counts.stairs(np.maximum(sizes, 0.5), _BINS, baseline=0.5, color=color, linewidth=1.5)
+def _confusion(confusion: NDArray[np.int64], labels: tuple[str, ...]) -> Figure:
+    """Plot the share of each true label's decisions that went to each label, for the labels that are confused most."""
+    shown = most_confused(confusion)
+    few = len(shown) <= _FEW_LABELS
+    side, size = (0.5, 9.0) if few else (0.155, 7.5)
+    # The axes fill the figure, and names and scale lie outside it: long names never squeeze the cells.
+    figure = Figure((len(shown) * side, len(shown) * side))
+    axes = figure.add_axes((0, 0, 1, 1))
+    shares = (confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1))[np.ix_(shown, shown)]
+    # Not an even scale: a confusion of 3% matters and must be seen.
+    image = axes.imshow(shares, cmap="Reds", norm=PowerNorm(0.4, 0, 1), interpolation="none")
+    beside = figure.add_axes((1 + 0.2 / figure.get_figwidth(), 0, 0.15 / figure.get_figwidth(), 1))
+    figure.colorbar(image, beside, label="share of the true label", format="{x:.0%}", ticks=(0, 0.03, 0.1, 0.3, 1))
+    if few:
+        for (true, predicted), count in np.ndenumerate(confusion[np.ix_(shown, shown)]):
+            if count:
+                color = "white" if shares[true, predicted] > 0.3 else "black"
+                axes.text(predicted, true, f"{count}", ha="center", va="center", fontsize=8, color=color)
+    names = [shortened(labels[index], 28) for index in shown]
+    axes.set_xticks(range(len(shown)), names, fontsize=size, rotation=90)
+    axes.set_yticks(range(len(shown)), names, fontsize=size)
+    axes.set(xlabel="predicted", ylabel="true")
+    return figure
 
 
-def length_plot(lengths: NDArray[np.int64], max_length: int) -> Figure:
-    """How many texts have how many tokens; those of more than twice `max_length` are counted in the last bar."""
+def _lengths(lengths: NDArray[np.int64], max_length: int) -> Figure:
+    """Plot how many texts have how many tokens; those of more than twice `max_length` are in the last bar."""
     figure = Figure((8, 3.5))
-    axes = figure.add_subplot()
+    axes = figure.subplots()
     most = 2 * max_length
-    shown = np.minimum(lengths, most)
-    width = max(1, int(np.ceil((shown.max() + 1) / 60)))
-    axes.hist(
-        shown, bins=[each - 0.5 for each in range(0, shown.max() + 2 * width, width)], color=BLUE, edgecolor="none"
-    )
-    if max_length <= 1.5 * shown.max():
-        axes.axvline(max_length, color=ORANGE, linewidth=1.5, label=f"max_length: {max_length}")
-        axes.legend(loc="lower right", bbox_to_anchor=(1, 1))
-    beyond = f" ({most} and more in the last bar)" if lengths.max() > most else ""
-    axes.set_xlabel(f"tokens{beyond}")
-    axes.set_ylabel("texts")
-    axes.set_xlim(left=0)
+    axes.hist(np.minimum(lengths, most), bins=60)
+    axes.axvline(max_length, color="tab:orange", label=f"max_length: {max_length}")
+    axes.legend()
+    axes.set(xlabel=f"tokens ({most} and more in the last bar)" if lengths.max() > most else "tokens", ylabel="texts")
     return figure
 
 
-def scatter_plot(true: NDArray[np.floating], predicted: NDArray[np.floating], name: str) -> Figure:
-    """Predicted against true numbers, at most `MOST_POINTS` of them, evenly spaced in the order of the texts."""
+def _scatter(true: Floats, predicted: Floats, name: str) -> Figure:
+    """Plot predicted against true numbers, at most `MOST_POINTS` of them, evenly spaced in the order of the texts."""
     figure = Figure((6, 6))
-    axes = figure.add_subplot()
+    axes = figure.subplots()
     chosen = np.unique(np.linspace(0, len(true) - 1, min(len(true), MOST_POINTS)).astype(int))
     ends = [min(true.min(), predicted.min()), max(true.max(), predicted.max())]
-    axes.plot(ends, ends, "--", color=INK, linewidth=1, alpha=0.6, label="perfect")
-    axes.plot(true[chosen], predicted[chosen], "o", color=BLUE, alpha=0.45, markersize=4, mec="none", label="a text")
-    axes.set_xlabel(f"true {name}")
-    axes.set_ylabel(f"predicted {name}")
+    axes.plot(ends, ends, "--", color="gray", label="perfect")
+    # As pixels: thousands of single shapes make a slow page.
+    axes.plot(true[chosen], predicted[chosen], "o", alpha=0.45, markersize=4, label="a text", rasterized=True)
+    axes.set(xlabel=f"true {name}", ylabel=f"predicted {name}")
     axes.set_aspect("equal", adjustable="datalim")
-    axes.grid()
-    axes.legend(ncols=2, loc="lower left", bbox_to_anchor=(0, 1))
+    axes.legend()
     return figure

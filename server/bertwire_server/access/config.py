@@ -5,7 +5,7 @@ from typing import Self
 
 from pydantic import Field, field_validator, model_validator
 
-from bertwire_client.options import Config
+from bertwire_core.options import Config
 from bertwire_server.access.identity import Limits, parse_scopes
 
 

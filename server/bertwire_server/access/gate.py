@@ -13,7 +13,7 @@ from bertwire_server.errors import Forbidden, Unauthenticated
 _SCHEME = "bearer "
 
 
-class Admission:
+class Permit:
     """A call that was let in; ends with the block."""
 
     __slots__ = ("_account",)
@@ -26,7 +26,7 @@ class Admission:
         if self._account is not None:
             self._account.spend()
 
-    def __enter__(self) -> "Admission":
+    def __enter__(self) -> "Permit":
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -34,7 +34,7 @@ class Admission:
             self._account.leave()
 
 
-OPEN = Admission(None)
+OPEN = Permit(None)
 
 
 class Gate:
@@ -67,7 +67,7 @@ class Gate:
         metadata: Mapping[str, str | bytes],
         peer: Peer,
         known: Callable[[str], object],
-    ) -> Admission:
+    ) -> Permit:
         """Lets a call in, or raises.
 
         Args:
@@ -92,12 +92,12 @@ class Gate:
             raise Forbidden(f"client {identity.client!r} lacks the scope {scope!r}, which {method} needs")
         return self._enter(identity.client, identity.limits)
 
-    def _enter(self, account: str, limits: Limits) -> Admission:
+    def _enter(self, account: str, limits: Limits) -> Permit:
         if not limits.rate and not limits.concurrency:
             return OPEN
         entered = self._accounts.of(account, limits)
         entered.enter()
-        return Admission(entered)
+        return Permit(entered)
 
     def _identify(self, metadata: Mapping[str, str | bytes], peer: Peer) -> Identity:
         if self._keys or self._tokens:

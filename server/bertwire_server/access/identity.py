@@ -15,14 +15,12 @@ _OPEN = (
     "/inference.GRPCInferenceService/ServerLive",
     "/inference.GRPCInferenceService/ServerReady",
 )
-# Channelz tells the addresses of all clients.
 _ADMIN = (
     "/bertwire.v1.ModelRepository/",
     "/inference.GRPCInferenceService/RepositoryModelLoad",
     "/inference.GRPCInferenceService/RepositoryModelUnload",
     "/inference.model_repository.ModelRepositoryService/RepositoryModelLoad",
     "/inference.model_repository.ModelRepositoryService/RepositoryModelUnload",
-    "/grpc.channelz.v1.Channelz/",
 )
 
 

@@ -26,8 +26,8 @@ from typing import Any, Literal
 
 from pydantic import AwareDatetime, Field, ValidationError, field_validator
 
-from bertwire_client.errors import UserError, first_line
-from bertwire_client.options import Config, stray
+from bertwire_core.errors import UserError, first_line
+from bertwire_core.options import Config, stray
 from bertwire_server.access.identity import Identity, Limits
 from bertwire_server.access.watched import read_bytes
 

@@ -2,8 +2,8 @@
 
 from pydantic import Field, field_validator
 
-from bertwire_client.console import err
-from bertwire_client.options import Config, command
+from bertwire_core.console import err
+from bertwire_core.options import Config, command
 from bertwire_server.access.identity import parse_scopes
 from bertwire_server.access.keys import CLIENT_PATTERN, key_hash, new_key
 

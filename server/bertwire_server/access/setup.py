@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import grpc
 
-from bertwire_client.errors import UserError
+from bertwire_core.errors import UserError
 from bertwire_server.access.certificates import TlsFiles, read_tls, server_credentials
 from bertwire_server.access.config import AccessConfig
 from bertwire_server.access.gate import Gate

@@ -10,7 +10,7 @@ from typing import Any
 import jwt
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
-from bertwire_client.errors import UserError, first_line
+from bertwire_core.errors import UserError, first_line
 from bertwire_server.access.identity import SCOPES, Identity, Limits
 from bertwire_server.access.watched import read_bytes
 from bertwire_server.errors import Unauthenticated

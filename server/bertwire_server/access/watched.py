@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from bertwire_client.errors import UserError
+from bertwire_core.errors import UserError
 
 _log = logging.getLogger(__name__)
 # Far above any file of keys or certificates; keeps a wrong file from being read whole.

@@ -43,6 +43,9 @@ class Observer(Protocol):
     def tokenized(self, texts: int, seconds: float) -> None:
         """A call's texts were tokenized."""
 
+    def cached(self, hits: int, misses: int) -> None:
+        """Texts of a call were looked for among kept answers."""
+
     def predicted(self, label: str, confidence: float) -> None:
         """A text was given a label as its best, with a score."""
 
@@ -59,5 +62,7 @@ class Unobserved:
     def cancelled(self, texts: int) -> None: ...  # noqa: D102
 
     def tokenized(self, texts: int, seconds: float) -> None: ...  # noqa: D102
+
+    def cached(self, hits: int, misses: int) -> None: ...  # noqa: D102
 
     def predicted(self, label: str, confidence: float) -> None: ...  # noqa: D102

@@ -5,11 +5,11 @@ from contextlib import AbstractContextManager
 from typing import Protocol
 
 from bertwire.v1 import classifier_pb2 as pb
-from bertwire_export.bundle import Scores, Variant
+from bertwire_runtime.bundle import Scores, Variant
 from bertwire_server.errors import ModelNotFound, NotReady
 from bertwire_server.model.model import Model
 from bertwire_server.repository.entry import Entry
-from bertwire_server.transport.context import Context
+from bertwire_server.rpc import Context
 
 
 class Catalog(Protocol):

@@ -17,9 +17,9 @@ from bertwire_server.inference import Inference
 from bertwire_server.protocols.catalog import Catalog, ModelListing
 from bertwire_server.protocols.messages import deadline, query, response, within
 from bertwire_server.protocols.streams import StreamLimits, answers, counted
+from bertwire_server.rpc import Context
 from bertwire_server.status import milliseconds
 from bertwire_server.telemetry.metrics import Metrics
-from bertwire_server.transport.context import Context
 
 _MAX_ID_BYTES = 128
 

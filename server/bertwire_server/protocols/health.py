@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Mapping
 from bertwire.health import health_pb2
 from bertwire.health.health_pb2_grpc import HealthServicer
 from bertwire_server.errors import ModelNotFound
-from bertwire_server.transport.context import Context
+from bertwire_server.rpc import Context
 
 _SERVING = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING

@@ -1,16 +1,19 @@
 """Between the messages of `bertwire.v1` and what the server means by them."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from time import perf_counter
 from typing import TypeVar
 
 from bertwire.v1 import classifier_pb2 as pb
-from bertwire_export.bundle import Manifest
+from bertwire_core.tasks import TaskTable
+from bertwire_runtime.bundle import Manifest
+from bertwire_runtime.heads import HEADS
+from bertwire_runtime.output import Output, best
+from bertwire_runtime.thresholds import MODELS_OWN, Thresholds
 from bertwire_server.errors import DeadlineTooShort, Expired, InvalidRequest
-from bertwire_server.model.decision import Entity, best, entities, predicted
-from bertwire_server.query import MODELS_OWN, Prediction, Priority, Query, Thresholds, Truncation
-from bertwire_server.transport.context import Context
+from bertwire_server.query import Prediction, Priority, Query, Truncation
+from bertwire_server.rpc import Context
 
 T = TypeVar("T")
 
@@ -96,18 +99,15 @@ async def response(
     manifest: Manifest, predictions: Sequence[Prediction], request: pb.ClassifyRequest
 ) -> pb.ClassifyResponse:
     """The answer to a request; other calls get their turn while a large one is built."""
-    thresholds = _thresholds(request)
+    thresholds, fill = _thresholds(request), _FILL[manifest.task]
     top_k = request.top_k if request.HasField("top_k") else None
     answer, built = pb.ClassifyResponse(model=manifest.name, model_version=manifest.version), 0
     for each in predictions:
         result = answer.results.add()
-        _fill(result, each)
-        if manifest.task == "token_classification":
-            _add_entities(result, entities(manifest, each, thresholds))
-        else:
-            _add_labels(result, manifest, each, thresholds, top_k)
+        _fill_times(result, each)
+        fill(result, manifest, each.output, thresholds, top_k)
         if request.logits:
-            result.logits.extend(each.logits.ravel().tolist())
+            result.logits.extend(each.output.logits.ravel().tolist())
         built += len(result.labels) + len(result.entities) + len(result.logits) + 1
         if built >= _VALUES_A_TURN:
             built = 0
@@ -125,27 +125,39 @@ def _thresholds(request: pb.ClassifyRequest) -> Thresholds:
 # Fields are set one by one, and parts made in their place: half the time of constructors with keywords.
 
 
-def _fill(result: pb.Result, prediction: Prediction) -> None:
-    result.token_count = prediction.token_count
-    result.truncated = prediction.truncated
+def _fill_times(result: pb.Result, prediction: Prediction) -> None:
+    result.token_count = prediction.output.token_count
+    result.truncated = prediction.output.truncated
     timing = result.timing
     timing.queue_us = round(prediction.queue_seconds * 1e6)
     timing.tokenize_us = round(prediction.tokenize_seconds * 1e6)
     timing.run_us = round(prediction.run_seconds * 1e6)
 
 
-def _add_labels(
-    result: pb.Result, manifest: Manifest, prediction: Prediction, thresholds: Thresholds, top_k: int | None
+def _fill_labels(
+    result: pb.Result, manifest: Manifest, output: Output, thresholds: Thresholds, top_k: int | None
 ) -> None:
-    labels, scores, add = manifest.labels, prediction.scores.tolist(), result.labels.add
-    chosen = predicted(manifest, scores, thresholds)
-    for index in best(prediction.scores, top_k):
+    labels, scores, add = manifest.labels, output.scores.tolist(), result.labels.add
+    chosen = HEADS[manifest.task].chosen(manifest, output, thresholds)
+    for index in best(output.scores, top_k):
         entry = add()
         entry.label = labels[index]
         entry.score = scores[index]
         entry.predicted = chosen[index]
 
 
-def _add_entities(result: pb.Result, found: Iterable[Entity]) -> None:
-    for each in found:
+def _fill_entities(
+    result: pb.Result, manifest: Manifest, output: Output, thresholds: Thresholds, _: int | None
+) -> None:
+    for each in HEADS[manifest.task].entities(manifest, output, thresholds):
         result.entities.add(label=each.label, start=each.start, end=each.end, score=each.score)
+
+
+_FILL: TaskTable[Callable[[pb.Result, Manifest, Output, Thresholds, int | None], None]] = TaskTable(
+    {
+        "single_label": _fill_labels,
+        "multi_label": _fill_labels,
+        "token_classification": _fill_entities,
+        "regression": _fill_labels,
+    }
+)

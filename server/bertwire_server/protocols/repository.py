@@ -5,7 +5,7 @@ from bertwire.v1.repository_pb2_grpc import ModelRepositoryServicer
 from bertwire_server.errors import InvalidRequest
 from bertwire_server.protocols.catalog import model_message
 from bertwire_server.repository.fleet import Fleet
-from bertwire_server.transport.context import Context
+from bertwire_server.rpc import Context
 
 
 class ModelRepository(ModelRepositoryServicer):

@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 
 from bertwire_server.call import Call, current
 from bertwire_server.errors import AnswerTooLarge
-from bertwire_server.status import masked
+from bertwire_server.status import public
 from bertwire_server.telemetry.metrics import Metrics
 
 Request = TypeVar("Request")
@@ -57,7 +57,7 @@ def counted(handle: Handle[Request, Sized], metrics: Metrics, limits: StreamLimi
             code = grpc.StatusCode.OK
             return response
         except Exception as error:
-            shown = masked(error, own.method)
+            shown = public(error, own.method)
             code = shown.code
             stream.failures[code.name] = stream.failures.get(code.name, 0) + 1
             raise shown from None

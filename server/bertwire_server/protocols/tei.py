@@ -1,7 +1,6 @@
 """text-embeddings-inference's `tei.v1`, as far as a classifier can speak it; `tei.proto` says what it promises."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from time import perf_counter
@@ -9,16 +8,18 @@ from typing import Any
 
 from bertwire.tei import tei_pb2 as pb
 from bertwire.tei.tei_pb2_grpc import InfoServicer, PredictServicer
-from bertwire_export.bundle import Manifest
+from bertwire_runtime.bundle import Manifest
+from bertwire_runtime.heads import HEADS
+from bertwire_runtime.output import best
+from bertwire_runtime.tokenizer import Text
 from bertwire_server.errors import InvalidRequest
 from bertwire_server.inference import Answered, Inference
-from bertwire_server.model.decision import best
 from bertwire_server.protocols.catalog import Catalog
 from bertwire_server.protocols.messages import deadline
 from bertwire_server.protocols.streams import StreamLimits, counted, in_order
-from bertwire_server.query import Query, Text, Truncation
+from bertwire_server.query import Query, Truncation
+from bertwire_server.rpc import Context
 from bertwire_server.telemetry.metrics import Metrics
-from bertwire_server.transport.context import Context
 
 _DTYPES = {"fp32": "float32", "fp16": "float16"}
 _DIRECTIONS: dict[int, Truncation] = {
@@ -30,41 +31,26 @@ _UINT32 = (1 << 32) - 1
 Request = pb.PredictRequest | pb.PredictPairRequest
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What `Info` says of the server's settings.
-
-    Attributes:
-        waiting: most texts that wait.
-        batch_tokens: most tokens of a batch.
-        batch_texts: most texts of a batch.
-    """
-
-    waiting: int
-    batch_tokens: int
-    batch_texts: int
-
-
 class TeiInfo(InfoServicer):
     """Says what is served."""
 
-    def __init__(self, catalog: Catalog, limits: Limits) -> None:
-        self._catalog, self._limits = catalog, limits
+    def __init__(self, catalog: Catalog, waiting: int) -> None:
+        self._catalog, self._waiting = catalog, waiting
 
     async def Info(self, request: pb.InfoRequest, context: Context) -> pb.InfoResponse:  # noqa: ARG002, N802 - the protocol's
         """The default model and the limits."""
         with self._catalog.lease("", "") as model:
-            variant, limits = model.engine.variant, self._limits
+            variant, limits = model.engine.variant, model.batch_limits
             return pb.InfoResponse(
                 version=version("bertwire"),
                 model_id=model.manifest.name,
                 model_sha=variant.file.sha256,
                 model_dtype=_DTYPES.get(variant.precision, variant.precision),
                 model_type=pb.MODEL_TYPE_CLASSIFIER,
-                max_concurrent_requests=min(limits.waiting, _UINT32),
+                max_concurrent_requests=min(self._waiting, _UINT32),
                 max_input_length=model.manifest.max_length,
-                max_batch_tokens=min(limits.batch_tokens, _UINT32),
-                max_batch_requests=min(limits.batch_texts, _UINT32),
+                max_batch_tokens=limits.tokens,
+                max_batch_requests=limits.texts,
                 max_client_batch_size=1,
                 tokenization_workers=1,
             )
@@ -136,18 +122,19 @@ def _truncation(request: Request) -> Truncation:
 
 
 def _require_labels(manifest: Manifest) -> None:
-    if manifest.task == "token_classification":
+    if HEADS[manifest.task].by_token:
         raise InvalidRequest("the model tags words, which tei.v1 has no message for; ask bertwire.v1.Classifier")
 
 
 def _response(answered: Answered, *, raw: bool) -> pb.PredictResponse:
     manifest, (prediction,) = answered.model.manifest, answered.predictions
-    values = prediction.logits if raw else prediction.scores
+    output = prediction.output
+    values = output.logits if raw else output.scores
     numbers: list[float] = values.tolist()
     return pb.PredictResponse(
         predictions=[pb.Prediction(score=numbers[place], label=manifest.labels[place]) for place in best(values, None)],
         metadata=pb.Metadata(
-            compute_tokens=prediction.token_count,
+            compute_tokens=output.token_count,
             tokenization_time_ns=_ns(prediction.tokenize_seconds),
             queue_time_ns=_ns(prediction.queue_seconds),
             inference_time_ns=_ns(prediction.run_seconds),

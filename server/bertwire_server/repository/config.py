@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from bertwire_client.options import Config
+from bertwire_core.options import Config
 
 
 class RepositoryConfig(Config):

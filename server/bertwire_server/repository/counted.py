@@ -2,11 +2,8 @@
 
 from weakref import WeakKeyDictionary
 
-from bertwire_export.bundle import Bundle
-from bertwire_export.bundle.engine import Engine
-from bertwire_server.model.given import labels_given
-from bertwire_server.model.model import Model
-from bertwire_server.model.queue import BatchLimits
+from bertwire_runtime.predictor import Predictor
+from bertwire_server.model.model import Model, Serving
 from bertwire_server.telemetry.metrics import Metrics
 from bertwire_server.telemetry.model_metrics import ModelInfo, ModelMetrics
 
@@ -14,15 +11,15 @@ from bertwire_server.telemetry.model_metrics import ModelInfo, ModelMetrics
 class CountedModels:
     """Makes models that are counted, and shows the counts while they take traffic: a `FleetObserver`."""
 
-    def __init__(self, metrics: Metrics, queue_texts: int) -> None:
-        """Shows them in `metrics`; `queue_texts` is the room in each model's queue."""
-        self._metrics, self._queue_texts = metrics, queue_texts
+    def __init__(self, metrics: Metrics) -> None:
+        """Show them in `metrics`."""
+        self._metrics = metrics
         # A model that is refused after it was made leaves nothing behind.
         self._counted: WeakKeyDictionary[Model, ModelMetrics] = WeakKeyDictionary()
 
-    def build(self, bundle: Bundle, engine: Engine, limits: BatchLimits, hang_seconds: float) -> Model:
-        """A model of a bundle; in any thread."""
-        manifest, variant = bundle.manifest, engine.variant
+    def build(self, predictor: Predictor, serving: Serving) -> Model:
+        """Make a model; in any thread."""
+        manifest, engine, variant = predictor.manifest, predictor.engine, predictor.engine.variant
         info = ModelInfo(
             name=manifest.name,
             version=manifest.version,
@@ -31,13 +28,13 @@ class CountedModels:
             provider=engine.provider,
             layout=variant.layout,
             task=manifest.task,
-            labels=labels_given(manifest),
-            queue_texts=self._queue_texts,
+            labels=tuple(predictor.head.names(manifest)),
+            queue_texts=serving.room,
             proven=engine.proven,
             fallback=bool(engine.passed_over),
         )
         counted = ModelMetrics(info)
-        model = Model(bundle, engine, limits, hang_seconds, counted)
+        model = Model(predictor, serving, counted)
         self._counted[model] = counted
         return model
 

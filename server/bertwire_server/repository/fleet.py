@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, TypeVar
 
-from bertwire_client.errors import UserError, first_line
+from bertwire_core.errors import UserError, first_line
 from bertwire_server.errors import ModelNotFound, ModelRefused
 from bertwire_server.repository.entry import Entry, Key
 from bertwire_server.repository.folder import Found, Scan, Source

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from bertwire_client.errors import UserError
-from bertwire_export.bundle import Bundle, BundleError, open_bundle
-from bertwire_export.bundle.manifest import MANIFEST, SEAL
+from bertwire_core.errors import UserError
+from bertwire_runtime.bundle import Bundle, BundleError, open_bundle
+from bertwire_runtime.bundle.manifest import MANIFEST, SEAL
 from bertwire_server.repository.entry import Key
 from bertwire_server.repository.settings import FILE, Settings, read_settings
 
@@ -158,7 +158,8 @@ def open_source(path: Path, public_key: Path | None, default_model: str | None) 
         default_model: of a repository, the default model, whatever `models.toml` says.
     """
     if not path.is_dir():
-        raise BundleError(f"{path}: no such bundle; give a folder written by bertwire export, or a repository of them")
+        what = "is a file and no bundle" if path.exists() else "no such bundle"
+        raise BundleError(f"{path}: {what}; give a folder written by bertwire export, or a repository of them")
     if any((path / each).exists() for each in (MANIFEST, SEAL)):
         return SingleBundle(path, public_key, default_model)
     repository = Repository(path, default_model)

@@ -44,7 +44,7 @@ class Loaded:
 async def free(model: Model) -> None:
     """Stops a model and gives its memory back to the system."""
     await model.stop()
-    model.engine.close()
+    model.predictor.close()
     # What is freed would stay with the process: a graph's weights are many pieces, among others that live on.
     with suppress(AttributeError, OSError):  # another C library than glibc
         await asyncio.to_thread(ctypes.CDLL(None).malloc_trim, 0)

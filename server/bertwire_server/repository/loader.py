@@ -1,15 +1,19 @@
 """Makes models of bundles, in a thread of its own. What it gives back has been verified and warmed up."""
 
+import asyncio
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
-from bertwire_client.errors import UserError
-from bertwire_export.bundle import Bundle, BundleError, open_bundle
+from bertwire_core.errors import UserError
+from bertwire_runtime.bundle import Bundle, BundleError, open_bundle
 from bertwire_server.model.model import Model
-from bertwire_server.model.worker import BEHIND, Worker
 from bertwire_server.repository.folder import Found
 from bertwire_server.repository.leases import free
+from bertwire_server.threads import BEHIND, worker
+
+T = TypeVar("T")
 
 
 class Loader:
@@ -23,7 +27,7 @@ class Loader:
             build: loads a model that is not warm yet, blocking.
         """
         self._public_key, self._build = public_key, build
-        self._worker = Worker("loader", BEHIND)
+        self._worker = worker("loader", BEHIND)
 
     async def open(self, found: Found) -> Bundle:
         """Opens and verifies a bundle.
@@ -33,7 +37,7 @@ class Loader:
         """
         if found.bundle is not None:
             return found.bundle
-        bundle = await self._worker.run(open_bundle, found.path, self._public_key)
+        bundle = await self._run(open_bundle, found.path, self._public_key)
         manifest = bundle.manifest
         if (manifest.name, manifest.version) != found.key:
             raise BundleError(
@@ -43,13 +47,16 @@ class Loader:
 
     async def load(self, bundle: Bundle) -> Model:
         """Loads and warms up a model; raises `UserError` where that cannot be done."""
-        model = await self._worker.run(self._build, bundle)
+        model = await self._run(self._build, bundle)
         try:
-            await self._worker.run(model.warm_up)
+            await self._run(model.warm_up)
         except Exception:
             await free(model)
             raise
         return model
+
+    async def _run(self, work: Callable[..., T], *arguments: object) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._worker, work, *arguments)
 
     def shown(self, error: Exception, path: Path) -> str:
         """What a client may know of why a bundle was refused: one line without this machine's paths."""

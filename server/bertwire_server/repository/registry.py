@@ -1,6 +1,5 @@
 """The models that a server has, by name and version."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from bertwire_server.errors import ModelNotFound, NotReady, RequestError
@@ -46,7 +45,6 @@ class Registry:
         self.settings = Settings()
         self.started = False
         self._routes: dict[Key, Loaded] = {}
-        self._ready: tuple[Loaded, ...] = ()
         # What names lead to: ("", "") to a model's name, (name, "") and (name, alias) to a version.
         self._targets: dict[Key, str] = {}
 
@@ -65,24 +63,6 @@ class Registry:
             return self._routes[name, version]
         except KeyError:
             raise self._missing(name, version) from None
-
-    def shed(self, remaining: float) -> Callable[[], object] | None:
-        """Refuses a call of which nothing is known yet, where there is only one model that it can be for.
-
-        Args:
-            remaining: for how many seconds its caller will wait.
-
-        Returns:
-            what to call when it has been read or has ended; None: nothing.
-
-        Raises:
-            Overloaded, Expired: as `Door.shed`.
-        """
-        return self._ready[0].model.shed(remaining) if len(self._ready) == 1 else None
-
-    def patience(self) -> float:
-        """For how many seconds arrivals may wait to be looked at: while every model runs; any thread may ask."""
-        return min((loaded.model.patience() for loaded in self._ready), default=0.0)
 
     def entries(self) -> list[Entry]:
         """Every version that is known, by name, then version."""
@@ -141,7 +121,6 @@ class Registry:
             targets["", ""] = chosen
             routes |= {("", version): loaded for (name, version), loaded in routes.items() if name == chosen}
         self._routes, self._targets = routes, targets
-        self._ready = tuple(ready.values())
 
     def _default(self) -> str | None:
         names = {name for name, _ in self.records}

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from bertwire_client.errors import UserError, first_line
+from bertwire_core.errors import UserError, first_line
 from bertwire_server.model.model import Model
 from bertwire_server.repository.entry import Key
 from bertwire_server.repository.folder import Found

@@ -16,9 +16,9 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, RootModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from bertwire_client.errors import UserError, first_line
-from bertwire_client.options import Config, stray
-from bertwire_export.bundle import Identifier
+from bertwire_core.errors import UserError, first_line
+from bertwire_core.options import Config, stray
+from bertwire_runtime.bundle import Identifier
 from bertwire_server.repository.entry import natural
 
 FILE = "models.toml"

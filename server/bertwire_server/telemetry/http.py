@@ -8,7 +8,7 @@ from threading import Thread
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import MetricsHandler, choose_encoder
 
-from bertwire_client.errors import UserError
+from bertwire_core.errors import UserError
 
 _IDLE_SECONDS = 10.0
 

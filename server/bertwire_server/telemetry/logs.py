@@ -13,8 +13,8 @@ import grpc
 from pythonjsonlogger.core import RESERVED_ATTRS
 from pythonjsonlogger.json import JsonFormatter
 
+from bertwire_runtime.tokenizer import Text
 from bertwire_server.call import Call, current
-from bertwire_server.query import Text
 from bertwire_server.telemetry.masking import masked
 
 _LINE = "%(asctime)s %(levelname)s %(name)s: %(message)s%(where)s"

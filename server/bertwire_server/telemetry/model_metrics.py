@@ -81,7 +81,7 @@ class ModelMetrics:
         self._tokenize = Histogram(_TOKENIZE_SECONDS)
         self._batch_texts, self._batch_tokens = Histogram(_TEXTS), Histogram(_TOKENS)
         self._padding, self._confidence = Histogram(_SHARES), Histogram(_SCORES)
-        self._tokens = self._computed = self._expired = self._cancelled = 0
+        self._tokens = self._computed = self._expired = self._cancelled = self._hits = self._misses = 0
         self._rejected: dict[Reason, int] = {"queue_full": 0, "deadline": 0}
         self._labels = dict.fromkeys(info.labels, 0)
         self.watched: Watched | None = None
@@ -112,6 +112,11 @@ class ModelMetrics:
     def tokenized(self, texts: int, seconds: float) -> None:  # noqa: ARG002 - an Observer is told the texts too
         """Counts the tokenizing of one call's texts."""
         self._tokenize.observe(seconds)
+
+    def cached(self, hits: int, misses: int) -> None:
+        """Counts texts that were looked for among kept answers."""
+        self._hits += hits
+        self._misses += misses
 
     def predicted(self, label: str, confidence: float) -> None:
         """Counts a label that was given; of one that is not the model's own only the score."""
@@ -147,6 +152,8 @@ class ModelMetrics:
             ("bertwire_computed_tokens", "Tokens computed, padding included.", self._computed),
             ("bertwire_expired_texts", "Texts whose deadline passed in the queue; never computed.", self._expired),
             ("bertwire_cancelled_texts", "Texts whose caller went while they waited; never computed.", self._cancelled),
+            ("bertwire_cache_hits", "Texts answered from memory.", self._hits),
+            ("bertwire_cache_misses", "Texts looked for in memory and run.", self._misses),
             ("bertwire_busy_seconds", "Time the engine has run, the run under way included.", busy),
         ):
             counter = CounterMetricFamily(name, text, labels=_BY_MODEL)

@@ -12,11 +12,11 @@ import grpc
 from bertwire_server.call import Call
 from bertwire_server.errors import CLOCK_SECONDS, RequestError
 from bertwire_server.listen import address
+from bertwire_server.rpc import Context
 from bertwire_server.telemetry.config import TelemetryConfig
 from bertwire_server.telemetry.http import MetricsServer
 from bertwire_server.telemetry.logs import log_call
 from bertwire_server.telemetry.metrics import Metrics
-from bertwire_server.transport.context import Context
 
 if TYPE_CHECKING:
     from bertwire_server.telemetry.tracing import Tracing

@@ -6,7 +6,7 @@ from importlib.metadata import version
 
 from bertwire.oip import inference_pb2 as pb
 from bertwire.oip import model_config_pb2 as config_pb
-from bertwire_export.bundle import Manifest
+from bertwire_runtime.bundle import Manifest
 from bertwire_server.model.model import Model
 from bertwire_server.protocols.oip.parameters import DEFAULT_PRIORITY, PRIORITY_LEVELS
 from bertwire_server.protocols.oip.schema import Tensor, inputs, outputs

@@ -5,21 +5,20 @@ import json
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bertwire.oip.inference_pb2 import ModelInferRequest, ModelInferResponse
-from bertwire_export.bundle import Manifest
+from bertwire_runtime.bundle import Manifest
+from bertwire_runtime.heads import HEADS
+from bertwire_runtime.output import Floats, Output, best
 from bertwire_server.errors import InvalidRequest
-from bertwire_server.model.decision import best, entities, predicted
 from bertwire_server.protocols.oip.parameters import classification, refuse_shared_memory
 from bertwire_server.protocols.oip.schema import OUTPUT_NAMES, Tensor, outputs
-from bertwire_server.query import MODELS_OWN, Prediction
+from bertwire_server.query import Prediction
 
-Floats = NDArray[np.float32]
 # The outputs that are asked for by name, and of each how many best labels it shall be; 0: its own elements.
 Asked = dict[str, int]
 # Makes the elements of one text.
-Elements = Callable[[Prediction], list[bytes]]
+Elements = Callable[[Output], list[bytes]]
 # Elements that are made one by one before other calls get their turn, a millisecond or two.
 _ELEMENTS_A_TURN = 1024
 
@@ -71,7 +70,8 @@ class Outputs:
             raw: whether the elements go into `raw_output_contents`.
         """
         self._response, self._raw = response, raw
-        self._manifest, self._predictions = manifest, predictions
+        self._manifest, self._head = manifest, HEADS[manifest.task]
+        self._outputs = [each.output for each in predictions]
         self._column = [len(predictions), 1][:rank]
 
     async def add(self, names: Asked) -> None:
@@ -81,15 +81,15 @@ class Outputs:
             await (self._add_classes(name, count) if count else self._add(ours[name]))
 
     async def _add(self, output: Tensor) -> None:
-        predictions = self._predictions
+        texts = self._outputs
         if output.by_label:
-            shape = (len(predictions), len(self._manifest.labels))
-            self._floats(output.name, shape, [getattr(each, output.name) for each in predictions])
+            shape = (len(texts), len(self._manifest.labels))
+            self._floats(output.name, shape, [getattr(each, output.name) for each in texts])
         elif output.name == "score":
-            self._floats("score", self._column, [each.scores[each.scores.argmax()] for each in predictions])
+            self._floats("score", self._column, [each.scores[each.scores.argmax()] for each in texts])
         elif output.name == "label":
             labels = self._manifest.labels
-            self._strings("label", self._column, [labels[each.scores.argmax()].encode() for each in predictions])
+            self._strings("label", self._column, [labels[each.scores.argmax()].encode() for each in texts])
         else:
             make = self._entities if output.name == "entities" else self._labels
             self._strings(output.name, self._column, await self._each(make))
@@ -98,29 +98,29 @@ class Outputs:
         """The best labels of a text as Triton writes them: `value:index:label`."""
         count, labels = min(count, len(self._manifest.labels)), self._manifest.labels
 
-        def classes(prediction: Prediction) -> list[bytes]:
-            values: Floats = getattr(prediction, name)
+        def classes(output: Output) -> list[bytes]:
+            values: Floats = getattr(output, name)
             return [f"{values[index]:f}:{index}:{labels[index]}".encode() for index in best(values, count)]
 
-        self._strings(name, (len(self._predictions), count), await self._each(classes))
+        self._strings(name, (len(self._outputs), count), await self._each(classes))
 
-    def _labels(self, prediction: Prediction) -> list[bytes]:
+    def _labels(self, output: Output) -> list[bytes]:
         """JSON of the labels that the model decides for, best first."""
-        scores = prediction.scores.tolist()
-        chosen = predicted(self._manifest, scores, MODELS_OWN)
-        order = [index for index in best(prediction.scores, None) if chosen[index]]
+        scores = output.scores.tolist()
+        chosen = self._head.chosen(self._manifest, output)
+        order = [index for index in best(output.scores, None) if chosen[index]]
         return [_json([{"label": self._manifest.labels[index], "score": scores[index]} for index in order])]
 
-    def _entities(self, prediction: Prediction) -> list[bytes]:
+    def _entities(self, output: Output) -> list[bytes]:
         """JSON of the entities in the order of the text; places are in code points."""
-        found = entities(self._manifest, prediction, MODELS_OWN)
+        found = self._head.entities(self._manifest, output)
         return [_json([{"label": e.label, "start": e.start, "end": e.end, "score": e.score} for e in found])]
 
     async def _each(self, make: Elements) -> list[bytes]:
         elements: list[bytes] = []
         rest = _ELEMENTS_A_TURN
-        for prediction in self._predictions:
-            made = make(prediction)
+        for output in self._outputs:
+            made = make(output)
             elements += made
             rest -= len(made)
             if rest <= 0:

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from bertwire_export.bundle import Manifest
+from bertwire_core.tasks import TaskTable
+from bertwire_runtime.bundle import Manifest
 
 TEXT, TEXT_PAIR = "text", "text_pair"
 
@@ -30,17 +31,17 @@ class Tensor:
 
 _LABEL, _SCORE = Tensor("label", "BYTES"), Tensor("score", "FP32")
 _SCORES, _LOGITS = Tensor("scores", "FP32", by_label=True), Tensor("logits", "FP32", by_label=True)
-_OUTPUTS: dict[str, dict[str, Tensor]] = {
-    task: {each.name: each for each in tensors}
-    for task, tensors in {
-        "single_label": (_LABEL, _SCORE, _SCORES, _LOGITS),
-        "multi_label": (_LABEL, _SCORE, _SCORES, _LOGITS, Tensor("labels", "BYTES")),
-        "regression": (_LABEL, _SCORE, _SCORES, _LOGITS),
+_BY_TEXT = (_LABEL, _SCORE, _SCORES, _LOGITS)
+_OUTPUTS: TaskTable[tuple[Tensor, ...]] = TaskTable(
+    {
+        "single_label": _BY_TEXT,
+        "multi_label": (*_BY_TEXT, Tensor("labels", "BYTES")),
+        "regression": _BY_TEXT,
         # Tokens differ in number from text to text, so their scores are no tensor.
         "token_classification": (Tensor("entities", "BYTES"),),
-    }.items()
-}
-OUTPUT_NAMES = frozenset(name for outputs in _OUTPUTS.values() for name in outputs)
+    }
+)
+OUTPUT_NAMES = frozenset(each.name for tensors in _OUTPUTS.values() for each in tensors)
 
 
 def inputs(manifest: Manifest) -> tuple[Tensor, ...]:
@@ -51,4 +52,4 @@ def inputs(manifest: Manifest) -> tuple[Tensor, ...]:
 
 def outputs(manifest: Manifest) -> Mapping[str, Tensor]:
     """What a model answers, by name."""
-    return _OUTPUTS[manifest.task]
+    return {each.name: each for each in _OUTPUTS[manifest.task]}

@@ -14,8 +14,8 @@ from bertwire_server.protocols.oip.statistics import Statistics
 from bertwire_server.protocols.oip.stream import Streams
 from bertwire_server.protocols.streams import StreamLimits
 from bertwire_server.repository.entry import Entry
+from bertwire_server.rpc import Context
 from bertwire_server.telemetry.metrics import Metrics
-from bertwire_server.transport.context import Context
 
 
 class OpenInference(GRPCInferenceServiceServicer):

@@ -9,8 +9,8 @@ from bertwire_server.errors import RequestError
 from bertwire_server.protocols.messages import deadline
 from bertwire_server.protocols.oip.infer import Inferrer
 from bertwire_server.protocols.streams import StreamLimits, counted, in_order
+from bertwire_server.rpc import Context
 from bertwire_server.telemetry.metrics import Metrics
-from bertwire_server.transport.context import Context
 
 
 class Streams:

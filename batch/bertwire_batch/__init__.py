@@ -1,0 +1,7 @@
+"""Batch scoring: a file of texts in, the same file with predictions out."""
+
+from bertwire_batch.config import ScoreConfig
+from bertwire_batch.job import score_file
+from bertwire_batch.tally import Summary
+
+__all__ = ["ScoreConfig", "Summary", "score_file"]

@@ -1,0 +1,49 @@
+"""The command `bertwire score`."""
+
+import json
+from dataclasses import asdict
+
+from bertwire_batch.config import ScoreConfig
+from bertwire_batch.job import score_file
+from bertwire_batch.tally import Summary
+from bertwire_core.console import err
+from bertwire_core.errors import UserError
+from bertwire_core.files import require_absent, whole_file
+from bertwire_core.options import command
+
+
+def run_score(config: ScoreConfig) -> None:
+    """Score every row of a file against a server and write the file with predictions added.
+
+    A row that fails is written with its error, and the exit status is then 1.
+    """
+    if config.summary is not None:
+        require_absent(config.summary, overwrite=config.overwrite)
+    summary = score_file(config)
+    err.print(_line(summary), highlight=False, markup=False, soft_wrap=True)
+    if config.summary is not None:
+        with whole_file(config.summary) as path:
+            path.write_text(json.dumps(asdict(summary), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    if summary.failed:
+        where = f"column {config.prefix + 'error'!r} says why"
+        if summary.failed == summary.rows:
+            raise UserError(
+                f"none of {summary.rows} rows has a prediction; {where}, of the first: {summary.first_error}"
+            )
+        raise UserError(f"{summary.failed} of {summary.rows} rows have no prediction; {where}")
+
+
+def _line(summary: Summary) -> str:
+    line = (
+        f"{summary.rows:,} rows, {summary.failed:,} failed, {summary.seconds:.1f} s, "
+        f"{summary.texts_per_second:,.1f} texts/s"
+    )
+    if not summary.calls:
+        return line
+    return (
+        f"{line}; {summary.calls:,} calls, p50 {summary.latency_p50_ms:.1f} ms, p95 {summary.latency_p95_ms:.1f} ms, "
+        f"p99 {summary.latency_p99_ms:.1f} ms; model {summary.model} version {summary.model_version}"
+    )
+
+
+score = command(ScoreConfig, run_score)

@@ -1,0 +1,31 @@
+"""The commands of `bertwire`: where each is found and what it needs."""
+
+from dataclasses import dataclass
+
+from bertwire_core.faults import CLI
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """Where a command is found, and what `bertwire --help` says of it."""
+
+    module: str
+    install: str
+    summary: str
+
+
+COMMANDS = {
+    "train": Command("bertwire_trainer.cli", "'.[train]'", "Fine-tune a BERT-family encoder on labelled texts."),
+    "export": Command(
+        "bertwire_export.cli",
+        "'.[export,cpu]' or '.[export,gpu]'",
+        "Convert a checkpoint to ONNX, prove it and seal a bundle.",
+    ),
+    "inspect": Command("bertwire_export.cli", CLI, "Verify a bundle and print what it holds."),
+    "bundle": Command("bertwire_export.bundle_cli", "'.[sign]'", "Sign a bundle, and verify its signature."),
+    "serve": Command("bertwire_server.cli", "'.[serve,cpu]' or '.[serve,gpu]'", "Serve a bundle over gRPC."),
+    "keys": Command("bertwire_server.access.keys_cli", CLI, "Make API keys for a server."),
+    "classify": Command("bertwire_cli.classify", CLI, "Classify texts given on the command line."),
+    "models": Command("bertwire_cli.models", CLI, "List, load and unload the models of a server."),
+    "score": Command("bertwire_batch.cli", CLI, "Score every row of a file against a server."),
+}

@@ -1,0 +1,58 @@
+"""Every error as one line."""
+
+import os
+import sys
+import traceback
+
+from bertwire_core.errors import UserError
+
+FAILED = 1
+INTERNAL = 70
+INTERRUPTED = 130
+
+CLI = "'.[cli]'"
+# Packages that a command of the extra cli needs for some of its work only, each with an extra of its own.
+_EXTRAS = {"pyarrow": "'.[parquet]'", "cryptography": "'.[sign]'"}
+
+
+def report(error: Exception, command: str, install: str) -> int:
+    """Prints an error to standard error and returns the exit status: 1, or 70 where it is a fault of bertwire.
+
+    Args:
+        error: what a command raised.
+        command: name of the command; may be empty.
+        install: what pip must install for the command.
+    """
+    if (line := _line(error, command, install)) is not None:
+        _print(line)
+        return FAILED
+    if os.environ.get("BERTWIRE_DEBUG") == "1":
+        traceback.print_exception(error)
+    _print(f"internal error: {type(error).__name__}: {error}; run with BERTWIRE_DEBUG=1 for the traceback")
+    return INTERNAL
+
+
+def _line(error: Exception, command: str, install: str) -> str | None:
+    if isinstance(error, UserError):
+        return f"error: {error}{error.hint}"
+    if isinstance(error, ModuleNotFoundError):
+        return _missing(error.name or "", command, install)
+    if isinstance(error, OSError) and error.strerror:
+        # "No space left on device", "Permission denied", and on which file.
+        where = f": {error.filename}" if error.filename is not None else ""
+        return f"error: {error.strerror[:1].lower()}{error.strerror[1:]}{where}"
+    return None
+
+
+def _missing(module: str, command: str, install: str) -> str | None:
+    package = module.partition(".")[0]
+    if package.startswith("bertwire"):
+        return None
+    if install == CLI:
+        install = _EXTRAS.get(package, install)
+    needs = f"{f'bertwire {command}'.strip()} needs {package}"
+    return f"{needs}: pip install {install} in the folder of bertwire's source"
+
+
+def _print(line: str) -> None:
+    print("bertwire:", " ".join(line.split()), file=sys.stderr)

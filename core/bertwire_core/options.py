@@ -1,0 +1,93 @@
+"""Turns a validated configuration object into the options of a command, so that each setting is described once."""
+
+import inspect
+from collections.abc import Callable
+from difflib import get_close_matches
+from typing import Annotated, Any, TypeVar
+
+import typer
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+
+from bertwire_core.errors import UserError
+
+
+class Config(BaseModel):
+    """Base of every part's configuration: frozen, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def stray(name: str, config: type[BaseModel]) -> str:
+    """What to say of a name in a file that is no field of `config`."""
+    near = get_close_matches(name, config.model_fields, n=1)
+    return "no such setting; " + (f"is {near[0]} meant?" if near else f"there are {', '.join(config.model_fields)}")
+
+
+ConfigT = TypeVar("ConfigT", bound=Config)
+
+
+def argument(description: str) -> Any:  # noqa: ANN401 - stands where a field's default stands, as pydantic's Field does
+    """A required field given by its place on the command line, not by an option."""
+    return Field(description=description, json_schema_extra={"argument": True})
+
+
+def command(config: type[ConfigT], run: Callable[[ConfigT], None]) -> Callable[..., None]:
+    """Makes a function for typer whose parameters are the fields of `config`.
+
+    A field becomes the option of its name, or of `json_schema_extra={"flag": "--name"}`; a switch that is off by
+    default has no `--no-` form. The function's docstring is that of `run`. It calls `run` with the validated
+    configuration, and raises `UserError` with all faults in one line where validation fails.
+    """
+
+    def call(**values: Any) -> None:  # noqa: ANN401 - typer's values, validated below
+        run(validated(config, values))
+
+    parameters = [_parameter(name, field) for name, field in config.model_fields.items()]
+    call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    call.__annotations__ = {each.name: each.annotation for each in parameters}
+    call.__doc__ = _unwrapped(run.__doc__ or "")
+    call.__name__ = run.__name__
+    return call
+
+
+def validated(config: type[ConfigT], values: dict[str, Any]) -> ConfigT:
+    """Builds `config` from `values`; raises `UserError` naming every faulty option."""
+    try:
+        return config(**values)
+    except ValidationError as error:
+        raise UserError("; ".join(_fault(detail, config) for detail in error.errors())) from None
+
+
+def _unwrapped(text: str) -> str:
+    # Typer keeps the line breaks of later paragraphs, which fit the source and not the terminal.
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
+
+
+def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
+    default = inspect.Parameter.empty if field.is_required() else field.get_default(call_default_factory=True)
+    make = typer.Argument if _extra(field).get("argument") else typer.Option
+    names = [_option(name, field)] if default is False or "flag" in _extra(field) else []
+    info = make(*names, help=field.description, show_default=default not in (None, False, ""))
+    annotation = Annotated[field.annotation, info]  # type: ignore[name-defined]
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def _fault(detail: ErrorDetails, config: type[Config]) -> str:
+    message = detail["msg"].removeprefix("Value error, ")
+    if not detail["loc"]:
+        return message
+    name = str(detail["loc"][0])
+    field = config.model_fields.get(name)
+    return f"{_option(name, field) if field else name}: {message}"
+
+
+def _option(name: str, field: FieldInfo) -> str:
+    if _extra(field).get("argument"):
+        return name.upper()
+    return str(_extra(field).get("flag") or "--" + name.replace("_", "-"))
+
+
+def _extra(field: FieldInfo) -> dict[str, Any]:
+    return field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}

@@ -1,0 +1,133 @@
+"""Make the context of the report's template: texts and figures as the page shows them."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bertwire_export.evidence import Evidence
+from bertwire_export.tasks import TASK_EXPORTS
+from bertwire_runtime.bundle.manifest import Candidate, Manifest, Quality, Scores, Variant
+
+# Labels of the confusion matrix; with many more a person finds nothing in it, with half as many 77 do not fit.
+MOST_LABELS = 120
+# Points of the scatter plot; with many more they cover each other.
+MOST_POINTS = 3000
+# Rows of the table of confusions; with half as many every second pair is left out.
+_MOST_CONFUSIONS = 20
+# Texts a batch, for the share of padding.
+_BATCH_TEXTS = 32
+_ABOUT = ("graph", "on", "verdict", "precision", "layout", "CPU-ms a text", "wall ms a text", "batch variance")
+_DISTANCES = ("label agreement", "max logit difference", "p99 logit difference")
+
+
+def verdict(candidate: Candidate) -> str:
+    """Return what became of a graph, in one or two words."""
+    if isinstance(candidate, Variant):
+        return "forced" if candidate.forced else "published"
+    return "not published"
+
+
+def most_confused(confusion: NDArray[np.int64]) -> NDArray[np.intp]:
+    """Return the indices, ascending, of the at most `MOST_LABELS` labels that take part in most confusions."""
+    wrong = _off_diagonal(confusion)
+    involved = wrong.sum(axis=0) + wrong.sum(axis=1)
+    return np.sort(np.argsort(-involved, kind="stable")[:MOST_LABELS])
+
+
+def report_context(manifest: Manifest, evidence: Evidence) -> dict[str, Any]:
+    """Return what the template reads, but for the plots."""
+    lengths = np.array(evidence.lengths or [1])
+    confusion = np.zeros((0, 0), np.int64) if evidence.confusion is None else evidence.confusion
+    numbers = 0 if evidence.scatter is None else len(evidence.scatter[0])
+    worst_first = sorted(evidence.per_label or (), key=lambda each: each[3])
+    return {
+        "manifest": manifest,
+        "source": manifest.provenance,
+        "evidence": evidence,
+        "first": manifest.variants[0].name,
+        "verdict_head": (*_ABOUT, "split", *manifest.provenance.reference.dev, *_DISTANCES),
+        "graphs": list(_graphs(manifest)),
+        "has_temperature": TASK_EXPORTS[manifest.task].has_temperature,
+        "drawn": len(most_confused(confusion)),
+        "confusions": list(_confusions(confusion, manifest.labels)),
+        "per_label": [(label, *(f"{each:.4f}" for each in scores), n) for label, *scores, n in worst_first],
+        "thresholds": [(manifest.labels[at], f"{each:.4f}") for at, each in enumerate(manifest.calibration.thresholds)],
+        "cut": f"{np.mean(lengths > manifest.max_length):.2%}",
+        "padding": f"{_padding_share(np.minimum(lengths, manifest.max_length)):.2%}",
+        "batch_texts": _BATCH_TEXTS,
+        "numbers": numbers,
+        "points": min(numbers, MOST_POINTS),
+        "hashes": _hashes(manifest).items(),
+    }
+
+
+def _graphs(manifest: Manifest) -> Iterator[dict[str, Any]]:
+    """Yield every graph on every provider, after PyTorch."""
+    dev, test = manifest.provenance.reference.dev, manifest.provenance.reference.test or {}
+    scored = [(split, scores) for split, scores in (("dev", dev), ("test", test)) if scores]
+    cells = [(split, [*(_score(scores, each) for each in dev), *[""] * len(_DISTANCES)]) for split, scores in scored]
+    yield {"about": ("PyTorch", "", "", "fp32", *[""] * 4), "splits": cells, "proof": None}
+    for candidate in (*manifest.variants, *manifest.candidates):
+        for proof in candidate.proofs:
+            speed, measured = proof.speed, [("dev", proof.dev, dev), ("test", proof.test, test)]
+            cpu = "-" if speed.cpu_ms_per_text is None else f"{speed.cpu_ms_per_text:.2f}"
+            about = (candidate.name, proof.provider, verdict(candidate), candidate.precision, candidate.layout)
+            yield {
+                "about": (*about, cpu, f"{speed.ms_per_text:.2f}", f"{proof.batch_variance:.2g}"),
+                "splits": [(split, _quality(found, dev, best)) for split, found, best in measured if found],
+                "proof": proof,
+                "kept": _kept(candidate),
+            }
+
+
+def _quality(quality: Quality, metrics: Iterable[str], reference: Scores) -> list[str]:
+    agreement = "-" if quality.label_agreement is None else f"{quality.label_agreement:.2%}"
+    distances = (f"{each:.2g}" for each in (quality.max_logit_difference, quality.p99_logit_difference))
+    return [*(_score(quality.scores, each, reference) for each in metrics), agreement, *distances]
+
+
+def _score(scores: Scores, metric: str, reference: Scores | None = None) -> str:
+    if metric not in scores:
+        return "-"
+    value = scores[metric]
+    if not reference or metric not in reference:
+        return f"{value:.4f}"
+    # Rounded first, so that a hair below zero is not written as a negative zero.
+    return f"{value:.4f} ({round(value - reference[metric], 4) + 0.0:+.4f})"
+
+
+def _kept(candidate: Candidate) -> str:
+    """Return why a graph that kept its limits on a provider is not published, as the end of a sentence."""
+    if isinstance(candidate, Variant):
+        return ""
+    elsewhere = ", ".join(each.provider for each in candidate.proofs if each.faults)
+    return f", but not on {elsewhere}" if elsewhere else ", but was not chosen"
+
+
+def _confusions(confusion: NDArray[np.int64], labels: tuple[str, ...]) -> Iterator[tuple[str, str, str, str]]:
+    """Yield the most frequent confusions: true and predicted label, times, and share of the true label."""
+    wrong = _off_diagonal(confusion)
+    order = np.argsort(-wrong, axis=None, kind="stable")[: min(_MOST_CONFUSIONS, np.count_nonzero(wrong))]
+    for true, predicted in zip(*np.unravel_index(order, wrong.shape), strict=True):
+        count = wrong[true, predicted]
+        yield labels[true], labels[predicted], f"{count}", f"{count / confusion[true].sum():.1%}"
+
+
+def _off_diagonal(confusion: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.where(np.eye(len(confusion), dtype=bool), 0, confusion)
+
+
+def _padding_share(lengths: NDArray[np.int64]) -> float:
+    """Return the share of padding in batches of texts in the given order, each filled up to its longest text."""
+    batches = [lengths[start : start + _BATCH_TEXTS] for start in range(0, len(lengths), _BATCH_TEXTS)]
+    return 1 - float(lengths.sum()) / sum(len(each) * int(each.max()) for each in batches)
+
+
+def _hashes(manifest: Manifest) -> dict[str, str]:
+    source = manifest.provenance
+    test = {} if source.test is None else {"test texts": source.test.sha256}
+    trained = {"fine-tuned weights": source.checkpoint_sha256, "training.json": source.training_sha256}
+    files = {f"{entry.name}, {entry.bytes:,} bytes": entry.sha256 for entry in manifest.files}
+    return trained | {"dev texts": source.dev.sha256} | test | files

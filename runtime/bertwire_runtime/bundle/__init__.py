@@ -1,0 +1,50 @@
+"""The bundle contract: what export writes and the server reads.
+
+Needs the standard library and pydantic; `bundle.keys`, loaded only where a key is given, needs cryptography.
+"""
+
+from bertwire_runtime.bundle.errors import BundleError
+from bertwire_runtime.bundle.manifest import (
+    SCHEMA_VERSION,
+    Calibration,
+    Candidate,
+    FileEntry,
+    Identifier,
+    Limits,
+    Manifest,
+    Proof,
+    Provenance,
+    Provider,
+    Quality,
+    Reference,
+    Scores,
+    Speed,
+    Split,
+    Variant,
+)
+from bertwire_runtime.bundle.reader import Bundle, open_bundle
+from bertwire_runtime.bundle.writer import add_file, seal
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "Bundle",
+    "BundleError",
+    "Calibration",
+    "Candidate",
+    "FileEntry",
+    "Identifier",
+    "Limits",
+    "Manifest",
+    "Proof",
+    "Provenance",
+    "Provider",
+    "Quality",
+    "Reference",
+    "Scores",
+    "Speed",
+    "Split",
+    "Variant",
+    "add_file",
+    "open_bundle",
+    "seal",
+]

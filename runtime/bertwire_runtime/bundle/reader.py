@@ -1,0 +1,98 @@
+"""Opens a bundle, and refuses one that is not exactly what was sealed."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from bertwire_runtime.bundle.errors import BundleError
+from bertwire_runtime.bundle.manifest import MANIFEST, SEAL, SIGNATURE, FileEntry, Manifest
+from bertwire_runtime.bundle.parse import parse_manifest, require_schema
+from bertwire_runtime.bundle.plain import check_listed, read_listed, read_small
+from bertwire_runtime.bundle.signature import Signature, parse_signature, require_signed
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """An opened bundle.
+
+    Attributes:
+        path: its folder.
+        manifest: its verified manifest.
+        manifest_bytes: the bytes of that manifest, which a signature is over.
+        signature: its signature, or None where it is not signed.
+        trusted: whether that signature was checked with a public key, and is that key's.
+    """
+
+    path: Path
+    manifest: Manifest
+    manifest_bytes: bytes
+    signature: Signature | None
+    trusted: bool
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the manifest's bytes, which names this very bundle."""
+        return hashlib.sha256(self.manifest_bytes).hexdigest()
+
+    def read(self, entry: FileEntry) -> bytes:
+        """Reads a listed file; raises `BundleError` unless the bytes returned are those that were sealed."""
+        return read_listed(self.path, entry)
+
+    def verify(self) -> None:
+        """Hashes every listed file; raises `BundleError` at the first that differs."""
+        for entry in self.manifest.files:
+            check_listed(self.path, entry)
+
+
+def open_bundle(path: Path, public_key: Path | None = None) -> Bundle:
+    """Opens the bundle in folder `path` and verifies all of it.
+
+    Args:
+        path: the folder.
+        public_key: an Ed25519 public key in PEM; the bundle must be signed by it. None takes an unsigned bundle too,
+            and does not check a signature.
+
+    Raises:
+        UserError: the key cannot be used.
+        BundleError: no bundle, a schema this version does not know, a manifest that does not match its seal, a file
+            that is missing, added, altered, cut short or no plain file, no signature by the key.
+    """
+    names = _names(path)
+    content, sealed = read_small(path, MANIFEST), read_small(path, SEAL)
+    signature = parse_signature(path, read_small(path, SIGNATURE)) if SIGNATURE in names else None
+    if public_key is not None:
+        # Before anything of the manifest is parsed. Imported here: only who has a key needs cryptography.
+        from bertwire_runtime.bundle.keys import read_public_key
+
+        require_signed(path, content, signature, read_public_key(public_key))
+    require_schema(path, content)
+    if sealed != seal_line(hashlib.sha256(content).hexdigest()):
+        raise BundleError(f"{path}: {MANIFEST} does not match its seal {SEAL}; the bundle was altered, export it again")
+    bundle = Bundle(path, parse_manifest(path, content), content, signature, trusted=public_key is not None)
+    _require_same_files(path, names, bundle.manifest)
+    bundle.verify()
+    return bundle
+
+
+def seal_line(digest: str) -> bytes:
+    """The content of the seal file for a manifest with this SHA-256."""
+    return f"{digest}  {MANIFEST}\n".encode()
+
+
+def _names(path: Path) -> set[str]:
+    """The name of everything in the folder, hidden or not."""
+    if not path.is_dir():
+        what = "is a file and no bundle" if path.exists() else "no such bundle"
+        raise BundleError(f"{path}: {what}; a bundle is a folder written by bertwire export")
+    try:
+        return {entry.name for entry in path.iterdir()}
+    except OSError as error:
+        raise BundleError(f"{path}: cannot list the bundle: {error.strerror}") from error
+
+
+def _require_same_files(path: Path, found: set[str], manifest: Manifest) -> None:
+    expected = {MANIFEST, SEAL, *(entry.name for entry in manifest.files)}
+    if missing := sorted(expected - found):
+        raise BundleError(f"{path}: {missing[0]} is missing; copy the whole bundle again")
+    if added := sorted(found - expected - {SIGNATURE}):
+        raise BundleError(f"{path}: {added[0]!r} does not belong to the bundle; remove it")

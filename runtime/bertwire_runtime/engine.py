@@ -1,0 +1,134 @@
+"""One variant on one provider, chosen by what it computes on this machine."""
+
+import logging
+import re
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from bertwire_core.errors import UserError, first_line
+from bertwire_runtime.bundle import Bundle, BundleError, Provider, Variant
+from bertwire_runtime.bundle.graph import require_self_contained
+from bertwire_runtime.layouts import Tokens, variant_layout
+from bertwire_runtime.probe import Checked, Probe, read_probe, run_probe
+from bertwire_runtime.runner import Runner
+from bertwire_runtime.session import PROVIDERS, cuda_fault
+
+_ADVICE = "serve it on the kind of machine that it was proven on, or export it again"
+_log = logging.getLogger(__name__)
+
+
+class DoesNotLoad(UserError):
+    """ONNX Runtime cannot open a variant's graph here."""
+
+
+class Engine:
+    """Runs one variant of a bundle on one provider.
+
+    Attributes:
+        variant: the variant it runs.
+        layout: how its batches are laid out.
+        provider: cpu or cuda, where it really runs.
+        proven: whether it gave on this machine the logits that the bundle has of it; False before it was asked, and
+            where the bundle has none.
+        passed_over: why better variants of the bundle are not run here, one line; empty where this is the best.
+    """
+
+    def __init__(self, bundle: Bundle, variant: Variant, provider: Literal["cpu", "cuda"], threads: int) -> None:
+        """Loads the graph from verified bytes.
+
+        Raises:
+            BundleError: the graph is not the one that was sealed, or has weights in another file.
+            UserError: the session does not start, or not on the provider that was asked for.
+        """
+        if provider == "cuda" and (fault := cuda_fault()):
+            raise UserError(fault)
+        graph = bundle.read(variant.file)
+        try:
+            require_self_contained(graph)
+        except ValueError as error:
+            raise BundleError(f"{bundle.path}: {variant.file.name} {error}; export it again") from error
+        try:
+            self._runner = Runner(graph, variant_layout(bundle.manifest, variant), provider, threads)
+        except Exception as error:  # onnxruntime's exceptions share no public base
+            reason = f"variant {variant.name} does not load on {provider}: {_cause(error)}"
+            raise DoesNotLoad(f"{reason} (ONNX Runtime {onnxruntime.__version__})") from error
+        self.variant, self.provider, self.layout = variant, provider, self._runner.layout
+        self.proven, self.passed_over = False, ""
+
+    def close(self) -> None:
+        """Frees the session and its memory; nothing may be run any more."""
+        self._runner.close()
+
+    def check(self, probe: Probe) -> Checked:
+        """Runs the bundle's probe; raises `BundleError` where it has nothing of this variant."""
+        return run_probe(probe, self.variant, self.provider, self.by_text)
+
+    def by_text(self, texts: Sequence[Tokens]) -> list[NDArray[np.float32]]:
+        """Runs one batch: the logits of each text, float32 [labels] or [tokens, labels]."""
+        return self._runner.by_text(texts)
+
+
+def choose_engine(
+    bundle: Bundle, variant: str | None, provider: Literal["auto", "cpu", "cuda"], threads: int
+) -> Engine:
+    """Loads the variant that was asked for, or the bundle's best for the provider that computes here what was proven.
+
+    Raises:
+        UserError: the bundle has no such variant, or none for the provider, or the provider is not there.
+        BundleError: the variant that was asked for, or every one, differs on this machine from what was proven.
+    """
+    probe = read_probe(bundle)
+    faults: list[str] = []
+    for chosen, where in _candidates(bundle, variant, provider):
+        try:
+            engine = Engine(bundle, chosen, where, threads)
+        except DoesNotLoad as error:
+            faults.append(str(error))
+            continue
+        fault = None if probe is None else engine.check(probe).fault
+        if fault is None:
+            engine.proven, engine.passed_over = probe is not None, "; ".join(faults)
+            if faults:
+                name = f"{bundle.manifest.name} version {bundle.manifest.version}"
+                _log.error("%s: %s; serving %s instead", name, engine.passed_over, engine.variant.name)
+            return engine
+        engine.close()
+        faults.append(fault)
+    raise BundleError(f"{bundle.path}: {'; '.join(faults)}; {_ADVICE}")
+
+
+def _candidates(
+    bundle: Bundle, variant: str | None, provider: Literal["auto", "cpu", "cuda"]
+) -> Iterator[tuple[Variant, Provider]]:
+    """The variants that may be run and where, best first."""
+    if provider == "auto" and PROVIDERS["cuda"] in onnxruntime.get_available_providers():
+        try:
+            on_cuda = _variants(bundle, variant, "cuda")
+            if fault := cuda_fault():
+                raise UserError(fault)
+            yield from ((each, "cuda") for each in on_cuda)
+        except UserError as error:
+            _log.warning("not on CUDA: %s", error)
+    where: Provider = "cpu" if provider == "auto" else provider
+    yield from ((each, where) for each in _variants(bundle, variant, where))
+
+
+def _variants(bundle: Bundle, name: str | None, provider: Provider) -> list[Variant]:
+    variants = bundle.manifest.variants
+    named = [each for each in variants if name in (None, each.name, each.precision)]
+    fitting = [each for each in named if provider in each.providers]
+    if not fitting:
+        known = ", ".join(f"{each.name} ({'/'.join(each.providers)})" for each in variants)
+        asked = "variant" if name is None else f"variant {name}"
+        raise UserError(f"the bundle has no {asked} for {provider}; it has {known}")
+    return fitting
+
+
+def _cause(error: Exception) -> str:
+    """The first line of ONNX Runtime's error without its code, its source files and its C++."""
+    line = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", first_line(error))
+    return re.sub(r"/\S+\.(?:cc|h):\d+ .*?\) (?=[A-Z])", "", line)

@@ -1,0 +1,19 @@
+"""What a model's logits mean, by its task."""
+
+from bertwire_core.tasks import TaskTable
+from bertwire_runtime.heads.base import Head
+from bertwire_runtime.heads.multi_label import MultiLabel
+from bertwire_runtime.heads.regression import Regression
+from bertwire_runtime.heads.single_label import SingleLabel
+from bertwire_runtime.heads.token_classification import TokenClassification
+
+HEADS: TaskTable[Head] = TaskTable(
+    {
+        "single_label": SingleLabel(),
+        "multi_label": MultiLabel(),
+        "token_classification": TokenClassification(),
+        "regression": Regression(),
+    }
+)
+
+__all__ = ["HEADS", "Head"]

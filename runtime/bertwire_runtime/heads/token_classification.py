@@ -1,0 +1,45 @@
+"""A tag for every word, read as entities."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from bertwire_core.tags import OUTSIDE, spans
+from bertwire_runtime.bundle.manifest import Manifest
+from bertwire_runtime.heads.softmax import softmax
+from bertwire_runtime.output import Entity, Floats, Output
+from bertwire_runtime.thresholds import MODELS_OWN, Thresholds
+
+
+class TokenClassification:
+    """Softmax for every token; a word has the tag of its first token."""
+
+    by_token = True
+
+    def scores(self, manifest: Manifest, logits: Floats) -> Floats:
+        """Softmax of every token's logits."""
+        return softmax(logits, manifest.calibration.temperature)
+
+    def names(self, manifest: Manifest) -> Sequence[str]:
+        """Return the entity types: the tags without B- and I-, each once, in the tags' order."""
+        return list(dict.fromkeys(tag[2:] for tag in manifest.labels if tag != OUTSIDE))
+
+    def given(self, manifest: Manifest, output: Output) -> Iterable[tuple[str, float]]:
+        """The type and score of each entity."""
+        return ((entity.label, entity.score) for entity in _entities(manifest, output))
+
+    def entities(self, manifest: Manifest, output: Output, thresholds: Thresholds = MODELS_OWN) -> list[Entity]:
+        """The entities that reach their threshold, which is 0 unless the caller sets one."""
+        return [each for each in _entities(manifest, output) if each.score >= thresholds.of(each.label, 0.0)]
+
+    def chosen(self, manifest: Manifest, output: Output, thresholds: Thresholds = MODELS_OWN) -> list[bool]:  # noqa: ARG002
+        """No label is of the whole text."""
+        return []
+
+
+def _entities(manifest: Manifest, output: Output) -> Iterator[Entity]:
+    words = output.words
+    if not words:
+        return
+    rows = output.scores[[word[0] for word in words]]
+    chances = rows.max(axis=-1).tolist()
+    for kind, start, end in spans(manifest.labels[place] for place in rows.argmax(axis=-1).tolist()):
+        yield Entity(kind, words[start][1], words[end - 1][2], sum(chances[start:end]) / (end - start))

@@ -1,0 +1,47 @@
+"""What a model answers to one text."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """The answer to one text.
+
+    Attributes:
+        logits: float32 [labels], or [tokens, labels] where the head reads tokens.
+        scores: float32 of the same shape: softmax, sigmoids, or for regression the number itself.
+        words: where the head reads tokens: for each word the token that it begins with (its row in `scores`), and its
+            start and end in the text, in code points; else empty.
+        token_count: tokens read, special tokens included.
+        truncated: whether the text was cut.
+    """
+
+    logits: Floats
+    scores: Floats
+    words: Sequence[tuple[int, int, int]]
+    token_count: int
+    truncated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """A stretch of a text: its type, its start and end in code points, and the mean score of its words' tags."""
+
+    label: str
+    start: int
+    end: int
+    score: float
+
+
+def best(scores: Floats, count: int | None) -> list[int]:
+    """Return the indices of the `count` highest of float32 [labels] (None: of all), highest first; ties in order."""
+    values = scores.tolist()
+    if count == 1:
+        return [values.index(max(values))]
+    return sorted(range(len(values)), key=values.__getitem__, reverse=True)[:count]

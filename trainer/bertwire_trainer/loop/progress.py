@@ -1,0 +1,60 @@
+"""A bar for the steps of each epoch, on standard error."""
+# ruff: noqa: ANN401, ARG002 - Trainer calls every hook with all it has, and each needs little of it.
+
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Any, Self
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from bertwire_core.console import Bar, progress
+
+
+class EpochBars(TrainerCallback):
+    """One bar for the steps of an epoch; it is closed on exit."""
+
+    def __init__(self, epochs: int) -> None:
+        self._epochs = epochs
+        self._bar: Bar | None = None
+        self._open = ExitStack()
+        self._first_step = 0
+        self._loss = ""
+
+    def on_epoch_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Open the bar of the epoch."""
+        self._first_step = state.global_step
+        label = f"epoch {round(state.epoch or 0) + 1}/{self._epochs}"
+        self._bar = self._open.enter_context(progress(label, state.max_steps // self._epochs))
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Move the bar on by one optimizer step."""
+        if self._bar:
+            self._bar(state.global_step - self._first_step, self._loss)
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **_: Any,
+    ) -> None:
+        """Keep the running loss for the note beside the bar."""
+        if logs and "loss" in logs:
+            self._loss = f"loss {logs['loss']:.4f}"
+
+    def on_epoch_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Close the bar of the epoch."""
+        self._hide()
+
+    def _hide(self) -> None:
+        self._open.close()
+        self._bar = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._hide()

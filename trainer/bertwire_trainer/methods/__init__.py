@@ -1,0 +1,10 @@
+"""The table of methods. A method imports PyTorch when it trains, so that reading its options is fast."""
+
+from typing import Any
+
+from bertwire_trainer.method import Method
+from bertwire_trainer.methods.full import Full
+from bertwire_trainer.methods.lora import Lora
+
+DEFAULT = "full"
+METHODS: dict[str, Method[Any]] = {"full": Full(), "lora": Lora()}

@@ -1,0 +1,90 @@
+"""LoRA: low-rank adapters beside the linear layers of the encoder, merged into their weights after training."""
+
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from bertwire_core.errors import UserError
+from bertwire_core.tasks import TASKS
+from bertwire_trainer.loop.options import LoopOptions
+from bertwire_trainer.method import Fitted, Job
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+class LoraOptions(LoopOptions):
+    """The loop's options and the shape of the adapters."""
+
+    learning_rate: float = Field(1e-3, gt=0, description="Peak learning rate of AdamW; it decays linearly to 0.")
+    lora_rank: int = Field(16, ge=1, description="Rank of each adapter.")
+    lora_alpha: int = Field(32, ge=1, description="Scale of the adapters: their output is times alpha / rank.")
+    lora_dropout: float = Field(0.05, ge=0, lt=1, description="Dropout before each adapter.")
+    lora_target: list[str] = Field(
+        [],
+        description="Name of the linear layers to adapt, such as query or intermediate.dense; once for each name. "
+        "Unset: all of the encoder.",
+    )
+    lora_dora: bool = Field(False, description="Learn the magnitude of the weights apart from their direction (DoRA).")
+
+
+class Lora:
+    """Train adapters and the head; the other weights of the encoder stay as they are."""
+
+    Options = LoraOptions
+    tasks = frozenset(TASKS)
+
+    def fit(self, job: Job, options: LoraOptions) -> Fitted:
+        """Train the adapters and the head; return the model of the best epoch with the adapters merged.
+
+        The adapters are put into `job.model` itself. Trainer then saves the whole model, with the head, after each
+        epoch, and resumes from that as for full fine-tuning.
+        """
+        from peft import LoraConfig, LoraModel
+
+        from bertwire_trainer.loop.trainer import run_epochs
+
+        model = job.model
+        layers = _linear_layers(model)
+        head = [weight for name, weight in model.named_parameters() if not _is_of_encoder(name, model)]
+        shape = LoraConfig(
+            r=options.lora_rank,
+            lora_alpha=options.lora_alpha,
+            lora_dropout=options.lora_dropout,
+            target_modules=_targets(layers, options.lora_target),
+            use_dora=options.lora_dora,
+        )
+        adapted = LoraModel(model, shape, "default")
+        for weight in head:
+            weight.requires_grad_(True)
+        fitted = run_epochs(job, options)
+        # In place: each adapted layer of the model becomes a plain one again.
+        adapted.merge_and_unload(safe_merge=True)
+        return fitted
+
+
+def _is_of_encoder(name: str, model: "PreTrainedModel") -> bool:
+    """Return whether a weight or layer is of the encoder; its pooler counts as part of the head."""
+    return name.startswith(f"{model.base_model_prefix}.") and ".pooler." not in f"{name}."
+
+
+def _linear_layers(model: "PreTrainedModel") -> list[str]:
+    """Return the full names of the encoder's linear layers."""
+    from torch import nn
+
+    return [
+        name for name, layer in model.named_modules() if isinstance(layer, nn.Linear) and _is_of_encoder(name, model)
+    ]
+
+
+def _targets(layers: list[str], asked: list[str]) -> list[str]:
+    """Return the layers whose name ends with one of those asked for; all where none is asked for."""
+    for name in asked:
+        if not any(_ends_with(layer, name) for layer in layers):
+            known = ", ".join(sorted({layer.rpartition(".")[2] for layer in layers}))
+            raise UserError(f"--lora-target {name}: the encoder has no such linear layer; it has {known}")
+    return [layer for layer in layers if not asked or any(_ends_with(layer, name) for name in asked)]
+
+
+def _ends_with(layer: str, name: str) -> bool:
+    return f".{layer}".endswith(f".{name}")

@@ -1,0 +1,68 @@
+"""The options of all methods as options of one command."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+from pydantic.config import JsonDict
+from pydantic.fields import FieldInfo
+
+from bertwire_core.errors import UserError
+from bertwire_core.options import validated
+from bertwire_trainer.method import MethodOptions
+from bertwire_trainer.methods import DEFAULT, METHODS
+
+
+def method_field() -> dict[str, Any]:
+    """Return the field `method`, for pydantic's `create_model`."""
+    return {"method": (Literal[tuple(METHODS)], Field(DEFAULT, description="How the encoder learns the task."))}
+
+
+def option_fields() -> dict[str, Any]:
+    """Return a field for each option of any method, for pydantic's `create_model`; None: the method's own default."""
+    return {name: _field(name) for method in METHODS.values() for name in method.Options.model_fields}
+
+
+def chosen(method: str, given: dict[str, Any]) -> MethodOptions:
+    """Return the options of a method.
+
+    Args:
+        method: the name of the method.
+        given: the options that the user set; those that are None or empty are not set.
+
+    Raises:
+        UserError: an option belongs to other methods only, or is out of range.
+    """
+    options = METHODS[method].Options
+    values = {name: value for name, value in given.items() if value is not None and value != []}
+    for name in values:
+        if name not in options.model_fields:
+            flag, owners = "--" + name.replace("_", "-"), " and ".join(_fields(name))
+            raise UserError(f"{flag} is an option of --method {owners}; this is {method}")
+    made: MethodOptions = validated(options, values)
+    return made
+
+
+def _fields(name: str) -> dict[str, FieldInfo]:
+    """Return the field of an option by the name of each method that has it."""
+    return {
+        method: each.Options.model_fields[name] for method, each in METHODS.items() if name in each.Options.model_fields
+    }
+
+
+def _field(name: str) -> tuple[Any, None]:
+    fields = _fields(name)
+    first = next(iter(fields.values()))
+    owners = "" if len(fields) == len(METHODS) else f"{', '.join(fields)}: "
+    # A switch that is off by default has no form that turns it off, as for other options.
+    flag: JsonDict = {"flag": "--" + name.replace("_", "-")} if first.default is False else {}
+    described = Field(description=owners + _described(fields), json_schema_extra=flag)
+    kind: Any = first.annotation
+    return Annotated[(kind | None, *first.metadata, described)], None
+
+
+def _described(fields: dict[str, FieldInfo]) -> str:
+    first = next(iter(fields.values()))
+    if first.default in (False, []):
+        return first.description or ""
+    others = [f"{name} {each.default}" for name, each in fields.items() if each.default != first.default]
+    return f"{first.description} [default: {', '.join([str(first.default), *others])}]"

@@ -1,0 +1,55 @@
+"""What training does differently for each task."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bertwire_data.labelled import Labelled
+
+if TYPE_CHECKING:
+    import numpy
+    import torch
+    from numpy.typing import NDArray
+
+    Loss = Callable[[torch.Tensor, torch.Tensor, torch.Tensor | None, float], torch.Tensor]
+    Prior = Callable[[NDArray[Any]], NDArray[numpy.float64]]
+    Report = Callable[[NDArray[numpy.floating], NDArray[Any], list[str], list[int] | None], str]
+
+
+def no_report(*_: object) -> str:
+    """Return the report of a task that has no labels to report: an empty string."""
+    return ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskSpec:
+    """The pieces of one task.
+
+    Attributes:
+        labels: return the label names in id order; raise `UserError` where train has nothing to tell apart.
+        loss: return the summed loss, a scalar, of logits [..., labels] and targets as a batch of `TokenDataset` has
+            them, with class weights [labels] or None and the label smoothing in [0, 1).
+        report: return the precision, recall, F1 and count of each label that occurs, for people; arguments as for
+            `bertwire_trainer.scores.report`.
+        prior: return the bias, float64 [labels], with which a new head predicts the prior of encoded targets; None: the
+            head starts at 0.
+        problem_type: field `problem_type` of config.json.
+        by_word: whether each word has a target; else each text has one.
+        noted: whether the user is told when the task was read off the columns.
+        stratified: whether the cut of dev keeps the share of each label.
+        unordered: whether a target is a list whose order means nothing.
+        class_weights: whether `--class-weights` applies.
+        label_smoothing: whether `--label-smoothing` applies.
+    """
+
+    labels: Callable[[Labelled], list[str]]
+    loss: "Loss"
+    report: "Report" = no_report
+    prior: "Prior | None" = None
+    problem_type: str | None = None
+    by_word: bool = False
+    noted: bool = True
+    stratified: bool = False
+    unordered: bool = False
+    class_weights: bool = False
+    label_smoothing: bool = False
