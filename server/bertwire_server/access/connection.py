@@ -3,8 +3,8 @@
 from bertwire_server.access.config import AccessConfig
 
 _FOREVER = 2**31 - 1
-# Milliseconds for a handshake. Halved, clients on slow networks cannot connect; doubled, a peer that sends nothing holds
-# a connection for longer.
+# Milliseconds for a handshake. Halved, clients on slow networks cannot connect; doubled, a peer that sends nothing
+# holds a connection for longer.
 _HANDSHAKE_MS = 10_000
 # Milliseconds between pings and for their answers, which detect hosts that vanished. Halved, idle connections cost
 # twice the packets; doubled, the calls of a vanished host are kept for longer.

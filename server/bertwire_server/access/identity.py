@@ -7,8 +7,8 @@ from functools import lru_cache
 INFER, ADMIN = "infer", "admin"
 SCOPES = frozenset({INFER, ADMIN})
 
-# Health checks, also of the Open Inference Protocol, need no credential. Health.List is none of them: it tells the names
-# of all models.
+# Health checks, also of the Open Inference Protocol, need no credential. Health.List is none of them: it tells the
+# names of all models.
 _OPEN = (
     "/grpc.health.v1.Health/Check",
     "/grpc.health.v1.Health/Watch",
