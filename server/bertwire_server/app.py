@@ -53,7 +53,8 @@ async def serve(config: ServerConfig, announce: Callable[[str], None]) -> None:
     access = await asyncio.to_thread(open_access, config)
     warn_if_open(config.host, config)
     telemetry = Telemetry(config)
-    telemetry.metrics.certificate_ends = access.certificate_ends
+    if tls := access.tls:
+        telemetry.metrics.show_certificate(lambda: tls.value.ends)
     registry, health_service = Registry(), Health()
     edge = Edge(access.gate, telemetry, config.max_message_mb << 20)
     beside = Edge(access.gate, telemetry)

@@ -1,15 +1,33 @@
-"""What is known of the RPC that is being answered; whatever reports on it finds it here."""
+"""The RPC that is being answered, for all that reports on it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    import grpc
+
     from bertwire_runtime.tokenizer import Text
-    from bertwire_server.telemetry.tracing import Trace
+    from bertwire_server.query import Prediction
+
+
+class Trace(Protocol):
+    """Span of one call.
+
+    Attributes:
+        trace_id: 32 hexadecimal digits.
+    """
+
+    trace_id: str
+
+    def answered(self, predictions: Sequence[Prediction]) -> None:
+        """Add the spans of texts that were answered just now."""
+
+    def end(self, call: Call, code: grpc.StatusCode) -> None:
+        """End the span with the status of the call."""
 
 
 @dataclass(slots=True)
@@ -19,12 +37,12 @@ class Call:
     Attributes:
         method: its full name, as `/bertwire.v1.Classifier/Classify`.
         request_id: the caller's `x-request-id`; empty where it sent none.
-        client: who calls; empty where nobody has to say.
-        model: the model that was asked, once it is known to be there.
+        client: name of the caller; empty where no credential is asked for.
+        model: the model that was asked, once it was found.
         model_version: its version.
-        texts: how many texts it has asked to classify so far.
-        content: the texts it has asked to classify last, which only the log of calls may show, and only masked.
-        failures: of a stream, how many of its messages failed, by code.
+        texts: number of texts that it has asked to classify so far.
+        content: texts that it has asked to classify last, which only the log of calls may show, and only masked.
+        failures: of a stream, the number of its messages that failed, by code.
         trace: the span of the call; None where traces are off.
     """
 
@@ -39,5 +57,5 @@ class Call:
     trace: Trace | None = field(default=None, repr=False)
 
 
-# Each RPC is handled in a task of its own, and tasks begun from it see the same call.
+# gRPC handles each RPC in a task of its own; tasks begun from it see the same call.
 current: ContextVar[Call] = ContextVar("current")

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from trustme import CA
 
-from authority import Issued
+from authority import encrypted_key_pem, key_pem, write
 from bertwire_batch import ScoreConfig
 from bertwire_client import AsyncClient, Client, RequestError, UserError, tls_credentials
 from bertwire_client.channel import read_api_key
@@ -25,7 +26,7 @@ from gated import gated
 from support import bertwire
 
 KEYS = [new_key(), new_key()]
-AUTHORITY = Issued.authority("test")
+AUTHORITY = CA()
 
 
 def keyed(folder: Path, **options: Path) -> Access:
@@ -58,9 +59,9 @@ async def test_async_client_sends_its_key(tmp_path: Path) -> None:
 
 async def test_sync_client_sends_its_key_over_tls(tmp_path: Path) -> None:
     """The client for threads sends it over TLS, to a server that its CA file vouches for."""
-    certificate, key = AUTHORITY.issue("server", "localhost").write(tmp_path, "server")
+    certificate, key = write(AUTHORITY.issue_cert("localhost"), tmp_path, "server")
     access = keyed(tmp_path, tls_certificate=certificate, tls_key=key)
-    (tmp_path / "ca.pem").write_bytes(AUTHORITY.pem)
+    AUTHORITY.cert_pem.write_to_path(tmp_path / "ca.pem")
     code = (
         "import sys; from pathlib import Path; from bertwire_client import Client, tls_credentials\n"
         "with Client(sys.argv[1], api_key=sys.argv[2], credentials=tls_credentials(Path(sys.argv[3]))) as client:\n"
@@ -86,8 +87,8 @@ async def test_proxy_in_the_way_is_named(variable: str, fake: FakeServer, monkey
 @pytest.mark.parametrize(("name", "authority"), [("localhost", "other"), ("127.0.0.1", "test")])
 async def test_certificate_that_is_not_trusted(name: str, authority: str, tmp_path: Path) -> None:
     """It is told from a server that is not there: of another authority, or for another name."""
-    certificate, key = AUTHORITY.issue("server", "localhost").write(tmp_path, "server")
-    (tmp_path / "ca.pem").write_bytes(AUTHORITY.pem if authority == "test" else Issued.authority("other").pem)
+    certificate, key = write(AUTHORITY.issue_cert("localhost"), tmp_path, "server")
+    (AUTHORITY if authority == "test" else CA()).cert_pem.write_to_path(tmp_path / "ca.pem")
     credentials = tls_credentials(tmp_path / "ca.pem")
     async with gated(open_access(AccessConfig(tls_certificate=certificate, tls_key=key))) as server:
         address = server.address.replace("localhost", name)
@@ -157,10 +158,10 @@ async def test_what_is_no_address_is_refused(kind: type[Client | AsyncClient]) -
 @pytest.mark.parametrize("by_file", [True, False])
 async def test_score_shows_key_and_certificate(by_file: bool, tmp_path: Path) -> None:
     """The command reaches a server with mTLS and keys by files, or with the key in the environment."""
-    (tmp_path / "ca.pem").write_bytes(AUTHORITY.pem)
-    certificate, key = AUTHORITY.issue("server", "localhost").write(tmp_path, "server")
+    AUTHORITY.cert_pem.write_to_path(tmp_path / "ca.pem")
+    certificate, key = write(AUTHORITY.issue_cert("localhost"), tmp_path, "server")
     options = {"tls_certificate": certificate, "tls_key": key, "tls_client_ca": tmp_path / "ca.pem"}
-    own = AUTHORITY.issue("client").write(tmp_path, "client")
+    own = write(AUTHORITY.issue_cert("client"), tmp_path, "client")
     (tmp_path / "key").write_text(KEYS[1] + "\n")
     (tmp_path / "in.jsonl").write_text('{"text": "a"}\n')
     tls = ("--tls-ca", tmp_path / "ca.pem", "--tls-certificate", own[0], "--tls-key", own[1])
@@ -205,21 +206,21 @@ def test_file_without_a_key_is_refused(content: bytes, tmp_path: Path) -> None:
     ("name", "content", "fault"),
     [
         ("ca.pem", b"", "ca.pem holds no certificate"),
-        ("ca.pem", AUTHORITY.pem[:200], "ca.pem holds no certificate"),
+        ("ca.pem", AUTHORITY.cert_pem.bytes()[:200], "ca.pem holds no certificate"),
         ("ca.pem", b"\xff", "ca.pem holds no certificate"),
         ("ca.pem", None, "cannot read .*ca.pem"),
         ("own.pem", None, "cannot read .*own.pem"),
         ("own.key", None, "cannot read .*own.key"),
         ("own.pem", b"x", "own.key are no certificate in PEM and its key"),
-        ("own.key", AUTHORITY.issue("other").key_pem, "own.key are no certificate in PEM and its key"),
-        ("own.key", AUTHORITY.issue("other").encrypted("secret"), "own.key are no certificate in PEM and its key"),
+        ("own.key", key_pem(AUTHORITY.issue_cert("other")), "own.key are no certificate in PEM and its key"),
+        ("own.key", encrypted_key_pem(AUTHORITY.issue_cert("other")), "own.key are no certificate in PEM and its key"),
     ],
 )
 def test_faults_of_tls_files_are_told_at_once(name: str, content: bytes | None, fault: str, tmp_path: Path) -> None:
     """A missing, damaged, encrypted or foreign file is named before any call."""
     ca = tmp_path / "ca.pem"
-    ca.write_bytes(AUTHORITY.pem)
-    own = AUTHORITY.issue("own").write(tmp_path, "own")
+    AUTHORITY.cert_pem.write_to_path(ca)
+    own = write(AUTHORITY.issue_cert("own"), tmp_path, "own")
     tls_credentials(ca, *own)
     if content is None:
         (tmp_path / name).unlink()

@@ -52,14 +52,13 @@ EXPRESSIONS = dict(expressions())
 def exposed() -> dict[str, set[str]]:
     """The labels of each sample that a server with a model shows after a call."""
     metrics = Metrics()
-    model = ModelMetrics(
-        ModelInfo("mood", "3", "int8", "int8", "cpu", "packed", "single_label", ("up",), 100, True, False)
-    )
+    variant = ("int8", "int8", "cpu", "packed", "single_label")
+    model = ModelMetrics(ModelInfo("mood", "3", variant, ("up",), 100, True, False))
     metrics.loaded(model, Model())
     model.ran(Ran([3], 3, [0.1], 0.1))
     metrics.call_ended(Call("/s/m", model="mood"), grpc.StatusCode.OK, 0.1)
     metrics.load_ended("mood", loaded=True)
-    metrics.certificate_ends = lambda: 1.9e9
+    metrics.show_certificate(lambda: 1.9e9)
     found: dict[str, set[str]] = {}
     for family in text_string_to_metric_families(generate_latest(metrics.registry).decode()):
         for sample in family.samples:

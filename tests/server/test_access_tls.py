@@ -1,17 +1,18 @@
-"""TLS and client certificates, and what happens when their files change under a running server."""
+"""TLS and client certificates, also where their files change while the server runs."""
 
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import grpc
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ec import SECP521R1
+from trustme import CA, LeafCert
 
-from authority import Issued
+from authority import encrypted_key_pem, in_days, key_pem, pem, unusual, write
 from bertwire_core.errors import UserError
 from bertwire_server import probe as probe_module
 from bertwire_server.access.config import AccessConfig
@@ -19,24 +20,26 @@ from bertwire_server.access.keys import key_hash, new_key
 from bertwire_server.access.setup import open_access
 from gated import CLASSIFY, LOAD, NOBODY, gated, who
 
-OLD, NEW = Issued.authority("old"), Issued.authority("new")
+OLD, NEW = CA(), CA()
 
 
-def tls_options(folder: Path, authority: Issued = OLD) -> dict[str, Path]:
+def tls_options(folder: Path, authority: CA = OLD) -> dict[str, Path]:
     """Settings for a server whose certificate is of an authority, its files written."""
-    certificate, key = authority.issue("server", "localhost").write(folder, "server")
+    certificate, key = write(authority.issue_cert("localhost"), folder, "server")
     return {"tls_certificate": certificate, "tls_key": key}
 
 
-def mutual(folder: Path, authority: Issued = OLD) -> dict[str, Path]:
+def mutual(folder: Path, authority: CA = OLD) -> dict[str, Path]:
     """The same for a server that asks for a client certificate of that authority."""
-    (folder / "ca.pem").write_bytes(authority.pem)
+    authority.cert_pem.write_to_path(folder / "ca.pem")
     return tls_options(folder, authority) | {"tls_client_ca": folder / "ca.pem"}
 
 
-async def call(address: str, trusted: Issued, own: Issued | None = None, method: str = CLASSIFY) -> str:
+async def call(address: str, trusted: CA, own: LeafCert | None = None, method: str = CLASSIFY) -> str:
     """One call over a connection of its own; gives the client's name, or gRPC's status."""
-    credentials = grpc.ssl_channel_credentials(trusted.pem, *((own.key_pem, own.pem) if own else (None, None)))
+    credentials = grpc.ssl_channel_credentials(
+        trusted.cert_pem.bytes(), *((key_pem(own), pem(own)) if own else (None, None))
+    )
     options = [("grpc.use_local_subchannel_pool", 1)]
     async with grpc.aio.secure_channel(address, credentials, options) as channel:
         try:
@@ -50,7 +53,7 @@ async def test_certificate_is_changed_under_a_running_server(tmp_path: Path) -> 
     access = open_access(AccessConfig(**tls_options(tmp_path)))
     assert access.gate is None
     async with gated(access) as server:
-        credentials = grpc.ssl_channel_credentials(OLD.pem)
+        credentials = grpc.ssl_channel_credentials(OLD.cert_pem.bytes())
         async with grpc.aio.secure_channel(server.address, credentials) as standing:
             assert await who(standing) == ""
             assert [await call(server.address, each) for each in (OLD, NEW)] == ["", "UNAVAILABLE"]
@@ -62,20 +65,19 @@ async def test_certificate_is_changed_under_a_running_server(tmp_path: Path) -> 
 
 def test_end_of_the_certificate_follows_its_file(tmp_path: Path) -> None:
     """What the metrics say of the certificate's end is that of the one in use."""
-    access = open_access(AccessConfig(**tls_options(tmp_path)))
-    first = access.certificate_ends()
-    OLD.issue("server", "localhost", life=timedelta(days=9)).write(tmp_path, "server")
+    certificate, key = write(OLD.issue_cert("localhost", not_after=in_days(1)), tmp_path, "server")
+    access = open_access(AccessConfig(tls_certificate=certificate, tls_key=key))
+    assert access.tls is not None
+    first = access.tls.value.ends
+    write(OLD.issue_cert("localhost", not_after=in_days(9)), tmp_path, "server")
     access.poll()
-    second = access.certificate_ends()
-    assert first is not None
-    assert second is not None
-    assert round((second - first) / 86_400) == 8
-    assert open_access(AccessConfig()).certificate_ends() is None
+    assert round((access.tls.value.ends - first) / 86_400) == 8
+    assert open_access(AccessConfig()).tls is None
 
 
 async def test_client_authority_is_changed_under_a_running_server(tmp_path: Path) -> None:
     """With the new authority's file in place its clients get in, those of the old one and those of none do not."""
-    clients = [OLD.issue("client"), NEW.issue("client"), None]
+    clients = [OLD.issue_cert("client"), NEW.issue_cert("client"), None]
     access = open_access(AccessConfig(**mutual(tmp_path)))
     async with gated(access) as server:
         assert [await call(server.address, OLD, each) for each in clients] == ["client", *["UNAVAILABLE"] * 2]
@@ -90,17 +92,17 @@ async def test_bad_new_files_keep_the_old_ones(tmp_path: Path, caplog: pytest.Lo
     options = tls_options(tmp_path)
     access = open_access(AccessConfig(**options))
     async with gated(access) as server:
-        renewed = NEW.issue("server", "localhost")
-        options["tls_key"].write_bytes(renewed.key_pem)
+        renewed = NEW.issue_cert("localhost")
+        options["tls_key"].write_bytes(key_pem(renewed))
         access.poll()
         access.poll()
         assert [record.levelname for record in caplog.records] == ["ERROR"]
         assert await call(server.address, OLD) == ""
-        options["tls_certificate"].write_bytes(renewed.pem[:100])
+        options["tls_certificate"].write_bytes(pem(renewed)[:100])
         access.poll()
         assert [record.levelname for record in caplog.records] == ["ERROR"] * 2
         assert await call(server.address, OLD) == ""
-        options["tls_certificate"].write_bytes(renewed.pem)
+        options["tls_certificate"].write_bytes(pem(renewed))
         access.poll()
         assert await call(server.address, NEW) == ""
 
@@ -108,12 +110,17 @@ async def test_bad_new_files_keep_the_old_ones(tmp_path: Path, caplog: pytest.Lo
 async def test_certificate_names_the_client(tmp_path: Path) -> None:
     """The first SAN is the client's name, or else the CN; all may infer, those that are named may administer."""
     access = open_access(AccessConfig(**mutual(tmp_path), tls_admins=["ops.internal, other", "spiffe://example/ops"]))
+    issue = OLD.issue_cert
     expected = [
-        (OLD.issue("cn", "billing.internal", "other.internal"), "billing.internal", "PERMISSION_DENIED"),
-        (OLD.issue("cn"), "cn", "PERMISSION_DENIED"),
-        (OLD.issue("ops.internal", "billing.internal"), "billing.internal", "PERMISSION_DENIED"),
-        (OLD.issue("cn", "ops.internal"), "ops.internal", "ops.internal"),
-        (OLD.issue("cn", "spiffe://example/ops"), "spiffe://example/ops", "spiffe://example/ops"),
+        (issue("billing.internal", "other.internal", common_name="cn"), "billing.internal", "PERMISSION_DENIED"),
+        (unusual(OLD), "cn", "PERMISSION_DENIED"),
+        (issue("billing.internal", common_name="ops.internal"), "billing.internal", "PERMISSION_DENIED"),
+        (issue("ops.internal", common_name="cn"), "ops.internal", "ops.internal"),
+        (
+            unusual(OLD, x509.UniformResourceIdentifier("spiffe://example/ops")),
+            "spiffe://example/ops",
+            "spiffe://example/ops",
+        ),
     ]
     async with gated(access) as server:
         for client, infers, administers in expected:
@@ -126,9 +133,9 @@ async def test_key_decides_over_the_certificate(tmp_path: Path) -> None:
     key = new_key()
     keys = tmp_path / "keys.toml"
     keys.write_text(f'[[keys]]\nclient = "by-key"\nscopes = ["infer"]\nsha256 = "{key_hash(key)}"\n')
-    own = OLD.issue("by-certificate")
+    own = OLD.issue_cert("by-certificate")
     access = open_access(AccessConfig(**mutual(tmp_path), api_keys=keys))
-    credentials = grpc.ssl_channel_credentials(OLD.pem, own.key_pem, own.pem)
+    credentials = grpc.ssl_channel_credentials(OLD.cert_pem.bytes(), key_pem(own), pem(own))
     async with gated(access) as server, grpc.aio.secure_channel(server.address, credentials) as channel:
         assert await who(channel) == "by-certificate"
         assert await who(channel, metadata=[("x-api-key", key)]) == "by-key"
@@ -140,14 +147,18 @@ async def test_key_decides_over_the_certificate(tmp_path: Path) -> None:
     ("name", "make", "fault"),
     [
         ("server.pem", lambda _: b"", "server.pem holds no certificate"),
-        ("server.pem", lambda own: own.pem.replace(b"M", b"?"), "server.pem holds no certificate in PEM, or a damaged"),
-        ("server.pem", lambda _: OLD.issue("s", life=timedelta(hours=-1)).pem, "server.pem expired at "),
-        ("server.pem", lambda _: OLD.issue("s", curve=SECP521R1()).pem, "server.pem is of a kind that gRPC does not"),
+        (
+            "server.pem",
+            lambda own: pem(own).replace(b"M", b"?"),
+            "server.pem holds no certificate in PEM, or a damaged",
+        ),
+        ("server.pem", lambda _: pem(OLD.issue_cert("s", not_after=in_days(-1))), "server.pem expired at "),
+        ("server.pem", lambda _: pem(unusual(OLD, curve=SECP521R1())), "server.pem is of a kind that gRPC does not"),
         ("server.key", lambda _: b"x", "server.key holds no private key"),
-        ("server.key", lambda own: own.pem, "server.key holds no private key"),
-        ("server.key", lambda own: own.encrypted("secret"), "server.key is encrypted"),
-        ("server.key", lambda _: NEW.key_pem, "server.key is not the key of .*server.pem"),
-        ("ca.pem", lambda own: own.key_pem, "ca.pem holds no certificate"),
+        ("server.key", lambda own: pem(own), "server.key holds no private key"),
+        ("server.key", encrypted_key_pem, "server.key is encrypted"),
+        ("server.key", lambda _: NEW.private_key_pem.bytes(), "server.key is not the key of .*server.pem"),
+        ("ca.pem", key_pem, "ca.pem holds no certificate"),
         ("ca.pem", None, "cannot read .*ca.pem: No such file"),
     ],
 )
@@ -155,7 +166,7 @@ def test_faults_of_files_are_one_line(name: str, make: object, fault: str, tmp_p
     """Each damaged, missing, expired or foreign file is named, in one line that quotes none of it."""
     options = mutual(tmp_path)
     if callable(make):
-        own = OLD.issue("server")
+        own = OLD.issue_cert("server")
         (tmp_path / name).write_bytes(make(own))
     else:
         (tmp_path / name).unlink()
@@ -199,7 +210,7 @@ def probe(monkeypatch: pytest.MonkeyPatch) -> Probe:
 )
 async def test_probe_sees_a_server_that_talks_tls(sans: tuple[str, ...], probe: Probe, tmp_path: Path) -> None:
     """The container's health check finds it SERVING without settings, whatever names its certificate has."""
-    certificate, key = OLD.issue("server", *sans).write(tmp_path, "server")
+    certificate, key = write(OLD.issue_cert(*sans) if sans else unusual(OLD), tmp_path, "server")
     async with gated(open_access(AccessConfig(tls_certificate=certificate, tls_key=key))) as server:
         assert await probe(server.address) == 0
         assert await probe(server.address, "unknown") == f"unknown at {server.address}: NOT_FOUND"
@@ -207,7 +218,7 @@ async def test_probe_sees_a_server_that_talks_tls(sans: tuple[str, ...], probe: 
 
 async def test_probe_sees_tls_at_a_socket_file(probe: Probe, tmp_path: Path) -> None:
     """It takes the certificate from there, too."""
-    certificate, key = OLD.issue("server", "localhost").write(tmp_path, "server")
+    certificate, key = write(OLD.issue_cert("localhost"), tmp_path, "server")
     access = open_access(AccessConfig(tls_certificate=certificate, tls_key=key))
     with TemporaryDirectory(prefix="bw") as folder:  # a socket's path has at most 107 bytes
         async with gated(access, where=f"unix:{folder}/s") as server:
@@ -217,7 +228,7 @@ async def test_probe_sees_tls_at_a_socket_file(probe: Probe, tmp_path: Path) -> 
 async def test_probe_shows_a_certificate_where_one_is_asked_for(probe: Probe, tmp_path: Path) -> None:
     """A server with mTLS is SERVING to a probe with a certificate, and unhealthy to one without."""
     access = open_access(AccessConfig(**mutual(tmp_path)))
-    certificate, key = OLD.issue("probe").write(tmp_path, "probe")
+    certificate, key = write(OLD.issue_cert("probe"), tmp_path, "probe")
     async with gated(access) as server:
         assert await probe(server.address, "--tls-certificate", certificate, "--tls-key", key) == 0
         assert "does it want a client certificate?" in str(await probe(server.address))

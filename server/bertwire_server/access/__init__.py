@@ -1,1 +1,1 @@
-"""Who may call what, and how much: API keys, tokens, certificates, scopes, limits of a client and of a connection."""
+"""Authentication, authorization and limits of clients and connections."""

@@ -1,4 +1,4 @@
-"""The server's certificate, and the authority that signs its clients': read, checked, renewed while it runs."""
+"""Certificate of the server and CA of its clients: validated when read, replaced while the server runs."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,13 +17,13 @@ from bertwire_server.access.watched import Watched, read_bytes
 
 @dataclass(frozen=True, slots=True)
 class TlsFiles:
-    """What was read, each PEM.
+    """Contents of the TLS files, each PEM.
 
     Attributes:
-        certificate: the server's certificate and those up to its authority.
+        certificate: the server's certificate and its chain.
         key: its private key.
-        client_ca: certificates of the authorities that sign clients'; None where clients need none.
-        ends: when the server's certificate does, in seconds since 1970.
+        client_ca: certificates of the CAs of clients; None where clients need no certificate.
+        ends: expiry of the server's certificate, in seconds since 1970.
     """
 
     certificate: bytes
@@ -33,10 +33,10 @@ class TlsFiles:
 
 
 def read_tls(certificate: Path, key: Path, client_ca: Path | None) -> TlsFiles:
-    """Reads the files and checks that they fit together.
+    """Read the files and validate them together.
 
     Raises:
-        UserError: one cannot be read, is damaged, has expired, or is of another certificate.
+        UserError: a file cannot be read, is damaged or has expired, or the key is of another certificate.
     """
     content, key_content = read_bytes(certificate), read_bytes(key)
     own = _certificates(certificate, content)[0]
@@ -57,11 +57,11 @@ def read_tls(certificate: Path, key: Path, client_ca: Path | None) -> TlsFiles:
 
 
 def server_credentials(files: Watched[TlsFiles]) -> grpc.ServerCredentials:
-    """Credentials for one port, which follow what `files` holds; a connection that stands keeps what it began with."""
+    """Return credentials of a port that follow the files; open connections keep those of their handshake."""
     handed = files.value
 
     def changed() -> grpc.ServerCertificateConfiguration | None:
-        # gRPC asks before each handshake, from threads of its own, and keeps what it has where it gets None.
+        # gRPC calls this before each handshake, in its own threads; None keeps the last configuration.
         nonlocal handed
         if files.value is handed:
             return None
@@ -70,7 +70,7 @@ def server_credentials(files: Watched[TlsFiles]) -> grpc.ServerCredentials:
 
     return grpc.dynamic_ssl_server_credentials(
         _configuration(handed),
-        changed,  # type: ignore[arg-type]  # the stubs do not know that it may return None
+        changed,  # type: ignore[arg-type]  # the stubs lack None
         require_client_authentication=handed.client_ca is not None,
     )
 
@@ -103,6 +103,6 @@ def _public_of_private(path: Path, content: bytes) -> bytes:
     except TypeError:
         raise UserError(f"{path} is encrypted; give a key without a passphrase that only the server can read") from None
     except (ValueError, UnsupportedAlgorithm):
-        # Their text could quote the file.
+        # The message of the error could quote the file.
         raise UserError(f"{path} holds no private key in PEM, or a damaged one") from None
     return key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)

@@ -1,4 +1,4 @@
-"""Which callers a server takes, and how much of each."""
+"""Settings of authentication, authorization and limits."""
 
 from pathlib import Path
 from typing import Self
@@ -68,7 +68,7 @@ class AccessConfig(Config):
 
     @property
     def limits(self) -> Limits:
-        """What a client without limits of its own may take."""
+        """Return the limits of a client without limits of its own."""
         burst = float(self.rate_burst or max(1.0, self.rate_limit)) if self.rate_limit else 0.0
         return Limits(self.rate_limit, burst, self.max_concurrency)
 

@@ -1,4 +1,4 @@
-"""Decides about each call before anything is done for it."""
+"""Authentication and authorization of each call, before its message is read."""
 
 from collections.abc import Callable, Mapping
 
@@ -14,7 +14,7 @@ _SCHEME = "bearer "
 
 
 class Permit:
-    """A call that was let in; ends with the block."""
+    """Admission of a call, a context manager: the call ends with the block."""
 
     __slots__ = ("_account",)
 
@@ -22,7 +22,7 @@ class Permit:
         self._account = account
 
     def spend(self) -> None:
-        """Counts a further request of a stream against the client's rate; raises `Overloaded` where it is used up."""
+        """Count a further request of a stream; raise `Overloaded` where the client's rate is exceeded."""
         if self._account is not None:
             self._account.spend()
 
@@ -38,16 +38,16 @@ OPEN = Permit(None)
 
 
 class Gate:
-    """Knows callers by their credentials, holds them to their scopes and to their limits.
+    """Authenticates callers by their credentials, and applies their scopes and limits.
 
-    A key or token in the metadata decides alone, also over a connection with a certificate: a wrong one is never
-    forgiven for the sake of another credential.
+    A key or token in the metadata decides alone, also over a connection with a certificate: a call with a wrong one is
+    refused whatever other credential it has.
 
     Args:
-        keys: API keys, where they are used.
-        tokens: checks tokens, where they are used.
-        certificates: what clients with a certificate may do, where certificates are asked for.
-        anonymous: the limits of an address, where no credential is asked for.
+        keys: API keys; None where they are not used.
+        tokens: verifier of tokens; None where they are not used.
+        certificates: scopes of clients with a certificate; None where certificates are not asked for.
+        anonymous: limits of an address, where no credential is asked for.
     """
 
     def __init__(
@@ -68,18 +68,18 @@ class Gate:
         peer: Peer,
         known: Callable[[str], object],
     ) -> Permit:
-        """Lets a call in, or raises.
+        """Admit a call.
 
         Args:
             method: its full gRPC name.
-            metadata: the metadata that came with it.
+            metadata: of the call.
             peer: its connection.
-            known: told the client's name, where one has to say, also where the call is then refused.
+            known: called with the name of an authenticated client, also where the call is then refused.
 
         Raises:
-            Unauthenticated: it has no credential, or none that is known.
+            Unauthenticated: the call has no credential, or an invalid one.
             Forbidden: the client lacks the method's scope.
-            Overloaded: the client has used up its rate, or has too many calls in flight.
+            Overloaded: the client exceeds its rate, or has too many calls in flight.
         """
         scope = required_scope(method)
         if scope is None:

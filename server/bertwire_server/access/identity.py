@@ -1,4 +1,4 @@
-"""What is known of a caller once its credential was accepted, and what each method asks of it."""
+"""Identity of an authenticated caller, and the scope that each method requires."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -7,8 +7,8 @@ from functools import lru_cache
 INFER, ADMIN = "infer", "admin"
 SCOPES = frozenset({INFER, ADMIN})
 
-# Whoever watches over a server has to see whether it lives without a credential; the two of Triton say no more. List is
-# not among them: it tells the names of all models.
+# Health checks, also of the Open Inference Protocol, need no credential. Health.List is none of them: it tells the
+# names of all models.
 _OPEN = (
     "/grpc.health.v1.Health/Check",
     "/grpc.health.v1.Health/Watch",
@@ -26,12 +26,12 @@ _ADMIN = (
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one client may take.
+    """Limits of one client.
 
     Attributes:
-        rate: calls per second in the long run; 0 for any number.
-        burst: calls at once after a rest; at least 1 where there is a rate.
-        concurrency: calls in flight; 0 for any number.
+        rate: calls per second; 0 for no limit.
+        burst: size of the token bucket, in calls; at least 1 where there is a rate.
+        concurrency: calls in flight; 0 for no limit.
     """
 
     rate: float = 0.0
@@ -41,12 +41,12 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A caller whose credential was accepted.
+    """An authenticated caller.
 
     Attributes:
         client: its name.
-        scopes: what it may do, of `SCOPES`.
-        limits: what it may take.
+        scopes: a subset of `SCOPES`.
+        limits: of the client.
     """
 
     client: str
@@ -54,20 +54,20 @@ class Identity:
     limits: Limits
 
 
-# Bounded, since anyone can ask for any method; a server has some thirty.
+# Entries; a server has some thirty methods. Unbounded, callers could fill the memory with names of methods.
 @lru_cache(maxsize=256)
 def required_scope(method: str) -> str | None:
-    """The scope that a method needs, by its full gRPC name; None where it is open to all."""
+    """Return the scope that a method requires, by its full gRPC name; None where it requires no credential."""
     if method.startswith(_OPEN):
         return None
     return ADMIN if method.startswith(_ADMIN) else INFER
 
 
 def parse_scopes(given: Iterable[str]) -> frozenset[str]:
-    """Reads scopes, each given alone or several with commas between.
+    """Parse scopes, given one by one or separated by commas.
 
     Raises:
-        ValueError: one is unknown, or there is none.
+        ValueError: a scope is unknown or empty.
     """
     scopes = frozenset(scope.strip() for each in given for scope in each.split(","))
     if unknown := scopes - SCOPES:

@@ -1,4 +1,4 @@
-"""API keys: made, kept as hashes in a file, looked up.
+"""API keys: generation, and authentication by the hashes in a file.
 
 The file is TOML with one table a key; `expires`, `rate`, `burst` and `concurrency` may be left out:
 
@@ -11,7 +11,7 @@ The file is TOML with one table a key; `expires`, `rate`, `burst` and `concurren
     burst = 200
     concurrency = 32
 
-A key is 256 random bits. Nobody can try them all, so a plain hash is as good as a slow one made for passwords.
+A key has 256 random bits, which cannot be guessed, so that a fast hash protects it as well as a slow one for passwords.
 """
 
 import hashlib
@@ -70,16 +70,16 @@ class _Known:
 
 
 class Keys:
-    """The keys of one reading of the file, by hash."""
+    """Keys of one version of the file, by hash."""
 
     def __init__(self, known: Mapping[bytes, _Known]) -> None:
         self._known = known
 
     def identity(self, key: str) -> Identity | None:
-        """Whose key it is; None where nobody's, or where it has expired."""
+        """Return the client whose key it is; None where it is unknown or has expired."""
         digest = hashlib.sha256(key.encode(errors="replace")).digest()
-        # A dict compares a whole digest only where Python's own randomized hash of it is equal; what is left of a
-        # timing tells nothing of a key, and the last word is a comparison in constant time.
+        # A dict compares digests only where their randomized hashes are equal, so its timing reveals nothing of a key;
+        # the final comparison takes constant time.
         known = self._known.get(digest)
         if known is None or not hmac.compare_digest(known.digest, digest) or known.expires <= time.time():
             return None
@@ -87,20 +87,24 @@ class Keys:
 
 
 def new_key() -> str:
-    """A new random key."""
+    """Return a new random key."""
     return PREFIX + secrets.token_urlsafe(_RANDOM_BYTES)
 
 
 def key_hash(key: str) -> str:
-    """What the file holds of a key."""
+    """Return the SHA-256 of a key, in hexadecimal digits, as the file holds it."""
     return hashlib.sha256(key.encode()).hexdigest()
 
 
 def read_keys(path: Path, default: Limits) -> Keys:
-    """Reads a keys file; `default` is for clients without limits of their own.
+    """Read a keys file.
+
+    Args:
+        path: the file.
+        default: limits of clients without limits of their own.
 
     Raises:
-        UserError: the file cannot be read or is not as it must be.
+        UserError: the file cannot be read or is invalid.
     """
     known: dict[bytes, _Known] = {}
     limits: dict[str, Limits] = {}
@@ -109,7 +113,7 @@ def read_keys(path: Path, default: Limits) -> Keys:
         if digest in known:
             raise UserError(f"{path}: keys[{index}] is there twice; give each key to one client")
         own = entry.limits(default)
-        # Keys of one client share the object itself, which is how its account sees that nothing has changed.
+        # Keys of one client share one object: `Accounts.of` compares limits by identity.
         identity = Identity(entry.client, frozenset(entry.scopes), limits.setdefault(entry.client, own))
         if identity.limits != own:
             raise UserError(f"{path}: the keys of client {entry.client!r} differ in limits; a client has one of each")

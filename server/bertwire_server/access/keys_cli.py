@@ -1,4 +1,4 @@
-"""The command `bertwire keys new`."""
+"""Command `bertwire keys new`."""
 
 from pydantic import Field, field_validator
 

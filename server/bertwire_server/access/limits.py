@@ -1,4 +1,4 @@
-"""How much each client takes: a token bucket for its rate, a count of its calls in flight."""
+"""Rate limits of clients by token buckets, and limits of their calls in flight."""
 
 import time
 from collections import OrderedDict
@@ -7,21 +7,25 @@ from itertools import islice
 from bertwire_server.access.identity import Limits
 from bertwire_server.errors import Overloaded
 
-# Clients whose account is kept; each takes some 200 bytes.
+# Accounts that are kept, of some 200 bytes each. Halved, more clients than that get a full bucket again early; doubled,
+# they take twice the memory.
 _MAX_CLIENTS = 16_384
+# Oldest accounts that are tried for eviction at once. Halved, more accounts than `_MAX_CLIENTS` may stay; doubled, the
+# first call of a client may take twice as long.
 _LOOKED_AT = 16
-# When a client with too many calls in flight may try again, in seconds: nobody knows when one of them ends.
+# Seconds after which a client with too many calls in flight should try again, since the end of a call is unknown.
+# Halved, it is refused more often; doubled, it loses more time.
 _BUSY_RETRY = 0.1
 
 
 class Account:
-    """What one client has taken.
+    """Token bucket and calls in flight of one client.
 
     Attributes:
-        limits: its limits.
-        tokens: calls that it may make at once, as of `stamp`.
-        stamp: seconds by the monotonic clock.
-        calls: its calls in flight.
+        limits: of the client.
+        tokens: in the bucket at `stamp`, in calls.
+        stamp: seconds of the monotonic clock.
+        calls: in flight.
     """
 
     __slots__ = ("calls", "limits", "stamp", "tokens")
@@ -30,7 +34,7 @@ class Account:
         self.limits, self.tokens, self.stamp, self.calls = limits, limits.burst, now, 0
 
     def spend(self) -> None:
-        """Counts one call, or one request of a stream, against the rate; raises `Overloaded` where it is used up."""
+        """Take a token for a call or a request of a stream; raise `Overloaded` where there is none."""
         limits = self.limits
         if not limits.rate:
             return
@@ -43,7 +47,7 @@ class Account:
         self.tokens -= 1
 
     def enter(self) -> None:
-        """Counts a call that begins; raises `Overloaded` where it is one too many."""
+        """Count a call that begins; raise `Overloaded` where it exceeds a limit."""
         most = self.limits.concurrency
         if most and self.calls >= most:
             raise Overloaded(f"{most} calls of this client are in flight, the most it may have", _BUSY_RETRY)
@@ -51,19 +55,19 @@ class Account:
         self.calls += 1
 
     def leave(self) -> None:
-        """Counts a call that has ended."""
+        """Count a call that has ended."""
         self.calls -= 1
 
 
 class Accounts:
-    """The accounts of all clients, of which those least recently seen are forgotten when there are too many."""
+    """Accounts of all clients; beyond a maximum the least recently used are evicted."""
 
     def __init__(self, most: int = _MAX_CLIENTS) -> None:
         self._accounts: OrderedDict[str, Account] = OrderedDict()
         self._most = most
 
     def of(self, client: str, limits: Limits) -> Account:
-        """The account of a client, with the limits that it has now."""
+        """Return the account of a client, with its current limits."""
         account = self._accounts.get(client)
         if account is None:
             self._forget_some()
@@ -71,16 +75,16 @@ class Accounts:
             return account
         self._accounts.move_to_end(client)
         if account.limits is not limits:
-            # The file was read again; what was saved up under other limits counts as far as the new burst goes.
+            # The limits have changed; tokens from before stay, up to the new burst.
             account.tokens = limits.burst if not account.limits.rate else account.tokens
             account.limits = limits
         return account
 
     def _forget_some(self) -> None:
-        # One with calls in flight stays, or it could have as many again.
+        # An account with calls in flight stays, or the client could have as many again.
         if len(self._accounts) >= self._most:
             for client in list(islice(self._accounts, _LOOKED_AT)):
                 if self._accounts[client].calls:
-                    self._accounts.move_to_end(client)  # or it would be looked at each time
+                    self._accounts.move_to_end(client)  # else it would be tried each time
                 else:
                     del self._accounts[client]

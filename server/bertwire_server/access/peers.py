@@ -1,4 +1,4 @@
-"""Who is at the other end of a connection, and what a client certificate permits."""
+"""Peer of a connection, and its identity by its client certificate."""
 
 from collections.abc import Iterable
 from functools import lru_cache
@@ -8,24 +8,24 @@ from bertwire_server.access.identity import ADMIN, Identity, Limits
 
 
 class Peer(Protocol):
-    """The other end of a call's connection, as the transport's `Context` tells of it."""
+    """Peer of a call's connection, as gRPC's context has it."""
 
     def peer(self) -> str:
-        """Its address with the port."""
+        """Return its address with the port."""
         ...
 
     def peer_identities(self) -> Iterable[bytes] | None:
-        """The names in its certificate: those of the SAN, or else the CN; None where it has shown none."""
+        """Return the names in its certificate, of the SAN or else the CN; None without a certificate."""
         ...
 
 
 class CertificateScopes:
-    """What the clients with a certificate may do.
+    """Scopes of clients with a certificate.
 
     Args:
-        scopes: those of every client.
-        admins: names of the clients that have the scope admin beside them.
-        limits: what one client may take.
+        scopes: of every client.
+        admins: names of the clients that have the scope admin too.
+        limits: of one client.
     """
 
     def __init__(self, scopes: frozenset[str], admins: frozenset[str], limits: Limits) -> None:
@@ -36,6 +36,6 @@ class CertificateScopes:
         self._identity = lru_cache(maxsize=4096)(identity)
 
     def identity(self, peer: Peer) -> Identity | None:
-        """Who the peer is by the first name of its certificate; None where it has none."""
+        """Return the identity of a peer by the first name of its certificate; None without a certificate."""
         name = next(iter(peer.peer_identities() or ()), None)
         return self._identity(name) if name else None

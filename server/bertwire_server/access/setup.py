@@ -1,4 +1,4 @@
-"""Makes of the settings what the server asks at each connection and at each call."""
+"""Authentication and authorization of a server, built from its settings."""
 
 import asyncio
 import ipaddress
@@ -21,19 +21,20 @@ from bertwire_server.access.watched import Watched
 from bertwire_server.listen import is_unix
 
 _log = logging.getLogger(__name__)
+# Seconds between two polls. Halved, the files are looked up twice as often; doubled, a revoked key works for longer.
 _POLL_SECONDS = 1.0
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """How a server is entered.
+    """Authentication and authorization of a server.
 
     Attributes:
-        gate: decides about each call; None where all are let in.
-        credentials: for the server's one port; None where it talks in the clear.
-        files: what was read from files, and is read again when they change.
-        tls: of these the server's certificate; None without TLS.
+        gate: admits each call; None where all are admitted.
+        credentials: of the server's port; None without TLS.
+        files: files that are read again when they change.
+        tls: of these the TLS files; None without TLS.
     """
 
     gate: Gate | None
@@ -41,28 +42,24 @@ class Access:
     files: tuple[Watched[Any], ...]
     tls: Watched[TlsFiles] | None
 
-    def certificate_ends(self) -> float | None:
-        """When the certificate that the server shows now ends, in seconds since 1970; None without TLS."""
-        return None if self.tls is None else self.tls.value.ends
-
     def poll(self) -> None:
-        """Reads again the files that have changed."""
+        """Read the files again that have changed."""
         for each in self.files:
             each.poll()
 
     async def watch(self) -> None:
-        """Polls every second, without end where there are files."""
+        """Poll every second, until cancelled; return at once where there are no files."""
         while self.files:
             await asyncio.sleep(_POLL_SECONDS)
-            # Reading many keys takes milliseconds, in which calls go on.
+            # In a thread: reading many keys takes milliseconds.
             await asyncio.to_thread(self.poll)
 
 
 def open_access(config: AccessConfig) -> Access:
-    """Reads every file that the settings name.
+    """Read every file that the settings name.
 
     Raises:
-        UserError: files are not as they must be; names the faults of all.
+        UserError: files cannot be read or are invalid; the message names the faults of all.
     """
     faults: list[str] = []
     tls = keys = tokens = None
@@ -86,7 +83,7 @@ def open_access(config: AccessConfig) -> Access:
 
 
 def warn_if_open(host: str, config: AccessConfig) -> None:
-    """Logs one warning where a server that others can reach takes anyone, or credentials in the clear."""
+    """Log a warning where a server off the loopback interface has no authentication or no TLS."""
     if _is_loopback(host):
         return
     faults = []

@@ -1,4 +1,4 @@
-"""Signed tokens (JWT) of an identity provider, checked with the keys of a JWKS file."""
+"""Authentication by signed tokens (JWT), verified with the keys of a JWKS file."""
 
 import json
 import time
@@ -15,10 +15,13 @@ from bertwire_server.access.identity import SCOPES, Identity, Limits
 from bertwire_server.access.watched import read_bytes
 from bertwire_server.errors import Unauthenticated
 
-# Each with a public key alone: nothing that this server holds can make a token.
+# Asymmetric alone: nothing on this server can sign a token.
 ALGORITHMS = ("RS256", "ES256", "EdDSA")
 _MIN_RSA_BITS = 2048
+# Verified tokens that are kept. Halved, more clients than that have each call verified again; doubled, they take twice
+# the memory.
 _MAX_CACHED = 4096
+# Characters of a client's name. Halved, some issuers' subjects are refused; doubled, lines of the log grow.
 _MAX_NAME = 256
 
 _FAULTS: tuple[tuple[type[Exception], str], ...] = (
@@ -33,13 +36,13 @@ _BAD = "the token is malformed or not signed by a key that this server trusts"
 
 @dataclass(frozen=True, slots=True)
 class TokenRules:
-    """What a token must say.
+    """Requirements of a token.
 
     Attributes:
         issuer: its `iss`.
         audience: its `aud`, or one of them.
-        leeway: by how many seconds the clocks may differ.
-        limits: those of a client that shows a token.
+        leeway: most seconds by which the clocks may differ.
+        limits: of a client with a token.
     """
 
     issuer: str
@@ -49,14 +52,13 @@ class TokenRules:
 
 
 class Tokens:
-    """Checks tokens with the keys of one reading of the file.
+    """Verifies tokens with the keys of one version of the file.
 
-    What was found good is remembered until it expires: a check of a signature takes some 70 to 100 microseconds, a look
-    at what is remembered one.
+    Valid tokens are cached until they expire: verifying a signature takes some 70 to 100 microseconds, a look-up one.
 
     Args:
-        keys: public keys with their ids, None for one without.
-        rules: what a token must say.
+        keys: public keys with their ids; None for a key without one.
+        rules: requirements of a token.
     """
 
     def __init__(self, keys: list[tuple[str | None, jwt.PyJWK]], rules: TokenRules) -> None:
@@ -66,7 +68,7 @@ class Tokens:
         self._good: OrderedDict[str, tuple[float, Identity]] = OrderedDict()
 
     def identity(self, token: str) -> Identity:
-        """Whose token it is; raises `Unauthenticated` where it is not good."""
+        """Return the client whose token it is; raise `Unauthenticated` where it is invalid."""
         if (found := self._good.get(token)) is not None:
             if time.time() < found[0]:
                 self._good.move_to_end(token)
@@ -85,14 +87,14 @@ class Tokens:
             claims = jwt.decode(
                 token,
                 key,
-                # The key says which algorithm it is for; what the token says must be the same.
+                # The algorithm is the key's; a token that names another is invalid.
                 algorithms=[key.algorithm_name],
                 issuer=self._rules.issuer,
                 audience=self._rules.audience,
                 leeway=self._rules.leeway,
                 options={"require": ["exp", "iss", "aud", "sub"]},
             )
-            # Here, since JSON has integers that are no float.
+            # Within the block, since JSON has integers too large for a float.
             return claims | {"exp": float(claims["exp"])}
         except (jwt.PyJWTError, ValueError, TypeError, ArithmeticError, RecursionError) as error:
             fault = next((said for kind, said in _FAULTS if isinstance(error, kind)), _BAD)
@@ -106,10 +108,10 @@ class Tokens:
 
 
 def read_tokens(path: Path, rules: TokenRules) -> Tokens:
-    """Reads a JWKS file; keys for encryption and for algorithms that are not allowed are passed over.
+    """Read a JWKS file; keys for encryption and for other algorithms than `ALGORITHMS` are ignored.
 
     Raises:
-        UserError: the file cannot be read, or holds a secret or weak key, or none that could be used.
+        UserError: the file cannot be read, holds a secret or weak key, or holds no usable one.
     """
     try:
         content = json.loads(read_bytes(path))
@@ -142,7 +144,7 @@ def _name(subject: str) -> str:
 
 
 def _scopes(claims: dict[str, Any]) -> frozenset[str]:
-    """The scopes of ours that a token has, by `scope` or `scp`, either one string with spaces or a list."""
+    """Return the known scopes in `scope` or `scp`, either one string with spaces or a list."""
     said = claims.get("scope", claims.get("scp", ""))
     words = said.split() if isinstance(said, str) else said if isinstance(said, list) else []
     return frozenset(each for each in words if isinstance(each, str)) & SCOPES

@@ -8,33 +8,33 @@ from typing import Generic, TypeVar
 from bertwire_core.errors import UserError
 
 _log = logging.getLogger(__name__)
-# Far above any file of keys or certificates; keeps a wrong file from being read whole.
+# Bytes, far above any file of keys or certificates. Doubled, a wrong file takes more memory; halved, nothing breaks.
 _MAX_BYTES = 16 << 20
 
 T = TypeVar("T")
-# Time of change, size and inode; the inode tells a file that was renamed into place within the clock's tick.
+# Time of change, size and inode; the inode reveals a file that was renamed into place within a tick of the clock.
 _Stamp = tuple[int, int, int] | None
 
 
 class Watched(Generic[T]):
-    """What was last read well from some files.
+    """Last valid contents of some files.
 
     Args:
         paths: the files, which change together.
-        read: reads them; raises `UserError` where they are not as they must be, as this constructor does then.
+        read: reads them; raises `UserError` where they are invalid, as this constructor does then.
 
     Attributes:
-        value: what `read` gave; replaced in one step, so that any thread may look at it.
+        value: result of `read`; replaced atomically, so that any thread may read it.
     """
 
     def __init__(self, paths: Sequence[Path], read: Callable[[], T]) -> None:
         self._paths, self._read = tuple(paths), read
-        # Before they are read, so that a change in between is seen by the next poll.
+        # Before `read`, so that the next poll sees a change in between.
         self._stamps = self._look()
         self.value = read()
 
     def poll(self) -> None:
-        """Reads the files again if one has changed; where they are bad the old value stays, and the log says why."""
+        """Read the files again if one has changed; log the fault and keep the old value where they are invalid."""
         if (stamps := self._look()) == self._stamps:
             return
         self._stamps = stamps
@@ -42,7 +42,7 @@ class Watched(Generic[T]):
         try:
             self.value = self._read()
         except Exception as error:
-            # Whatever a file holds, it must not end what watches it.
+            # No content of a file may end the polling.
             _log.error("what was read from %s before stays in use: %s", names, error)
         else:
             _log.info("read %s again", names)
@@ -52,7 +52,7 @@ class Watched(Generic[T]):
 
 
 def read_bytes(path: Path) -> bytes:
-    """The content of a small file; raises `UserError` where it cannot be read."""
+    """Return the content of a small file; raise `UserError` where it cannot be read."""
     try:
         with path.open("rb") as file:
             content = file.read(_MAX_BYTES + 1)

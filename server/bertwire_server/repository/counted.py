@@ -1,4 +1,4 @@
-"""Joins each model with what is counted of it."""
+"""Metrics of the models of a repository."""
 
 from weakref import WeakKeyDictionary
 
@@ -9,25 +9,25 @@ from bertwire_server.telemetry.model_metrics import ModelInfo, ModelMetrics
 
 
 class CountedModels:
-    """Makes models that are counted, and shows the counts while they take traffic: a `FleetObserver`."""
+    """Builds models with metrics, and shows these while they take traffic: a `FleetObserver`."""
 
     def __init__(self, metrics: Metrics) -> None:
-        """Show them in `metrics`."""
+        """Show nothing yet.
+
+        Args:
+            metrics: of the server.
+        """
         self._metrics = metrics
-        # A model that is refused after it was made leaves nothing behind.
+        # Weak: a model that is refused after it was built is never `gone`.
         self._counted: WeakKeyDictionary[Model, ModelMetrics] = WeakKeyDictionary()
 
     def build(self, predictor: Predictor, serving: Serving) -> Model:
-        """Make a model; in any thread."""
+        """Build a model; any thread may."""
         manifest, engine, variant = predictor.manifest, predictor.engine, predictor.engine.variant
         info = ModelInfo(
             name=manifest.name,
             version=manifest.version,
-            variant=variant.name,
-            precision=variant.precision,
-            provider=engine.provider,
-            layout=variant.layout,
-            task=manifest.task,
+            variant=(variant.name, variant.precision, engine.provider, variant.layout, manifest.task),
             labels=tuple(predictor.head.names(manifest)),
             queue_texts=serving.room,
             proven=engine.proven,
@@ -39,13 +39,13 @@ class CountedModels:
         return model
 
     def load_ended(self, name: str, *, loaded: bool) -> None:
-        """A version of a model was loaded, or refused."""
+        """Count an attempt to load a version of a model."""
         self._metrics.load_ended(name, loaded=loaded)
 
     def taken(self, model: Model) -> None:
-        """Shows a model's counts."""
+        """Show the metrics of a model."""
         self._metrics.loaded(self._counted[model], model)
 
     def gone(self, model: Model) -> None:
-        """Forgets them."""
+        """Remove the metrics of a model."""
         self._metrics.unloaded(self._counted.pop(model))

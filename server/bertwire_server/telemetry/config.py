@@ -1,4 +1,4 @@
-"""What the server can be told of what it shows of itself."""
+"""Settings of metrics, traces and logs."""
 
 import os
 from typing import Literal, Self
@@ -12,7 +12,7 @@ _ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT
 
 
 class TelemetryConfig(Config):
-    """Metrics, traces and logs."""
+    """Settings of metrics, traces and logs; each becomes an option of the command."""
 
     metrics_port: int | None = Field(
         None, ge=0, le=65535, description="Port of Prometheus metrics, at /metrics; 0 takes a free one. Default: none."
@@ -52,7 +52,7 @@ class TelemetryConfig(Config):
 
     @property
     def traces(self) -> bool:
-        """Whether there is somewhere to send traces."""
+        """Return whether traces have a collector to go to."""
         if os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
             return False
         return self.otlp_endpoint is not None or any(os.environ.get(name) for name in _ENDPOINTS)

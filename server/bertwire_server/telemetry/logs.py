@@ -1,8 +1,8 @@
-"""The server's log: text or JSON, each message with the request that it belongs to, and a line for every call at debug.
+"""Log of the server: text or JSON, each message with its request, and a line for every call at debug.
 
-A text that a client sent is never in it unless `--log-texts` asks, and then masked. Stack traces hold code and the
-messages of exceptions; those of protobuf, tokenizers and ONNX Runtime name types, shapes and single characters or token
-ids, not texts, and ours are written so (tests/server/test_telemetry_logs.py).
+It holds no text that a client sent, except masked ones with `--log-texts`. Stack traces hold code and the messages of
+exceptions; those of protobuf, tokenizers and ONNX Runtime name types, shapes and single characters or token ids, not
+texts, and so do the server's own (tests/server/test_telemetry_logs.py).
 """
 
 import logging
@@ -18,23 +18,25 @@ from bertwire_server.call import Call, current
 from bertwire_server.telemetry.masking import masked
 
 _LINE = "%(asctime)s %(levelname)s %(name)s: %(message)s%(where)s"
-# How many of a call's texts its line shows, how much of each is read for that, and how much is shown.
+# Texts of a call that its line shows, and of each the characters that are masked and those that are shown. Halved, less
+# of a call is seen; doubled, masking takes twice the time, on the event loop.
 _MAX_TEXTS, _READ_CHARS, _SHOWN_CHARS = 8, 4000, 1000
-# Longer than any identifier: one that reading stopped in would not be known for what it is.
+# Characters dropped from the end of a text that was cut, where an identifier may be incomplete and so not recognized.
+# Halved, a long e-mail address may be logged in part.
 _UNSURE_CHARS = 300
 _calls = logging.getLogger("bertwire_server.calls")
 
 
 def configure(level: str, form: Literal["text", "json"]) -> None:
-    """Sends the log of this process to standard error, from `level` on."""
+    """Configure the root logger: standard error, messages of `level` and above."""
     logging.basicConfig(level=level.upper(), handlers=[handler(form)], force=True)
-    # At debug gRPC tells of every turn of its event loop, and says nothing else.
+    # gRPC's debug messages are about its event loop alone.
     logging.getLogger("grpc").setLevel(max(logging.INFO, logging.getLogger().level))
     logging.getLogger("grpc._cython.cygrpc").addFilter(_without_metadata)
 
 
 def handler(form: Literal["text", "json"], stream: TextIO | None = None) -> logging.Handler:
-    """Writes messages with the request that they belong to; to standard error where no stream is given."""
+    """Return a handler that writes each message with its request; to standard error where no stream is given."""
     made = logging.StreamHandler(stream)
     made.addFilter(_with_request)
     if form == "json":
@@ -60,20 +62,20 @@ def log_call(
     reason: str = "",
     peer: Callable[[], str] = str,
 ) -> None:
-    """Writes the line of a call that has ended, at debug.
+    """Log a call that has ended, at debug.
 
     Args:
         call: the call.
         code: its status.
-        seconds: how long it took.
-        with_texts: whether the line holds the texts it asked to classify last, masked, then cut.
-        reason: what the caller was told, where it failed.
-        peer: gives its address; asked only then.
+        seconds: its duration.
+        with_texts: whether the line holds the texts that it asked to classify last, masked, then cut.
+        reason: the message that the caller got, where the call failed.
+        peer: gives the caller's address; called only where there is a reason.
     """
     if not _calls.isEnabledFor(logging.DEBUG):
         return
     fields: dict[str, object] = {
-        # A call that is refused at once has no task of its own, in which it could be found.
+        # Given, since a call that is refused at once may have ended outside the task whose context holds it.
         "call": call,
         "method": call.method,
         "model": call.model,
@@ -107,12 +109,12 @@ def _start(text: str) -> str:
 
 
 def _without_metadata(record: logging.LogRecord) -> bool:
-    """Drops what gRPC says of metadata that are no UTF-8: it holds them whole, and they may be a credential."""
+    """Drop gRPC's message about metadata that are no UTF-8: it quotes them, and they may be a credential."""
     return not str(record.msg).startswith("Invalid encoding")
 
 
 def _with_request(record: logging.LogRecord) -> bool:
-    """Adds to a message what is known of the call in which it was logged."""
+    """Add to a message the ids of the call in which it was logged."""
     call = getattr(record, "call", None) or current.get(None)
     known = {} if call is None else {"request_id": call.request_id, "client": call.client}
     if call is not None and call.trace is not None:
@@ -126,5 +128,5 @@ def _with_request(record: logging.LogRecord) -> bool:
 
 
 def _printable(text: str) -> str:
-    """The text on one line: a client may choose what it is called, and no message of ours."""
+    """Return the text as one line: a name that a client chose must not look like another message."""
     return "".join(each if each.isprintable() else "?" for each in text)

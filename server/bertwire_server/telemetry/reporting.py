@@ -1,4 +1,4 @@
-"""What a server shows of itself, and the report on every call."""
+"""Metrics, traces and the log of a server, and the report on every call."""
 
 import asyncio
 import logging
@@ -6,15 +6,17 @@ from importlib.metadata import version
 from time import perf_counter
 from types import TracebackType
 from typing import TYPE_CHECKING
+from wsgiref.simple_server import WSGIServer
 
 import grpc
+from prometheus_client import CollectorRegistry, start_http_server
 
+from bertwire_core.errors import UserError
 from bertwire_server.call import Call
 from bertwire_server.errors import CLOCK_SECONDS, RequestError
 from bertwire_server.listen import address
 from bertwire_server.rpc import Context
 from bertwire_server.telemetry.config import TelemetryConfig
-from bertwire_server.telemetry.http import MetricsServer
 from bertwire_server.telemetry.logs import log_call
 from bertwire_server.telemetry.metrics import Metrics
 
@@ -25,50 +27,49 @@ _log = logging.getLogger(__name__)
 
 
 class Telemetry:
-    """Metrics, traces and the log of calls, as the configuration wants them.
+    """Metrics, traces and the log of calls.
 
     Attributes:
-        metrics: what is counted, whether or not it is served.
+        metrics: of the server, whether or not they are served.
         tracing: None where traces are off.
         log_texts: whether the log of calls holds their texts.
-        metrics_port: where metrics are served; None where they are not.
+        metrics_port: port at which metrics are served; None where they are not.
     """
 
     def __init__(self, config: TelemetryConfig) -> None:
-        """Serves metrics from now on.
+        """Start to serve metrics where the configuration names a port.
 
         Raises:
-            UserError: the metrics' address cannot be had.
+            UserError: the address of the metrics cannot be bound.
         """
         self.metrics = Metrics()
         self.log_texts = config.log_texts
         self.tracing = _tracing(config) if config.traces else None
-        self._server = (
-            MetricsServer(self.metrics.registry, config.metrics_host, config.metrics_port)
-            if config.metrics_port is not None
-            else None
-        )
-        self.metrics_port = self._server.port if self._server else None
-        if self._server:
-            _log.info("metrics at http://%s/metrics", address(config.metrics_host, self._server.port))
+        self._server: WSGIServer | None = None
+        self.metrics_port: int | None = None
+        if config.metrics_port is not None:
+            self._server = _metrics_server(self.metrics.registry, config.metrics_host, config.metrics_port)
+            self.metrics_port = self._server.server_port
+            _log.info("metrics at http://%s/metrics", address(config.metrics_host, self.metrics_port))
 
     def of_call(self, call: Call, context: Context, *, stream: bool = False) -> "Report":
-        """Reports on a call: enter it before anything can fail, let what fails pass through it.
+        """Return the report on a call, a context manager that everything that may fail belongs into.
 
-        A stream counts only where it fails: what counts are its messages, each by `Metrics.call_ended`.
+        A stream counts only where it fails; its messages count by `Metrics.call_ended`.
         """
         return Report(self, call, context, stream)
 
     async def close(self) -> None:
-        """Sends the traces that are left, within 2 seconds, and stops serving metrics."""
+        """Send the remaining traces, within 2 seconds, and stop serving metrics, within half a second."""
         if self.tracing is not None:
             await asyncio.to_thread(self.tracing.close)
         if self._server is not None:
-            await asyncio.to_thread(self._server.close)
+            await asyncio.to_thread(self._server.shutdown)
+            self._server.server_close()
 
 
 class Report:
-    """What becomes of one call."""
+    """Measures one call, and reports how it ended."""
 
     __slots__ = ("_call", "_context", "_start", "_stream", "_to")
 
@@ -89,22 +90,33 @@ class Report:
             self._to.metrics.call_ended(self._call, code, seconds)
         if self._call.trace is not None:
             self._call.trace.end(self._call, code)
-        # What the caller is told of anything else is no more than the code says.
+        # Other errors are told to the caller by their code alone.
         reason = str(error) if isinstance(error, RequestError) else ""
         with_texts, peer = self._to.log_texts, self._context.peer
         log_call(self._call, code, seconds, with_texts=with_texts, reason=reason, peer=peer)
 
 
 def _code(error: BaseException, context: Context) -> grpc.StatusCode:
-    """The status that a call ends with for an error."""
+    """Return the status with which a call ends for an error."""
     if isinstance(error, RequestError):
         return error.code
     if isinstance(error, asyncio.CancelledError | GeneratorExit):
-        # gRPC cancels the handler for both, and tells the client which it was.
+        # gRPC cancels the handler for a deadline as for a cancellation, and tells only the client which it was.
         left = context.time_remaining()
         late = left is not None and left <= CLOCK_SECONDS
         return grpc.StatusCode.DEADLINE_EXCEEDED if late else grpc.StatusCode.CANCELLED
     return grpc.StatusCode.INTERNAL
+
+
+def _metrics_server(registry: CollectorRegistry, host: str, port: int) -> WSGIServer:
+    try:
+        server, _ = start_http_server(port, host, registry)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UserError(
+            f"cannot serve metrics on {host}:{port}: {reason}; choose another --metrics-port or --metrics-host"
+        ) from error
+    return server
 
 
 def _tracing(config: TelemetryConfig) -> "Tracing":

@@ -1,6 +1,6 @@
-"""OpenTelemetry traces over OTLP. Imported only where traces are wanted: the import alone takes a third of a second.
+"""OpenTelemetry traces over OTLP. Import it only where traces are on: the import alone takes a third of a second.
 
-No text and nothing that a client chose freely is in any attribute.
+No attribute holds a text, or anything that a client chose freely.
 """
 
 import os
@@ -21,7 +21,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from bertwire_server.call import Call
 from bertwire_server.query import Prediction
 
-# What the semantic conventions call errors of a server; the others are the client's.
+# Errors of the server by the semantic conventions for RPC; the others are the client's.
 _SERVER_ERRORS = {
     grpc.StatusCode.UNKNOWN,
     grpc.StatusCode.DEADLINE_EXCEEDED,
@@ -31,14 +31,18 @@ _SERVER_ERRORS = {
     grpc.StatusCode.DATA_LOSS,
 }
 _CONTEXT = ("traceparent", "tracestate")
+# Share of calls traced where nothing else decides. Halved, rare faults leave no trace; doubled, tracing costs twice.
 _RATIO = 0.01
-# A stream may answer without end; its first answers tell enough.
+# Answers of a stream that get spans. Unbounded, a stream without end would fill the memory with spans; halved, less of
+# it is seen.
 _MAX_ANSWERS = 100
+# Seconds for the last spans at shutdown. Halved, spans are lost where the collector is slow; doubled, a dead collector
+# delays each exit.
 _FLUSH_SECONDS = 2.0
 
 
 class Trace:
-    """The span of one call.
+    """Span of one call.
 
     Attributes:
         trace_id: 32 hexadecimal digits.
@@ -51,9 +55,9 @@ class Trace:
         self.trace_id = format(span.get_span_context().trace_id, "032x")
 
     def answered(self, predictions: Sequence[Prediction]) -> None:
-        """Adds the spans tokenize, queue and run of texts that were answered just now, from their measured times.
+        """Add the spans tokenize, queue and run of texts that were answered just now, from their measured times.
 
-        Of several texts, queue ends when the first is run, and run lasts until the last has been.
+        Of several texts, queue ends where the first is run, and run ends where the last has been.
         """
         if not self._span.is_recording() or not predictions or self._answers >= _MAX_ANSWERS:
             return
@@ -66,7 +70,7 @@ class Trace:
         self._stage("run", running, now)
 
     def end(self, call: Call, code: grpc.StatusCode) -> None:
-        """Ends the call's span."""
+        """End the span with the status of the call."""
         span = self._span
         if not span.is_recording():
             return
@@ -87,20 +91,20 @@ class Trace:
 
 
 class Tracing:
-    """Begins traces and sends them, a batch every few seconds, from a thread of its own."""
+    """Begins traces, and exports them in batches from a thread of its own."""
 
     def __init__(self, endpoint: str | None, ratio: float | None, version: str) -> None:
-        """Connects when there is something to send.
+        """Set up the exporter; it connects with the first batch.
 
         Args:
             endpoint: URL of the collector; None: as the OTEL_EXPORTER_OTLP_ variables say.
-            ratio: share of calls traced where the caller has not decided it; None: as OTEL_TRACES_SAMPLER says.
+            ratio: share of calls traced where the caller has not decided; None: as OTEL_TRACES_SAMPLER says.
             version: of the server.
         """
-        told = Resource.create({"service.name": "bertwire", "service.version": version})
+        own = Resource.create({"service.name": "bertwire", "service.version": version})
         self._provider = TracerProvider(
             sampler=_sampler(ratio),
-            resource=told.merge(OTELResourceDetector().detect()),  # what the environment says comes before
+            resource=own.merge(OTELResourceDetector().detect()),  # the environment takes precedence
             shutdown_on_exit=False,
         )
         self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint)))
@@ -108,11 +112,11 @@ class Tracing:
         self._propagator = TraceContextTextMapPropagator()
 
     def begin(self, method: str, metadata: Iterable[tuple[str, str | bytes]] | None) -> Trace:
-        """Begins the span of a call.
+        """Begin the span of a call.
 
         Args:
             method: the full name, as `/bertwire.v1.Classifier/Classify`.
-            metadata: the call's, which may hold the caller's `traceparent`.
+            metadata: of the call; may hold the caller's `traceparent`.
         """
         carrier = {key: value for key, value in metadata or () if key in _CONTEXT and isinstance(value, str)}
         parent = self._propagator.extract(carrier) if carrier else None
@@ -121,15 +125,15 @@ class Tracing:
         return Trace(self._tracer, self._tracer.start_span(name, parent, SpanKind.SERVER, attributes))
 
     def close(self) -> None:
-        """Sends what is left, for 2 seconds at most."""
-        # Its own timeouts add up to more than a drain may take; the thread ends with the process.
+        """Export the remaining spans, for 2 seconds at most."""
+        # The exporter's own timeouts add up to more than a drain may take; the thread ends with the process.
         thread = Thread(target=self._provider.shutdown, name="traces", daemon=True)
         thread.start()
         thread.join(_FLUSH_SECONDS)
 
 
 def _sampler(ratio: float | None) -> Sampler | None:
-    """None: the SDK looks into the environment."""
+    """Return the sampler; None where the SDK is to take it from the environment."""
     if ratio is None and os.environ.get("OTEL_TRACES_SAMPLER"):
         return None
     return ParentBased(TraceIdRatioBased(_RATIO if ratio is None else ratio))

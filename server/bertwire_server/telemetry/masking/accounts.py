@@ -1,18 +1,18 @@
-"""Numbers of payment cards and bank accounts, which their checksums tell from others."""
+"""Masking of numbers of payment cards and bank accounts, recognized by their checksums."""
 
 import re
 from collections.abc import Iterator
 
 from bertwire_server.telemetry.masking.spans import Span, replaced
 
-# One of them may stand between two digits: spaces of every width, and what looks like a hyphen or a dot.
+# At most one between two digits: spaces of every width, hyphens and dots.
 SEPARATOR = r"[ \u00a0\u2007\u2009\u202f.\u2010-\u2013-]"
 
 _NUMBERS = re.compile(rf"\d++(?:{SEPARATOR}\d++)*+")
 _GROUP = re.compile(r"\d+")
 _SHORTEST_CARD, _LONGEST_CARD = 13, 19
 
-# ISO 13616: how long an IBAN is in each country.
+# Length of the IBAN in each country, ISO 13616.
 _COUNTRIES = (
     "NO:15 BE:16 DK:18 FI:18 FK:18 FO:18 GL:18 NL:18 SD:18 MK:19 SI:19 AT:20 BA:20 EE:20 KZ:20 LT:20 LU:20 MN:20 "
     "XK:20 CH:21 HR:21 LI:21 LV:21 BG:22 BH:22 CR:22 DE:22 GB:22 GE:22 IE:22 ME:22 RS:22 VA:22 AE:23 GI:23 IL:23 IQ:23 "
@@ -29,12 +29,12 @@ _IBANS = {
 
 
 def mask_cards(text: str) -> str:
-    """Masks 13 to 19 digits with Luhn's checksum, in one group or several."""
+    """Mask 13 to 19 digits with Luhn's checksum, in one group or several."""
     return replaced(text, _cards(text), "[card]")
 
 
 def mask_ibans(text: str) -> str:
-    """Masks account numbers of every country that has IBANs, whatever stands around them."""
+    """Mask account numbers of every country that has IBANs, whatever surrounds them."""
     return replaced(text, _ibans(text), "[iban]")
 
 
@@ -42,7 +42,7 @@ def _cards(text: str) -> Iterator[Span]:
     for number in _NUMBERS.finditer(text):
         groups = [match.span() for match in _GROUP.finditer(text, *number.span())]
         for first, (start, _) in enumerate(groups):
-            # Other numbers may stand beside a card's, so every row of whole groups is looked at.
+            # Other numbers may be next to a card's, so every sequence of whole groups is tried.
             digits = ""
             for begin, end in groups[first : first + _LONGEST_CARD]:
                 if len(digits) + end - begin > _LONGEST_CARD:

@@ -1,4 +1,4 @@
-"""Addresses by which a person or a machine is reached: e-mail, IP, phone."""
+"""Masking of e-mail addresses, IP addresses and phone numbers."""
 
 import re
 from collections.abc import Iterator
@@ -6,10 +6,10 @@ from ipaddress import ip_address
 
 from bertwire_server.telemetry.masking.spans import Span, replaced
 
-# No character of an address: blanks, what ends a sentence or encloses, and scripts that write without blanks, of which
-# a whole sentence would be masked.
+# Characters that no address holds: blanks, punctuation, brackets, and scripts without blanks between words, of which a
+# whole sentence would be masked.
 _ENDS = r"\s@\uff20<>()\[\],;:\"\\\u3000-\u303f\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uff01-\uff1f\uff21-\uff65"
-# Begins where such a character is, never within a word: each word is read once, whatever it holds.
+# Anchored at such a character, never within a word: each word is scanned once, so that the time is linear.
 _EMAIL = re.compile(rf"(?<![^{_ENDS}])[^{_ENDS}]++(?:[@\uff20][^{_ENDS}]++)++")
 
 _IP = re.compile(r"(?<![\w:.])[0-9A-Fa-f:.]++(?!\w)")
@@ -31,23 +31,23 @@ _PHONE = re.compile(
 
 
 def mask_emails(text: str) -> str:
-    """Masks e-mail addresses, with whatever is written to them without a blank."""
+    """Mask e-mail addresses, with all that is attached to them without a blank."""
     return _EMAIL.sub("[e-mail]", text)
 
 
 def mask_ips(text: str) -> str:
-    """Masks IPv4 and IPv6 addresses; version numbers of four parts are taken for one too."""
+    """Mask IPv4 and IPv6 addresses, and version numbers of four parts, which look the same."""
     return replaced(text, _ips(text), "[ip]")
 
 
 def mask_phones(text: str) -> str:
-    """Masks phone numbers of the forms that other numbers rarely have."""
+    """Mask phone numbers of the forms that other numbers rarely have."""
     return _PHONE.sub("[phone]", text)
 
 
 def _ips(text: str) -> Iterator[Span]:
     for match in _IP.finditer(text):
-        # A sentence may end after it, and a port follow an IPv4 address.
+        # A full stop may follow, or a port after an IPv4 address.
         for form in (match[0], match[0].rstrip("."), match[0].rstrip(".:"), match[0].partition(":")[0]):
             if len(form) <= _LONGEST_IP and _is_ip(form):
                 yield match.start(), match.start() + len(form)

@@ -1,6 +1,6 @@
-"""National numbers of people, of the countries whose numbers have a form or a checksum that others rarely have.
+"""Masking of national identification numbers whose form or checksum other numbers rarely have.
 
-| country | number | told by |
+| country | number | recognized by |
 |---|---|---|
 | US | SSN, ITIN | `123-45-6789`, hyphens or spaces |
 | UK | National Insurance | two letters of those in use, six digits, A to D |
@@ -33,7 +33,7 @@ def _resident(match: re.Match[str]) -> bool:
     return "10X98765432"[total % 11] == match[2].upper()
 
 
-def _by_form(match: re.Match[str]) -> bool:  # noqa: ARG001 - stands where a checksum is taken elsewhere
+def _by_form(match: re.Match[str]) -> bool:  # noqa: ARG001 - takes the place of a checksum
     return True
 
 
@@ -52,7 +52,7 @@ _KINDS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], bool]], ...] = tu
 
 
 def mask_ids(text: str) -> str:
-    """Masks national numbers."""
+    """Mask national identification numbers."""
     for pattern, check in _KINDS:
         text = pattern.sub(lambda match, check=check: "[id]" if check(match) else match[0], text)  # type: ignore[misc]
     return text

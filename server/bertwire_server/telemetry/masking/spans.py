@@ -1,4 +1,4 @@
-"""Replaces parts of a text."""
+"""Replacement of spans of a text."""
 
 from collections.abc import Iterable
 
@@ -6,12 +6,12 @@ Span = tuple[int, int]
 
 
 def replaced(text: str, spans: Iterable[Span], mask: str) -> str:
-    """The text with `mask` for each part; parts that overlap become one.
+    """Return the text with `mask` in place of each span; spans that overlap become one.
 
     Args:
         text: the text.
-        spans: start and end of each part, in order of their starts.
-        mask: what stands for a part.
+        spans: start and end of each, sorted by start.
+        mask: the replacement.
     """
     kept, end = [], 0
     for start, stop in spans:
