@@ -249,6 +249,14 @@ def test_serves_prometheus(served: tuple[Metrics, str]) -> None:
     assert 'bertwire_refused_calls_total{reason="limit"} 1.0\n' in scrape(address)
 
 
+def test_answers_checks_of_availability(served: tuple[Metrics, str]) -> None:
+    """HEAD has the headers of GET and no body."""
+    _, address = served
+    with urllib.request.urlopen(urllib.request.Request(address, method="HEAD"), timeout=10) as response:  # noqa: S310
+        assert (response.status, response.read()) == (200, b"")
+        assert response.headers["Content-Type"].startswith("text/plain")
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "nowhere.invalid"])
 def test_address_that_cannot_be_bound_is_named(host: str) -> None:
     """A port that is in use, or a host that is unknown, is a user's error of one line that names the option."""

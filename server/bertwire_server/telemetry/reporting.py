@@ -21,6 +21,9 @@ from bertwire_server.telemetry.logs import log_call
 from bertwire_server.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
     from bertwire_server.telemetry.tracing import Tracing
 
 _log = logging.getLogger(__name__)
@@ -111,12 +114,26 @@ def _code(error: BaseException, context: Context) -> grpc.StatusCode:
 def _metrics_server(registry: CollectorRegistry, host: str, port: int) -> WSGIServer:
     try:
         server, _ = start_http_server(port, host, registry)
+        if (app := server.get_app()) is not None:
+            server.set_app(_with_head(app))
     except OSError as error:
         reason = error.strerror or str(error)
         raise UserError(
             f"cannot serve metrics on {host}:{port}: {reason}; choose another --metrics-port or --metrics-host"
         ) from error
     return server
+
+
+def _with_head(app: "WSGIApplication") -> "WSGIApplication":
+    """Answer HEAD, which checks of availability send, as GET without its body; prometheus_client refuses it."""
+
+    def answer(environ: "WSGIEnvironment", start_response: "StartResponse") -> "Iterable[bytes]":
+        if environ["REQUEST_METHOD"] != "HEAD":
+            return app(environ, start_response)
+        app(environ | {"REQUEST_METHOD": "GET"}, start_response)
+        return ()
+
+    return answer
 
 
 def _tracing(config: TelemetryConfig) -> "Tracing":
