@@ -47,7 +47,6 @@ class Caller:
     """Calls of a scoring job, with retries.
 
     Args:
-        client: the client.
         address: the server's address, for messages.
         timeout: the client's deadline of a call in seconds.
         max_outage: seconds to wait for a server that takes no calls: unreachable, warming up or overloaded.

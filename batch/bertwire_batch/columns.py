@@ -68,9 +68,7 @@ class Form:
 
     Attributes:
         texts: the text column, and for pairs that of the second text.
-        decision: the added columns.
         prefix: prefix of their names.
-        all_scores: whether to add every label's score.
     """
 
     texts: tuple[str, ...]

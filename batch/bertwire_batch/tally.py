@@ -21,7 +21,6 @@ class Summary:
         first_error: the first such row's error; None where every row has a prediction.
         seconds: wall-clock time of the job.
         texts_per_second: predictions per second.
-        calls: answered calls.
         latency_p50_ms, latency_p95_ms, latency_p99_ms: percentiles of an answered call's client-side latency in
             milliseconds, within 1 %; None where no call was answered.
         model: name of the model that answered; empty where none did.
