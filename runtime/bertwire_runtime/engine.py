@@ -29,9 +29,6 @@ class Engine:
     """A variant of a bundle on a provider.
 
     Attributes:
-        variant: the variant.
-        layout: the layout of its batches.
-        provider: the provider in use.
         proven: whether it passed the bundle's probe on this machine; False before the check, and without a probe.
         passed_over: why better variants are not used, one line; empty where this is the best.
     """

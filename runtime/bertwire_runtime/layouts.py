@@ -57,9 +57,7 @@ class Layout:
     """The layout of a batch.
 
     Attributes:
-        kind: padded or packed.
         groups: length groups of the packed layout; 0 for packed attention on CUDA.
-        pad_token_id: the padding token.
         by_token: whether logits are per token instead of per text.
         skips_padding: whether positions of a packed graph count from 1 and are 0 for padding tokens, as RoBERTa's. A
             text can hold one: its tokenizer parses the word `<pad>` as such.

@@ -21,11 +21,6 @@ class Predictor:
 
     `run` does all steps and is not thread-safe. The server calls them one by one: `encode` (thread-safe), `logits` (one
     at a time), `output` (thread-safe).
-
-    Attributes:
-        manifest: the bundle's manifest.
-        engine: the variant's engine.
-        head: the interpretation of its logits.
     """
 
     def __init__(

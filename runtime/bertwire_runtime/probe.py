@@ -45,12 +45,7 @@ class _Part(BaseModel):
 
 
 class TokenSequence(_Part):
-    """One sequence.
-
-    Attributes:
-        ids: token ids, special tokens included.
-        type_ids: segment ids.
-    """
+    """One sequence."""
 
     ids: tuple[Annotated[int, Field(ge=0, lt=2**31)], ...] = Field(min_length=1, max_length=8192)
     type_ids: tuple[Annotated[int, Field(ge=0, lt=2**31)], ...]
@@ -66,7 +61,6 @@ class Expected(_Part):
     """A variant's logits on one provider.
 
     Attributes:
-        variant: its name.
         provider: the provider at export.
         tolerances: per sequence the largest deviation (`deviations`) that rounding explains.
         logits: per sequence [labels], or [tokens * labels] for logits per token.
@@ -85,12 +79,7 @@ class Expected(_Part):
 
 
 class Probe(_Part):
-    """The content of `probe.json`.
-
-    Attributes:
-        sequences: the sequences to run.
-        expected: the logits, one entry per variant and provider.
-    """
+    """The content of `probe.json`."""
 
     sequences: tuple[TokenSequence, ...] = Field(min_length=_LEAST_SEQUENCES)
     expected: tuple[Expected, ...]
@@ -114,8 +103,6 @@ class Checked:
     """The probe's result for a variant on this machine.
 
     Attributes:
-        variant: its name.
-        provider: the provider.
         sequences: number of sequences.
         differing: number of sequences that exceed their tolerance.
         largest: the largest deviation; None where the variant did not run, or gave NaN or infinity.

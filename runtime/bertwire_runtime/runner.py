@@ -18,12 +18,6 @@ class Runner:
     def __init__(self, graph: Path | bytes, layout: Layout, provider: Provider, threads: int) -> None:
         """Open the session.
 
-        Args:
-            graph: the ONNX file, or its bytes.
-            layout: the layout of its inputs.
-            provider: the provider.
-            threads: threads per run; 0: one per usable core.
-
         Raises:
             UserError: the provider is unavailable on this machine.
             Exception: ONNX Runtime cannot load the graph; its exceptions share no public base.

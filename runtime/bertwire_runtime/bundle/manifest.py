@@ -49,13 +49,7 @@ class _Part(BaseModel):
 
 
 class FileEntry(_Part):
-    """A file of the bundle.
-
-    Attributes:
-        name: its name in the bundle's folder.
-        bytes: its size.
-        sha256: the SHA-256 of its content, in hexadecimal.
-    """
+    """A file of the bundle."""
 
     name: FileName
     bytes: int = Field(ge=1)
@@ -136,12 +130,10 @@ class Proof(_Part):
     """Measurements of one graph on one provider.
 
     Attributes:
-        provider: the provider.
         dev: quality on the dev texts.
         test: quality on the test texts, if any.
         batch_variance: largest absolute logit difference of a text run alone and with 1, 15 and 63 others.
         speed: cost per text.
-        limits: the limits.
         faults: the limits that were broken, in words.
     """
 
@@ -160,7 +152,6 @@ class Candidate(_Part):
     Attributes:
         name: precision, layout and anything else that distinguishes it.
         precision: number format of the linear layers.
-        layout: see `Variant`.
         proofs: measurements, one per provider.
     """
 
@@ -174,7 +165,6 @@ class Variant(Candidate):
     """A published candidate: an ONNX graph of the bundle.
 
     Attributes:
-        file: the graph.
         providers: the ONNX Runtime providers on which it was proven and may run.
         groups: length groups of the packed layout's attention; 0 for the padded layout, and for packed attention on
             CUDA, which needs none.
@@ -221,12 +211,7 @@ class Calibration(_Part):
 
 
 class Reference(_Part):
-    """PyTorch's scores in fp32.
-
-    Attributes:
-        dev: on the dev texts.
-        test: on the test texts, if any.
-    """
+    """PyTorch's scores in fp32."""
 
     dev: Scores
     test: Scores | None
@@ -260,22 +245,15 @@ class Manifest(_Part):
     """The description of a model, with the measurements of its quality.
 
     Attributes:
-        schema_version: the version of this schema.
-        name: the model's name.
-        version: the model's version.
         task: single_label: exactly one label, softmax scores. multi_label: any number of labels, sigmoid scores.
             token_classification: an IOB2 tag per word. regression: one number.
         text_pairs: whether the model takes text pairs.
         labels: label or tag names in logit order; for regression the number's name.
         max_length: most tokens of a text or pair, special tokens included.
         truncation_side: the side on which longer text is cut.
-        pad_token_id: the padding token.
-        tokenizer: the `tokenizers` file.
         probe: token sequences with each variant's logits (`bertwire_runtime.probe`); None in schema 2.
-        calibration: conversion of logits to scores.
         variants: the graphs; for each provider, the fastest first.
         candidates: graphs that were built and not published, with their measurements.
-        provenance: origin of the model.
     """
 
     schema_version: Literal[2, 3]

@@ -16,8 +16,6 @@ class Bundle:
     """An opened bundle.
 
     Attributes:
-        path: its folder.
-        manifest: its verified manifest.
         manifest_bytes: the signed bytes of the manifest.
         signature: its signature; None where it is unsigned.
         trusted: whether the signature was verified with a public key.
