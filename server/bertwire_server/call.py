@@ -1,4 +1,4 @@
-"""What is known of the RPC that is being answered; whatever reports on it finds it here."""
+"""Context of the current RPC, for logs, traces and metrics."""
 
 from __future__ import annotations
 
@@ -17,15 +17,14 @@ class Call:
     """One RPC.
 
     Attributes:
-        method: its full name, as `/bertwire.v1.Classifier/Classify`.
+        method: full name, as `/bertwire.v1.Classifier/Classify`.
         request_id: the caller's `x-request-id`; empty where it sent none.
-        client: who calls; empty where nobody has to say.
-        model: the model that was asked, once it is known to be there.
-        model_version: its version.
-        texts: how many texts it has asked to classify so far.
-        content: the texts it has asked to classify last, which only the log of calls may show, and only masked.
-        failures: of a stream, how many of its messages failed, by code.
-        trace: the span of the call; None where traces are off.
+        client: the caller; empty without authentication.
+        model: the requested model, once found.
+        texts: texts requested so far.
+        content: the texts requested last, only for the call log, masked.
+        failures: of a stream, failed messages by code.
+        trace: the call's span; None where traces are off.
     """
 
     method: str
@@ -39,5 +38,5 @@ class Call:
     trace: Trace | None = field(default=None, repr=False)
 
 
-# Each RPC is handled in a task of its own, and tasks begun from it see the same call.
+# Every RPC has its own task; tasks created in it inherit the call.
 current: ContextVar[Call] = ContextVar("current")

@@ -1,4 +1,4 @@
-"""Joins each model with what is counted of it."""
+"""Association of models with their metrics."""
 
 from weakref import WeakKeyDictionary
 
@@ -9,16 +9,15 @@ from bertwire_server.telemetry.model_metrics import ModelInfo, ModelMetrics
 
 
 class CountedModels:
-    """Makes models that are counted, and shows the counts while they take traffic: a `FleetObserver`."""
+    """Builds models with metrics and exports them while the models serve: a `FleetObserver`."""
 
     def __init__(self, metrics: Metrics) -> None:
-        """Show them in `metrics`."""
         self._metrics = metrics
-        # A model that is refused after it was made leaves nothing behind.
+        # Weak, since a model may be refused after it was built.
         self._counted: WeakKeyDictionary[Model, ModelMetrics] = WeakKeyDictionary()
 
     def build(self, predictor: Predictor, serving: Serving) -> Model:
-        """Make a model; in any thread."""
+        """Build a model; thread-safe."""
         manifest, engine, variant = predictor.manifest, predictor.engine, predictor.engine.variant
         info = ModelInfo(
             name=manifest.name,
@@ -39,13 +38,13 @@ class CountedModels:
         return model
 
     def load_ended(self, name: str, *, loaded: bool) -> None:
-        """A version of a model was loaded, or refused."""
+        """Count a load or refusal."""
         self._metrics.load_ended(name, loaded=loaded)
 
     def taken(self, model: Model) -> None:
-        """Shows a model's counts."""
+        """Export a model's metrics."""
         self._metrics.loaded(self._counted[model], model)
 
     def gone(self, model: Model) -> None:
-        """Forgets them."""
+        """Stop exporting a model's metrics."""
         self._metrics.unloaded(self._counted.pop(model))
