@@ -20,7 +20,7 @@ from bertwire_core.standard import open_streams
 from demo import vader
 from demo.steps import Clock, bertwire, code_hash, content_hash, keep, made_from, process, run, started_from
 
-# One epoch over few texts. Without the weights the model seldom dares to say neutral, which one text in six is.
+# One epoch over few texts; without class weights the model rarely predicts neutral, a sixth of the texts.
 RECIPE = (
     *("--epochs", "1", "--learning-rate", "1.5e-4", "--batch-size", "32", "--max-length", "64"),
     *("--class-weights", "balanced"),
@@ -30,7 +30,7 @@ CALLS_IN_FLIGHT = 16
 
 
 def main() -> None:
-    """Runs the demo and prints what came of it."""
+    """Run the demo and print its results."""
     open_streams()
     parser = argparse.ArgumentParser(prog="demo", description=__doc__)
     parser.add_argument("--short", action="store_true", help="take a tenth of all texts, to see that all parts work")
@@ -70,7 +70,7 @@ def _train(output: Path, splits: dict[str, Path]) -> Path:
         return output
     files = [part for name, path in splits.items() for part in (f"--{name}", path)]
     shutil.rmtree(output, ignore_errors=True)
-    # Only a run of the same texts, recipe and code can go on; one that fails to, for want of disk, is not thrown away.
+    # --resume needs the same texts, recipe and code; a resumed run that fails, as on a full disk, keeps its checkpoint.
     how = "--resume" if started_from(output, inputs) else "--overwrite"
     run("train", *files, "--output", output, *RECIPE, how)
     keep(output, inputs)
@@ -82,7 +82,7 @@ def _export(output: Path, checkpoint: Path, short: bool) -> Path:
     if made_from(output, inputs) and _page(output).is_file():
         err.print(f"{output} is whole and made from this checkpoint: used again")
         return output
-    # On the short form's 230 dev texts one text more or less is half of what int8 may lose by default.
+    # Of the short form's 230 dev texts, one is half of int8's default limit.
     limits = ("--int8-min-agreement", 0.9, "--int8-max-drop", 0.05) if short else ()
     run("export", checkpoint, "--output", output, "--overwrite", *limits)
     run("inspect", output)
@@ -91,13 +91,13 @@ def _export(output: Path, checkpoint: Path, short: bool) -> Path:
 
 
 def _page(bundle: Path) -> Path:
-    """The report that export writes beside a bundle."""
+    """Return the path of export's report."""
     return bundle.with_name(f"{bundle.name}.report.html")
 
 
 @contextmanager
 def _server(bundle: Path) -> Iterator[str]:
-    """Serves the bundle on a free port, gives its address, and stops it cleanly."""
+    """Serve the bundle on a free port, yield the address, and stop the server gracefully."""
     command = bertwire("serve", bundle, "--port", 0, "--shutdown-delay-seconds", 0, "--log-level", "warning")
     with process(command, stdout=subprocess.PIPE) as server:
         line = server.stdout.readline() if server.stdout else ""

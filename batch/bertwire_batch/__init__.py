@@ -1,4 +1,4 @@
-"""Batch scoring: a file of texts in, the same file with predictions out."""
+"""Batch scoring: read a file of texts, write it with predictions added."""
 
 from bertwire_batch.config import ScoreConfig
 from bertwire_batch.job import score_file

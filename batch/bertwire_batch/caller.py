@@ -1,4 +1,4 @@
-"""Calls that outlast a full queue and a restart of the server, and find the texts that a call fails for."""
+"""Calls with retries over overload and restarts, and bisection of batches that fail for one of their texts."""
 
 import asyncio
 import random
@@ -19,37 +19,37 @@ from bertwire_core.errors import UserError
 
 Answered = TypeVar("Answered")
 
-# A text that is too slow alone may have been slowed by others once.
+# Tries of a single text that exceeds the timeout; the first may have been slowed by other load.
 SLOW_TRIES = 2
-# A server that keeps its connection and answers nothing: one slow text after another is told from it by this patience.
+# Timeouts without any answer after which a connected server counts as hung; fewer would give up on consecutive slow
+# texts.
 SILENT_TIMEOUTS = 10
 
-# Every other row would fail in the same way.
+# Codes that every other row would fail with too.
 _HOPELESS = {
     grpc.StatusCode.NOT_FOUND,
     grpc.StatusCode.UNIMPLEMENTED,
     grpc.StatusCode.UNAUTHENTICATED,
     grpc.StatusCode.PERMISSION_DENIED,
 }
-# The server, or what stands before it, did not take the call. CANCELLED comes of a server that stops.
+# Codes of a call that the server or a proxy did not take; CANCELLED comes from a stopping server.
 _NOT_TAKEN = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.RESOURCE_EXHAUSTED}
-# One text may be to blame: it is invalid, too slow, or nothing that the model can answer.
+# Codes that a single text can cause: invalid, too slow, or failing in the model.
 _ONE_TEXT = {grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.INTERNAL}
 
 
 def pause(tries: int) -> float:
-    """Seconds to wait after `tries` failed tries: up to 5, spread so that calls do not come back all at once."""
+    """Return the backoff in seconds after `tries` failed tries: at most 5, with jitter."""
     return min(0.1 * 2.0 ** min(tries - 1, 10), 5.0) * random.uniform(0.5, 1.5)  # noqa: S311 - no secret depends on it
 
 
 class Caller:
-    """Asks the server for the answers of a job.
+    """Calls of a scoring job, with retries.
 
     Args:
-        client: the connection to the server.
         address: the server's address, for messages.
         timeout: the client's deadline of a call in seconds.
-        max_outage: seconds to wait for a server that takes no call: away, warming up or overloaded.
+        max_outage: seconds to wait for a server that takes no calls: unreachable, warming up or overloaded.
         tally: counts the answered calls.
     """
 
@@ -61,10 +61,10 @@ class Caller:
         self._lost_since: float | None = None
 
     async def model(self, name: str, version: str) -> ModelInfo:
-        """What the server says of a model, once that is ready.
+        """Return a model's description, after its warm-up.
 
         Raises:
-            UserError: the server was never reached, takes no call any more, or cannot serve the model.
+            UserError: the server was never reached, takes no calls any more, or cannot serve the model.
         """
 
         async def ask() -> ModelInfo:
@@ -81,14 +81,13 @@ class Caller:
         return info
 
     async def classify(self, texts: Sequence[Text], options: Options) -> list[Outcome]:
-        """Gives each text's result, or why it has none.
+        """Return each text's result, or why it has none.
 
-        A call that one of its texts may have failed is sent again in halves, until the faulty and the slow texts stand
-        alone.
+        A call that may have failed for one of its texts is bisected until the failing texts are alone.
 
         Raises:
-            UserError: no further text could be classified: the server was never reached, takes no call any more, or
-                does not have the model.
+            UserError: the server was never reached, or takes no calls any more.
+            RequestError: the failure concerns all texts, such as a missing model.
         """
         if not texts:
             return []
@@ -147,7 +146,7 @@ class Caller:
         self._reached, self._lost_since, self._answered_at = True, None, time.monotonic()
 
     def _check_outage(self, error: RequestError) -> None:
-        # What comes over a standing connection was said by a server, which may be warming up.
+        # A failure over an established connection is the server's own, which may be warming up.
         self._reached = self._reached or self._client.connected
         if not self._reached:
             raise UserError(f"no server answers at {self._address}: {error.message}")

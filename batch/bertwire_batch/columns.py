@@ -1,4 +1,4 @@
-"""Rows in, texts out; results in, added columns out."""
+"""Conversion of rows to texts, and of results to added columns."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -9,23 +9,23 @@ from bertwire_client.replies import ModelInfo, Result
 from bertwire_core.tasks import Task, TaskTable
 from bertwire_data.tables import Batch
 
-# The answer to one row: its result, or why it has none.
+# A row's result, or why it has none.
 Outcome = Result | str
-# A text, or a pair of them.
+# A text, or a pair of texts.
 Text = str | tuple[str, str]
-# The column of the second text, where no other is named.
+# Default column of the second text.
 TEXT_PAIR = "text_pair"
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What is added to a row of a task.
+    """The added columns of a task.
 
     Attributes:
         columns: names and types of the columns.
-        values: makes their values of a result.
-        best_alone: whether the best label is enough to decide.
-        has_scores: whether each label has a score of its own.
+        values: returns their values for a result.
+        best_alone: whether they need only the best label.
+        has_scores: whether each label has a score.
     """
 
     columns: dict[str, type]
@@ -36,7 +36,7 @@ class Decision:
 
 def _label(result: Result) -> dict[str, Any]:
     best = result.labels[0]
-    # A best label below the threshold is not decided for, and its score says by how much.
+    # Below its threshold the best label is not predicted, but its score is kept.
     return {"label": best.label if best.predicted else None, "score": _rounded(best.score)}
 
 
@@ -64,13 +64,11 @@ _DECISIONS: TaskTable[Decision] = TaskTable(
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """Which columns are read and added.
+    """The columns to read and to add.
 
     Attributes:
-        texts: the column of the text, and for pairs that of the second.
-        decision: what is added.
-        prefix: what the names of the added columns begin with.
-        all_scores: whether every label's score is added.
+        texts: the text column, and for pairs that of the second text.
+        prefix: prefix of their names.
     """
 
     texts: tuple[str, ...]
@@ -80,18 +78,18 @@ class Form:
 
     @property
     def top_k(self) -> int | None:
-        """How many labels of a text are asked for; None: all."""
+        """Return the number of labels to request per text; None: all."""
         return 1 if self.decision.best_alone and not self.all_scores else None
 
     def added_columns(self) -> dict[str, type]:
-        """Names and types of the added columns, in file order."""
+        """Return names and types of the added columns, in file order."""
         columns = {**self.decision.columns, "truncated": bool, "error": str}
         if self.all_scores:
             columns["scores"] = dict
         return {self.prefix + name: kind for name, kind in columns.items()}
 
     def added_values(self, outcome: Outcome) -> dict[str, Any]:
-        """The added columns of one row; a column without a value is left out."""
+        """Return the added columns of a row, without columns that have no value."""
         if isinstance(outcome, str):
             return {self.prefix + "error": outcome}
         values = self.decision.values(outcome) | {"truncated": outcome.truncated}
@@ -100,7 +98,7 @@ class Form:
         return {self.prefix + name: value for name, value in values.items()}
 
     def texts_and_faults(self, batch: Batch) -> tuple[list[Text], list[str | None]]:
-        """The texts to classify, and for each row of the batch why it has none, or None."""
+        """Return the texts to classify, and per row of the batch why it has none, or None."""
         faults = [error or self._fault(row) for row, error in zip(batch.rows, batch.errors, strict=True)]
         return [self._text(row) for row, fault in zip(batch.rows, faults, strict=True) if fault is None], faults
 
@@ -113,7 +111,7 @@ class Form:
 
 
 def choose_form(config: ScoreConfig, model: ModelInfo) -> Form:
-    """The columns for a model; raises `ValueError` where an option does not fit it, with a message that says which."""
+    """Return the columns for a model; raise `ValueError` where an option does not fit it."""
     try:
         decision = _DECISIONS[cast(Task, model.task)]
     except ValueError:
@@ -127,12 +125,12 @@ def choose_form(config: ScoreConfig, model: ModelInfo) -> Form:
 
 
 def _rounded(score: float) -> float:
-    # The server's 32-bit floats have no more digits than this to give.
+    # Digits of a float32.
     return round(score, 7)
 
 
 def text_fault(row: dict[str, Any], column: str) -> str | None:
-    """Why a row has no text that could be classified, or None."""
+    """Return why a row has no valid text, or None."""
     text = row.get(column)
     if text is None:
         return f"the row has no {column!r}"

@@ -1,4 +1,4 @@
-"""What `bertwire score` can be told."""
+"""Settings of `bertwire score`."""
 
 from pathlib import Path
 from typing import Self

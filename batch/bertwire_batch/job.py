@@ -1,4 +1,4 @@
-"""One scoring job: reader, calls in flight, ordered writer."""
+"""A scoring job: reader, concurrent calls, ordered writer."""
 
 import asyncio
 from collections import deque
@@ -21,12 +21,12 @@ from bertwire_data.tables import Batch, TableReader, TableWriter, create_table, 
 
 
 def score_file(config: ScoreConfig) -> Summary:
-    """Scores a file; the output appears when all rows are done, those that failed included.
+    """Score a file; the output appears when all rows are done, failed ones included.
 
     Shows progress on standard error. Must not be called inside a running event loop.
 
     Raises:
-        UserError: the files are not as they must be, or the server cannot be used; no output is left.
+        UserError: a file is invalid or the server cannot be used; no output is left.
     """
     tally = Tally()
     with ExitStack() as stack:
@@ -84,7 +84,7 @@ async def _score_rows(
 
     async def answer(batch: Batch) -> list[Outcome]:
         texts, faults = form.texts_and_faults(batch)
-        # A call that waits for a full queue keeps its slot: that is how the job slows down.
+        # A call that is retried keeps its slot, which throttles the job.
         async with slots:
             outcomes = iter(await caller.classify(texts, options))
         return [fault or next(outcomes) for fault in faults]
@@ -94,7 +94,7 @@ async def _score_rows(
         tally.written([outcome if isinstance(outcome, str) else None for outcome in outcomes])
         bar(reader.position(), tally.note())
 
-    # Twice the calls in flight, so that a slow call at the head does not leave the other slots idle at once.
+    # Twice the concurrency, so that a slow call at the head does not idle the other slots at once.
     await in_order(reader.batches(config.batch_size), answer, write, window=2 * config.concurrency)
 
 
@@ -104,7 +104,7 @@ async def in_order(
     write: Callable[[Batch, list[Outcome]], None],
     window: int,
 ) -> None:
-    """Answers batches concurrently and writes them in their order; at most `window` of them are held at a time."""
+    """Answer batches concurrently and write them in order, holding at most `window` of them."""
     held: deque[tuple[Batch, asyncio.Future[list[Outcome]]]] = deque()
     try:
         for batch in batches:

@@ -1,4 +1,4 @@
-"""What is counted while a job runs, and the summary made of it."""
+"""Counters and summary of a scoring job."""
 
 import math
 import time
@@ -7,25 +7,24 @@ from dataclasses import dataclass
 
 from bertwire_client.replies import Reply
 
-# Neighbouring buckets of latency lie 1 % apart, so that a job of any size keeps some hundred numbers.
+# Log width of a latency bucket: 1 %, which bounds memory to some hundred buckets.
 _STEP = math.log(1.01)
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What a scoring job did.
+    """Summary of a scoring job.
 
     Attributes:
-        rows: rows of the input, all of them in the output.
+        rows: rows of input and output.
         failed: rows without a prediction.
-        first_error: why the first of them has none; None where every row has one.
+        first_error: the first such row's error; None where every row has a prediction.
         seconds: wall-clock time of the job.
-        texts_per_second: predictions for each second of it.
-        calls: calls that were answered.
-        latency_p50_ms, latency_p95_ms, latency_p99_ms: percentiles of an answered call's time as the client saw it, in
+        texts_per_second: predictions per second.
+        latency_p50_ms, latency_p95_ms, latency_p99_ms: percentiles of an answered call's client-side latency in
             milliseconds, within 1 %; None where no call was answered.
         model: name of the model that answered; empty where none did.
-        model_version: its version; where it changed in between, all versions, joined by ", ".
+        model_version: its version; where it changed during the job, all versions, joined by ", ".
     """
 
     rows: int
@@ -42,19 +41,19 @@ class Summary:
 
 
 class Latencies:
-    """A histogram of times with fixed memory."""
+    """A latency histogram in bounded memory."""
 
     def __init__(self) -> None:
         self.count = 0
         self._buckets: Counter[int] = Counter()
 
     def add(self, seconds: float) -> None:
-        """Counts one call."""
+        """Count one call."""
         self.count += 1
         self._buckets[round(math.log(max(seconds, 1e-9)) / _STEP)] += 1
 
     def percentile_ms(self, percent: float) -> float | None:
-        """The time in milliseconds that `percent` of the calls did not exceed."""
+        """Return the latency in milliseconds that `percent` of the calls did not exceed."""
         left = math.ceil(self.count * percent / 100)
         for bucket in sorted(self._buckets):
             left -= self._buckets[bucket]
@@ -64,7 +63,7 @@ class Latencies:
 
 
 class Tally:
-    """The running counts of one job."""
+    """Running counters of a job."""
 
     def __init__(self) -> None:
         self.rows = self.failed = 0
@@ -74,12 +73,12 @@ class Tally:
         self._models: dict[tuple[str, str], None] = {}
 
     def answered(self, reply: Reply, seconds: float) -> None:
-        """Counts an answered call."""
+        """Count an answered call."""
         self.latencies.add(seconds)
         self._models[reply.model, reply.model_version] = None
 
     def written(self, errors: list[str | None]) -> None:
-        """Counts rows written, each with why it has no prediction, or None."""
+        """Count written rows, each with its error or None."""
         self.rows += len(errors)
         failed = [error for error in errors if error is not None]
         self.failed += len(failed)
@@ -87,12 +86,12 @@ class Tally:
             self.first_error = failed[0]
 
     def note(self) -> str:
-        """What stands beside the progress bar."""
+        """Return the note beside the progress bar."""
         failures = f", {self.failed:,} failed" if self.failed else ""
         return f"{self.rows / self._seconds():,.0f} rows/s{failures}"
 
     def summary(self) -> Summary:
-        """The counts so far."""
+        """Return the counts so far."""
         return Summary(
             rows=self.rows,
             failed=self.failed,

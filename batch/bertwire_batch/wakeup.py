@@ -1,4 +1,4 @@
-"""Signals that reach an event loop which is just falling asleep."""
+"""Immediate signal handling in an idle event loop."""
 
 import asyncio
 import signal
@@ -10,10 +10,10 @@ from contextlib import contextmanager
 
 @contextmanager
 def woken_by_signals() -> Iterator[None]:
-    """Lets every signal wake the running loop, so that its handler is run at once; in the main thread only.
+    """Wake the running loop at every signal, so that its handler runs at once; no effect outside the main thread.
 
-    Python runs a handler between two instructions of the main thread. A signal that comes after the last of them and
-    before the loop waits for events would otherwise have its handler run when the next event comes, which may be never.
+    Python runs handlers between bytecode instructions of the main thread. Without the wake-up, a signal just before the
+    loop blocks would be handled only at the next event.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

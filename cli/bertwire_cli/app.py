@@ -1,4 +1,4 @@
-"""The typer application, with the one command loaded that is asked for."""
+"""The typer application; it loads only the requested command."""
 
 import functools
 import importlib
@@ -13,13 +13,13 @@ from bertwire_core.process import readable
 
 
 def build_app(name: str) -> typer.Typer:
-    """Makes the application; of the commands other than `name` it knows only name and summary."""
+    """Build the application; commands other than `name` have only name and summary."""
     app = typer.Typer(
         callback=_options,
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
-        # The tables of rich cut the names of options on a terminal of 80 columns.
+        # rich's tables truncate option names at 80 columns.
         rich_markup_mode=None,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
@@ -32,7 +32,7 @@ def build_app(name: str) -> typer.Typer:
 
 
 def _add_loaded(app: typer.Typer, name: str) -> None:
-    """Loads a command, or a group of them: there the module has a function by subcommand."""
+    """Load a command, or a command group: a module with a function per subcommand."""
     command = COMMANDS[name]
     loaded = getattr(importlib.import_module(command.module), name)
     if isinstance(loaded, dict):
@@ -47,7 +47,7 @@ def _add_loaded(app: typer.Typer, name: str) -> None:
 def _guarded(name: str, function: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(function)
     def call(**values: object) -> None:
-        # Within typer, which would take Ctrl-C for itself.
+        # Inside the typer function, since typer handles Ctrl-C itself.
         with readable(name):
             function(**values)
 

@@ -15,7 +15,7 @@ from bertwire_core.console import out, print_json
 from bertwire_core.errors import UserError
 from bertwire_core.options import argument, command
 
-# Of a text in the table.
+# Most characters of a text in the table.
 _SHOWN_CHARS = 200
 
 
@@ -81,7 +81,7 @@ def _table(texts: list[str], reply: Reply) -> Table:
     for text, result in zip(texts, reply.results, strict=True):
         for place, (what, label, score, predicted) in enumerate(_lines(text, result)):
             shown = what if place == 0 or result.entities else ""
-            # Text takes square brackets as they are.
+            # As `Text`, so that rich does not parse square brackets as markup.
             table.add_row(*map(Text, (shown, label, score, predicted)))
     return table
 

@@ -1,4 +1,4 @@
-"""The command `bertwire`. Standard library only: what a command needs is loaded when that command is asked for."""
+"""The command `bertwire`. Imports only the standard library, and a command's dependencies when it is requested."""
 
 import os
 import sys
@@ -8,14 +8,14 @@ from bertwire_core.standard import open_streams, use_utf8
 
 
 def main() -> None:
-    """Runs the command line and exits."""
+    """Run the command line and exit."""
     use_utf8()
     open_streams()
     name = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
     interrupt_on_signals()
-    # gRPC tells of every server that goes away, in its own words and between ours.
+    # gRPC logs every lost connection to standard error.
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
-    # ONNX Runtime would write a device id into the home folder and report how it is used.
+    # ONNX Runtime would write a device id into the home folder and send usage data.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     with readable(name):
         from bertwire_cli.app import build_app

@@ -14,24 +14,24 @@ from bertwire_core.console import err, out, print_json
 from bertwire_core.errors import UserError
 from bertwire_core.options import argument, command
 
-# The reason of a model that was unloaded by request.
+# The reason of a model that was unloaded on request.
 _BY_HAND = "unloaded"
 
 
 class ServerConfig(ConnectionConfig):
-    """Settings of the commands that are about all models of a server."""
+    """Settings of the commands for all models of a server."""
 
     address: str = argument("The server's host:port, or unix:PATH.")
     timeout: float = Field(DEFAULT_LOAD_TIMEOUT, gt=0, le=86_400, description="Seconds that the server may take.")
     as_json: bool = Field(False, description="Print JSON, for programs.", json_schema_extra={"flag": "--json"})
 
     def admin(self) -> Admin:
-        """The client to use."""
+        """Return the client."""
         return Admin(self.address, timeout=self.timeout, **self.credentials())
 
 
 class ModelConfig(ServerConfig):
-    """Settings of the commands that are about one model."""
+    """Settings of the commands for one model."""
 
     model: str = argument("The model's name in the repository.")
     model_version: str = Field("", description="One version of it; default: all of them.")
@@ -87,10 +87,10 @@ def _show(models: Sequence[ModelInfo], *, as_json: bool) -> None:
     for each in models:
         names = [each.version, *each.aliases, *(["default"] if each.default else [])]
         cells = (each.name, ", ".join(names), each.state, each.task, each.variant, each.provider)
-        # Text takes square brackets as they are.
+        # As `Text`, so that rich does not parse square brackets as markup.
         table.add_row(*map(Text, cells))
     out.print(table)
-    # Below and not within, where a column of some letters would break it up.
+    # Below the table, whose narrow columns would break it up.
     for each in models:
         unproven = "its bundle has no probe: not proven on this machine" if each.variant and not each.proven else ""
         for note in filter(None, (each.reason, each.fallback_reason, unproven)):

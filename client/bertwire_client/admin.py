@@ -1,4 +1,4 @@
-"""The client of those who operate a server."""
+"""Client for model administration."""
 
 from typing import Any
 
@@ -8,12 +8,12 @@ from bertwire_client.client import Client
 from bertwire_client.replies import ModelInfo
 from bertwire_client.wire import parse_model
 
-# Verifying and warming up a large model takes its time.
+# Seconds; loading verifies and warms up the model.
 DEFAULT_LOAD_TIMEOUT = 300.0
 
 
 class Admin(Client):
-    """A client that can also load and unload models; where the server knows scopes, its key needs `admin`.
+    """A client that can also load and unload models; where the server uses scopes, its key needs `admin`.
 
     Args:
         address: the server's `host:port`, or `unix:PATH`.
@@ -26,21 +26,21 @@ class Admin(Client):
         self._repository = ModelRepositoryStub(self._authorized)
 
     def load(self, model: str, model_version: str = "") -> list[ModelInfo]:
-        """Loads what the repository holds of a model, all versions by default; returns once they take the traffic.
+        """Load the repository's versions of a model, all by default; return once they serve requests.
 
         Raises:
             NotFoundError: the repository has no such model.
-            FailedPreconditionError: a bundle cannot be served; what was served before goes on.
+            FailedPreconditionError: a bundle was refused; the versions already served stay.
             RequestError: the call failed otherwise.
         """
         request = LoadModelRequest(model=model, model_version=model_version)
         return [parse_model(each) for each in self._call(self._repository.LoadModel, request, None).models]
 
     def unload(self, model: str, model_version: str = "") -> None:
-        """Takes a model, or one version of it, out of service; raises `RequestError`."""
+        """Unload a model, or one version of it; raise `RequestError` where that fails."""
         request = UnloadModelRequest(model=model, model_version=model_version)
         self._call(self._repository.UnloadModel, request, None)
 
     def reload(self) -> list[ModelInfo]:
-        """Looks at the whole repository again; gives what the server has then. Raises `RequestError`."""
+        """Rescan the repository and return all models of the server; raise `RequestError` where that fails."""
         return [parse_model(each) for each in self._call(self._repository.Reload, ReloadRequest(), None).models]

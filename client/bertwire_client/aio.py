@@ -1,4 +1,4 @@
-"""The client for asyncio."""
+"""Client for asyncio."""
 
 import asyncio
 import time
@@ -27,16 +27,16 @@ from bertwire_client.wire import (
 
 
 class AsyncClient:
-    """A connection to a bertwire server, made and used within one running event loop.
+    """A connection to a bertwire server, bound to the running event loop.
 
     Args:
-        address: the server's `host:port`, or `unix:PATH`; `UserError` where it is none.
-        timeout: deadline of a call in seconds, its retries included.
-        attempts: how often a call is tried, 1 to 5, while the server is UNAVAILABLE; and how often all that is done
-            while it is RESOURCE_EXHAUSTED and says when to try again.
-        credentials: for TLS, from `tls_credentials` for example; None talks in the clear.
+        address: the server's `host:port`, or `unix:PATH`; anything else raises `UserError`.
+        timeout: deadline of a call in seconds, retries included.
+        attempts: most tries of a call, 1 to 5, on UNAVAILABLE; also most rounds of these on RESOURCE_EXHAUSTED with a
+            retry delay.
+        credentials: TLS credentials, for example from `tls_credentials`; None: plaintext.
         api_key: sent with every call.
-        token: a JWT instead of it, or a function that gives the one to send now.
+        token: a JWT in place of `api_key`, or a function that returns the current one.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class AsyncClient:
 
     @property
     def connected(self) -> bool:
-        """Whether a connection to the server stands now."""
+        """Whether a connection to the server is established."""
         return self._channel.get_state() is grpc.ChannelConnectivity.READY
 
     async def classify(
@@ -75,7 +75,7 @@ class AsyncClient:
         metadata: Metadata = (),
         **options: Unpack[Options],
     ) -> Reply:
-        """Classifies texts in one call; arguments, result and errors are those of `Client.classify`."""
+        """Classify texts in one call; arguments, result and errors are those of `Client.classify`."""
         message = Request(texts, text_pairs, **options).message()
         return parse_reply(
             await self._call(self._stub.Classify, message, timeout, checked(metadata)), len(message.texts)
@@ -91,10 +91,10 @@ class AsyncClient:
         metadata: Metadata = (),
         **options: Unpack[Options],
     ) -> AsyncGenerator[Answer, None]:
-        """Classifies many texts over one stream; arguments, answers and errors are those of `Client.stream`.
+        """Classify many texts over one stream; arguments, answers and errors are those of `Client.stream`.
 
-        `items` may be asynchronous; where they are not, taking one must not take long, since the event loop waits.
-        A loop that is left early should close the stream at once, by `contextlib.aclosing`.
+        `items` may be asynchronous; iterating others blocks the event loop. Wrap the result in `contextlib.aclosing`
+        where the loop may end early, to close the stream at once.
         """
         refuse_single("items", items)
         seconds = self._timeout if timeout is None else timeout
@@ -103,7 +103,7 @@ class AsyncClient:
         return stream(opening, lambda: self._closed, items, ledger, max_in_flight)
 
     async def list_models(self, *, timeout: float | None = None) -> list[ModelInfo]:  # noqa: ASYNC109 - as above
-        """The models that can be asked, by name and version; raises `RequestError`."""
+        """Return all models by name and version; raise `RequestError` where that fails."""
         response = await self._call(self._stub.ListModels, ListModelsRequest(), timeout)
         return [parse_model(each) for each in response.models]
 
@@ -114,7 +114,7 @@ class AsyncClient:
         *,
         timeout: float | None = None,  # noqa: ASYNC109 - as above
     ) -> ModelInfo:
-        """One model, by default the server's, and its default version; raises `RequestError`."""
+        """Return one model, by default the server's, and its default version; raise `RequestError` where that fails."""
         request = GetModelRequest(model=model, model_version=model_version)
         return parse_model(await self._call(self._stub.GetModel, request, timeout))
 
@@ -141,7 +141,7 @@ class AsyncClient:
             left = until - time.monotonic()
 
     async def close(self) -> None:
-        """Closes the connection; calls in flight are cancelled, and streams end with `RequestError`."""
+        """Close the connection, cancel calls in flight and end streams with `RequestError`."""
         self._closed = True
         await self._channel.close()
 

@@ -1,4 +1,4 @@
-"""How a client proves who it is, and knows that the server is the right one."""
+"""Client credentials and server authentication."""
 
 import os
 import re
@@ -12,23 +12,23 @@ import grpc
 from bertwire_core.errors import UserError, first_line
 
 API_KEY_VARIABLE = "BERTWIRE_API_KEY"
-# HOST:PORT, or one of gRPC's own forms (https://github.com/grpc/grpc/blob/master/doc/naming.md).
+# HOST:PORT, or one of gRPC's name schemes (https://github.com/grpc/grpc/blob/master/doc/naming.md).
 _HOST_PORT = re.compile(r"(?:\[[0-9A-Fa-f:.]+(?:%[\w.-]+)?\]|[^\[\]:/\s]+):([0-9]{1,5})")
 _MAX_PORT = 65535
 _FORMS = ("dns:", "google-c2p:", "ipv4:", "ipv6:", "unix:", "unix-abstract:", "vsock:", "xds:")
-# A constant credential, or a function that gives the one to use now, such as a token that is renewed.
+# A constant credential, or a function that returns the current one, for tokens that are renewed.
 Credential = str | Callable[[], str]
 
 
 def check_address(address: str) -> None:
-    """Raises `UserError` for what cannot be a server's address; gRPC would look for that name, on port 443."""
+    """Raise `UserError` for an invalid address, which gRPC would resolve as a host name with port 443."""
     found = _HOST_PORT.fullmatch(address)
     if not (found and int(found[1]) <= _MAX_PORT) and not address.lower().startswith(_FORMS):
         raise UserError(f"{address!r} is no address; give HOST:PORT, as 127.0.0.1:8500 or [::1]:8500, or unix:PATH")
 
 
 def check_credentials(credentials: object) -> None:
-    """Raises `TypeError` for what gRPC would take and then fail on, such as the path of a file."""
+    """Raise `TypeError` for a value that gRPC would accept and fail on later, such as a file's path."""
     if credentials is not None and not isinstance(credentials, grpc.ChannelCredentials):
         kind = type(credentials).__name__
         raise TypeError(f"credentials are what tls_credentials(ca, certificate, key) makes of files, not {kind}")
@@ -37,15 +37,15 @@ def check_credentials(credentials: object) -> None:
 def tls_credentials(
     ca: Path | str | None = None, certificate: Path | str | None = None, key: Path | str | None = None
 ) -> grpc.ChannelCredentials:
-    """Credentials for a server that talks TLS.
+    """Return credentials for a TLS server.
 
     Args:
-        ca: PEM file of the authorities that may have signed the server's certificate; None: those that gRPC brings.
-        certificate: PEM file of this client's own certificate, for a server that asks for one.
+        ca: PEM file of the accepted certificate authorities; None: gRPC's built-in ones.
+        certificate: PEM file of the client certificate, for a server that requires one.
         key: PEM file of its private key.
 
     Raises:
-        UserError: a file cannot be read or is not what it should be, or one of `certificate` and `key` is missing.
+        UserError: a file cannot be read or has the wrong content, or one of `certificate` and `key` is missing.
     """
     if (certificate is None) != (key is None):
         raise UserError("a client certificate and its key go together; give both or none")
@@ -56,10 +56,10 @@ def tls_credentials(
 
 
 def read_api_key(path: Path | None) -> str | None:
-    """The API key or token in a file, or without a file in the variable BERTWIRE_API_KEY; None where neither is.
+    """Read an API key or token from a file, or without a file from BERTWIRE_API_KEY; None where neither is set.
 
     Raises:
-        UserError: the file cannot be read, or what is there is no credential.
+        UserError: the file cannot be read, or the content is no credential.
     """
     content = os.environ.get(API_KEY_VARIABLE, "").encode() if path is None else _read(path)
     where = API_KEY_VARIABLE if path is None else path
@@ -72,7 +72,7 @@ def read_api_key(path: Path | None) -> str | None:
 
 
 def with_credential(channel: Any, api_key: str | None, token: Credential | None) -> Any:  # noqa: ANN401 - sync or aio
-    """The channel, or where there is a credential one whose calls all carry it, over TLS or in the clear.
+    """Wrap a channel so that all calls carry the credential, over TLS or plaintext; without one return it as it is.
 
     Raises:
         ValueError: both are given, or one is not a word of ASCII.
@@ -86,9 +86,9 @@ def with_credential(channel: Any, api_key: str | None, token: Credential | None)
 
 
 class _CredentialChannel:
-    """What a stub needs of a channel.
+    """The part of a channel's interface that stubs use.
 
-    gRPC's own way, call credentials, works over TLS alone; its interceptors cost more than the call's other handling.
+    gRPC's call credentials require TLS, and its interceptors cost more than the rest of a call's handling.
     """
 
     def __init__(self, channel: Any, credential: Credential) -> None:  # noqa: ANN401 - sync or aio
@@ -99,9 +99,9 @@ class _CredentialChannel:
 
 
 def _sendable(credential: str) -> str:
-    credential = credential.strip()  # read from a file it ends with a line break
+    credential = credential.strip()  # strip the line break at a file's end
     if not _is_credential(credential):
-        # gRPC would refuse the call, and quote it.
+        # gRPC would refuse the call and quote the credential in its error.
         raise ValueError("an API key or a token is one word of ASCII characters")
     return credential
 
@@ -121,7 +121,7 @@ def _carrying(make: Callable[..., Any], credential: Credential) -> Callable[...,
 
 
 def _check(ca: Path | None, certificate: Path | None, key: Path | None) -> None:
-    """Finds faults before gRPC does, which tells of them at each call, or with an empty file trusts others instead."""
+    """Check the files before gRPC, which reports faults only per call and replaces an empty CA file by its own CAs."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
         if ca is not None:
@@ -130,11 +130,11 @@ def _check(ca: Path | None, certificate: Path | None, key: Path | None) -> None:
         raise UserError(f"{ca} holds no certificate in PEM, or a damaged one") from None
     if certificate is None or key is None:
         return
-    # ssl does not say which of the two it could not read.
+    # ssl does not say which of the two files it could not read.
     _read(certificate)
     _read(key)
     try:
-        # An encrypted key would otherwise ask for its passphrase on the terminal, and gRPC cannot use it.
+        # The empty password keeps an encrypted key, which gRPC cannot use, from prompting on the terminal.
         context.load_cert_chain(certificate, key, password="")
     except ssl.SSLError:
         raise UserError(f"{certificate} and {key} are no certificate in PEM and its key without passphrase") from None

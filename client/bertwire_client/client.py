@@ -1,4 +1,4 @@
-"""The client for threads."""
+"""Client for threads."""
 
 import time
 from collections.abc import Callable, Generator, Iterable, Sequence
@@ -26,16 +26,16 @@ from bertwire_client.wire import (
 
 
 class Client:
-    """A connection to a bertwire server; threads may share it.
+    """A thread-safe connection to a bertwire server.
 
     Args:
-        address: the server's `host:port`, or `unix:PATH`; `UserError` where it is none.
-        timeout: deadline of a call in seconds, its retries included.
-        attempts: how often a call is tried, 1 to 5, while the server is UNAVAILABLE; and how often all that is done
-            while it is RESOURCE_EXHAUSTED and says when to try again.
-        credentials: for TLS, from `tls_credentials` for example; None talks in the clear.
+        address: the server's `host:port`, or `unix:PATH`; anything else raises `UserError`.
+        timeout: deadline of a call in seconds, retries included.
+        attempts: most tries of a call, 1 to 5, on UNAVAILABLE; also most rounds of these on RESOURCE_EXHAUSTED with a
+            retry delay.
+        credentials: TLS credentials, for example from `tls_credentials`; None: plaintext.
         api_key: sent with every call.
-        token: a JWT instead of it, or a function that gives the one to send now.
+        token: a JWT in place of `api_key`, or a function that returns the current one.
     """
 
     def __init__(
@@ -69,24 +69,23 @@ class Client:
         metadata: Metadata = (),
         **options: Unpack[Options],
     ) -> Reply:
-        """Classifies texts in one call.
+        """Classify texts in one call.
 
         Args:
-            texts: one or many texts; the server limits how many and how long.
-            text_pairs: for a model of text pairs the second text of each.
-            timeout: deadline of this call in seconds, its retries included; None: the client's.
-            metadata: sent along, such as [("x-request-id", "7f3a")], by which the server's log calls it.
-            **options: top_k, logits, model, model_version, threshold, thresholds, truncation and priority, as
-                `Request` says.
+            texts: one or many texts; the server limits number and length.
+            text_pairs: for a text pair model the second text of each.
+            timeout: deadline of this call in seconds, retries included; None: the client's.
+            metadata: gRPC metadata, such as [("x-request-id", "7f3a")], the id in the server's log.
+            **options: top_k, logits, model, model_version, threshold, thresholds, truncation and priority, see
+                `Request`.
 
         Returns:
-            The reply, with one result for each text in the order of the texts.
+            A reply with one result per text, in order.
 
         Raises:
-            RequestError: the call failed; its subclass and `code` say how.
+            RequestError: the call failed; subclass and `code` tell how.
             TypeError: `texts` is a single string, or holds something that is not a string.
-            ValueError: a text cannot be encoded as UTF-8, an option has none of its values, or metadata or a token is
-                nothing that can be sent.
+            ValueError: a text cannot be encoded as UTF-8, or an option, metadata or token is invalid.
         """
         message = Request(texts, text_pairs, **options).message()
         return parse_reply(self._call(self._stub.Classify, message, timeout, checked(metadata)), len(message.texts))
@@ -101,27 +100,27 @@ class Client:
         metadata: Metadata = (),
         **options: Unpack[Options],
     ) -> Generator[Answer, None, None]:
-        """Classifies many texts over one stream, which costs less than a call each; several texts a request cost least.
+        """Classify many texts over one stream: cheaper than one call each, and cheapest with several texts per request.
 
-        A request that fails has its `RequestError` in place of a reply, and leaves the others alone. While the server
-        is away or has no room for a request, what is unanswered is sent again within its timeout; each request is
-        answered exactly once. Ending the loop early ends the stream.
+        A failed request yields its `RequestError` and does not affect others. While the server is unreachable or
+        overloaded, unanswered requests are sent again within their timeout; each is answered exactly once. Leaving the
+        loop ends the stream.
 
         Args:
-            items: texts, or requests with several texts or options of their own. They are taken in a thread of the
-                stream's own, and only as fast as answers are taken: `max_in_flight` ahead at most.
-            max_in_flight: most requests that are taken and not yet answered, which bounds memory.
-            ordered: whether answers come in the order of the items instead of as soon as they are there.
-            timeout: seconds that a request may take from its sending on, its retries included; None: the client's.
-            metadata: sent along with the stream, as by `classify`.
-            **options: how to classify the texts, as for `classify`.
+            items: texts, or requests with several texts or their own options; iterated in a separate thread, at most
+                `max_in_flight` ahead of the answers.
+            max_in_flight: most unanswered requests; bounds memory.
+            ordered: yield answers in the order of the items instead of as they arrive.
+            timeout: seconds per request, retries included; None: the client's.
+            metadata: as of `classify`, for the stream.
+            **options: as of `classify`, for items that are texts.
 
         Yields:
-            An answer for each item.
+            One answer per item.
 
         Raises:
-            RequestError: no request can be answered any more: no server has taken the stream for `timeout` seconds and
-                there is more to send, or it refuses the caller, or this client was closed.
+            RequestError: no server accepted the stream for `timeout` seconds while requests were left, the caller was
+                refused, or this client was closed.
             TypeError: an item is neither a text nor a request.
         """
         refuse_single("items", items)
@@ -131,12 +130,12 @@ class Client:
         return stream(opening, lambda: self._closed, items, ledger, max_in_flight)
 
     def list_models(self, *, timeout: float | None = None) -> list[ModelInfo]:
-        """The models that can be asked, by name and version; raises `RequestError`."""
+        """Return all models by name and version; raise `RequestError` where that fails."""
         response = self._call(self._stub.ListModels, ListModelsRequest(), timeout)
         return [parse_model(each) for each in response.models]
 
     def get_model(self, model: str = "", model_version: str = "", *, timeout: float | None = None) -> ModelInfo:
-        """One model, by default the server's, and its default version; raises `RequestError`."""
+        """Return one model, by default the server's, and its default version; raise `RequestError` where that fails."""
         request = GetModelRequest(model=model, model_version=model_version)
         return parse_model(self._call(self._stub.GetModel, request, timeout))
 
@@ -157,7 +156,7 @@ class Client:
             left = until - time.monotonic()
 
     def close(self) -> None:
-        """Closes the connection; calls in flight are cancelled, and streams end with `RequestError`."""
+        """Close the connection, cancel calls in flight and end streams with `RequestError`."""
         self._closed = True
         self._channel.close()
 

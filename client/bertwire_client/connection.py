@@ -1,4 +1,4 @@
-"""How a command reaches a server: the options that all of them have."""
+"""Connection options shared by all client commands."""
 
 from pathlib import Path
 from typing import Any, Self
@@ -9,7 +9,7 @@ from bertwire_core.options import Config
 
 
 class ConnectionConfig(Config):
-    """The part of a command's settings that says how the server is reached."""
+    """Connection settings of a command."""
 
     tls_ca: Path | None = Field(
         None, description="CA certificates, PEM, that the server's certificate is checked with; turns TLS on."
@@ -29,7 +29,7 @@ class ConnectionConfig(Config):
         return self
 
     def credentials(self) -> dict[str, Any]:
-        """The arguments of a client that show who calls; raises `UserError` where a file is not what it should be."""
+        """Return a client's credential arguments; raise `UserError` for an invalid file."""
         from bertwire_client.channel import read_api_key, tls_credentials
 
         tls = None if self.tls_ca is None else tls_credentials(self.tls_ca, self.tls_certificate, self.tls_key)

@@ -1,4 +1,4 @@
-"""Failures of a call, by gRPC's status code."""
+"""Errors of a call, by gRPC status code."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 
 
 class RequestError(UserError):
-    """A call that failed, with the status code of gRPC.
+    """A failed call.
 
     Attributes:
         code: gRPC's status code; `classifier.proto` says what each means.
-        message: the server's reason, or gRPC's own where no server answered.
-        retry_after: seconds after which the server says that trying again makes sense; None where it says nothing.
+        message: the server's reason, or gRPC's where no server answered.
+        retry_after: seconds to wait before a retry; None where the server names no delay.
     """
 
     def __init__(self, code: grpc.StatusCode, message: str, retry_after: float | None = None) -> None:
@@ -28,35 +28,35 @@ class RequestError(UserError):
 
 
 class InvalidArgumentError(RequestError):
-    """The request is wrong and would be wrong again."""
+    """The request is invalid; a retry fails too."""
 
 
 class NotFoundError(RequestError):
-    """The server has no model of that name, or not that version of it."""
+    """The server has no such model or version."""
 
 
 class ResourceExhaustedError(RequestError):
-    """The server is overloaded or the caller above its limits: try again after `retry_after`, where there is one."""
+    """The server is overloaded or the caller above its limits; retry after `retry_after`, where set."""
 
 
 class DeadlineExceededError(RequestError):
-    """The deadline passed before the answer came."""
+    """The deadline passed before the answer arrived."""
 
 
 class UnavailableError(RequestError):
-    """No server answers, or it is warming up or shutting down; the client's own retries are used up."""
+    """No server answered, or it is warming up or shutting down; the client's retries are used up."""
 
 
 class UnauthenticatedError(RequestError):
-    """The server wants a credential, and this is none that it knows."""
+    """The credential is missing or unknown."""
 
-    # The server knows of no options.
+    # The server's message cannot name client options.
     hint = "; give a key with --api-key-file or BERTWIRE_API_KEY"
 
 
 class PermissionDeniedError(RequestError):
-    """The server knows the caller, who may not do this."""
+    """The caller lacks permission."""
 
 
 class FailedPreconditionError(RequestError):
-    """The bundle cannot be served; what was served before goes on."""
+    """The bundle was refused; versions already served stay."""

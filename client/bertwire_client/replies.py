@@ -1,4 +1,4 @@
-"""What comes back from a server."""
+"""Replies of a server."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,9 +11,9 @@ class LabelScore:
     """A label and its score.
 
     Attributes:
-        label: its name; for regression the name of the number.
+        label: its name; for regression the number's name.
         score: its probability in [0, 1]; for regression the number itself.
-        predicted: whether the model decides for it.
+        predicted: whether it is part of the model's decision.
     """
 
     label: str
@@ -23,12 +23,12 @@ class LabelScore:
 
 @dataclass(frozen=True, slots=True)
 class Entity:
-    """A stretch of a text.
+    """A span of a text.
 
     Attributes:
         label: its type.
         start: index of its first character in the text as sent: `text[start:end]` is the entity.
-        end: index behind its last.
+        end: index after its last character.
         score: mean probability of its words' tags, in [0, 1].
     """
 
@@ -40,12 +40,12 @@ class Entity:
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Where the time of one text went inside the server, in microseconds of wall-clock time.
+    """Server-side time of one text, in microseconds of wall-clock time.
 
     Attributes:
         queue_us: waiting for a batch.
-        tokenize_us: tokenizing, with all texts of the same call.
-        run_us: the model's run of the batch that held this text.
+        tokenize_us: tokenizing all texts of the call.
+        run_us: the batch's run.
     """
 
     queue_us: int
@@ -58,13 +58,12 @@ class Result:
     """The answer to one text.
 
     Attributes:
-        labels: `top_k` labels (all of them by default), best first; one for regression; none for token classification.
-        logits: the model's raw outputs in its own label order, for token classification those of one token after the
-            other; empty unless asked for.
-        token_count: tokens that the model read, special tokens included.
-        truncated: whether the text was longer than the model reads and was cut.
-        timing: where the time went inside the server.
-        entities: for token classification the entities in the order of the text.
+        labels: `top_k` labels (default: all), best first; one for regression; none for token classification.
+        logits: raw outputs in the model's label order, for token classification token by token; empty unless requested.
+        token_count: tokens after truncation, special tokens included.
+        truncated: whether the text exceeded the model's token limit and was cut.
+        timing: server-side time.
+        entities: for token classification the entities in text order.
     """
 
     labels: tuple[LabelScore, ...]
@@ -76,17 +75,17 @@ class Result:
 
     @property
     def label(self) -> str:
-        """The best label."""
+        """Return the best label; raise `ValueError` for token classification."""
         return self._best().label
 
     @property
     def score(self) -> float:
-        """The best label's probability; for regression the number."""
+        """Return the best label's probability; for regression the number."""
         return self._best().score
 
     @property
     def predicted(self) -> tuple[str, ...]:
-        """The labels that the model decides for, best first; of those asked for by `top_k`."""
+        """Return the predicted labels among the `top_k` requested, best first."""
         return tuple(each.label for each in self.labels if each.predicted)
 
     def _best(self) -> LabelScore:
@@ -102,7 +101,7 @@ class Reply:
     Attributes:
         model: name of the model that answered.
         model_version: its version.
-        results: one for each text, in the order of the texts.
+        results: one per text, in order.
     """
 
     model: str
@@ -115,8 +114,8 @@ class Answer:
     """The answer to one request of a stream.
 
     Attributes:
-        index: the place of the request among those given to the stream; the first is 0.
-        outcome: the reply, or why there is none.
+        index: position of the request in the stream, from 0.
+        outcome: the reply or the error.
     """
 
     index: int
@@ -124,7 +123,7 @@ class Answer:
 
     @property
     def reply(self) -> Reply:
-        """The reply; where there is none, its `RequestError` is raised."""
+        """Return the reply, or raise the request's `RequestError`."""
         if isinstance(self.outcome, RequestError):
             raise self.outcome
         return self.outcome
@@ -132,26 +131,25 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """A version of a model that a server has.
+    """A model version on a server.
 
     Attributes:
         name: the model's name.
         version: its version.
-        aliases: names under which this version can be asked too.
-        default: whether it answers for its name where no version is given.
-        state: loading, ready, unloading, unavailable, or unknown. What follows is known only of a ready one.
+        aliases: other names of this version.
+        default: whether it answers requests that name no version.
+        state: loading, ready, unloading, unavailable, or unknown; the fields from `task` on are set only when ready.
         reason: why it is unavailable.
         task: single_label, multi_label, token_classification or regression.
-        text_pairs: whether it reads two texts at a time.
-        labels: labels or tags in the order of the logits; for regression the name of the number.
-        max_length: most tokens that it reads, special tokens included.
-        variant: the graph that it runs.
+        text_pairs: whether it takes text pairs.
+        labels: labels or tags in logit order; for regression the number's name.
+        max_length: most tokens per text, special tokens included.
+        variant: name of the variant in use.
         precision: fp32, fp16 or int8.
         provider: cpu or cuda.
-        quality: what this graph scored on the held-out texts, by metric.
-        proven: whether it gave, on the server's machine, the logits that the bundle has of it; False also where that
-            has none.
-        fallback_reason: why a better graph of the bundle is not served; empty where the best one is.
+        quality: the variant's scores on held-out texts, by metric.
+        proven: whether it passed the bundle's probe on the server's machine; False without a probe.
+        fallback_reason: why a better variant of the bundle is not used; empty where the best one is.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""What is sent to a server."""
+"""Requests to a server."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ from bertwire.v1 import classifier_pb2 as pb
 Truncation = Literal["model", "left", "right", "refuse"]
 Priority = Literal["low", "normal", "high"]
 
-# Names and values that go along with a call; `x-request-id` is what the server's log calls it by.
+# gRPC metadata; the server logs `x-request-id`.
 Metadata = Sequence[tuple[str, str]]
 
 _TRUNCATIONS: dict[Truncation, pb.Truncation] = {
@@ -29,7 +29,7 @@ _PAIR = 2
 
 
 class Options(TypedDict, total=False):
-    """The keywords of `classify` and `stream` that say how to classify; `Request` says what each means."""
+    """Classification keywords of `classify` and `stream`; see `Request`."""
 
     top_k: int | None
     logits: bool
@@ -46,17 +46,16 @@ class Request:
     """Texts and how to classify them.
 
     Attributes:
-        texts: one or many texts; the server limits how many and how long.
-        text_pairs: for a model of text pairs the second text of each.
-        top_k: how many labels to return for a text, best first; None: all.
-        logits: also return the raw logits.
-        model: name of the model to ask; empty: the server's default.
-        model_version: version or alias of it; empty: its default version.
-        threshold: least score at which a label counts as predicted and an entity is returned; None: the model's own.
-        thresholds: the same for single labels, or types of entities, over `threshold`.
-        truncation: what becomes of text past the model's token limit: cut where the model was trained to, on the left,
-            on the right, or the call is refused.
-        priority: waiting texts of a higher priority are run first.
+        texts: one or many texts; the server limits number and length.
+        text_pairs: for a text pair model the second text of each.
+        top_k: most labels per text, best first; None: all.
+        logits: also return raw logits.
+        model: model name; empty: the server's default.
+        model_version: version or alias; empty: the model's default.
+        threshold: least score of a predicted label or returned entity; None: the model's own.
+        thresholds: per label or entity type, in place of `threshold`.
+        truncation: side on which text past the model's token limit is cut, `model` for that of its training; or refuse.
+        priority: texts of a higher priority run first.
     """
 
     texts: Sequence[str]
@@ -71,12 +70,11 @@ class Request:
     priority: Priority = "normal"
 
     def message(self) -> pb.ClassifyRequest:
-        """The protocol's form.
+        """Return the protocol message.
 
         Raises:
             TypeError: `texts` or `text_pairs` is one string, or holds something that is not a string.
-            ValueError: a text has a lone surrogate, which UTF-8 cannot carry; there are not as many second texts as
-                texts; an option has none of its values.
+            ValueError: a text has a lone surrogate, texts and second texts differ in number, or an option is invalid.
         """
         _require_texts("texts", self.texts)
         if self.text_pairs is not None:
@@ -105,7 +103,7 @@ class Request:
 
 
 def checked(metadata: Metadata) -> Metadata:
-    """Metadata that gRPC sends; raises `TypeError` or `ValueError`, quoting no value, where gRPC would quote all."""
+    """Return metadata that gRPC accepts; raise `TypeError` or `ValueError` without quoting values, unlike gRPC."""
     pairs = tuple(metadata)
     if isinstance(metadata, Mapping) or not all(isinstance(each, tuple) and len(each) == _PAIR for each in pairs):
         raise TypeError('metadata are pairs of a name and a value; pass for example [("x-request-id", "7f3a")]')
@@ -118,7 +116,7 @@ def checked(metadata: Metadata) -> Metadata:
 
 
 def refuse_single(name: str, texts: object) -> None:
-    """Raises `TypeError` for one string, of which each letter would else be a text."""
+    """Raise `TypeError` for a single string, which would be iterated by character."""
     if isinstance(texts, (str, bytes)):
         raise TypeError(f"{name} is a single string; pass a list of texts, for example [text]")
 

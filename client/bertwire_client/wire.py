@@ -1,4 +1,4 @@
-"""What the clients share: channel settings, and replies and errors out of messages."""
+"""Channel settings, and parsing of replies and errors, shared by both clients."""
 
 import json
 import os
@@ -35,35 +35,35 @@ _KINDS: dict[grpc.StatusCode, type[RequestError]] = {
 }
 _CODES: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
 
-# gRPC's words where no address of a server took a connection.
+# gRPC's messages where no address of a server accepted a connection.
 _NOT_CONNECTED = ("failed to connect", "errors resolving")
 _WHY_NOT_CONNECTED = (
     "; is the server started, is this its port, does it talk TLS or in the clear as this client does, does it want a "
     "client certificate?"
 )
-# And where one did, and showed a certificate that is not trusted, or not for the name by which it was called.
+# gRPC's messages for an untrusted certificate, or one for another name.
 _WRONG_CERTIFICATE = ("CERTIFICATE_VERIFY_FAILED", "Hostname Verification Check failed")
 _WHY_NOT_TRUSTED = "; is the server's certificate for the name in this address, and signed by the CA that was given?"
 _TOO_LARGE = "larger than max"
-# gRPC takes the first that is set, also an empty one (src/core/handshaker/http_connect/http_proxy_mapper.cc).
+# gRPC takes the first that is set, even if empty (src/core/handshaker/http_connect/http_proxy_mapper.cc).
 _PROXY_VARIABLES = ("grpc_proxy", "https_proxy", "http_proxy")
 
-# A call of many long texts is larger than gRPC's default of 4 MiB.
+# Bytes; a call of many long texts exceeds gRPC's default of 4 MiB.
 _MESSAGE_BYTES = 64 << 20
-# Not ClassifyStream: gRPC would keep all that a stream has sent, to send it again; `stream` keeps what is unanswered.
+# Without ClassifyStream: gRPC would buffer the whole stream; `stream` keeps only unanswered requests.
 _RETRIED_METHODS = ("Classify", "ListModels", "GetModel")
 
 
 def channel_options(attempts: int) -> list[tuple[str, int | str]]:
-    """Settings of a channel: message limits, and `attempts` (1 to 5) at each call while the server is not there."""
+    """Return channel options: message limits, and `attempts` (1 to 5) tries per call on UNAVAILABLE."""
     if not 1 <= attempts <= 5:
         raise ValueError(f"attempts is {attempts}; gRPC makes 1 to 5")
     options: list[tuple[str, int | str]] = [
         ("grpc.max_send_message_length", _MESSAGE_BYTES),
         ("grpc.max_receive_message_length", _MESSAGE_BYTES),
-        # gRPC gives up retrying a call that it cannot keep in this buffer; its default is 256 KiB.
+        # gRPC does not retry calls that exceed this buffer, by default 256 KiB.
         ("grpc.per_rpc_retry_buffer_size", _MESSAGE_BYTES),
-        # A server that was restarted is found again within seconds, not within gRPC's two minutes.
+        # Reconnect to a restarted server within seconds instead of gRPC's two minutes.
         ("grpc.initial_reconnect_backoff_ms", 100),
         ("grpc.max_reconnect_backoff_ms", 2000),
     ]
@@ -76,7 +76,7 @@ def _service_config(attempts: int) -> str:
         "initialBackoff": "0.05s",
         "maxBackoff": "1s",
         "backoffMultiplier": 2,
-        # CANCELLED: gRPC's core ends calls so that arrive while it is being shut down; those of a caller end otherwise.
+        # gRPC's core ends calls that arrive during its shutdown with CANCELLED.
         "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
     }
     names = [{"service": "bertwire.v1.Classifier", "method": method} for method in _RETRIED_METHODS]
@@ -84,7 +84,7 @@ def _service_config(attempts: int) -> str:
 
 
 def parse_reply(response: pb.ClassifyResponse, texts: int) -> Reply:
-    """Turns a response to `texts` texts into a reply; raises `RequestError` (INTERNAL) where it has not one a text."""
+    """Return the reply to `texts` texts; raise `RequestError` (INTERNAL) where the number of results differs."""
     if len(response.results) != texts:
         reason = f"the server gave {len(response.results)} results for {texts} texts"
         raise RequestError(grpc.StatusCode.INTERNAL, reason)
@@ -104,7 +104,7 @@ def _result(message: pb.Result) -> Result:
 
 
 def parse_model(message: pb.Model) -> ModelInfo:
-    """Turns what a server says of a model into `ModelInfo`."""
+    """Return a model message as `ModelInfo`."""
     return ModelInfo(
         name=message.name,
         version=message.version,
@@ -126,22 +126,22 @@ def parse_model(message: pb.Model) -> ModelInfo:
 
 
 def _state(state: int) -> str:
-    # A later server may have states that this client does not know.
+    # A newer server may send unknown states.
     if state == pb.MODEL_STATE_UNSPECIFIED or state not in pb.ModelState.values():
         return "unknown"
     return pb.ModelState.Name(state).removeprefix("MODEL_STATE_").lower()
 
 
 def parse_error(error: grpc.RpcError) -> RequestError:
-    """Turns what gRPC raised from a call into the error of its status code."""
+    """Return the `RequestError` of gRPC's error from a call."""
     assert isinstance(error, (grpc.Call, grpc.aio.AioRpcError))  # noqa: S101 - gRPC raises nothing else from a call
-    if error.code() is None:  # so with asyncio, where it is INTERNAL otherwise
+    if error.code() is None:  # asyncio only; INTERNAL otherwise
         return request_error(grpc.StatusCode.INTERNAL, "the server's response cannot be decoded")
     message = error.details() or ""
     if any(each in message for each in _WRONG_CERTIFICATE):
         message += _WHY_NOT_TRUSTED
     elif message.startswith(_NOT_CONNECTED):
-        # Behind a name gRPC tells of the last address alone, and of TLS that only one side speaks in its own words.
+        # gRPC reports only the last address of a name, and obscures TLS mismatches.
         message += _WHY_NOT_CONNECTED + _through_proxy()
     elif _TOO_LARGE in message:
         message += "; send fewer or shorter texts at a time"
@@ -149,7 +149,7 @@ def parse_error(error: grpc.RpcError) -> RequestError:
 
 
 def _through_proxy() -> str:
-    """What to ask where the environment has gRPC go through a proxy, which its own words do not tell."""
+    """Return a hint where the environment sets a proxy, which gRPC's message does not mention."""
     variable = next((each for each in _PROXY_VARIABLES if each in os.environ), "")
     if not os.environ.get(variable):
         return ""
@@ -157,25 +157,25 @@ def _through_proxy() -> str:
 
 
 def parse_failure(failure: pb.Failure) -> RequestError:
-    """Turns the failure of one request of a stream into the error of its status code."""
+    """Return the `RequestError` of one failed request of a stream."""
     code = _CODES.get(failure.code, grpc.StatusCode.UNKNOWN)
     retry_after = failure.retry_after_ms / 1e3 if failure.HasField("retry_after_ms") else None
     return request_error(code, failure.message, retry_after)
 
 
 def request_error(code: grpc.StatusCode, message: str | None, retry_after: float | None = None) -> RequestError:
-    """The error of a status code."""
+    """Return the `RequestError` subclass of a status code."""
     return _KINDS.get(code, RequestError)(code, message or "no reason given", retry_after)
 
 
 def is_too_large(error: RequestError) -> bool:
-    """Whether gRPC itself turned a message away for its size, which has the code of a full queue."""
+    """Whether gRPC itself rejected a message by size, which shares its code with a full queue."""
     return _TOO_LARGE in error.message
 
 
 def _pushback(trailing: Any) -> float | None:  # noqa: ANN401 - gRPC has several kinds of metadata
     for key, value in trailing or ():
-        # Negative, or no number: do not try again (gRFC A6).
+        # Negative or no number: do not retry (gRFC A6).
         if key == "grpc-retry-pushback-ms" and isinstance(value, str) and value.isdecimal():
             return int(value) / 1e3
     return None

@@ -1,4 +1,4 @@
-"""The commands of `bertwire`: where each is found and what it needs."""
+"""The commands of `bertwire`: module, required extra, summary."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from bertwire_core.faults import CLI
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """Where a command is found, and what `bertwire --help` says of it."""
+    """One command; `summary` is its line in `bertwire --help`."""
 
     module: str
     install: str

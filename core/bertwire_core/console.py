@@ -1,4 +1,4 @@
-"""What a person sees while a command works, and what a program reads."""
+"""Console output: progress for people, JSON for programs."""
 
 import codecs
 import json
@@ -14,32 +14,32 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 T = TypeVar("T")
 
-# Results go to standard output, everything about the way there to standard error.
+# Results on standard output, progress and messages on standard error.
 out = Console()
 err = Console(stderr=True)
 
 
-# In a log file a line comes with every tenth of the work, not more often than this, and not more seldom than that.
+# Seconds between progress lines in a log file, at least and at most.
 _LEAST_SECONDS, _MOST_SECONDS = 2.0, 30.0
 
 
 def print_json(document: Any, indent: int | None = None) -> None:  # noqa: ANN401 - whatever JSON holds
-    """Prints JSON for programs to standard output: in UTF-8, or in ASCII where that has another encoding."""
+    """Print JSON to standard output, escaped to ASCII where its encoding is not UTF-8."""
     ascii_only = codecs.lookup(sys.stdout.encoding).name != "utf-8"
     print(json.dumps(document, ensure_ascii=ascii_only, indent=indent))
 
 
 class Bar(Protocol):
-    """A progress bar's handle."""
+    """The handle of a progress bar."""
 
     def __call__(self, completed: float, note: str = "") -> None:
-        """Moves the bar to `completed` and shows `note` beside it."""
+        """Set the bar to `completed` and its note to `note`."""
         ...
 
 
 @contextmanager
 def progress(label: str, total: float) -> Iterator[Bar]:
-    """Shows a bar on standard error until the block ends; where that is no terminal, a line now and then."""
+    """Show a progress bar on standard error; without a terminal, occasional lines."""
     if not err.is_terminal:
         lines = _Lines(label, total)
         try:
@@ -66,7 +66,7 @@ def progress(label: str, total: float) -> Iterator[Bar]:
 
 
 class _Lines:
-    """Progress for a file: a line with every tenth of the work or every 30 seconds, and one at the end."""
+    """Progress for a log file: a line per tenth of the work or 30 seconds, and one at the end."""
 
     def __init__(self, label: str, total: float) -> None:
         self._label, self._total = label, total
@@ -82,7 +82,7 @@ class _Lines:
             self.show()
 
     def show(self) -> None:
-        """Prints the line."""
+        """Print the line."""
         self._shown_at, self._shown = monotonic(), self._completed
         share = self._completed / self._total if self._total else 1.0
         passed = timedelta(seconds=round(self._shown_at - self._started))
@@ -91,7 +91,7 @@ class _Lines:
 
 
 def tracked(items: Iterable[T], label: str, total: int) -> Iterator[T]:
-    """Yields `items` under a progress bar."""
+    """Yield `items` under a progress bar."""
     with progress(label, total) as bar:
         for done, item in enumerate(items, 1):
             yield item

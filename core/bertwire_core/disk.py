@@ -1,4 +1,4 @@
-"""A full disk, told by the output that it has no room for."""
+"""Detection and reporting of a full disk."""
 
 import errno
 import shutil
@@ -9,15 +9,15 @@ from pathlib import Path
 from bertwire_core.errors import UserError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
-# What PyTorch says, without an error number, when a write fails.
+# PyTorch's messages for a failed write, which carry no error number.
 _TORCH_WRITE = ("PytorchStreamWriter", "inline_container", "iostream error")
-# With less than this free, a library's own error is taken for one of the disk: C++ streams and protobuf give no number.
+# Bytes free below which any error counts as a full disk: C++ streams and protobuf report no error number.
 _LEAST_BYTES = 1 << 20
 
 
 @contextmanager
 def told_if_full(path: Path, advice: str = "free some or choose another output") -> Iterator[None]:
-    """Raises `UserError` where the block, which writes beside `path`, fails for want of room there."""
+    """Raise `UserError` where the block, which writes beside `path`, fails on a full disk."""
     try:
         yield
     except UserError:
@@ -31,7 +31,7 @@ def told_if_full(path: Path, advice: str = "free some or choose another output")
 
 
 def is_full(error: BaseException) -> bool:
-    """Whether `error` comes of a full disk; the libraries that write weights wrap the system's error."""
+    """Whether a full disk caused `error`, also where a library wrapped the system's error."""
     if isinstance(error, OSError) and error.errno in _FULL:
         return True
     text = str(error)
@@ -42,7 +42,7 @@ def is_full(error: BaseException) -> bool:
 
 
 def disk_of(path: Path) -> Path:
-    """The nearest folder above `path` that exists, on whose disk it will be."""
+    """Return the nearest existing folder above `path`."""
     return next(folder for folder in path.absolute().parents if folder.exists())
 
 

@@ -1,16 +1,16 @@
-"""Errors that a person is meant to read."""
+"""Errors with a message for the user."""
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first non-blank line of an error's message, or the name of its class where it has none."""
+    """Return the first non-blank line of an error's message, or its class name where there is none."""
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 class UserError(Exception):
-    """One line that says what is wrong and what to do; a command prints it without a stack trace and exits 1.
+    """An error that a command prints as one line, what is wrong and what to do, before it exits with 1.
 
     Attributes:
-        hint: what a command adds to the message, for whoever typed it.
+        hint: appended to the message by commands.
     """
 
     hint = ""

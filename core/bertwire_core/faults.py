@@ -1,4 +1,4 @@
-"""Every error as one line."""
+"""Exit status and one-line message of every error."""
 
 import os
 import sys
@@ -11,17 +11,17 @@ INTERNAL = 70
 INTERRUPTED = 130
 
 CLI = "'.[cli]'"
-# Packages that a command of the extra cli needs for some of its work only, each with an extra of its own.
+# Packages that commands of the extra cli need for optional features, with their own extras.
 _EXTRAS = {"pyarrow": "'.[parquet]'", "cryptography": "'.[sign]'"}
 
 
 def report(error: Exception, command: str, install: str) -> int:
-    """Prints an error to standard error and returns the exit status: 1, or 70 where it is a fault of bertwire.
+    """Print an error to standard error and return the exit status: 1, or 70 for an internal error.
 
     Args:
-        error: what a command raised.
+        error: the error.
         command: name of the command; may be empty.
-        install: what pip must install for the command.
+        install: the command's pip requirement.
     """
     if (line := _line(error, command, install)) is not None:
         _print(line)
@@ -38,7 +38,7 @@ def _line(error: Exception, command: str, install: str) -> str | None:
     if isinstance(error, ModuleNotFoundError):
         return _missing(error.name or "", command, install)
     if isinstance(error, OSError) and error.strerror:
-        # "No space left on device", "Permission denied", and on which file.
+        # Such as "No space left on device" or "Permission denied".
         where = f": {error.filename}" if error.filename is not None else ""
         return f"error: {error.strerror[:1].lower()}{error.strerror[1:]}{where}"
     return None

@@ -1,4 +1,4 @@
-"""Outputs that exist whole or not at all, that one process makes at a time, and that replace none of its inputs."""
+"""Atomic outputs: whole or absent, locked to one process, never over an input."""
 
 import fcntl
 import os
@@ -13,10 +13,10 @@ from bertwire_core.errors import UserError
 
 
 def output_path(path: Path) -> Path:
-    """The place of an output, with `~` expanded.
+    """Return the path of an output, with `~` expanded.
 
     Raises:
-        UserError: `path` names no file or folder of its own (`.`, `..`, `/`), or the home of nobody.
+        UserError: `path` has no name of its own (`.`, `..`, `/`), or an unknown user's home.
     """
     if path.name in ("", ".."):
         raise UserError(f"{path} is no name for an output; give it one of its own, for example {path / 'result'}")
@@ -27,12 +27,12 @@ def output_path(path: Path) -> Path:
 
 
 def unicode_name(path: Path) -> str:
-    """What records call a file or folder: its name as UTF-8, whatever the locale, with other bytes escaped."""
+    """Return a file's name for records: UTF-8 in any locale, other bytes escaped."""
     return os.fsencode(path.name).decode(errors="backslashreplace")
 
 
 def require_apart(output: Path, *inputs: Path) -> None:
-    """Raises `UserError` where `output` is one of `inputs` or a folder that holds one, under whatever name or link."""
+    """Raise `UserError` where `output` is one of `inputs` or a folder that holds one, under any name or link."""
     for each in inputs:
         for whole in (each.absolute(), each.resolve()):
             if _same(output, whole):
@@ -42,7 +42,7 @@ def require_apart(output: Path, *inputs: Path) -> None:
 
 
 def require_absent(path: Path, *, overwrite: bool = False) -> None:
-    """Raises `UserError` where `path` exists and may not be replaced, or where its parent folder cannot take it."""
+    """Raise `UserError` where `path` exists and `overwrite` is off, or where its parent is no folder."""
     if _is_there(path) and not overwrite:
         raise UserError(f"{path} exists already; choose another output or pass --overwrite")
     _require_parent(path)
@@ -55,12 +55,12 @@ def _require_parent(path: Path) -> None:
 
 @contextmanager
 def in_use(path: Path) -> Iterator[None]:
-    """Keeps the output `path` to this process while the block runs; makes the folder that it goes to.
+    """Lock the output `path` to this process for the block; create its parent folder.
 
-    The lock is `flock` on a file beside the output, which the system lets go of however the process ends.
+    The lock is `flock` on a file beside the output, which the system releases however the process ends.
 
     Raises:
-        UserError: another process has it, or the folder is none.
+        UserError: another process holds the lock, or the parent is no folder.
     """
     _require_parent(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -87,10 +87,10 @@ def _locked(path: Path, place: Path) -> int:
                 f"{path} is in use by process {owner or '?'}; wait until that ends or choose another output"
             ) from None
         except OSError:
-            return lock  # a file system without locks, where one works as before there were any
+            return lock  # a file system without locks: go on unlocked
         if _is_at(place, lock):
             return lock
-        # Whose it was has removed it in between.
+        # The previous owner removed the file after it was opened here.
         os.close(lock)
 
 
@@ -102,13 +102,13 @@ def _is_at(place: Path, lock: int) -> bool:
 
 
 def partial_path(path: Path) -> Path:
-    """Where training keeps what it has of the folder `path` until that is complete."""
+    """Return the folder in which training keeps its unfinished output `path`."""
     return path.with_name(path.name + ".partial")
 
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Gives an empty file to write; it becomes `path` when the block ends well and is removed when it does not.
+    """Yield an empty file that becomes `path` when the block succeeds and is removed when it fails.
 
     Raises:
         UserError: `path` is a folder.
@@ -130,10 +130,10 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def whole_folder(path: Path, *, overwrite: bool) -> Iterator[Path]:
-    """Gives an empty folder to fill; it becomes `path` when the block ends well.
+    """Yield an empty folder that becomes `path` when the block succeeds and is removed when it fails.
 
     Raises:
-        UserError: `path` is a file, or by then something is there that may not be replaced.
+        UserError: `path` is a file, or exists at the end and `overwrite` is off.
     """
     if path.exists() and not path.is_dir():
         raise UserError(f"{path} is not a folder; choose another output")
@@ -150,7 +150,7 @@ def whole_folder(path: Path, *, overwrite: bool) -> Iterator[Path]:
 
 @contextmanager
 def scratch_folder(path: Path) -> Iterator[Path]:
-    """Gives an empty folder on the disk of the output `path`, for what is not kept; it is gone when the block ends.
+    """Yield an empty folder on the disk of the output `path`; remove it after the block.
 
     Raises:
         UserError: the disk is full.
@@ -165,10 +165,10 @@ def scratch_folder(path: Path) -> Iterator[Path]:
 
 
 def publish_folder(partial: Path, path: Path, *, overwrite: bool) -> None:
-    """Flushes all of `partial` to disk and renames it to `path`, replacing an older folder if `overwrite`.
+    """Flush `partial` to disk and rename it to `path`.
 
     Raises:
-        UserError: something is there that may not be replaced.
+        UserError: `path` exists and `overwrite` is off.
     """
     for inner in (*partial.rglob("*"), partial):
         if not inner.is_symlink():
@@ -177,19 +177,19 @@ def publish_folder(partial: Path, path: Path, *, overwrite: bool) -> None:
         _swap(partial, path)
     else:
         require_absent(path)
-        # Between the look and this a full folder may have come: renaming fails on it.
+        # Where a non-empty folder was created since the check, rename fails.
         partial.rename(path)
     _flush(path.parent)
 
 
 def _swap(partial: Path, path: Path) -> None:
-    # A folder cannot replace a full one in one step: the old one steps aside first, so that no half of it is left.
+    # rename cannot replace a non-empty folder, so the old one is renamed first and never half deleted.
     old = _beside(path, "old")
     try:
         path.rename(old)
         partial.rename(path)
     finally:
-        # Whatever ended the block, Ctrl-C between two steps included, `path` holds the old folder or the new one.
+        # After any exception, Ctrl-C included, `path` is the old folder or the new one.
         if not _is_there(path):
             old.rename(path)
         elif old.is_symlink():
@@ -199,8 +199,7 @@ def _swap(partial: Path, path: Path) -> None:
 
 
 def _beside(path: Path, ending: str) -> Path:
-    # A name of its own, so that nothing that anyone else left beside `path` is touched. Made by mkdir or touch and not
-    # by tempfile, whose results are closed to all but the owner, whatever the umask.
+    # A random name touches no other file beside `path`. Not tempfile, which ignores the umask and makes files private.
     return path.with_name(f".{path.name[:40]}.{secrets.token_hex(8)}.{ending}")
 
 

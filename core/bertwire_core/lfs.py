@@ -1,15 +1,15 @@
-"""Files that Git LFS has not fetched: a few lines of text stand in the place of each."""
+"""Detection of files that Git LFS has not fetched."""
 
 from pathlib import Path
 
 from bertwire_core.errors import UserError
 
-# How a pointer begins: https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md
+# First line of a pointer: https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md
 _POINTER = b"version https://git-lfs.github.com/spec/"
 
 
 def require_fetched(*files: Path) -> None:
-    """Raises `UserError` where a file that exists is a Git LFS pointer."""
+    """Raise `UserError` where an existing file is a Git LFS pointer."""
     for path in files:
         if path.is_file() and _starts(path) == _POINTER:
             raise UserError(

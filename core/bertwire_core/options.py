@@ -1,4 +1,4 @@
-"""Turns a validated configuration object into the options of a command, so that each setting is described once."""
+"""Command options from pydantic configuration classes."""
 
 import inspect
 from collections.abc import Callable
@@ -14,13 +14,13 @@ from bertwire_core.errors import UserError
 
 
 class Config(BaseModel):
-    """Base of every part's configuration: frozen, unknown keys refused."""
+    """Base of all configurations: frozen, unknown keys refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 def stray(name: str, config: type[BaseModel]) -> str:
-    """What to say of a name in a file that is no field of `config`."""
+    """Return the message for an unknown key of a file, with the nearest field of `config`."""
     near = get_close_matches(name, config.model_fields, n=1)
     return "no such setting; " + (f"is {near[0]} meant?" if near else f"there are {', '.join(config.model_fields)}")
 
@@ -28,17 +28,17 @@ def stray(name: str, config: type[BaseModel]) -> str:
 ConfigT = TypeVar("ConfigT", bound=Config)
 
 
-def argument(description: str) -> Any:  # noqa: ANN401 - stands where a field's default stands, as pydantic's Field does
-    """A required field given by its place on the command line, not by an option."""
+def argument(description: str) -> Any:  # noqa: ANN401 - a field's default, as pydantic's Field
+    """Declare a required field that is a positional argument instead of an option."""
     return Field(description=description, json_schema_extra={"argument": True})
 
 
 def command(config: type[ConfigT], run: Callable[[ConfigT], None]) -> Callable[..., None]:
-    """Makes a function for typer whose parameters are the fields of `config`.
+    """Return a function for typer whose parameters are the fields of `config`.
 
-    A field becomes the option of its name, or of `json_schema_extra={"flag": "--name"}`; a switch that is off by
-    default has no `--no-` form. The function's docstring is that of `run`. It calls `run` with the validated
-    configuration, and raises `UserError` with all faults in one line where validation fails.
+    A field is the option of its name, or of `json_schema_extra={"flag": "--name"}`; a switch that is off by default has
+    no `--no-` form. The function has the docstring of `run` and calls it with the validated configuration; it raises
+    `UserError` with all faults in one line.
     """
 
     def call(**values: Any) -> None:  # noqa: ANN401 - typer's values, validated below
@@ -53,7 +53,7 @@ def command(config: type[ConfigT], run: Callable[[ConfigT], None]) -> Callable[.
 
 
 def validated(config: type[ConfigT], values: dict[str, Any]) -> ConfigT:
-    """Builds `config` from `values`; raises `UserError` naming every faulty option."""
+    """Return `config` built from `values`; raise `UserError` naming every invalid option."""
     try:
         return config(**values)
     except ValidationError as error:
@@ -61,7 +61,7 @@ def validated(config: type[ConfigT], values: dict[str, Any]) -> ConfigT:
 
 
 def _unwrapped(text: str) -> str:
-    # Typer keeps the line breaks of later paragraphs, which fit the source and not the terminal.
+    # Typer keeps the source's line breaks in later paragraphs.
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
 
 

@@ -1,4 +1,4 @@
-"""A command as a process: one line for a failure, exit status, signals."""
+"""Error reporting, exit status and signals of a command's process."""
 
 import atexit
 import signal
@@ -14,7 +14,7 @@ from bertwire_core.standard import require_written
 
 @contextmanager
 def readable(name: str) -> Iterator[None]:
-    """Ends the process with one line for a person, and the exit status, where the block fails."""
+    """End the process with one line and an exit status where the block fails."""
     try:
         try:
             yield
@@ -30,10 +30,10 @@ def readable(name: str) -> Iterator[None]:
 
 
 def interrupt_on_signals() -> None:
-    """Lets Ctrl-C and SIGTERM raise KeyboardInterrupt, once.
+    """Raise KeyboardInterrupt at the first Ctrl-C or SIGTERM.
 
-    A second one, which a parent process or an impatient finger sends while the first winds down, changes nothing; a
-    third ends the process as if there were no handler. Where Ctrl-C is ignored, as for `bertwire ... &`, it stays so.
+    The second is ignored, since a parent process may send both; the third ends the process at once. SIGINT stays
+    ignored where it is, as for `bertwire ... &`.
     """
     count = 0
 
@@ -49,7 +49,7 @@ def interrupt_on_signals() -> None:
     signal.signal(signal.SIGTERM, handle)
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, handle)
-    # Python gives up handlers before it is gone; a late signal would then turn the exit status into its own.
+    # Python resets handlers before it exits; a late signal would then change the exit status.
     atexit.register(_ignore_signals)
 
 

@@ -1,4 +1,4 @@
-"""What a process has from its environment, made such that it ends no run: the locale and the standard streams."""
+"""Locale and standard streams that cannot fail a run."""
 
 import errno
 import io
@@ -9,16 +9,11 @@ from typing import TextIO
 
 
 class _Lasting(io.FileIO):
-    """A descriptor that is written to as long as that works; what comes after a failure is dropped.
-
-    Attributes:
-        failure: the first failure.
-    """
+    """A descriptor whose writes are dropped after the first failure, which is in `failure`."""
 
     failure: OSError | None = None
 
     def write(self, data: "bytes | bytearray | memoryview", /) -> int | None:  # type: ignore[override]  # any buffer
-        """Writes bytes, or drops them."""
         if self.failure is None:
             try:
                 return super().write(data)
@@ -28,10 +23,10 @@ class _Lasting(io.FileIO):
 
 
 def use_utf8() -> None:
-    """Starts the interpreter again in UTF-8 mode where the locale has another encoding; call it before anything else.
+    """Restart the interpreter in UTF-8 mode where the locale has another encoding; call it first.
 
-    Files, their names and the command line are UTF-8 then, as they are for every Python from 3.15 on (PEP 686), for the
-    libraries' own reading and writing too: those in C++ and Rust take a path for UTF-8 whatever the locale says.
+    Files, file names and arguments are then UTF-8, as in every Python from 3.15 on (PEP 686). C++ and Rust libraries
+    expect UTF-8 paths in any locale.
     """
     if sys.getfilesystemencoding() != "utf-8" and os.environ.get("PYTHONUTF8") != "1":
         os.environ["PYTHONUTF8"] = "1"
@@ -39,10 +34,10 @@ def use_utf8() -> None:
 
 
 def open_streams() -> None:
-    """Replaces the process's standard streams; call it once, before anything is written or opened.
+    """Replace the standard streams; call it once, before anything is written or opened.
 
-    A descriptor that was closed (`>&-`) leads nowhere, so that no file that is opened later takes its number. What the
-    encoding of the terminal lacks is written as an escape. Once the reader of a pipe is gone, the rest is dropped.
+    Closed descriptors (`>&-`) become /dev/null, so that no later file takes their number. Characters that the
+    terminal's encoding lacks are escaped. After a pipe's reader has gone, output is dropped.
     """
     for descriptor in range(3):
         _occupy(descriptor)
@@ -52,9 +47,9 @@ def open_streams() -> None:
 
 
 def require_written() -> None:
-    """Flushes standard output; raises `OSError` where a file that it goes to lacks a part of it.
+    """Flush standard output; raise `OSError` where a file did not receive all of it.
 
-    That nobody reads it any more, a pipe's other end or the terminal, is no error.
+    A closed pipe or terminal is no error.
     """
     sys.stdout.flush()
     raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
@@ -78,7 +73,7 @@ def _occupy(descriptor: int) -> None:
 
 
 def _lasting(descriptor: int, before: TextIO | None) -> TextIO:
-    # Python gives no stream for a descriptor that was closed when it started.
+    # Python sets the stream to None for a descriptor that was closed at startup.
     raw = _Lasting(descriptor, "w", closefd=False)
     encoding = "utf-8" if before is None else before.encoding
     by_line = descriptor == 2 or raw.isatty() or getattr(before, "write_through", False)

@@ -1,16 +1,16 @@
-"""Entities, decoded from the tags of words: one reading of IOB2 for figures, reports and the server."""
+"""IOB2 decoding of word tags into entities, shared by metrics, reports and the server."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-# The tag of a word that belongs to no entity.
+# Tag of a word outside any entity.
 OUTSIDE = "O"
-# What `paired` gives for a place without an entity; no type is empty.
+# Type in `paired` for a span without an entity; no type is empty.
 NONE = ""
 
 
 class Span(NamedTuple):
-    """An entity: its type, its first word, and the word after its last one."""
+    """An entity: type, first word, and the word after its last."""
 
     kind: str
     start: int
@@ -18,10 +18,10 @@ class Span(NamedTuple):
 
 
 def spans(tags: Iterable[str]) -> Iterator[Span]:
-    """The entities of one text's tags, in its order.
+    """Yield the entities of one text's tags, in order.
 
-    An entity begins with B- and goes on with I- of its type; an I- that continues nothing is none, as in IOB2 taken
-    strictly. The type is all that follows the first hyphen, further hyphens included: `B-A-` is of type `A-`.
+    Strict IOB2: an entity begins with B- and continues with I- of the same type; other I- are outside. The type is
+    everything after the first hyphen: `B-A-` is of type `A-`.
     """
     kind, start = NONE, 0
     for place, tag in enumerate((*tags, OUTSIDE)):
@@ -33,14 +33,14 @@ def spans(tags: Iterable[str]) -> Iterator[Span]:
 
 
 def paired(true: Sequence[list[str]], predicted: Sequence[list[str]]) -> tuple[list[str], list[str]]:
-    """The true and the predicted type at every place, a text's words from one to another, that either has an entity at.
+    """Return true and predicted type for every span of words that is an entity on either side.
 
     Args:
         true: the tags of each text.
-        predicted: the same for what a model decided.
+        predicted: the same for a model's decisions.
 
     Returns:
-        Two lists of equal length; `NONE` where one side has no entity of exactly these words.
+        Two lists of equal length; `NONE` where one side has no entity with exactly these words.
     """
     ours, theirs = (
         {(text, each.start, each.end): each.kind for text, tags in enumerate(side) for each in spans(tags)}

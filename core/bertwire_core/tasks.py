@@ -1,4 +1,4 @@
-"""The tasks of a model, and tables with one piece for each of them."""
+"""The tasks of a model, and tables with an entry for each."""
 
 from collections.abc import Mapping
 from typing import Literal, NoReturn, TypeVar, get_args
@@ -10,10 +10,9 @@ T = TypeVar("T")
 
 
 class TaskTable(dict[Task, T]):
-    """What a part does differently for each task. The only place where the part names tasks.
+    """A table with an entry per task; the only place where a module names tasks.
 
-    A table that lacks a task is an error when it is made, so a new task cannot be forgotten; looking up a task that
-    does not exist raises `ValueError`.
+    An incomplete table raises `TypeError` when created; looking up an unknown task raises `ValueError`.
     """
 
     def __init__(self, pieces: Mapping[Task, T]) -> None:

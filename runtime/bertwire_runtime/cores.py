@@ -1,7 +1,7 @@
-"""How many cores this process may compute on.
+"""Number of cores that this process may use.
 
-ONNX Runtime counts the machine's. In a container that may use 2 of 64 it would start 64 threads, and the kernel would
-stop them all for most of each period.
+ONNX Runtime starts a thread per core of the machine. In a container with a quota of 2 of 64 cores, the kernel would
+throttle all 64 threads for most of each period.
 """
 
 import os
@@ -12,9 +12,9 @@ _ROOT = Path("/")
 
 
 def run_threads(asked: int, root: Path = _ROOT) -> int:
-    """ONNX Runtime's number of threads for a run, where the user asks for so many and 0 means one for each core.
+    """Return ONNX Runtime's threads per run: as many as asked, 0 for one per usable core.
 
-    Stays 0 where nothing keeps the process from any core: ONNX Runtime then takes one for each, and binds it there.
+    The result is 0 where the process is not limited: ONNX Runtime then starts and pins one thread per core.
     """
     if asked:
         return asked
@@ -23,10 +23,10 @@ def run_threads(asked: int, root: Path = _ROOT) -> int:
 
 
 def usable_cores(root: Path = _ROOT) -> int:
-    """The cores that this process may be scheduled on, or what its cgroups' quotas allow of them; at least 1.
+    """Return the cores of the process's affinity mask, limited by its cgroups' quotas; at least 1.
 
-    Two hardware threads of a core count once. A quota is rounded down: a thread more than it would have the kernel stop
-    all of them in every period, which callers see as latency.
+    Hardware threads of one core count once. A quota is rounded down: one thread too many would throttle all of them in
+    every period.
 
     Args:
         root: folder with `proc` and `sys`.
@@ -37,18 +37,18 @@ def usable_cores(root: Path = _ROOT) -> int:
 
 
 def _siblings(root: Path, number: int) -> str:
-    """The hardware threads of the core that has this one, as the kernel names them."""
+    """Return the kernel's list of the hardware threads that share this one's core."""
     return _read(root / f"sys/devices/system/cpu/cpu{number}/topology/thread_siblings_list") or str(number)
 
 
 def _quota(root: Path) -> float | None:
-    """How many cores' time the least of the process's cgroups has; None where none is limited (cgroups(7))."""
+    """Return the smallest quota of the process's cgroups in cores; None where none is limited (cgroups(7))."""
     quotas = [quota for folder in _folders(root) if (quota := _quota_of(folder)) is not None]
     return min(quotas, default=None)
 
 
 def _quota_of(folder: Path) -> float | None:
-    words = _read(folder / "cpu.max").split()  # version 2: "150000 100000", or "max 100000"
+    words = _read(folder / "cpu.max").split()  # cgroup v2: "150000 100000", or "max 100000"
     if not words:
         words = [_read(folder / "cpu.cfs_quota_us"), _read(folder / "cpu.cfs_period_us")]
     quota, period = words
@@ -56,10 +56,10 @@ def _quota_of(folder: Path) -> float | None:
 
 
 def _folders(root: Path) -> Iterator[Path]:
-    """The folders of the process's cgroups that count CPU time, each with those above it."""
+    """Yield the folders of the process's CPU cgroups and their ancestors."""
     paths = dict(_cgroups(root))
     for line in _read(root / "proc/self/mountinfo").splitlines():
-        # proc(5): the part of the hierarchy that is mounted, where; behind the dash type, source and options.
+        # proc(5): mounted subtree and mount point; after the dash type, source and options.
         mount, _, source = line.partition(" - ")
         kind, _, options = source.split(" ")
         name = {"cgroup2": "", "cgroup": "cpu"}.get(kind)
@@ -73,7 +73,7 @@ def _folders(root: Path) -> Iterator[Path]:
 
 
 def _cgroups(root: Path) -> Iterator[tuple[str, str]]:
-    """The path of the process in each hierarchy, by controller; that of version 2 has no name."""
+    """Yield the process's cgroup path per controller; v2 has an empty controller name."""
     for line in _read(root / "proc/self/cgroup").splitlines():
         _, controllers, path = line.split(":", 2)
         yield from ((controller, path) for controller in controllers.split(","))

@@ -1,4 +1,4 @@
-"""One variant on one provider, chosen by what it computes on this machine."""
+"""Choice of the variant and provider that pass the probe on this machine."""
 
 import logging
 import re
@@ -22,27 +22,23 @@ _log = logging.getLogger(__name__)
 
 
 class DoesNotLoad(UserError):
-    """ONNX Runtime cannot open a variant's graph here."""
+    """ONNX Runtime cannot open a variant's graph on this machine."""
 
 
 class Engine:
-    """Runs one variant of a bundle on one provider.
+    """A variant of a bundle on a provider.
 
     Attributes:
-        variant: the variant it runs.
-        layout: how its batches are laid out.
-        provider: cpu or cuda, where it really runs.
-        proven: whether it gave on this machine the logits that the bundle has of it; False before it was asked, and
-            where the bundle has none.
-        passed_over: why better variants of the bundle are not run here, one line; empty where this is the best.
+        proven: whether it passed the bundle's probe on this machine; False before the check, and without a probe.
+        passed_over: why better variants are not used, one line; empty where this is the best.
     """
 
     def __init__(self, bundle: Bundle, variant: Variant, provider: Literal["cpu", "cuda"], threads: int) -> None:
-        """Loads the graph from verified bytes.
+        """Load the graph from verified bytes.
 
         Raises:
-            BundleError: the graph is not the one that was sealed, or has weights in another file.
-            UserError: the session does not start, or not on the provider that was asked for.
+            BundleError: the graph differs from what was sealed, or has weights in another file.
+            UserError: the session does not start on the requested provider.
         """
         if provider == "cuda" and (fault := cuda_fault()):
             raise UserError(fault)
@@ -60,26 +56,26 @@ class Engine:
         self.proven, self.passed_over = False, ""
 
     def close(self) -> None:
-        """Frees the session and its memory; nothing may be run any more."""
+        """Free the session and its memory; call nothing afterwards."""
         self._runner.close()
 
     def check(self, probe: Probe) -> Checked:
-        """Runs the bundle's probe; raises `BundleError` where it has nothing of this variant."""
+        """Run the bundle's probe; raise `BundleError` where it lacks this variant."""
         return run_probe(probe, self.variant, self.provider, self.by_text)
 
     def by_text(self, texts: Sequence[Tokens]) -> list[NDArray[np.float32]]:
-        """Runs one batch: the logits of each text, float32 [labels] or [tokens, labels]."""
+        """Run one batch and return each text's logits, float32 [labels] or [tokens, labels]."""
         return self._runner.by_text(texts)
 
 
 def choose_engine(
     bundle: Bundle, variant: str | None, provider: Literal["auto", "cpu", "cuda"], threads: int
 ) -> Engine:
-    """Loads the variant that was asked for, or the bundle's best for the provider that computes here what was proven.
+    """Load the requested variant, or the provider's best one, that passes the probe on this machine.
 
     Raises:
-        UserError: the bundle has no such variant, or none for the provider, or the provider is not there.
-        BundleError: the variant that was asked for, or every one, differs on this machine from what was proven.
+        UserError: the bundle has no such variant, or none for the provider, or the provider is unavailable.
+        BundleError: no candidate loads and passes the probe.
     """
     probe = read_probe(bundle)
     faults: list[str] = []
@@ -104,7 +100,7 @@ def choose_engine(
 def _candidates(
     bundle: Bundle, variant: str | None, provider: Literal["auto", "cpu", "cuda"]
 ) -> Iterator[tuple[Variant, Provider]]:
-    """The variants that may be run and where, best first."""
+    """Yield the eligible variants with their providers, best first."""
     if provider == "auto" and PROVIDERS["cuda"] in onnxruntime.get_available_providers():
         try:
             on_cuda = _variants(bundle, variant, "cuda")
@@ -129,6 +125,6 @@ def _variants(bundle: Bundle, name: str | None, provider: Provider) -> list[Vari
 
 
 def _cause(error: Exception) -> str:
-    """The first line of ONNX Runtime's error without its code, its source files and its C++."""
+    """Return the first line of ONNX Runtime's error without error code, source location and C++."""
     line = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", first_line(error))
     return re.sub(r"/\S+\.(?:cc|h):\d+ .*?\) (?=[A-Z])", "", line)

@@ -1,23 +1,24 @@
-"""How the texts of a batch become a graph's inputs. Export measures with it what the server runs; numpy only.
+"""Layouts: conversion of a batch's texts to a graph's inputs, shared by export and server; needs only numpy.
 
-padded: `input_ids`, `attention_mask`, `token_type_ids`, each int64 [texts, longest], filled up on the right.
+padded: `input_ids`, `attention_mask`, `token_type_ids`, each int64 [texts, longest], padded on the right.
 
-packed: the texts lie end to end, so that whatever works on single tokens computes no padding. Attention needs the
-tokens of a text side by side; for it alone the texts are dealt by length into groups, each padded to its own longest.
+packed: the texts are concatenated, so that layers that work per token compute no padding. For attention, the texts are
+dealt by length into groups, each padded to its own longest.
 
     input_ids, position_ids, token_type_ids   int64 [tokens]
-    first_tokens                              int64 [texts], where each text begins
-    group_N_tokens                            int64 [texts of N, longest of N], for each slot its token; filler: any
+    first_tokens                              int64 [texts], offset of each text
+    group_N_tokens                            int64 [texts of N, longest of N], token index per slot; any for padding
     group_N_mask                              int32 [texts of N, longest of N], 1 where a slot holds a token
-    group_N_texts                             int64 [texts of N], which texts they are
-    restore_tokens                            int64 [tokens], each token's slot in the groups laid end to end
-    restore_texts                             int64 [texts], each text's row in the groups laid end to end
+    group_N_texts                             int64 [texts of N], text indices
+    restore_tokens                            int64 [tokens], each token's slot in the concatenated groups
+    restore_texts                             int64 [texts], each text's row in the concatenated groups
 
-With no groups the packed layout is what ONNX Runtime's packed attention on CUDA reads, which finds the texts itself:
+With 0 groups the packed layout is the input of ONNX Runtime's packed attention on CUDA, which separates the texts
+itself:
 
-    cumulative_lengths                        int32 [texts + 1], where each text begins, and the number of tokens
-    token_offset                              int32 [texts, longest], the places of all tokens in the padded layout in
-                                              order, then those of its filler
+    cumulative_lengths                        int32 [texts + 1], offset of each text, and the number of tokens
+    token_offset                              int32 [texts, longest], flat indices of all tokens in the padded layout,
+                                              then those of its padding
 """
 
 from collections.abc import Sequence
@@ -34,15 +35,15 @@ from bertwire_runtime.heads import HEADS
 Arrays = dict[str, NDArray[Any]]
 Ints = NDArray[np.int64]
 
-# What attention costs for a text of n tokens, in units of n * n: per token the gathering of queries, keys and values,
-# per group the starting of its operators. Estimated from ONNX Runtime's times on a CPU at hidden size 384.
+# Attention costs n * n + _TOKEN_COST * n per text of n tokens plus _GROUP_COST per group: gathering queries, keys and
+# values, and launching operators. Estimated from ONNX Runtime's CPU times at hidden size 384.
 _TOKEN_COST, _GROUP_COST = 20.0, 300.0
-# More places to cut between groups than these do not pay for finding them.
+# Candidate group boundaries; more cost more than they save.
 _MAX_CUTS = 64
 
 
 class Tokens(Protocol):
-    """One tokenized text: ids and segments, special tokens included, no filler."""
+    """One tokenized text: token and segment ids with special tokens, without padding."""
 
     @property
     def ids(self) -> Sequence[int]: ...  # noqa: D102
@@ -53,15 +54,13 @@ class Tokens(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How the texts of a batch are laid out.
+    """The layout of a batch.
 
     Attributes:
-        kind: padded or packed.
-        groups: length groups of the packed layout; 0 where attention finds the texts itself, as on CUDA.
-        pad_token_id: what fills the padded layout.
-        by_token: whether every token has logits, else every text.
-        skips_padding: whether a packed graph's positions count from 1 and leave padding tokens out, which have 0, as
-            RoBERTa's do. A text can hold one: its tokenizer reads the word `<pad>` as such.
+        groups: length groups of the packed layout; 0 for packed attention on CUDA.
+        by_token: whether logits are per token instead of per text.
+        skips_padding: whether positions of a packed graph count from 1 and are 0 for padding tokens, as RoBERTa's. A
+            text can hold one: its tokenizer parses the word `<pad>` as such.
     """
 
     kind: Literal["padded", "packed"]
@@ -71,11 +70,11 @@ class Layout:
     skips_padding: bool = False
 
     def computed(self, texts: int, longest: int, tokens: int) -> int:
-        """Tokens that the linear layers compute for a batch: of so many texts, the longest so long, tokens in all."""
+        """Return the tokens that the linear layers compute for `texts` texts of `tokens` tokens, `longest` the most."""
         return tokens if self.kind == "packed" else texts * longest
 
     def by_text(self, logits: NDArray[np.float32], lengths: Sequence[int]) -> list[NDArray[np.float32]]:
-        """Parts a graph's output by text: float32 [labels], or [tokens, labels] where every token has logits."""
+        """Split a graph's output by text: float32 [labels], or [tokens, labels] for logits per token."""
         if not self.by_token:
             return list(logits)
         if self.kind == "packed":
@@ -84,16 +83,16 @@ class Layout:
 
 
 def variant_layout(manifest: Manifest, variant: Variant) -> Layout:
-    """How a published variant reads its texts."""
+    """Return the layout of a published variant."""
     by_token = HEADS[manifest.task].by_token
     return Layout(variant.layout, variant.groups, manifest.pad_token_id, by_token, variant.skips_padding)
 
 
 def arrange(texts: Sequence[Tokens], layout: Layout) -> Arrays:
-    """The inputs of a graph for at least one text, each of at least one token, in its layout.
+    """Return the graph's inputs for at least one text, each with at least one token.
 
     Raises:
-        ValueError: a text has no token; in a packed batch it would be answered with the next one's logits.
+        ValueError: a text has no token; in a packed batch it would get the next text's logits.
     """
     if not all(text.ids for text in texts):
         raise ValueError("a text without tokens cannot be laid out")
@@ -115,18 +114,18 @@ def _positions_of_words(arrays: Arrays, pad_token_id: int) -> Ints:
 
 
 def padded(texts: Sequence[Tokens], pad_token_id: int) -> Arrays:
-    """The padded layout of at least one text."""
+    """Return the padded layout of at least one text."""
     lengths = np.array([len(text.ids) for text in texts])
     mask = np.arange(lengths.max()) < lengths[:, None]
     ids = np.full(mask.shape, pad_token_id, dtype=np.int64)
     types = np.zeros(mask.shape, dtype=np.int64)
-    # A boolean mask is filled row by row, which is the order of the texts laid end to end.
+    # Assignment by a boolean mask goes row by row, the order of the concatenated texts.
     ids[mask], types[mask] = _end_to_end(texts)
     return {"input_ids": ids, "attention_mask": mask.astype(np.int64), "token_type_ids": types}
 
 
 def packed(texts: Sequence[Tokens], groups: int) -> Arrays:
-    """The packed layout of at least one text, dealt into `groups` groups, of which some may be empty, or into none."""
+    """Return the packed layout of at least one text in `groups` groups, some of them possibly empty, or in none."""
     lengths = np.array([len(text.ids) for text in texts])
     starts = np.cumsum(lengths) - lengths
     ids, types = _end_to_end(texts)
@@ -164,13 +163,13 @@ def _end_to_end(texts: Sequence[Tokens]) -> tuple[Ints, Ints]:
 
 
 def _deal(lengths: Ints, groups: int) -> list[Ints]:
-    """Deals texts into groups of similar length so that attention costs least, by dynamic programming."""
+    """Deal texts into groups of similar length at the least attention cost, by dynamic programming."""
     order = np.argsort(lengths, kind="stable")
     places = np.unique(np.linspace(0, len(order), min(len(order), _MAX_CUTS) + 1).astype(np.int64))
     longest = lengths[order[places[1:] - 1]].astype(np.float64)
     text_cost = np.concatenate([[0.0], longest * (longest + _TOKEN_COST)])
     counts = places[None, :] - places[:, None]
-    # cost[i, j]: one group of the texts from place i to place j.
+    # cost[i, j]: one group of the texts between boundaries i and j.
     cost = np.where(counts > 0, counts * text_cost + _GROUP_COST, np.where(counts < 0, np.inf, 0.0))
     best, choices = cost[0], []
     for _ in range(groups - 1):

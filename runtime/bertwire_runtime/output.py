@@ -1,4 +1,4 @@
-"""What a model answers to one text."""
+"""A model's output for one text."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,14 +11,15 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """The answer to one text.
+    """A model's output for one text.
 
     Attributes:
-        logits: float32 [labels], or [tokens, labels] where the head reads tokens.
+        logits: float32 [labels], or [tokens, labels] for token classification.
         scores: float32 of the same shape: softmax, sigmoids, or for regression the number itself.
-        words: where the head reads tokens: for each word the token that it begins with (its row in `scores`), and its
-            start and end in the text, in code points; else empty.
-        token_count: tokens read, special tokens included.
+        words: for token classification each word's first token (its row in `scores`), and its start and end in the
+            text,
+            in code points; else empty.
+        token_count: tokens after truncation, special tokens included.
         truncated: whether the text was cut.
     """
 
@@ -31,7 +32,7 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class Entity:
-    """A stretch of a text: its type, its start and end in code points, and the mean score of its words' tags."""
+    """A span of a text: type, start and end in code points, and mean score of its words' tags."""
 
     label: str
     start: int
@@ -40,7 +41,7 @@ class Entity:
 
 
 def best(scores: Floats, count: int | None) -> list[int]:
-    """Return the indices of the `count` highest of float32 [labels] (None: of all), highest first; ties in order."""
+    """Return the indices of the `count` highest scores (None: all) of float32 [labels], best first, ties in order."""
     values = scores.tolist()
     if count == 1:
         return [values.index(max(values))]

@@ -1,4 +1,4 @@
-"""The one way from texts to answers: tokenize, run, decide."""
+"""Prediction: tokenize, run, interpret."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -9,23 +9,18 @@ from bertwire_runtime.heads import HEADS, Head
 from bertwire_runtime.output import Floats, Output
 from bertwire_runtime.tokenizer import Encoded, Text, TextTokenizer
 
-# Texts of one batch of `run`: more share hardly any more of what a run costs.
+# Texts per batch of `run`; larger batches amortise hardly any more overhead.
 _BATCH_TEXTS = 32
 
 
 class Predictor:
-    """A variant of a bundle that answers texts, without gRPC or PyTorch.
+    """A variant of a bundle that classifies texts, without gRPC or PyTorch.
 
         predictor = Predictor(open_bundle(Path("bundle")))
         print([output.scores for output in predictor.run(["a text", "another"])])
 
-    `run` does it all, one caller at a time. A server takes the steps apart: `encode` (thread-safe), `logits` (one run
+    `run` does all steps and is not thread-safe. The server calls them one by one: `encode` (thread-safe), `logits` (one
     at a time), `output` (thread-safe).
-
-    Attributes:
-        manifest: what the bundle says of itself.
-        engine: runs the variant.
-        head: what its logits mean.
     """
 
     def __init__(
@@ -35,17 +30,17 @@ class Predictor:
         provider: Literal["auto", "cpu", "cuda"] = "auto",
         threads: int = 0,
     ) -> None:
-        """Load the best variant that computes here what was proven, and the tokenizer.
+        """Load the tokenizer and the best variant that passes the probe on this machine.
 
         Args:
             bundle: the verified bundle.
             variant: name or precision; None: the best one.
             provider: where to run; auto: CUDA where it works.
-            threads: threads of one run on the CPU; 0 takes one for each usable core.
+            threads: threads per run on the CPU; 0: one per usable core.
 
         Raises:
-            UserError: the bundle has no such variant, or the provider is not there.
-            BundleError: the bundle is damaged, or no variant computes here what was proven.
+            UserError: the bundle has no such variant, or the provider is unavailable.
+            BundleError: the bundle is damaged, or no variant passes the probe.
         """
         self.manifest: Manifest = bundle.manifest
         self.head: Head = HEADS[bundle.manifest.task]
@@ -54,11 +49,11 @@ class Predictor:
 
     @property
     def last_id(self) -> int:
-        """The highest token id of the tokenizer."""
+        """Return the tokenizer's highest token id."""
         return self._tokenizer.last_id
 
     def run(self, texts: Sequence[Text]) -> list[Output]:
-        """Answer texts, or pairs of them, in order; each has at least one token.
+        """Classify texts or pairs in order.
 
         Raises:
             ValueError: a text has no token.
@@ -70,20 +65,20 @@ class Predictor:
         return outputs
 
     def encode(self, texts: Sequence[Text], side: Literal["left", "right"] | None = None) -> list[Encoded]:
-        """Tokenize texts in order, cutting long ones on `side`; None: on the side of the model's training."""
+        """Tokenize texts in order, cutting long ones on `side`; None: on the model's own."""
         return self._tokenizer.encode(texts, side)
 
     def logits(self, encoded: Sequence[Encoded]) -> list[Floats]:
-        """Run one batch: for each text float32 [labels], or [tokens, labels] where the head reads tokens."""
+        """Run one batch and return each text's logits, float32 [labels] or [tokens, labels]."""
         return self.engine.by_text(encoded)
 
     def output(self, encoded: Encoded, logits: Floats) -> Output:
-        """Turn the logits of a text into its answer."""
+        """Return the output of one text's logits."""
         scores = self.head.scores(self.manifest, logits)
         return Output(logits, scores, encoded.words, len(encoded.ids), encoded.truncated)
 
     def close(self) -> None:
-        """Free the session and its memory; nothing may be run any more."""
+        """Free the session and its memory; call nothing afterwards."""
         self.engine.close()
 
 

@@ -1,7 +1,7 @@
-"""The probe: sequences of token ids and the logits that each variant gave for them where it was proven.
+"""The probe: token sequences with the logits that each variant gave for them at export.
 
-Any machine can run it and see whether its processor and its ONNX Runtime compute what was proven. Needs numpy.
-docs/decisions/022-probe.md says what the comparison finds and what it lets pass.
+Running it shows whether this machine's processor and ONNX Runtime compute the same. Needs numpy.
+docs/decisions/022-probe.md describes what the comparison detects.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -20,23 +20,23 @@ from bertwire_runtime.bundle.parse import read_strictly
 from bertwire_runtime.bundle.reader import Bundle
 
 PROBE = "probe.json"
-# The share of sequences that may be off by more than their tolerance. In int8 a difference in rounding that moves one
-# activation over a step changes all that follows in its sequence, by as much as a wrong weight would. Halved, right
-# bundles are refused on processors before AVX2.
+# Share of sequences that may exceed their tolerance: in int8 a rounding difference that moves one activation by a step
+# changes the rest of its sequence as much as a wrong weight would. Halved, correct bundles fail on processors before
+# AVX2.
 _STRAYS = 1 / 8
-# How far off such a sequence may be, in logits: so many times the largest tolerance, and in int8, where the tolerances
-# of few sequences show steps, at least the other. Halved, a right int8 bundle comes close to it on such a processor; a
-# wrong row of an embedding or a wrong position moves its sequences by several times that.
+# Largest deviation of such a sequence: a multiple of the largest tolerance, and in int8 at least _INT8_STRAY logits.
+# Halved, correct int8 bundles come close to it on such processors; a wrong embedding row or position exceeds it several
+# times.
 _STRAY_TOLERANCES, _INT8_STRAY = 8.0, 0.1
-# The largest tolerance that a proof can mean, in logits: beyond it labels change.
+# Largest valid tolerance in logits; beyond it labels change.
 _MAX_TOLERANCE = 1.0
-# Fewer sequences are no proof of anything.
+# Fewer sequences prove nothing.
 _LEAST_SEQUENCES = 8
-# Tokens computed by one run: more share little more of its cost, and take the memory of a larger batch.
+# Tokens per run; larger batches save little time and take more memory.
 _RUN_TOKENS = 1024
 
 Floats = NDArray[np.float32]
-# Runs one batch: for each sequence float32 [labels], or [tokens, labels] where every token has logits.
+# Runs one batch: per sequence float32 [labels], or [tokens, labels] for logits per token.
 Run = Callable[[Sequence["TokenSequence"]], Sequence[Floats]]
 
 
@@ -45,12 +45,7 @@ class _Part(BaseModel):
 
 
 class TokenSequence(_Part):
-    """One sequence.
-
-    Attributes:
-        ids: token ids, special tokens included.
-        type_ids: the segment of each token.
-    """
+    """One sequence."""
 
     ids: tuple[Annotated[int, Field(ge=0, lt=2**31)], ...] = Field(min_length=1, max_length=8192)
     type_ids: tuple[Annotated[int, Field(ge=0, lt=2**31)], ...]
@@ -63,13 +58,12 @@ class TokenSequence(_Part):
 
 
 class Expected(_Part):
-    """What a variant gives on one provider.
+    """A variant's logits on one provider.
 
     Attributes:
-        variant: its name.
-        provider: where it was proven.
-        tolerances: of each sequence the most that rounding explains of its deviation (`deviations`).
-        logits: of each sequence [labels], or [tokens * labels] where every token has logits.
+        provider: the provider at export.
+        tolerances: per sequence the largest deviation (`deviations`) that rounding explains.
+        logits: per sequence [labels], or [tokens * labels] for logits per token.
     """
 
     variant: Identifier
@@ -85,12 +79,7 @@ class Expected(_Part):
 
 
 class Probe(_Part):
-    """The content of `probe.json`.
-
-    Attributes:
-        sequences: what is run.
-        expected: the logits of every variant, one entry a provider.
-    """
+    """The content of `probe.json`."""
 
     sequences: tuple[TokenSequence, ...] = Field(min_length=_LEAST_SEQUENCES)
     expected: tuple[Expected, ...]
@@ -102,7 +91,7 @@ class Probe(_Part):
         return self
 
     def of(self, variant: str, provider: Provider) -> Expected:
-        """The entry of a variant on a provider; raises `BundleError` where there is none that fits the sequences."""
+        """Return the entry of a variant on a provider; raise `BundleError` where none fits the sequences."""
         for each in self.expected:
             if (each.variant, each.provider) == (variant, provider) and len(each.logits) == len(self.sequences):
                 return each
@@ -111,15 +100,13 @@ class Probe(_Part):
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What the probe found of a variant on this machine.
+    """The probe's result for a variant on this machine.
 
     Attributes:
-        variant: its name.
-        provider: where it was run.
-        sequences: how many the probe has.
-        differing: of how many the logits are further off than rounding explains.
-        largest: the largest deviation of a sequence; None where the variant did not run, or gave what is no number.
-        most: the largest deviation that a sequence may have.
+        sequences: number of sequences.
+        differing: number of sequences that exceed their tolerance.
+        largest: the largest deviation; None where the variant did not run, or gave NaN or infinity.
+        most: the largest deviation allowed.
         failure: why it did not run; else empty.
     """
 
@@ -133,7 +120,7 @@ class Checked:
 
     @property
     def fault(self) -> str | None:
-        """What is wrong, in one line; None where the variant computes what was proven."""
+        """Return the fault in one line; None where the probe passed."""
         if self.failure:
             return f"{self.variant} fails on the bundle's probe: {self.failure}"
         allowed = int(self.sequences * _STRAYS)
@@ -148,7 +135,7 @@ class Checked:
 
 
 def read_probe(bundle: Bundle) -> Probe | None:
-    """The probe of a bundle; None where its schema has none. Raises `BundleError` where it cannot be used."""
+    """Read a bundle's probe; None where its schema has none. Raise `BundleError` where it is invalid."""
     if bundle.manifest.probe is None:
         return None
     content = bundle.read(bundle.manifest.probe)
@@ -162,7 +149,7 @@ def read_probe(bundle: Bundle) -> Probe | None:
 
 
 def run_probe(probe: Probe, variant: Variant, provider: Provider, run: Run) -> Checked:
-    """Runs the probe; `run` runs a variant on a provider. Raises `BundleError` where the probe does not have it."""
+    """Run the probe with `run`; raise `BundleError` where it lacks the variant on the provider."""
     expected, count = probe.of(variant.name, provider), len(probe.sequences)
     most = max(_STRAY_TOLERANCES * max(expected.tolerances), _INT8_STRAY if variant.precision == "int8" else 0.0)
     try:
@@ -175,7 +162,7 @@ def run_probe(probe: Probe, variant: Variant, provider: Provider, run: Run) -> C
 
 
 def answers(sequences: Sequence[TokenSequence], run: Run) -> list[Floats]:
-    """Runs sequences in a few batches: for each its logits, flat."""
+    """Run sequences in batches and return each one's logits, flat."""
     return [logits.reshape(-1) for batch in _batches(sequences) for logits in run(batch)]
 
 
@@ -190,7 +177,7 @@ def _batches(sequences: Sequence[TokenSequence]) -> Iterator[list[TokenSequence]
 
 
 def deviations(found: Sequence[Floats], expected: Sequence[Floats | tuple[float, ...]]) -> NDArray[np.float64]:
-    """Of each sequence the root mean square of its logits' differences; infinite where these are no numbers."""
+    """Return each sequence's root mean square logit difference; infinite for NaN, infinity or another shape."""
     return np.array([_distance(one, np.array(other)) for one, other in zip(found, expected, strict=True)])
 
 

@@ -1,4 +1,4 @@
-"""One graph in a session: tokenized texts in, logits out."""
+"""One graph in an ONNX Runtime session."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,27 +13,21 @@ from bertwire_runtime.session import open_session
 
 
 class Runner:
-    """Runs a graph on batches of tokenized texts. One run at a time."""
+    """A graph that runs batches of tokenized texts, one at a time."""
 
     def __init__(self, graph: Path | bytes, layout: Layout, provider: Provider, threads: int) -> None:
         """Open the session.
 
-        Args:
-            graph: the ONNX file, or its bytes.
-            layout: how texts become its inputs.
-            provider: where it runs.
-            threads: threads of one run; 0 takes one for each core.
-
         Raises:
-            UserError: the provider cannot be used on this machine.
-            Exception: ONNX Runtime cannot run the graph; its exceptions share no public base.
+            UserError: the provider is unavailable on this machine.
+            Exception: ONNX Runtime cannot load the graph; its exceptions share no public base.
         """
         self._session = open_session(graph, provider, threads)
         self.layout = layout
         self._names = [each.name for each in self._session.get_inputs()]
 
     def arrange(self, texts: Sequence[Tokens]) -> Arrays:
-        """Lay out a batch as the graph's inputs. Raises `BundleError` where the layout lacks one that it reads."""
+        """Return a batch as the graph's inputs; raise `BundleError` where the layout lacks one of them."""
         arrays = arrange(texts, self.layout)
         try:
             return {name: arrays[name] for name in self._names}
@@ -41,14 +35,14 @@ class Runner:
             raise BundleError(f"the graph reads {error.args[0]}, which its layout does not have") from None
 
     def run(self, arrays: Arrays) -> NDArray[np.float32]:
-        """Run the graph on laid-out inputs and return its output as it comes."""
+        """Run the graph and return its raw output."""
         logits: NDArray[np.float32] = self._session.run(["logits"], arrays)[0]
         return logits
 
     def by_text(self, texts: Sequence[Tokens]) -> list[NDArray[np.float32]]:
-        """Return the logits of each text of one batch: float32 [labels], or [tokens, labels]."""
+        """Run one batch and return each text's logits, float32 [labels] or [tokens, labels]."""
         return self.layout.by_text(self.run(self.arrange(texts)), [len(text.ids) for text in texts])
 
     def close(self) -> None:
-        """Free the session and its memory; nothing may be run any more."""
+        """Free the session and its memory; call nothing afterwards."""
         del self._session

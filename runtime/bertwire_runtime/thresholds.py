@@ -1,4 +1,4 @@
-"""The least scores that a caller decides by, in place of the model's own."""
+"""Score thresholds of a request, in place of the model's own."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """Least scores, each in 0 to 1.
+    """Least scores, each in [0, 1].
 
     Attributes:
         all: for every label or entity type; None: the model's own.
-        by_label: take precedence over `all` for single labels.
+        by_label: per label or entity type, in place of `all`.
     """
 
     all: float | None = None
@@ -20,7 +20,7 @@ class Thresholds:
         return self.all is not None or bool(self.by_label)
 
     def of(self, label: str, default: float) -> float:
-        """Return the threshold of a label for which the model has `default`."""
+        """Return a label's threshold; `default` is the model's own."""
         return self.by_label.get(label, default if self.all is None else self.all)
 
 

@@ -1,4 +1,4 @@
-"""Text to token ids, by the Rust `tokenizers` library."""
+"""Tokenization with the Rust `tokenizers` library."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from unicodedata import category
 
 from tokenizers import Encoding, Tokenizer
 
-# A pair for a model that reads two texts at a time.
+# A text, or a pair of texts.
 Text = str | tuple[str, str]
 
 
@@ -17,9 +17,9 @@ class Encoded:
 
     Attributes:
         ids: token ids, special tokens included, at most the model's maximum.
-        type_ids: the segment of each token.
-        truncated: whether the text was longer than that and was cut.
-        words: see `Prediction`; empty unless asked for.
+        type_ids: segment ids.
+        truncated: whether the text was cut.
+        words: see `Output`; empty unless requested.
     """
 
     ids: list[int]
@@ -29,7 +29,7 @@ class Encoded:
 
 
 class TextTokenizer:
-    """A bundle's tokenizer. Thread-safe; releases the GIL while it works.
+    """A bundle's tokenizer. Thread-safe; releases the GIL.
 
     Attributes:
         last_id: the highest token id.
@@ -38,24 +38,24 @@ class TextTokenizer:
     def __init__(
         self, content: bytes, max_length: int, truncation_side: Literal["left", "right"], *, words: bool = False
     ) -> None:
-        """Loads `tokenizer.json` from its bytes.
+        """Load `tokenizer.json` from its bytes.
 
         Args:
             content: the file.
-            max_length: most tokens of a text, special tokens included.
-            truncation_side: the side on which longer text is cut unless told otherwise.
-            words: whether to find each text's words too.
+            max_length: most tokens per text, special tokens included.
+            truncation_side: default side on which longer text is cut.
+            words: whether to return word spans.
 
         Raises:
             ValueError: the bytes are no tokenizer.
         """
         self._side, self._words = truncation_side, words
-        # The side is a setting of the whole object, which other threads may be using.
+        # The side is state of the tokenizer object, which threads share.
         self._by_side = {side: _load(content, max_length, side) for side in ("left", "right")}
         self.last_id = max(self._by_side[truncation_side].get_vocab().values(), default=0)
 
     def encode(self, texts: Sequence[Text], side: Literal["left", "right"] | None = None) -> list[Encoded]:
-        """Tokenizes texts in order, cutting them on `side`; None: on the model's own."""
+        """Tokenize texts in order, cutting long ones on `side`; None: on the model's own."""
         try:
             return self._encode(texts, self._by_side[side or self._side])
         except Exception:
@@ -65,7 +65,7 @@ class TextTokenizer:
 
     def _encode(self, texts: Sequence[Text], tokenizer: Tokenizer) -> list[Encoded]:
         if not self._words:
-            # Without the offsets, which take a seventh of the time.
+            # The fast method omits offsets and saves a seventh of the time.
             encodings = tokenizer.encode_batch_fast(texts)
             return [Encoded(each.ids, each.type_ids, bool(each.overflowing)) for each in encodings]
         return [
@@ -85,9 +85,9 @@ def _load(content: bytes, max_length: int, side: str) -> Tokenizer:
 
 
 def _words(encoding: Encoding, text: str) -> list[tuple[int, int, int]]:
-    """Each word's first token, start and end; a word is what the tokenizer splits text into before subwords.
+    """Return each word's first token, start and end; words are the pre-tokenizer's.
 
-    A second space, which some tokenizers make a token of its own, is none: training has no words of spaces.
+    Words of only spaces, which some tokenizers produce, are dropped: training has none.
     """
     found: list[tuple[int, int, int]] = []
     before = None
@@ -104,7 +104,7 @@ def _words(encoding: Encoding, text: str) -> list[tuple[int, int, int]]:
 
 
 def _mend_cut_words(found: list[tuple[int, int, int]], encoding: Encoding) -> None:
-    """Gives the first and the last word the characters whose tokens were cut off."""
+    """Extend the first and last word over the tokens that truncation removed."""
     read = [word for word in encoding.word_ids if word is not None]
     for part in encoding.overflowing:
         for word, (start, end) in zip(part.word_ids, part.offsets, strict=True):
@@ -115,7 +115,9 @@ def _mend_cut_words(found: list[tuple[int, int, int]], encoding: Encoding) -> No
 
 
 def _as_seen(text: str, start: int, end: int) -> tuple[int, int]:
-    """A word's bounds without the space that some tokenizers count to it, with the marks that some drop at its end."""
+    """Return a word's bounds without leading spaces, which some tokenizers include, and with trailing combining marks,
+    which some drop.
+    """
     while start < end and text[start].isspace():
         start += 1
     while end < len(text) and text[end] > "\x7f" and category(text[end])[0] == "M":

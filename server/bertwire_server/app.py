@@ -1,4 +1,4 @@
-"""The life of a server: load, warm up, listen, serve, drain."""
+"""Server lifecycle: load, warm up, listen, serve, drain."""
 
 import asyncio
 import gc
@@ -30,23 +30,21 @@ from bertwire_server.services import SERVICES, Services, build_server
 from bertwire_server.telemetry.reporting import Telemetry
 
 _log = logging.getLogger(__name__)
-# Time for answers already given to leave, and the most that open health watches can delay the exit.
+# Seconds for sent answers to be flushed; also the longest delay of the exit by open health watches.
 _FLUSH_SECONDS = 1.0
-# How long answers are held back before clients are told to go elsewhere.
+# Seconds for which answers are held back before connections are closed.
 _HOLD_SECONDS = 0.02
-# Time for models to stop once nothing is left to be answered: a batch that nobody waits for may be under way.
+# Seconds for models to stop after draining; an abandoned batch may still be running.
 _END_SECONDS = 5.0
 
 
 async def serve(config: ServerConfig, announce: Callable[[str], None]) -> None:
-    """Serves models until SIGTERM or SIGINT, then answers what it has accepted and returns; at once on a second.
+    """Serve models until SIGTERM or SIGINT, then drain and return; a second signal ends the drain at once.
 
-    Args:
-        config: the settings.
-        announce: told once, in one line, when and where the server is ready.
+    Calls `announce` once with the line that says where the server is ready.
 
     Raises:
-        UserError: no model, the provider or the port cannot be used; or it gave up calls at the end.
+        UserError: a model, the provider or the port cannot be used, or calls were abandoned in the drain.
     """
     stop, hurry = _stop_signals()
     source = await asyncio.to_thread(open_source, config.bundle, config.public_key, config.default_model)
@@ -70,7 +68,7 @@ async def serve(config: ServerConfig, announce: Callable[[str], None]) -> None:
     try:
         await _first(fleet.start(), stop.wait())
         if not stop.is_set():
-            # Not before: what asks no health would send calls here as soon as it can connect.
+            # Only after warm-up: clients that ignore health send calls as soon as they can connect.
             port = bind(server, config.host, config.port, access.credentials)
             await server.start()
             announce(f"serving {fleet.summary()}, at {address(config.host, port)}")
@@ -88,17 +86,17 @@ async def serve(config: ServerConfig, announce: Callable[[str], None]) -> None:
 
 
 def _settle_heap() -> None:
-    """Has the garbage collector pass over what is there from the start: modules, mostly.
+    """Exempt the objects present at startup, mostly modules, from garbage collection.
 
-    Its full collections would else take tens of milliseconds, in which nobody is answered. Models come later, so that
-    one that is unloaded can be collected.
+    Full collections of them would block the event loop for tens of milliseconds. Models are loaded later, so that an
+    unloaded one can be collected.
     """
     gc.collect()
     gc.freeze()
 
 
 def _stop_signals() -> tuple[asyncio.Event, asyncio.Event]:
-    """Set by the first and by the second SIGTERM or SIGINT."""
+    """Return the events set by the first and the second SIGTERM or SIGINT."""
     first, second = asyncio.Event(), asyncio.Event()
 
     def note() -> None:
@@ -111,7 +109,7 @@ def _stop_signals() -> tuple[asyncio.Event, asyncio.Event]:
 
 
 async def _stopped(fleet: Fleet) -> None:
-    """Returns when the models have stopped, or will not soon: a run hangs, or a bundle is being loaded."""
+    """Stop the models; return after _END_SECONDS, since a run may hang or a bundle be loading."""
     try:
         async with asyncio.timeout(_END_SECONDS):
             await fleet.stop()
@@ -120,7 +118,7 @@ async def _stopped(fleet: Fleet) -> None:
 
 
 async def _first(*waits: Coroutine[Any, Any, object]) -> None:
-    """Returns when one of them has ended, and ends the others; raises what that one raised."""
+    """Wait for the first coroutine to end and cancel the others; raise its error."""
     tasks = [asyncio.create_task(each) for each in waits]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -132,7 +130,7 @@ async def _first(*waits: Coroutine[Any, Any, object]) -> None:
 
 
 def _build(config: ServerConfig, counted: CountedModels) -> Callable[[Bundle], Model]:
-    """How the settings make a model of a bundle."""
+    """Return the function that builds a model from a bundle with these settings."""
     serving = Serving(
         batch_seconds=None if config.max_batch_ms is None else config.max_batch_ms / 1e3,
         room=config.max_queue_texts,
@@ -147,7 +145,7 @@ def _build(config: ServerConfig, counted: CountedModels) -> Callable[[Bundle], M
 
 
 def _publish(health_service: Health) -> Callable[[Mapping[str, bool]], None]:
-    """Health says of each service what it says of the server."""
+    """Return the function that publishes health; gRPC services have the status of the server."""
 
     def publish(serving: Mapping[str, bool]) -> None:
         health_service.publish({**serving, **dict.fromkeys(SERVICES, serving[""])})
@@ -157,16 +155,16 @@ def _publish(health_service: Health) -> Callable[[Mapping[str, bool]], None]:
 
 
 async def _drain(server: grpc.aio.Server, edge: Edge, health_service: Health, config: ServerConfig) -> None:
-    """Says NOT_SERVING, accepts calls a while longer, then has clients go elsewhere and answers what was accepted.
+    """Publish NOT_SERVING, accept calls for the shutdown delay, then close connections and finish accepted calls.
 
     Raises:
-        UserError: not all was answered in time.
+        UserError: calls were abandoned at the time limit.
     """
     health_service.close()
     await asyncio.sleep(config.shutdown_delay_seconds)
     edge.hold()
     await asyncio.sleep(_HOLD_SECONDS)
-    # Before streams end, or they would be opened here again: the first step closes the port and sends GOAWAY.
+    # Stop the port and send GOAWAY before streams end, or clients would reopen them here.
     stopping = asyncio.create_task(server.stop(config.drain_seconds + _FLUSH_SECONDS))
     await asyncio.sleep(0)
     edge.close()

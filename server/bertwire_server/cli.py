@@ -21,7 +21,7 @@ def run_serve(config: ServerConfig) -> None:
     from bertwire_server.app import serve as run
     from bertwire_server.telemetry.logs import configure
 
-    # The library would hand each text to threads of its own, which costs more than a text does.
+    # The library's thread pool costs more per text than tokenizing it.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     configure(config.log_level, config.log_format)
     try:
@@ -29,8 +29,7 @@ def run_serve(config: ServerConfig) -> None:
         status = 0
     except Exception as error:
         status = report(error, "serve", COMMANDS["serve"].install)
-    # Everything is closed. A run that hangs, or that a second signal left behind, would take the interpreter's own end
-    # for a crash, and abort.
+    # All is closed. With a run that hangs or was abandoned, the interpreter's own shutdown would abort.
     logging.shutdown()
     sys.stdout.flush()
     sys.stderr.flush()

@@ -1,4 +1,4 @@
-"""What `bertwire serve` can be told."""
+"""Settings of `bertwire serve`."""
 
 from pathlib import Path
 from typing import Literal, Self

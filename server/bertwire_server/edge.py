@@ -1,4 +1,4 @@
-"""What stands between gRPC and every method of ours: who calls, what it sent, and what becomes of failures."""
+"""Wrapper around every RPC method: admission, request parsing, error mapping, drain."""
 
 import asyncio
 import sys
@@ -19,14 +19,14 @@ from bertwire_server.telemetry.reporting import Telemetry
 
 _MALFORMED = "the message cannot be decoded; check that it is of this method's type and that its text is UTF-8"
 _CLOSING = "the server is shutting down; send what is unanswered to another one"
-# Seconds after the server closes in which messages are read. Halved, a slow network's calls fail at a restart; doubled,
-# a caller that sends nothing delays the exit by so much.
+# Seconds after closing in which messages are still read. Halved, calls on a slow network fail at a restart; doubled, an
+# idle caller delays the exit by that.
 _LAST_MESSAGE_SECONDS = 1.0
-# Seconds without a message after which a stream has none on its way, once the server closes.
+# Seconds without a message after which a stream has none in transit, once the server is closing.
 _QUIET_SECONDS = 0.05
 _MAX_REQUEST_ID = 128
-# Seconds that gRPC may take, after a message that did not come, to say that the caller has gone. Halved, some calls of
-# callers who left count as wrong requests.
+# Seconds for gRPC to report a disconnected caller after its message is missing. Halved, some disconnects count as
+# invalid requests.
 _GONE_SECONDS = 0.05
 
 Servicer = Any  # grpc.RpcMethodHandler, whose fields the type stubs call optional
@@ -40,16 +40,16 @@ class Edge:
     Attributes:
         in_flight: calls that have begun and not ended.
         idle: set while there is none.
-        telemetry: told of every call.
+        telemetry: observes every call.
     """
 
     def __init__(self, gate: Gate | None, telemetry: Telemetry, most_bytes: int = sys.maxsize) -> None:
-        """Begin open.
+        """Create an open edge.
 
         Args:
-            gate: decides who may call what; None lets everyone in.
-            telemetry: told of every call.
-            most_bytes: of a message that is sent; gRPC would end a call for a larger one in words of its own.
+            gate: authorises callers; None accepts everyone.
+            telemetry: observes every call.
+            most_bytes: largest message to send; above gRPC's limit, gRPC would end the call with its own error.
         """
         self._gate, self.telemetry, self._most_bytes = gate, telemetry, most_bytes
         self.in_flight, self.idle = 0, asyncio.Event()
@@ -60,15 +60,15 @@ class Edge:
         self._reading: set[_Messages] = set()
 
     def over(self, server: grpc.aio.Server) -> "_Guarded":
-        """Stand for `server` where a generated `add_..._to_server` adds a service to it."""
+        """Return a stand-in for `server`, for a generated `add_..._to_server`, that adds wrapped methods."""
         return _Guarded(self, server)
 
     def hold(self) -> None:
-        """Keep the answers of unary calls back until `close`: a caller that waits for one sends nothing."""
+        """Hold back the answers of unary calls until `close`, so that callers that wait for one send no new call."""
         self._released.clear()
 
     def close(self) -> None:
-        """Have streams end with UNAVAILABLE once what was read of them is answered; other calls are answered."""
+        """End streams with UNAVAILABLE once their received messages are answered; unary calls finish."""
         self._closing = True
         self._released.set()
         for each in self._reading:
@@ -76,12 +76,12 @@ class Edge:
 
     @contextmanager
     def call(self, method: str, context: Context, *, stream: bool) -> Iterator[Permit]:
-        """Let a call in and report what becomes of it, or raise what it is refused for.
+        """Admit a call and report its outcome, or raise the refusal.
 
         Args:
-            method: its full name.
-            context: gRPC's.
-            stream: whether its messages are counted, and not the call.
+            method: full name.
+            context: gRPC's context.
+            stream: whether to count messages instead of the call.
         """
         self.in_flight += 1
         self.idle.clear()
@@ -92,7 +92,7 @@ class Edge:
             with self.telemetry.of_call(call, context, stream=stream), self._admit(call, metadata, context) as permit:
                 yield permit
         finally:
-            # Not before its answer has been sent, however slowly the caller takes it.
+            # The call ends only when its answer is sent, however slow the caller reads.
             context.add_done_callback(lambda _: self._ended())  # type: ignore[arg-type]  # of another context
 
     def _ended(self) -> None:
@@ -112,7 +112,7 @@ class Edge:
 
     @contextmanager
     def messages(self, context: Context, quiet_seconds: float) -> Iterator["_Messages"]:
-        """Give a call's messages; once the edge is closed, until none comes for so many seconds."""
+        """Yield the call's messages; once the edge is closing, reading ends after `quiet_seconds` without one."""
         found = _Messages(context, quiet_seconds)
         self._reading.add(found)
         if self._closing:
@@ -123,18 +123,18 @@ class Edge:
             self._reading.discard(found)
 
     def sized(self, content: bytes) -> bytes:
-        """Return a message that can be sent; raise `AnswerTooLarge` for others."""
+        """Return the message; raise `AnswerTooLarge` where it exceeds the limit."""
         if len(content) > self._most_bytes:
             raise AnswerTooLarge(len(content), self._most_bytes)
         return content
 
     async def released(self) -> None:
-        """Return when answers may go out."""
+        """Wait until answers may be sent."""
         await self._released.wait()
 
 
 class _Messages:
-    """Reads a call's messages, after `close` only those that have come."""
+    """The messages of a call; after `close` only those already sent."""
 
     def __init__(self, context: Context, quiet_seconds: float) -> None:
         self._context, self._quiet_seconds = context, quiet_seconds
@@ -142,7 +142,7 @@ class _Messages:
         self._reader: asyncio.Task[Any] | None = None
 
     async def next(self) -> bytes | None:
-        """Read one; None after the last. Raises `NotReady` where none comes any more."""
+        """Return the next message; None after the last. Raise `NotReady` once closed and no message arrives."""
         if self._end is not None:
             return await self._last(self._end)
         self._reader = asyncio.current_task()
@@ -163,7 +163,7 @@ class _Messages:
             raise NotReady(_CLOSING) from None
 
     def close(self) -> None:
-        """Read only what has come: until none is there for some time, and for a second at most."""
+        """Read only messages in transit: until the quiet time passes without one, at most _LAST_MESSAGE_SECONDS."""
         loop = asyncio.get_running_loop()
         self._end = loop.time() + _LAST_MESSAGE_SECONDS
         if (reader := self._reader) is not None:
@@ -171,18 +171,18 @@ class _Messages:
 
 
 def _bytes(message: object) -> bytes | None:
-    """Return a message; None for gRPC's mark of the end."""
+    """Return the message; None for gRPC's end-of-stream marker."""
     return message if isinstance(message, bytes) else None
 
 
 class _Guarded:
-    """Takes a service's methods as a gRPC server does, and adds them to one, wrapped."""
+    """A server for generated `add_..._to_server` functions that adds a service's methods, wrapped."""
 
     def __init__(self, edge: Edge, server: grpc.aio.Server) -> None:
         self._edge, self._server = edge, server
 
     def add_generic_rpc_handlers(self, handlers: object) -> None:
-        """Take nothing: the same methods come by name too."""
+        """Ignore the handlers: the same methods are registered by name too."""
 
     def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Servicer]) -> None:
         """Add a service's methods."""
@@ -191,10 +191,10 @@ class _Guarded:
 
 
 def _handler(edge: Edge, method: str, servicer: Servicer) -> "grpc.RpcMethodHandler[Any, Any]":
-    """Make gRPC's handler of a method. All read and write bytes, so that failures to decode are ours to tell.
+    """Return gRPC's handler of a method. It transfers bytes, so that decoding errors are reported here.
 
-    Those with one request are handlers of a stream of requests for gRPC, which would else read the message before it
-    is known who calls.
+    Methods with a single request are registered as request streams, since gRPC would otherwise read the message before
+    the caller is authorised.
     """
     if servicer.stream_stream is not None:
         return grpc.stream_stream_rpc_method_handler(_stream(edge, method, servicer))
@@ -260,12 +260,12 @@ async def _send(edge: Edge, context: Context, servicer: Servicer, responses: Asy
 
 
 async def _only(edge: Edge, context: Context) -> bytes:
-    """Read the message of a call that has one; others that follow are not read."""
+    """Read the single message of a call; ignore others."""
     with edge.messages(context, _LAST_MESSAGE_SECONDS) as messages:
         content = await messages.next()
     if content is None:
         await asyncio.sleep(_GONE_SECONDS)
-        # gRPC does not always say which it was.
+        # gRPC does not always distinguish the two.
         raise InvalidRequest("the call has no message, or one that is too large when unpacked; send a smaller one")
     return content
 

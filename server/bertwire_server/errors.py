@@ -1,22 +1,22 @@
-"""Every way in which a request can fail, each with its gRPC status code.
+"""Errors of requests, each with its gRPC status code.
 
-The message reaches the client: it says what is wrong and what to do, and holds no path, no text and no stack.
+Messages are sent to the client: they say what is wrong and what to do, without paths, texts or stack traces.
 """
 
 import grpc
 
-# All that a caller learns of a fault of the server.
+# The message of every internal error.
 INTERNAL_ERROR = "internal error; the server's log has the cause"
-# A caller's clock begins before ours, by the way of its call to here. One who leaves so many seconds before its
-# deadline, as we know it, has most likely seen it pass.
+# Seconds by which a caller's clock may be ahead, for the time its call travelled. A caller that cancels within them
+# before its deadline most likely saw it pass.
 CLOCK_SECONDS = 0.01
 
 
 class RequestError(Exception):
-    """Base of all failures of a request.
+    """Base of all request errors.
 
     Attributes:
-        retry_after: seconds after which trying again makes sense; None where it does not, or nobody knows.
+        retry_after: retry delay in seconds; None where a retry is pointless or the delay unknown.
     """
 
     code = grpc.StatusCode.INTERNAL
@@ -27,18 +27,13 @@ class RequestError(Exception):
 
 
 class InvalidRequest(RequestError):
-    """The request is wrong, and would be wrong again."""
+    """The request is invalid; a retry fails too."""
 
     code = grpc.StatusCode.INVALID_ARGUMENT
 
 
 class AnswerTooLarge(InvalidRequest):
-    """What was asked for cannot be sent.
-
-    Args:
-        size: bytes of the answer.
-        most: bytes that can be sent.
-    """
+    """The answer exceeds the message limit."""
 
     def __init__(self, size: int, most: int) -> None:
         reason = f"the answer has {size} bytes, and at most {most} can be sent"
@@ -46,47 +41,47 @@ class AnswerTooLarge(InvalidRequest):
 
 
 class NoSuchMethod(RequestError):
-    """The service has a method that this server does not answer."""
+    """The service declares a method that this server does not implement."""
 
     code = grpc.StatusCode.UNIMPLEMENTED
 
 
 class Unauthenticated(RequestError):
-    """The request has no credential that the server knows."""
+    """The credential is missing or unknown."""
 
     code = grpc.StatusCode.UNAUTHENTICATED
 
 
 class Forbidden(RequestError):
-    """The client is known, and may not do this."""
+    """The client lacks permission."""
 
     code = grpc.StatusCode.PERMISSION_DENIED
 
 
 class ModelNotFound(RequestError):
-    """The server has no such model, or not that version of it."""
+    """The server has no such model or version."""
 
     code = grpc.StatusCode.NOT_FOUND
 
 
 class ModelRefused(RequestError):
-    """The repository's bundle cannot be served."""
+    """The repository's bundle was refused."""
 
     code = grpc.StatusCode.FAILED_PRECONDITION
 
 
 class Overloaded(RequestError):
-    """The server, or the client's own share of it, has no room for this now."""
+    """The server or the client's quota is exhausted."""
 
     code = grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
 class DeadlineTooShort(Overloaded):
-    """What is ahead takes longer than the client will wait."""
+    """Admission estimates that the answer would miss the deadline."""
 
 
 class Expired(RequestError):
-    """The client's deadline passed before the answer was ready."""
+    """The deadline passed before the answer was ready."""
 
     code = grpc.StatusCode.DEADLINE_EXCEEDED
 

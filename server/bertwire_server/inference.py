@@ -1,4 +1,4 @@
-"""The one door to the models for every protocol: checks a query, finds its model, answers."""
+"""Inference for all protocols: validate a query, find its model, predict."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -16,13 +16,12 @@ from bertwire_server.repository.registry import Registry
 
 @dataclass(frozen=True, slots=True)
 class RequestLimits:
-    """What a call may hold.
+    """Limits of a call.
 
     Attributes:
-        texts: most texts of a call.
-        text_chars: most characters of a text, or of the two of a pair.
-        call_chars: most characters of a call's texts together, where it has several; tokenizing takes time in
-            proportion to them.
+        texts: most texts.
+        text_chars: most characters of a text, or of both of a pair.
+        call_chars: most characters of all texts together, where there are several; bounds the time of tokenizing.
     """
 
     texts: int
@@ -32,11 +31,11 @@ class RequestLimits:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """What became of a query.
+    """The answer to a query.
 
     Attributes:
-        model: the model that answered; it may be unloaded by now, what it says of itself stays.
-        predictions: one for each text, in order.
+        model: the model that answered; its description stays valid after unloading.
+        predictions: one per text, in order.
     """
 
     model: Model
@@ -44,20 +43,20 @@ class Answered:
 
 
 class Inference:
-    """Answers queries with the models of a registry."""
+    """Answers queries with a registry's models."""
 
     def __init__(self, registry: Registry, limits: RequestLimits) -> None:
         self._registry, self._limits = registry, limits
 
     async def predict(self, query: Query, require: Callable[[Manifest], None] = lambda _: None) -> Answered:
-        """Answers a query.
+        """Answer a query.
 
         Args:
             query: the query.
-            require: raises `InvalidRequest` where the protocol cannot say what such a model answers.
+            require: raises `InvalidRequest` where the protocol cannot express the model's answer.
 
         Raises:
-            RequestError: it cannot be answered; the subclass says why.
+            RequestError: the query failed; the subclass says how.
         """
         with self._registry.lease(query.model, query.version) as model:
             call = current.get()
@@ -74,7 +73,7 @@ class Inference:
             return Answered(model, predictions)
 
     def check_count(self, texts: int) -> None:
-        """Raises `InvalidRequest` for no text or too many; a protocol asks before it makes objects of them."""
+        """Raise `InvalidRequest` for no text or too many; protocols call it before they parse the texts."""
         if not texts:
             raise InvalidRequest("texts is empty; send at least one text")
         if texts > self._limits.texts:
@@ -103,7 +102,7 @@ def _check_kind(texts: Sequence[Text], *, pairs: bool) -> None:
 
 
 def check_thresholds(thresholds: Thresholds, manifest: Manifest) -> None:
-    """Raise `InvalidRequest` where a threshold is no score, or names a label that the model does not have."""
+    """Raise `InvalidRequest` where a threshold is outside [0, 1] or names an unknown label."""
     if not thresholds:
         return
     known = set(HEADS[manifest.task].names(manifest))

@@ -1,4 +1,4 @@
-"""Where a server listens: at a TCP port, or at a socket in the file system."""
+"""Listening addresses: TCP ports and Unix sockets."""
 
 import errno
 import ipaddress
@@ -13,19 +13,19 @@ import grpc.aio
 from bertwire_core.errors import UserError
 
 _UNIX = "unix:"
-# Of a socket's path on Linux, its final NUL not counted (unix(7)).
+# Longest socket path on Linux in bytes, without the final NUL (unix(7)).
 _MAX_PATH_BYTES = 107
-# A server that is alive accepts at once; one whose backlog is full is alive too.
+# Seconds; a live server accepts at once, and one with a full backlog times out.
 _CONNECT_SECONDS = 1.0
 
 
 def is_unix(host: str) -> bool:
-    """Whether it is a socket in the file system."""
+    """Whether `host` is a Unix socket."""
     return host.startswith(_UNIX)
 
 
 def read_host(text: str) -> str:
-    """Reads a host as people write it: IPv6 with brackets or without, `unix:PATH` as gRPC has it.
+    """Parse a host: a name, IPv4, IPv6 with or without brackets, or gRPC's `unix:PATH`.
 
     Returns:
         a name, an IP address without brackets, or `unix:` and an absolute path.
@@ -48,33 +48,33 @@ def read_host(text: str) -> str:
 
 
 def address(host: str, port: int) -> str:
-    """As gRPC and people write it."""
+    """Return the address in gRPC's notation."""
     if is_unix(host):
         return host
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def check(host: str, port: int) -> None:
-    """Raises `UserError` where `bind` would not find its port or path free now; says why."""
+    """Raise `UserError` with the cause where the port or path is not available now."""
     try:
-        # With a socket of our own: it knows the reason, where gRPC knows only that it failed.
+        # Tried with a socket of our own, since gRPC does not report the cause.
         if is_unix(host):
             _try_path(Path(host.removeprefix(_UNIX)))
         else:
             family = socket.AF_INET6 if ":" in host else socket.AF_INET
             socket.create_server((host, port), family=family).close()
     except OSError as error:
-        # socket puts the address into the reason a second time.
+        # socket appends the address to the cause.
         raise _refused(host, port, str(error.strerror or error).partition(" (while")[0]) from error
 
 
 def bind(server: grpc.aio.Server, host: str, port: int, credentials: grpc.ServerCredentials | None) -> int:
-    """Listens there, and gives the port's number: the free one that was taken for 0.
+    """Listen and return the port number, the chosen one where `port` is 0.
 
-    The socket file of a server that is dead is replaced. gRPC takes its file away when it stops.
+    A dead server's socket file is replaced. gRPC removes its own when it stops.
 
     Raises:
-        UserError: the port or the path cannot be had; says why.
+        UserError: the port or path is not available; with the cause.
     """
     check(host, port)
     where = address(host, port)
@@ -90,11 +90,11 @@ def _refused(host: str, port: int, reason: str) -> UserError:
 
 
 def _try_path(path: Path) -> None:
-    """Makes way for a socket at `path`; raises `OSError` where it cannot be, or a server that lives has it."""
+    """Remove a dead server's socket at `path`; raise `OSError` where the path cannot be bound."""
     if len(os.fsencode(path)) > _MAX_PATH_BYTES:
         raise OSError(errno.ENAMETOOLONG, f"a socket's path has at most {_MAX_PATH_BYTES} bytes")
     if path.exists():
-        # gRPC would remove any socket, also one that a server listens at.
+        # gRPC would remove any socket, even that of a running server.
         if not stat.S_ISSOCK(path.stat().st_mode):
             raise OSError(errno.EEXIST, "a file is there that is no socket")
         if _is_alive(path):

@@ -1,9 +1,9 @@
-"""A health check for containers: `python -m bertwire_server.probe ADDRESS [SERVICE]` exits 0 where it is SERVING.
+"""Health check for containers: `python -m bertwire_server.probe ADDRESS [SERVICE]` exits 0 where it is SERVING.
 
-Otherwise it says why in one line on standard error, and exits 1.
+Otherwise it prints why in one line on standard error, and exits 1.
 
-It tries in the clear and then TLS. Nothing secret is asked or sent, so it takes whatever certificate the server shows;
-where the server asks for one too, give it with --tls-certificate and --tls-key.
+It tries plaintext, then TLS. No secret is exchanged, so it accepts any server certificate; where the server requires a
+client certificate, give it with --tls-certificate and --tls-key.
 """
 
 import argparse
@@ -21,12 +21,12 @@ from bertwire_core.errors import UserError
 
 _SECONDS = 2.0
 _UNIX = "unix:"
-# Whoever probes means this server, whatever proxy its environment names for others.
+# Connect directly, whatever proxy the environment sets.
 _OPTIONS = [("grpc.enable_http_proxy", 0)]
 
 
 def health(address: str, service: str = "", certificate: Path | None = None, key: Path | None = None) -> str:
-    """What `grpc.health.v1` at `address` says within 2 seconds: SERVING, another state, or the code of a failure."""
+    """Return `grpc.health.v1`'s status at `address`, or a failure's code or message, within 2 seconds."""
     end = time.monotonic() + _SECONDS
     with grpc.insecure_channel(address, _OPTIONS) as channel:
         status = _status(channel, service, end)
@@ -38,7 +38,7 @@ def health(address: str, service: str = "", certificate: Path | None = None, key
 
 
 def _status(channel: grpc.Channel, service: str, end: float) -> str | None:
-    """What the server says; None where it cannot be reached in this way."""
+    """Return the status or error code; None where the server is unreachable over this channel."""
     request = health_pb2.HealthCheckRequest(service=service)
     try:
         status = health_pb2_grpc.HealthStub(channel).Check(request, timeout=end - time.monotonic()).status
@@ -49,7 +49,7 @@ def _status(channel: grpc.Channel, service: str, end: float) -> str | None:
 
 
 def _certificate(address: str, end: float) -> bytes | None:
-    """The certificate that the server shows, PEM; None where it talks no TLS."""
+    """Return the server's certificate in PEM; None where it does not speak TLS."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     try:
@@ -75,14 +75,14 @@ def _connected(address: str, seconds: float) -> socket.socket:
 
 
 def _pinned(address: str, shown: bytes, certificate: Path | None, key: Path | None) -> grpc.Channel:
-    """A channel to the holder of exactly this certificate, whatever its name is."""
+    """Return a channel that trusts exactly this certificate, under any name."""
     own = [None if path is None else path.read_bytes() for path in (key, certificate)]
     credentials = grpc.ssl_channel_credentials(shown, *own)
     return grpc.secure_channel(address, credentials, [*_OPTIONS, ("grpc.ssl_target_name_override", _name(shown))])
 
 
 def _name(shown: bytes) -> str:
-    """A name that the certificate is for; empty where it has none that a client could call it by."""
+    """Return one of the certificate's names; empty where it has none."""
     from cryptography import x509
 
     parsed = x509.load_pem_x509_certificate(shown)
@@ -105,7 +105,7 @@ def _main() -> int | str:
         check_address(options.address)
         tls_credentials(
             None, options.tls_certificate, options.tls_key
-        )  # for its faults alone: gRPC aborts on half a pair
+        )  # only validates them: gRPC aborts on half a pair
         said = health(options.address, options.service, options.tls_certificate, options.tls_key)
     except UserError as error:
         return str(error)

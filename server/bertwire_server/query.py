@@ -1,4 +1,4 @@
-"""What a model is asked and what it answers, in no protocol's terms."""
+"""Queries and predictions, independent of protocols."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ Truncation = Literal["model", "left", "right", "refuse"]
 
 
 class Priority(IntEnum):
-    """Waiting texts of a lower number are run first."""
+    """Priority of a call; lower numbers run first."""
 
     HIGH = 0
     NORMAL = 1
@@ -25,14 +25,12 @@ class Query:
     """One call.
 
     Attributes:
-        texts: what to classify; none may be blank.
-        model: name of the model; empty for the server's default.
-        version: version or alias; empty for the model's default.
-        priority: its class.
-        deadline: when the answer is of no use any more, on the clock of `time.perf_counter`; None: never.
-        truncation: the side on which text past the model's limit is cut, `model` for that of its training; or refuse.
-        thresholds: what the caller will decide by; checked before the model runs.
-        client: who calls; empty where nobody has to say.
+        model: model name; empty: the server's default.
+        version: version or alias; empty: the model's default.
+        deadline: on the clock of `time.perf_counter`; None for none.
+        truncation: side on which text past the token limit is cut, `model` for that of its training; or refuse.
+        thresholds: the caller's thresholds, validated before the run.
+        client: the caller; empty without authentication.
     """
 
     texts: Sequence[Text]
@@ -47,13 +45,12 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """The answer to one text, and where its time went.
+    """The output for one text, with timing.
 
     Attributes:
-        output: the answer.
-        queue_seconds: wait for a batch.
+        queue_seconds: time in the queue.
         tokenize_seconds: tokenizing of the whole call.
-        run_seconds: run of the text's batch.
+        run_seconds: run time of the text's batch.
     """
 
     output: Output

@@ -1,8 +1,8 @@
-"""gRPC's types as servicers see them."""
+"""Types of gRPC's servicer interface."""
 
 from typing import Any, TypeAlias
 
 import grpc.aio
 
-# The type stubs make it generic; the class itself is not.
+# Generic in the type stubs only, hence the string.
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"

@@ -1,4 +1,4 @@
-"""The gRPC server: its settings, its services, its port."""
+"""Construction of the gRPC server: options and services."""
 
 from dataclasses import dataclass
 
@@ -27,7 +27,7 @@ from bertwire_server.protocols.tei import TeiInfo, TeiPredict
 from bertwire_server.repository.fleet import Fleet
 from bertwire_server.telemetry.metrics import Metrics
 
-# Those that answer for models; health knows each by its name.
+# Names of the services that need models; health has an entry for each.
 SERVICES = tuple(
     service.full_name
     for file in (
@@ -45,14 +45,7 @@ _MAX_PENDING = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What the services answer from.
-
-    Attributes:
-        fleet: the models.
-        inference: answers queries with them.
-        health: what is serving.
-        metrics: told of each message of a stream.
-    """
+    """Dependencies of the services."""
 
     fleet: Fleet
     inference: Inference
@@ -61,20 +54,20 @@ class Services:
 
 
 def build_server(config: ServerConfig, edge: Edge, beside: Edge, services: Services) -> grpc.aio.Server:
-    """A server that is not started yet.
+    """Return a server that is not started.
 
     Args:
         config: the settings.
-        edge: around the services that answer for models.
-        beside: around gRPC's own, which are answered while the server drains, and whose ends it does not wait for.
-        services: what they answer from.
+        edge: wraps the services that need models.
+        beside: wraps health and reflection, which the drain neither refuses nor waits for.
+        services: their dependencies.
     """
     bytes_limit = config.max_message_mb << 20
     server = grpc.aio.server(
         options=[
-            # Otherwise a second server on the same port would start too, and take half of the calls.
+            # Otherwise a second server on the same port would start and take half of the calls.
             ("grpc.so_reuseport", 0),
-            # Above 1000 calls that have not begun gRPC cancels some at random; our own queue refuses, and says why.
+            # Above 1000 pending calls gRPC cancels some at random; admission refuses them with a reason instead.
             ("grpc.server.max_pending_requests", _MAX_PENDING),
             ("grpc.server.max_pending_requests_hard_limit", _MAX_PENDING),
             ("grpc.max_receive_message_length", bytes_limit),

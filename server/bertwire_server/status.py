@@ -1,4 +1,4 @@
-"""Failures as a client may see them: the one place where errors become gRPC statuses."""
+"""Mapping of errors to gRPC statuses."""
 
 import logging
 from functools import lru_cache
@@ -19,10 +19,10 @@ _Trailing = tuple[tuple[str, str | bytes], ...]
 
 
 def public(error: Exception, method: str) -> RequestError:
-    """The error as a client may see it; one that nobody foresaw is logged in full."""
+    """Return the error to send to the client; log any other than `RequestError` in full."""
     if isinstance(error, RequestError):
         return error
-    # By the generated servicer, for a method that ours does not have; others are faults.
+    # Raised by generated servicers for methods that are not implemented.
     if isinstance(error, NotImplementedError) and str(error) == "Method not implemented!":
         return NoSuchMethod("this server does not answer the method")
     _log.error("%s failed", method, exc_info=error)
@@ -30,7 +30,7 @@ def public(error: Exception, method: str) -> RequestError:
 
 
 async def abort(context: Context, method: str, error: Exception) -> NoReturn:
-    """End a call with the status of `error`; see `errors`. Raises what gRPC ends a handler by."""
+    """End a call with the status of `error`; raises gRPC's abort exception."""
     shown = public(error, method)
     message, code = str(shown), shown.code
     trailing = None if shown.retry_after is None else _retry_info(code, message, milliseconds(shown.retry_after))
@@ -38,7 +38,7 @@ async def abort(context: Context, method: str, error: Exception) -> NoReturn:
 
 
 def milliseconds(seconds: float) -> int:
-    """When to try again, rounded up to one digit: nobody needs more, and refusals have to be cheap."""
+    """Return a retry delay rounded up to one significant digit, so that `_retry_info` is cached."""
     exact = max(1, ceil(1e3 * seconds))
     unit: int = 10 ** (len(str(exact)) - 1)
     return ceil(exact / unit) * unit
@@ -46,10 +46,10 @@ def milliseconds(seconds: float) -> int:
 
 @lru_cache(1024)
 def _retry_info(code: grpc.StatusCode, message: str, after: int) -> _Trailing:
-    """Trailing metadata that say when trying again makes sense, in milliseconds.
+    """Return trailing metadata with the retry delay in milliseconds.
 
-    Twice: as RetryInfo in the status details, which people's code reads, and as `grpc-retry-pushback-ms`, which gRPC's
-    own retries obey (gRFC A6).
+    In both forms: RetryInfo in the status details for applications, and `grpc-retry-pushback-ms` for gRPC's own retries
+    (gRFC A6).
     """
     info = RetryInfo(retry_delay=Duration(seconds=after // 1000, nanos=after % 1000 * 1_000_000))
     detail = AnyMessage()

@@ -1,1 +1,1 @@
-"""Classifying over one stream: `ledger` decides, `threads` and `tasks` carry out."""
+"""Classification over one stream: `ledger` holds the state, `threads` and `tasks` do the I/O."""

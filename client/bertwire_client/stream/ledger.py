@@ -1,4 +1,4 @@
-"""What a stream owes: which requests are sent, wait, are answered; it talks to nobody and has no clock of its own."""
+"""State of a stream's requests: unsent, pending, answered. No I/O; callers pass the time."""
 
 import heapq
 import math
@@ -23,7 +23,7 @@ from bertwire_client.wire import is_too_large, parse_failure, parse_reply, reque
 
 MAX_IN_FLIGHT = 64
 
-# What a server that goes away, or something between, ends a stream with; another stream may last.
+# Codes after which a new stream may succeed: server restarts, proxies that end streams.
 _BROKEN = {
     grpc.StatusCode.UNAVAILABLE,
     grpc.StatusCode.CANCELLED,
@@ -37,7 +37,7 @@ _MAX_INT32 = 2**31 - 1
 
 @dataclass(slots=True)
 class _Pending:
-    """A request without an answer: its message, its number of texts, when it expires, why it was refused so far."""
+    """An unanswered request; `until` is when it expires, `failure` the last refusal."""
 
     message: ClassifyStreamRequest
     texts: int
@@ -47,26 +47,26 @@ class _Pending:
 
 
 class Ledger:
-    """The books of one stream; every time is one of `time.monotonic`.
+    """The requests of one stream; all times are of `time.monotonic`.
 
     Args:
-        timeout: seconds that a request may take from its sending on.
-        ordered: whether answers are given in the order of the requests.
-        options: how to classify what comes as a mere text.
+        timeout: seconds per request from `add`, retries included.
+        ordered: return answers in the order of the requests.
+        options: options of items that are texts.
 
     Attributes:
-        connected: whether a stream stands on which `sendable` can be sent.
+        connected: whether a stream is open.
     """
 
     def __init__(self, timeout: float, *, ordered: bool, options: Options) -> None:
         if timeout <= 0:
             raise ValueError(f"timeout is {timeout}; it must be above 0")
-        # What is wrong with the options is told before the first request.
+        # Raise for invalid options before the first request.
         Request([], **options).message()
         self.connected = False
         self._timeout, self._ordered, self._options = timeout, ordered, options
         self._taken, self._complete = 0, False
-        # By index, oldest first; since all have the same timeout, the first expires first.
+        # By index, oldest first: all have the same timeout, so the first expires first.
         self._pending: dict[int, _Pending] = {}
         self._unsent: deque[int] = deque()
         self._later: list[tuple[float, int]] = []
@@ -78,32 +78,32 @@ class Ledger:
         self._failed: RequestError | None = None
 
     def add(self, item: str | Request, now: float) -> None:
-        """Takes the next request; raises `TypeError` where it is none."""
+        """Add the next request; raise `TypeError` for any other item."""
         index, self._taken = self._taken, self._taken + 1
         request = item if isinstance(item, Request) else _text_request(item, index, self._options)
         try:
             message = ClassifyStreamRequest(id=str(index), request=request.message())
         except ValueError as error:
-            # One text among millions: an answer, as if the server had found it.
+            # An invalid text fails alone, as if the server had refused it.
             self._answers[index] = Answer(index, InvalidArgumentError(grpc.StatusCode.INVALID_ARGUMENT, str(error)))
             return
         if not self._pending and now >= self._connect_at + self._timeout:
-            # Nobody has tried for so long that the server may be back.
+            # No attempt was due for a whole timeout: restart the outage clock.
             self._broken_since = None
         self._pending[index] = _Pending(message, len(message.request.texts), now + self._timeout)
         self._unsent.append(index)
 
     def finish(self, _: object, __: float) -> None:
-        """Notes that no further request comes."""
+        """Note that no request follows."""
         self._complete = True
 
     @property
     def done(self) -> bool:
-        """Whether every request has been given its answer, and none comes any more."""
+        """Whether all requests were added and their answers returned."""
         return self._complete and not self._pending and not self._answers
 
     def answers(self) -> Iterator[Answer]:
-        """Gives, once, the answers that are there; then raises `RequestError` where no stream will do better."""
+        """Yield each new answer once; then raise `RequestError` where the stream failed for good."""
         while self._answers:
             index = self._given if self._ordered else next(iter(self._answers))
             if (answer := self._answers.pop(index, None)) is None:
@@ -114,11 +114,11 @@ class Ledger:
             raise self._failed
 
     def should_connect(self, now: float) -> bool:
-        """Whether it is time for a stream, since there is none and there is something to send."""
+        """Whether to open a stream now: none is open, requests are pending and the backoff is over."""
         return not self.connected and bool(self._pending) and now >= self._connect_at and self._failed is None
 
     def sendable(self, now: float) -> Iterator[ClassifyStreamRequest]:
-        """The messages to send now, each with the time that it has left."""
+        """Yield the messages to send now, each with its remaining time."""
         while self._later and self._later[0][0] <= now:
             self._unsent.append(heapq.heappop(self._later)[1])
         while self._unsent:
@@ -128,7 +128,7 @@ class Ledger:
                 yield pending.message
 
     def settle(self, response: ClassifyStreamResponse, now: float) -> None:
-        """Notes a response; one to a request that is answered already, or expired, changes nothing."""
+        """Record a response; ignore one to an answered or expired request."""
         self._breaks, self._broken, self._broken_since = 0, None, None
         index = int(response.id) if response.id.isdecimal() else -1
         pending = self._pending.get(index)
@@ -140,10 +140,10 @@ class Ledger:
         self._answer(index, outcome)
 
     def lose(self, error: RequestError | None, now: float) -> None:
-        """Notes that the stream ended, and puts everything unanswered back, unless no other stream will do better.
+        """Record the end of the stream and requeue unanswered requests, unless the failure is final.
 
         Args:
-            error: how it ended; None: as if all were done.
+            error: the stream's failure; None where the server ended it with OK.
             now: the time.
         """
         self.connected = False
@@ -162,7 +162,7 @@ class Ledger:
         self._unsent = deque(index for index in self._pending if index not in waiting)
 
     def expire(self, now: float) -> None:
-        """Answers the requests whose time is up."""
+        """Fail the requests past their timeout."""
         while self._pending:
             index, pending = next(iter(self._pending.items()))
             if pending.until > now:
@@ -171,7 +171,7 @@ class Ledger:
             self._answer(index, pending.failure or self._broken or late)
 
     def seconds_to_wait(self, now: float) -> float | None:
-        """Seconds until something is due even if nothing happens; None: nothing is."""
+        """Return the seconds until the next timeout, retry or reconnect; None where nothing is pending."""
         if not self._pending:
             return None
         times = [next(iter(self._pending.values())).until]
@@ -193,7 +193,7 @@ class Ledger:
         return True
 
     def _drop_too_large(self, error: RequestError) -> None:
-        # A message above the server's limit ends the whole stream. The largest is one of those, if any is.
+        # A message above the server's limit ends the whole stream; only the largest is certain to exceed it.
         if is_too_large(error):
             self._answer(max(self._pending, key=lambda index: self._pending[index].message.ByteSize()), error)
 

@@ -1,4 +1,4 @@
-"""A stream carried out by tasks of asyncio: one takes the items, one reads the responses, and the caller's answers."""
+"""A stream over asyncio tasks: one iterates the items, one reads responses, the caller's yields answers."""
 
 import asyncio
 import time
@@ -15,21 +15,20 @@ from bertwire_client.stream.ledger import Ledger
 from bertwire_client.wire import parse_error, request_error
 
 Items = Iterable[str | Request] | AsyncIterable[str | Request]
-# Begins a ClassifyStream with an iterator of messages, and gives the call.
+# Opens a ClassifyStream with an iterator of messages and returns the call.
 Open = Callable[..., Any]
-# Whether the client was closed.
 Closed = Callable[[], bool]
-# Something that happened: what the ledger does about it, with what.
+# A ledger method and its argument.
 _Event = tuple[Callable[[Any, float], None], Any]
 _Events = asyncio.Queue[_Event]
-# How long the server has to end a stream in which all is answered.
+# Seconds for the server to end a fully answered stream before it is cancelled.
 _END_SECONDS = 1.0
 
 
 def stream(
     open_stream: Open, closed: Closed, items: Items, ledger: Ledger, max_in_flight: int
 ) -> AsyncGenerator[Answer, None]:
-    """Sends items, over streams that `open_stream` begins, and gives their answers; see `Client.stream`."""
+    """Yield the answers to items sent over streams from `open_stream`; see `Client.stream`."""
     if max_in_flight < 1:
         raise ValueError(f"max_in_flight is {max_in_flight}; it must be at least 1")
     return _answers(open_stream, closed, items, ledger, asyncio.Semaphore(max_in_flight))
@@ -62,7 +61,7 @@ async def _answers(
 
 
 async def _note(events: _Events, ledger: Ledger) -> None:
-    """Lets the ledger note what happened since it last did, after waiting for something to happen."""
+    """Wait for an event, then apply all queued events to the ledger."""
     wait = ledger.seconds_to_wait(time.monotonic())
     while (event := await _next(events, wait)) is not None:
         note, value = event
@@ -74,7 +73,7 @@ async def _next(events: _Events, seconds: float | None) -> _Event | None:
     if not events.empty():
         return events.get_nowait()
     if seconds != 0:
-        # Not wait_for, which before Python 3.12 can lose a cancellation.
+        # wait_for can lose a cancellation before Python 3.12.
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 return await events.get()
@@ -92,7 +91,7 @@ async def _take(items: Items, ledger: Ledger, events: _Events, slots: asyncio.Se
                 break
             events.put_nowait((ledger.add, item))
         events.put_nowait((ledger.finish, None))
-    except BaseException as error:  # also where the source was cancelled, not this task
+    except BaseException as error:  # also where the items' source was cancelled, not this task
         events.put_nowait((_raise, error))
 
 
@@ -115,12 +114,12 @@ class _Connection:
         ledger.connected = True
 
     def send(self, messages: Iterable[ClassifyStreamRequest]) -> None:
-        """Sends messages as soon as the server takes them."""
+        """Queue messages for sending."""
         for message in messages:
             self._outbox.put_nowait(message)
 
     async def close(self, *, at_once: bool) -> None:
-        """Ends the stream; where all is answered the server may end it first."""
+        """End the stream; `at_once` cancels it without waiting for the server."""
         self._outbox.put_nowait(None)
         await asyncio.wait([self._reader], timeout=0 if at_once else _END_SECONDS)
         self._call.cancel()
@@ -138,10 +137,10 @@ class _Connection:
         except grpc.aio.AioRpcError as failure:
             error = parse_error(failure)
         except asyncio.CancelledError:
-            # gRPC raises it also where the server, or what stands before it, cancelled the stream.
+            # gRPC also raises it where the server or a proxy cancelled the stream.
             if not self._call.done():
                 raise
             error = request_error(grpc.StatusCode.CANCELLED, "the stream was cancelled")
-        # gRPC's task waits there for another message, and would do so for ever.
+        # Ends `_messages`, on which gRPC's task would wait for ever.
         self._outbox.put_nowait(None)
         events.put_nowait((ledger.lose, error))

@@ -1,4 +1,4 @@
-"""A stream carried out by threads: one takes the items, one reads the responses, and the caller's gives the answers."""
+"""A stream over threads: one iterates the items, one reads responses, the caller's yields answers."""
 
 import threading
 import time
@@ -15,21 +15,20 @@ from bertwire_client.requests import Request
 from bertwire_client.stream.ledger import Ledger
 from bertwire_client.wire import parse_error, request_error
 
-# Begins a ClassifyStream with an iterator of messages, and gives the call.
+# Opens a ClassifyStream with an iterator of messages and returns the call.
 Open = Callable[..., Any]
-# Whether the client was closed.
 Closed = Callable[[], bool]
-# Something that happened: what the ledger does about it, with what.
+# A ledger method and its argument.
 _Event = tuple[Callable[[Any, float], None], Any]
 _Events = SimpleQueue[_Event]
-# How long the server has to end a stream in which all is answered.
+# Seconds for the server to end a fully answered stream before it is cancelled.
 _END_SECONDS = 1.0
 
 
 def stream(
     open_stream: Open, closed: Closed, items: Iterable[str | Request], ledger: Ledger, max_in_flight: int
 ) -> Generator[Answer, None, None]:
-    """Sends items, over streams that `open_stream` begins, and gives their answers; see `Client.stream`."""
+    """Yield the answers to items sent over streams from `open_stream`; see `Client.stream`."""
     if max_in_flight < 1:
         raise ValueError(f"max_in_flight is {max_in_flight}; it must be at least 1")
     return _answers(open_stream, closed, items, ledger, threading.Semaphore(max_in_flight))
@@ -64,7 +63,7 @@ def _answers(
 
 
 def _note(events: _Events, ledger: Ledger) -> None:
-    """Lets the ledger note what happened since it last did, after waiting for something to happen."""
+    """Wait for an event, then apply all queued events to the ledger."""
     wait = ledger.seconds_to_wait(time.monotonic())
     while (event := _next(events, wait)) is not None:
         note, value = event
@@ -112,12 +111,12 @@ class _Connection:
         ledger.connected = True
 
     def send(self, messages: Iterable[ClassifyStreamRequest]) -> None:
-        """Sends messages as soon as the server takes them."""
+        """Queue messages for sending."""
         for message in messages:
             self._outbox.put(message)
 
     def close(self, *, at_once: bool) -> None:
-        """Ends the stream; where all is answered the server may end it first."""
+        """End the stream; `at_once` cancels it without waiting for the server."""
         self._outbox.put(None)
         if not at_once:
             self._reader.join(_END_SECONDS)
@@ -132,5 +131,5 @@ class _Connection:
             events.put((ledger.lose, parse_error(error)))
         else:
             events.put((ledger.lose, None))
-        # gRPC's thread waits here for another message, and would do so for ever.
+        # Ends the outbox iterator, on which gRPC's thread would wait for ever.
         self._outbox.put(None)

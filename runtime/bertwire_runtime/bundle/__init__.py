@@ -1,6 +1,6 @@
-"""The bundle contract: what export writes and the server reads.
+"""The bundle format, written by export and read by the server.
 
-Needs the standard library and pydantic; `bundle.keys`, loaded only where a key is given, needs cryptography.
+Needs only the standard library and pydantic; `bundle.keys`, imported only where a key is given, needs cryptography.
 """
 
 from bertwire_runtime.bundle.errors import BundleError

@@ -1,4 +1,4 @@
-"""What is raised of a bundle that is not what was sealed."""
+"""Errors of bundle verification."""
 
 from bertwire_core.errors import UserError
 
@@ -6,9 +6,9 @@ _LONGEST = 1000
 
 
 class BundleError(UserError):
-    """The bundle is not what was sealed, or not signed by the key; the message says what differs.
+    """The bundle differs from what was sealed, or is not signed by the key.
 
-    The message is one printable line, whatever a bundle's names and values hold.
+    The message is one printable line, whatever names and values the bundle holds.
     """
 
     def __init__(self, message: str) -> None:

@@ -1,14 +1,13 @@
-"""Holds a graph to its own bytes: no tensor of it may lie in another file.
+"""Verification that an ONNX graph stores no tensor in another file.
 
-ONNX Runtime has checks of its own, but what they cover differs from version to version, and they let a graph read any
-file beside it. The server has no `onnx` package, so the few messages that can lead to a tensor are walked by their
-numbers in onnx.proto.
+ONNX Runtime's own checks vary between versions and allow any file beside the graph. The server has no `onnx` package,
+so the messages that can hold a tensor are parsed by their field numbers in onnx.proto.
 """
 
 from collections.abc import Iterator
 
 _MODEL, _GRAPH, _NODE, _ATTRIBUTE, _SPARSE, _FUNCTION, _TRAINING, _TENSOR = range(8)
-# For each message, which of its fields lead on, and to what.
+# Per message, the fields to descend into and their message types.
 _FIELDS: dict[int, dict[int, int]] = {
     _MODEL: {7: _GRAPH, 20: _TRAINING, 25: _FUNCTION},
     _GRAPH: {1: _NODE, 5: _TENSOR, 15: _SPARSE},
@@ -22,19 +21,12 @@ _FIELDS: dict[int, dict[int, int]] = {
 _EXTERNAL_DATA, _DATA_LOCATION = 13, 14
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _MAX_VARINT_BYTES = 10
-# Other readers drop the bits above, and would see a field that was not seen here.
+# Other parsers drop higher bits, and would see another field.
 _MAX_TAG = 2**32 - 1
 
 
 def require_self_contained(content: bytes) -> None:
-    """Looks at every tensor of an ONNX model.
-
-    Args:
-        content: the file.
-
-    Raises:
-        ValueError: the bytes are no ONNX model, or one of which a tensor names another file.
-    """
+    """Raise `ValueError` where the bytes are no ONNX model, or a tensor refers to another file."""
     left = [(_MODEL, memoryview(content))]
     while left:
         kind, message = left.pop()
@@ -46,7 +38,7 @@ def require_self_contained(content: bytes) -> None:
 
 
 def _read(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """The fields of a protobuf message: number, and the value of a varint or the bytes of anything else."""
+    """Yield the fields of a protobuf message: number, and the value of a varint or the bytes of any other type."""
     at = 0
     while at < len(message):
         tag, at = _varint(message, at)
@@ -69,7 +61,7 @@ def _read(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
 
 
 def _varint(message: memoryview, at: int) -> tuple[int, int]:
-    """The number that begins at a position, and the position after it."""
+    """Return the varint at a position, and the position after it."""
     number = 0
     for index, byte in enumerate(message[at : at + _MAX_VARINT_BYTES]):
         number |= (byte & 0x7F) << (7 * index)

@@ -1,4 +1,4 @@
-"""Ed25519 keys in PEM files, as openssl makes them. The only module that needs `cryptography`."""
+"""Ed25519 keys in PEM files, as openssl writes them. The only module that needs `cryptography`."""
 
 import hashlib
 import os
@@ -16,7 +16,7 @@ from bertwire_core.errors import UserError
 
 _PRIVATE, _PUBLIC, _ENCRYPTED = b"PRIVATE KEY", b"PUBLIC KEY", b"ENCRYPTED PRIVATE KEY"
 _LABEL = re.compile(rb"^-----BEGIN ([A-Z0-9 ]{1,40})-----\s*$", re.MULTILINE)
-# A key of this kind has about 120 bytes.
+# Bytes; a key file has about 120.
 _MAX_BYTES = 1 << 16
 _MAKE = "openssl genpkey -algorithm ed25519 -out KEY.pem"
 _TAKE = "openssl pkey -in KEY.pem -pubout -out PUBLIC.pem"
@@ -24,17 +24,17 @@ _TAKE = "openssl pkey -in KEY.pem -pubout -out PUBLIC.pem"
 
 @dataclass(frozen=True, slots=True)
 class PublicKey:
-    """A key to check signatures with."""
+    """A key that verifies signatures."""
 
     _key: Ed25519PublicKey
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of the raw key, in hexadecimal."""
+        """Return the SHA-256 of the raw key, in hexadecimal."""
         return hashlib.sha256(self._key.public_bytes_raw()).hexdigest()
 
     def verifies(self, signature: bytes, message: bytes) -> bool:
-        """Whether `signature` was made over `message` with this key's private half."""
+        """Whether `signature` is this key's over `message`."""
         try:
             self._key.verify(signature, message)
         except InvalidSignature:
@@ -44,10 +44,10 @@ class PublicKey:
 
 @dataclass(frozen=True, slots=True)
 class PrivateKey:
-    """A key to sign with.
+    """A key that signs.
 
     Attributes:
-        exposed: whether its file can be read by others than its owner.
+        exposed: whether others than the file's owner can read it.
     """
 
     _key: Ed25519PrivateKey
@@ -55,16 +55,16 @@ class PrivateKey:
 
     @property
     def public(self) -> PublicKey:
-        """The half that checks."""
+        """Return the public half."""
         return PublicKey(self._key.public_key())
 
     def sign(self, message: bytes) -> bytes:
-        """The signature over `message`, 64 bytes."""
+        """Return the signature over `message`, 64 bytes."""
         return self._key.sign(message)
 
 
 def read_private_key(path: Path) -> PrivateKey:
-    """Reads a private key, PKCS#8 in PEM, not encrypted.
+    """Read a private key, unencrypted PKCS#8 in PEM.
 
     Raises:
         UserError: the file cannot be read or holds anything else.
@@ -80,7 +80,7 @@ def read_private_key(path: Path) -> PrivateKey:
     try:
         key = load_pem_private_key(content, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
-        # Their text could quote the file.
+        # The library's message could quote the file.
         _refuse(path, f"is damaged or of an unknown kind; make a key with {_MAKE}")
     if not isinstance(key, Ed25519PrivateKey):
         _refuse(path, f"is a key of another algorithm than Ed25519; make one with {_MAKE}")
@@ -88,7 +88,7 @@ def read_private_key(path: Path) -> PrivateKey:
 
 
 def read_public_key(path: Path) -> PublicKey:
-    """Reads a public key, SubjectPublicKeyInfo in PEM.
+    """Read a public key, SubjectPublicKeyInfo in PEM.
 
     Raises:
         UserError: the file cannot be read or holds anything else.
@@ -109,7 +109,7 @@ def read_public_key(path: Path) -> PublicKey:
 
 
 def _read(path: Path) -> tuple[bytes, int]:
-    """The content of a key file and its mode bits."""
+    """Return a key file's content and mode bits."""
     try:
         with path.open("rb") as file:
             return file.read(_MAX_BYTES), os.fstat(file.fileno()).st_mode
@@ -118,7 +118,7 @@ def _read(path: Path) -> tuple[bytes, int]:
 
 
 def _label(path: Path, content: bytes) -> bytes:
-    """What the file's one PEM block says that it is."""
+    """Return the label of the file's one PEM block."""
     labels: list[bytes] = _LABEL.findall(content)
     if not labels:
         _refuse(path, f"is no key in PEM; make one with {_MAKE}")

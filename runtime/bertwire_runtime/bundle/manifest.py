@@ -8,27 +8,27 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from bertwire_core.tasks import Task, TaskTable
 
 SCHEMA_VERSION = 3
-# Still read: bundles of schema 2 are as those of 3, without a probe.
+# Schema 2 is schema 3 without a probe.
 READABLE_VERSIONS = (2, SCHEMA_VERSION)
 MANIFEST = "manifest.json"
-# One line in the format of `sha256sum`, so that anyone can check the seal: `sha256sum -c manifest.sha256`.
+# One line for `sha256sum -c manifest.sha256`.
 SEAL = "manifest.sha256"
-# The signature, which a bundle may have; it is over the manifest, so the manifest does not list it.
+# Optional; signs the manifest, so the manifest does not list it.
 SIGNATURE = "manifest.sig"
 
-# A plain name: no separator, no leading dot, so that no entry can point out of the bundle or at a hidden file.
+# No separator and no leading dot, so that no entry can point outside the bundle or at a hidden file.
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-# What may stand in a request, a metric's label and a folder's name.
+# Valid in requests, metric labels and folder names.
 Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Share = Annotated[float, Field(ge=0, le=1)]
 Distance = Annotated[float, Field(ge=0)]
-# Beyond these a score says nothing of its logit any more.
+# Outside this range scores no longer discriminate.
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.25, 10.0
-# With fewer dev texts the temperature stays 1: three texts of SST-2 gave 10, and honest scores became worthless.
+# Dev texts below which the temperature stays 1; three texts of SST-2 gave 10 and useless scores.
 MIN_CALIBRATION_TEXTS = 100
 Provider = Literal["cpu", "cuda"]
-# Of each task how many labels it has, and whether each has a threshold.
+# Per task the number of labels allowed, and whether each has a threshold.
 _LABELS: TaskTable[tuple[range, bool]] = TaskTable(
     {
         "single_label": (range(2, sys.maxsize), False),
@@ -49,13 +49,7 @@ class _Part(BaseModel):
 
 
 class FileEntry(_Part):
-    """A file of the bundle.
-
-    Attributes:
-        name: its name in the bundle's folder.
-        bytes: its size.
-        sha256: the SHA-256 of its content, in hexadecimal.
-    """
+    """A file of the bundle."""
 
     name: FileName
     bytes: int = Field(ge=1)
@@ -63,11 +57,11 @@ class FileEntry(_Part):
 
 
 class Split(_Part):
-    """The texts that a measurement was made on.
+    """The texts of a measurement.
 
     Attributes:
         source: the file's name.
-        texts: how many.
+        texts: number of texts.
         sha256: SHA-256 over the texts and their labels, in order.
     """
 
@@ -77,13 +71,13 @@ class Split(_Part):
 
 
 class Quality(_Part):
-    """What a variant scored on a split, and how far it is from PyTorch there.
+    """A variant's scores on a split, and its difference from PyTorch there.
 
     Attributes:
         scores: by metric.
-        label_agreement: share of decisions that PyTorch makes too: the text's label; each label of a text, present or
-            not; each word's tag. None for regression.
-        max_logit_difference: largest absolute difference of any logit from PyTorch's.
+        label_agreement: share of decisions equal to PyTorch's: per text, per text and label (present or not), or per
+            word. None for regression.
+        max_logit_difference: largest absolute logit difference from PyTorch.
         p99_logit_difference: 99th percentile of the absolute differences.
     """
 
@@ -94,11 +88,11 @@ class Quality(_Part):
 
 
 class Limits(_Part):
-    """What a variant had to keep to be published.
+    """Limits that a variant must meet to be published.
 
     Attributes:
         min_label_agreement: least `label_agreement` on dev.
-        max_quality_drop: most that accuracy, an F1 or a correlation may lie below PyTorch's on dev.
+        max_quality_drop: largest loss of accuracy, F1 or correlation against PyTorch on dev.
         max_logit_difference: largest absolute logit difference, or None for no limit.
         max_batch_variance: largest batch variance.
     """
@@ -110,13 +104,13 @@ class Limits(_Part):
 
 
 class Speed(_Part):
-    """What a text cost on the machine that exported, in dev texts in file order, tokenizing not included.
+    """Cost per text on the exporting machine, for dev texts in file order, without tokenizing.
 
     Attributes:
-        cpu_ms_per_text: CPU-milliseconds, one thread; None where it was measured on CUDA.
+        cpu_ms_per_text: CPU-milliseconds on one thread; None on CUDA.
         ms_per_text: wall-clock milliseconds.
-        batch_size: texts a batch; on CUDA as many as have 16,384 tokens in the mean.
-        device: the processor's or card's name.
+        batch_size: texts per batch; on CUDA as many as average 16,384 tokens.
+        device: name of the processor or GPU.
     """
 
     cpu_ms_per_text: Annotated[float, Field(gt=0)] | None
@@ -126,21 +120,21 @@ class Speed(_Part):
 
     @property
     def cost(self) -> float:
-        """What variants of one provider are compared by: CPU time, which other work sways less, where there is one."""
+        """Return the milliseconds that variants of one provider are ranked by: CPU time, less affected by other load,
+        if known.
+        """
         return self.ms_per_text if self.cpu_ms_per_text is None else self.cpu_ms_per_text
 
 
 class Proof(_Part):
-    """What was measured of one graph on one provider.
+    """Measurements of one graph on one provider.
 
     Attributes:
-        provider: where it ran.
-        dev: what it scored on the dev texts.
-        test: what it scored on the test texts, where there were any.
-        batch_variance: largest absolute difference of any logit of a text alone and among 1, 15 and 63 others.
-        speed: what it cost.
-        limits: what it had to keep.
-        faults: the limits that it broke, in words.
+        dev: quality on the dev texts.
+        test: quality on the test texts, if any.
+        batch_variance: largest absolute logit difference of a text run alone and with 1, 15 and 63 others.
+        speed: cost per text.
+        faults: the limits that were broken, in words.
     """
 
     provider: Provider
@@ -153,13 +147,12 @@ class Proof(_Part):
 
 
 class Candidate(_Part):
-    """One graph that export built and measured.
+    """A graph that export built and measured.
 
     Attributes:
-        name: names precision, layout and what else tells it from the others.
-        precision: the number format of the linear layers.
-        layout: see `Variant`.
-        proofs: what was measured, one a provider.
+        name: precision, layout and anything else that distinguishes it.
+        precision: number format of the linear layers.
+        proofs: measurements, one per provider.
     """
 
     name: Identifier
@@ -172,14 +165,13 @@ class Variant(Candidate):
     """A published candidate: an ONNX graph of the bundle.
 
     Attributes:
-        file: the graph.
-        providers: the ONNX Runtime providers that it was proven on, and may run on.
-        groups: in how many length groups the packed layout deals the texts for attention; 0 for the padded layout, and
-            for packed attention on CUDA, which finds the texts itself.
-        skips_padding: whether positions of the packed layout leave padding tokens out, as RoBERTa's do.
-        forced: whether it was published although a proof has faults, because the exporter was told to.
-        layout: padded: the texts of a batch are filled up on the right to the longest. packed: they lie end to end.
-            `bertwire_runtime.layouts` makes the inputs of both.
+        providers: the ONNX Runtime providers on which it was proven and may run.
+        groups: length groups of the packed layout's attention; 0 for the padded layout, and for packed attention on
+            CUDA, which needs none.
+        skips_padding: whether positions of the packed layout skip padding tokens, as RoBERTa's do.
+        forced: whether it was published in spite of faults, on the exporter's request.
+        layout: padded: texts are padded on the right to the longest. packed: texts are concatenated. See
+            `bertwire_runtime.layouts`.
     """
 
     file: FileEntry
@@ -202,13 +194,13 @@ class Variant(Candidate):
 
 
 class Calibration(_Part):
-    """What turns logits into honest scores, fitted on the dev texts with PyTorch's logits.
+    """Calibration of scores, fitted on the dev texts with PyTorch's logits.
 
     Attributes:
-        temperature: single_label: the logits are divided by it before the softmax. 1 elsewhere.
-        thresholds: multi_label: for each label the least score at which it counts as present. Empty elsewhere.
-        ece_before: expected calibration error of PyTorch's scores on dev at temperature 1, or None where a score is
-            not a probability.
+        temperature: single_label: divisor of the logits before the softmax. 1 otherwise.
+        thresholds: multi_label: per label the least score that counts as present. Empty otherwise.
+        ece_before: expected calibration error of PyTorch's scores on dev at temperature 1; None where scores are no
+            probabilities.
         ece_after: the same with the temperature.
     """
 
@@ -219,28 +211,23 @@ class Calibration(_Part):
 
 
 class Reference(_Part):
-    """What PyTorch scored in fp32.
-
-    Attributes:
-        dev: on the dev texts.
-        test: on the test texts, where there were any.
-    """
+    """PyTorch's scores in fp32."""
 
     dev: Scores
     test: Scores | None
 
 
 class Provenance(_Part):
-    """Where the model came from.
+    """Origin of the model.
 
     Attributes:
-        base_model: the checkpoint that fine-tuning started from.
+        base_model: the checkpoint before fine-tuning.
         checkpoint_sha256: SHA-256 of the fine-tuned weights file.
         training_sha256: SHA-256 of the checkpoint's `training.json`.
-        converter: what wrote the first ONNX graph.
+        converter: the tool that wrote the first ONNX graph.
         dev: the texts that every candidate was measured on.
-        test: further texts, where there were any.
-        reference: PyTorch's scores there.
+        test: further texts, if any.
+        reference: PyTorch's scores on them.
         versions: version by package.
     """
 
@@ -255,25 +242,18 @@ class Provenance(_Part):
 
 
 class Manifest(_Part):
-    """Everything a server needs to know of a model, and the proof of its quality.
+    """The description of a model, with the measurements of its quality.
 
     Attributes:
-        schema_version: the version of this schema.
-        name: the model's name.
-        version: the model's version.
-        task: single_label: exactly one label is right; scores are a softmax. multi_label: any number, or none; scores
-            are sigmoids. token_classification: an IOB2 tag for each word. regression: one number.
-        text_pairs: whether the model reads two texts at a time.
-        labels: label or tag names in logit order; for regression the name of the number.
-        max_length: most tokens the model reads of a text or pair, special tokens included.
+        task: single_label: exactly one label, softmax scores. multi_label: any number of labels, sigmoid scores.
+            token_classification: an IOB2 tag per word. regression: one number.
+        text_pairs: whether the model takes text pairs.
+        labels: label or tag names in logit order; for regression the number's name.
+        max_length: most tokens of a text or pair, special tokens included.
         truncation_side: the side on which longer text is cut.
-        pad_token_id: the token that fills a padded batch.
-        tokenizer: the `tokenizers` file.
-        probe: sequences of tokens with each variant's logits (`bertwire_runtime.probe`); None in schema 2.
-        calibration: what turns logits into scores.
-        variants: the graphs; of those for one provider, the fastest first.
-        candidates: every graph that was built and not published, with what was measured of it.
-        provenance: where it all came from.
+        probe: token sequences with each variant's logits (`bertwire_runtime.probe`); None in schema 2.
+        variants: the graphs; for each provider, the fastest first.
+        candidates: graphs that were built and not published, with their measurements.
     """
 
     schema_version: Literal[2, 3]
@@ -294,7 +274,7 @@ class Manifest(_Part):
 
     @property
     def files(self) -> tuple[FileEntry, ...]:
-        """Every file that the manifest lists."""
+        """Return every file that the manifest lists."""
         probe = () if self.probe is None else (self.probe,)
         return (self.tokenizer, *probe, *(variant.file for variant in self.variants))
 

@@ -1,4 +1,4 @@
-"""Bytes to a manifest: JSON that reads in one way only, and a schema that this version knows."""
+"""Strict parsing of manifests."""
 
 import json
 from collections import Counter
@@ -12,10 +12,10 @@ from bertwire_runtime.bundle.manifest import MANIFEST, READABLE_VERSIONS, Manife
 
 
 def require_schema(path: Path, content: bytes) -> None:
-    """Checked before anything else of the manifest, so that a newer bundle is not called a broken one.
+    """Check the schema version before any other field, so that a newer bundle is not reported as broken.
 
     Raises:
-        BundleError: no JSON object in UTF-8, a key given twice, a number that is none, another schema version.
+        BundleError: no UTF-8 JSON object, a duplicate key, NaN or infinity, or another schema version.
     """
     values = read_strictly(path, MANIFEST, content)
     version = values.get("schema_version") if isinstance(values, dict) else None
@@ -28,9 +28,9 @@ def require_schema(path: Path, content: bytes) -> None:
 
 
 def read_strictly(path: Path, name: str, content: bytes) -> Any:  # noqa: ANN401 - any JSON
-    """Read JSON in UTF-8; raise `BundleError` where it is none, gives a key twice or holds a number that is none."""
+    """Read UTF-8 JSON; raise `BundleError` where it is invalid, or has a duplicate key, NaN or infinity."""
     try:
-        # Decoded here: json.loads would also take UTF-16 and UTF-32 from bytes. It refuses a byte order mark itself.
+        # json.loads would also accept UTF-16 and UTF-32 bytes; it refuses a byte order mark itself.
         return json.loads(content.decode(), object_pairs_hook=_distinct, parse_constant=_refuse_constant)
     except _Ambiguous as error:
         raise BundleError(f"{path}: {name} {error}; the bundle was altered, export it again") from None
@@ -39,7 +39,7 @@ def read_strictly(path: Path, name: str, content: bytes) -> Any:  # noqa: ANN401
 
 
 def parse_manifest(path: Path, content: bytes) -> Manifest:
-    """The manifest of bytes that passed `require_schema`; raises `BundleError` at the first field that is wrong."""
+    """Return the manifest of bytes that passed `require_schema`; raise `BundleError` at the first invalid field."""
     try:
         return Manifest.model_validate_json(content)
     except ValidationError as error:
@@ -49,7 +49,7 @@ def parse_manifest(path: Path, content: bytes) -> Manifest:
 
 
 class _Ambiguous(Exception):
-    """JSON that two readers could understand in two ways."""
+    """JSON that parsers may read differently."""
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

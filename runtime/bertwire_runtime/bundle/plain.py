@@ -1,4 +1,4 @@
-"""Reads files of a bundle: plain files only, never more of one than it may have."""
+"""Bounded reads of a bundle's regular files."""
 
 import hashlib
 import os
@@ -12,14 +12,14 @@ from bertwire_runtime.bundle.errors import BundleError
 from bertwire_runtime.bundle.manifest import FileEntry
 
 _CHUNK = 1 << 20
-# Far above any real manifest; keeps a wrong file from being read whole.
+# Bytes, far above any real manifest; bounds the memory for a wrong file.
 _MAX_SMALL_BYTES = 16 << 20
-# A link is not followed, and a pipe put in a file's place does not block.
+# Follow no link; do not block on a pipe.
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 def read_small(folder: Path, name: str) -> bytes:
-    """Reads a file whose size is not known; raises `BundleError` where it is missing, no plain file or too large."""
+    """Read a file of unknown size; raise `BundleError` where it is missing, not regular or too large."""
     with _opened(folder, name) as (file, _):
         content = file.read(_MAX_SMALL_BYTES + 1)
     if len(content) > _MAX_SMALL_BYTES:
@@ -28,7 +28,7 @@ def read_small(folder: Path, name: str) -> bytes:
 
 
 def read_listed(folder: Path, entry: FileEntry) -> bytes:
-    """Reads a listed file; raises `BundleError` unless the bytes returned are those that were sealed."""
+    """Read a listed file; raise `BundleError` unless its bytes are those that were sealed."""
     with _opened(folder, entry.name) as (file, size):
         _require_size(folder, entry, size)
         content = file.read(entry.bytes)
@@ -37,7 +37,7 @@ def read_listed(folder: Path, entry: FileEntry) -> bytes:
 
 
 def check_listed(folder: Path, entry: FileEntry) -> None:
-    """Hashes a listed file piece by piece; raises `BundleError` where it is not what was sealed."""
+    """Hash a listed file in chunks; raise `BundleError` where it differs from what was sealed."""
     digest = hashlib.sha256()
     with _opened(folder, entry.name) as (file, size):
         _require_size(folder, entry, size)
@@ -48,9 +48,9 @@ def check_listed(folder: Path, entry: FileEntry) -> None:
 
 @contextmanager
 def _opened(folder: Path, name: str) -> Iterator[tuple[BinaryIO, int]]:
-    """Opens a plain file and gives it with its size in bytes; what is checked is what was opened, not its name."""
+    """Open a regular file and yield it with its size; the checks are of the opened file, not of its name."""
     try:
-        # Before it is opened, since that alone can act on a device; and after, since it may not be the same any more.
+        # Checked before opening, which alone can trigger a device, and after, since the file may have been replaced.
         _require_plain(folder, name, (folder / name).lstat())
         with os.fdopen(os.open(folder / name, _FLAGS), "rb") as file:
             status = os.fstat(file.fileno())

@@ -1,4 +1,4 @@
-"""Opens a bundle, and refuses one that is not exactly what was sealed."""
+"""Opening and verification of a bundle."""
 
 import hashlib
 from dataclasses import dataclass
@@ -16,11 +16,9 @@ class Bundle:
     """An opened bundle.
 
     Attributes:
-        path: its folder.
-        manifest: its verified manifest.
-        manifest_bytes: the bytes of that manifest, which a signature is over.
-        signature: its signature, or None where it is not signed.
-        trusted: whether that signature was checked with a public key, and is that key's.
+        manifest_bytes: the signed bytes of the manifest.
+        signature: its signature; None where it is unsigned.
+        trusted: whether the signature was verified with a public key.
     """
 
     path: Path
@@ -31,37 +29,36 @@ class Bundle:
 
     @property
     def sha256(self) -> str:
-        """SHA-256 of the manifest's bytes, which names this very bundle."""
+        """Return the SHA-256 of the manifest's bytes, which identifies the bundle."""
         return hashlib.sha256(self.manifest_bytes).hexdigest()
 
     def read(self, entry: FileEntry) -> bytes:
-        """Reads a listed file; raises `BundleError` unless the bytes returned are those that were sealed."""
+        """Read a listed file; raise `BundleError` unless its bytes are those that were sealed."""
         return read_listed(self.path, entry)
 
     def verify(self) -> None:
-        """Hashes every listed file; raises `BundleError` at the first that differs."""
+        """Hash every listed file; raise `BundleError` at the first that differs."""
         for entry in self.manifest.files:
             check_listed(self.path, entry)
 
 
 def open_bundle(path: Path, public_key: Path | None = None) -> Bundle:
-    """Opens the bundle in folder `path` and verifies all of it.
+    """Open the bundle in folder `path` and verify all of it.
 
     Args:
         path: the folder.
-        public_key: an Ed25519 public key in PEM; the bundle must be signed by it. None takes an unsigned bundle too,
-            and does not check a signature.
+        public_key: PEM file of the Ed25519 key that must have signed the bundle; None skips the signature.
 
     Raises:
         UserError: the key cannot be used.
-        BundleError: no bundle, a schema this version does not know, a manifest that does not match its seal, a file
-            that is missing, added, altered, cut short or no plain file, no signature by the key.
+        BundleError: no bundle, an unknown schema, a manifest that does not match its seal, a missing, extra, altered or
+            non-regular file, or no signature by the key.
     """
     names = _names(path)
     content, sealed = read_small(path, MANIFEST), read_small(path, SEAL)
     signature = parse_signature(path, read_small(path, SIGNATURE)) if SIGNATURE in names else None
     if public_key is not None:
-        # Before anything of the manifest is parsed. Imported here: only who has a key needs cryptography.
+        # Before the manifest is parsed. Imported here: only a given key needs cryptography.
         from bertwire_runtime.bundle.keys import read_public_key
 
         require_signed(path, content, signature, read_public_key(public_key))
@@ -75,12 +72,12 @@ def open_bundle(path: Path, public_key: Path | None = None) -> Bundle:
 
 
 def seal_line(digest: str) -> bytes:
-    """The content of the seal file for a manifest with this SHA-256."""
+    """Return the seal file's content for a manifest with this SHA-256."""
     return f"{digest}  {MANIFEST}\n".encode()
 
 
 def _names(path: Path) -> set[str]:
-    """The name of everything in the folder, hidden or not."""
+    """Return all names in the folder, hidden ones included."""
     if not path.is_dir():
         what = "is a file and no bundle" if path.exists() else "no such bundle"
         raise BundleError(f"{path}: {what}; a bundle is a folder written by bertwire export")

@@ -1,7 +1,7 @@
-"""Which integer products of a graph can saturate on an x86 processor without VNNI, told from the graph's weights.
+"""Detection of integer products that can saturate on x86 processors without VNNI, from a graph's weights.
 
 Without VNNI (or AMX) ONNX Runtime multiplies uint8 activations and int8 weights with PMADDUBSW, which adds the products
-of rows 0 and 1 of the weight, 2 and 3, and so on, in 16 bits and cuts off what does not fit. See "Reduce range" in
+of weight rows 0 and 1, 2 and 3, and so on, in saturating 16-bit arithmetic. See "Reduce range" in
 https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html.
 """
 
@@ -15,22 +15,22 @@ from bertwire_runtime.bundle.errors import BundleError
 from bertwire_runtime.bundle.reader import Bundle
 
 _INT8 = 3  # ONNX's TensorProto.DataType
-# The operators that multiply integers, and which of their inputs is the weight.
+# The integer product operators, with the index of their weight input.
 _PRODUCTS = {"MatMulIntegerToFloat": 1, "MatMulInteger": 1, "DynamicQuantizeMatMul": 1, "QLinearMatMul": 3}
-# 255 * 128 is 32,640 and fits 16 bits, 255 * 129 does not.
+# 255 * 128 = 32,640 fits 16 bits, 255 * 129 does not.
 _LARGEST_SUM = 128
-# Two of these never sum to more.
+# Weight bytes of which no two exceed the sum.
 _SMALL = bytes(number & 255 for number in range(-_LARGEST_SUM // 2, _LARGEST_SUM // 2 + 1))
 
 
 @dataclass(frozen=True, slots=True)
 class IntegerProducts:
-    """The products of uint8 and int8 that a graph computes.
+    """The uint8 by int8 products of a graph.
 
     Attributes:
-        count: how many.
-        saturating: the layers whose product can saturate without VNNI, in the graph's order.
-        unread: of how many products the weights are not where they can be read, so that nobody can tell.
+        count: number of products.
+        saturating: the layers that can saturate without VNNI, in graph order.
+        unread: number of products whose weights are not constants, so that saturation is unknown.
     """
 
     count: int
@@ -38,7 +38,7 @@ class IntegerProducts:
     unread: int = 0
 
     def __str__(self) -> str:
-        """What a reader of `bertwire inspect` and of the report should know."""
+        """Return the line for `bertwire inspect` and the report."""
         if self.unread:
             return (
                 f"whether {self.unread} of {self.count} integer products can saturate on x86 without VNNI is not known"
@@ -50,7 +50,7 @@ class IntegerProducts:
 
 
 def bundle_products(bundle: Bundle) -> dict[str, IntegerProducts]:
-    """The integer products of each int8 variant, by its name; raises `BundleError` where its file is no ONNX graph."""
+    """Return the integer products of each int8 variant by name; raise `BundleError` where a file is no ONNX graph."""
     found = {}
     for variant in bundle.manifest.variants:
         if variant.precision == "int8":
@@ -62,7 +62,7 @@ def bundle_products(bundle: Bundle) -> dict[str, IntegerProducts]:
 
 
 def integer_products(content: bytes) -> IntegerProducts:
-    """The integer products of an ONNX file with constant weights, given its bytes."""
+    """Return the integer products of an ONNX file with constant weights."""
     graph = Model.FromString(content).graph
     weights = {each.name: each for each in graph.initializer if each.data_type == _INT8 and each.raw_data}
     products = [node for node in graph.node if node.op_type in _PRODUCTS]
@@ -74,22 +74,21 @@ def integer_products(content: bytes) -> IntegerProducts:
 
 
 def can_saturate(weight: bytes, columns: int) -> bool:
-    """Whether some uint8 activations make a product with a weight saturate; int8 in row-major order."""
+    """Whether a product with an int8 weight in row-major order can saturate for some uint8 activations."""
     if not weight.translate(None, _SMALL):
         return False
     numbers = memoryview(weight).cast("b")
     rows = [numbers[start : start + columns] for start in range(0, len(numbers), columns)]
-    # An odd last row is added to nothing. Numbers of unlike sign sum to less than either of them.
+    # An odd last row has no partner. Sums of mixed sign are smaller than their parts.
     pairs = zip(rows[::2], rows[1::2], strict=False)
     sums = (list(map(add, *pair)) for pair in pairs)
     return any(max(each) > _LARGEST_SUM or min(each) < -_LARGEST_SUM for each in sums)
 
 
 def _layer(node: Node) -> str:
-    """The layer's name: padded graphs name the node by it, packed ones the weight."""
+    """Return the layer's name: padded graphs have it in the node, packed ones in the weight."""
     return _weight(node).partition(".weight")[0] if node.name.startswith(node.op_type) else node.name
 
 
 def _weight(node: Node) -> str:
-    """The name of a product's weight."""
     return node.input[_PRODUCTS[node.op_type]]

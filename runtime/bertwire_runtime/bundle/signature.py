@@ -1,8 +1,7 @@
-"""The signature of a bundle: Ed25519 over the exact bytes of its manifest.
+"""Bundle signatures: Ed25519 over `DOMAIN` and the exact bytes of `manifest.json`.
 
-What is signed is `DOMAIN` followed by the bytes of `manifest.json`. `manifest.sig` is one line: the base64 of 96 bytes,
-the SHA-256 of the raw public key and then the signature (RFC 8032). The key's hash only says whose signature it claims
-to be; what counts is the public key that a person gives.
+`manifest.sig` is one line: base64 of 96 bytes, the SHA-256 of the raw public key and the signature (RFC 8032). The hash
+is only a hint; verification uses the public key that the user gives.
 """
 
 from __future__ import annotations
@@ -19,19 +18,19 @@ from bertwire_runtime.bundle.manifest import MANIFEST, SIGNATURE
 if TYPE_CHECKING:
     from bertwire_runtime.bundle.keys import PrivateKey, PublicKey
 
-# What a key signs here can never be taken for what it signs elsewhere, nor for another version of this format.
+# Domain separation from other uses of the key and other versions of this format.
 DOMAIN = b"bertwire bundle manifest v1\n"
 _KEY_BYTES, _SIGNATURE_BYTES = 32, 64
-# 64 bits: enough to tell keys apart by eye; nothing is decided by it.
+# Hexadecimal digits (64 bits), for display only.
 _SHORT = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """What `manifest.sig` holds.
+    """The content of `manifest.sig`.
 
     Attributes:
-        fingerprint: SHA-256 of the raw public key that it claims to be made with, in hexadecimal.
+        fingerprint: SHA-256 of the claimed raw public key, in hexadecimal.
         value: the signature, 64 bytes.
     """
 
@@ -40,16 +39,16 @@ class Signature:
 
     @property
     def key(self) -> str:
-        """The fingerprint's short form."""
+        """Return the fingerprint's short form."""
         return self.fingerprint[:_SHORT]
 
     def line(self) -> bytes:
-        """The content of `manifest.sig`."""
+        """Return the content of `manifest.sig`."""
         return base64.b64encode(bytes.fromhex(self.fingerprint) + self.value) + b"\n"
 
 
 def parse_signature(path: Path, content: bytes) -> Signature:
-    """Reads the bytes of `manifest.sig`; raises `BundleError` where they are not exactly what `line` writes."""
+    """Parse `manifest.sig`; raise `BundleError` where the bytes are not exactly what `line` writes."""
     try:
         decoded = base64.b64decode(content.removesuffix(b"\n"), validate=True)
     except binascii.Error:
@@ -61,19 +60,19 @@ def parse_signature(path: Path, content: bytes) -> Signature:
 
 
 def sign_manifest(manifest: bytes, key: PrivateKey) -> Signature:
-    """Signs the bytes of a manifest."""
+    """Return the signature over a manifest's bytes."""
     return Signature(key.public.fingerprint, key.sign(DOMAIN + manifest))
 
 
 def describe(signature: Signature | None, *, trusted: bool) -> str:
-    """What is known of a signature, in words: `trusted` is whether it was checked with a public key."""
+    """Describe a signature in words; `trusted`: it was verified with a public key."""
     if signature is None:
         return "none"
     return f"by key {signature.key}, {'valid' if trusted else 'not checked: give the --public-key'}"
 
 
 def require_signed(path: Path, manifest: bytes, signature: Signature | None, key: PublicKey) -> None:
-    """Raises `BundleError` unless `signature` was made over the bytes `manifest` with the key of `key`."""
+    """Raise `BundleError` unless `signature` is the key's over the manifest's bytes."""
     if signature is None:
         raise BundleError(f"{path}: the bundle is not signed; whoever made it has to sign it (bertwire bundle sign)")
     expected = key.fingerprint

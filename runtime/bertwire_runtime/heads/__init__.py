@@ -1,4 +1,4 @@
-"""What a model's logits mean, by its task."""
+"""Heads: the interpretation of logits, per task."""
 
 from bertwire_core.tasks import TaskTable
 from bertwire_runtime.heads.base import Head

@@ -1,4 +1,4 @@
-"""The seam: what every head can say of logits."""
+"""The interface of heads."""
 
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Protocol
@@ -11,35 +11,35 @@ if TYPE_CHECKING:
 
 
 class Head(Protocol):
-    """What a task's logits mean. Stateless.
+    """Interpretation of a task's logits. Stateless.
 
     Attributes:
-        by_token: whether every token has logits, else every text.
+        by_token: whether logits are per token instead of per text.
     """
 
     by_token: bool
 
     def scores(self, manifest: "Manifest", logits: Floats) -> Floats:
-        """Turn the logits of one text into scores, float32 of the same shape."""
+        """Return the scores of one text's logits, float32 of the same shape."""
 
     def names(self, manifest: "Manifest") -> Sequence[str]:
-        """Return the labels or entity types that may be given, and that thresholds may name; empty for a number."""
+        """Return the labels or entity types that thresholds may name; empty for regression."""
 
     def given(self, manifest: "Manifest", output: Output) -> Iterable[tuple[str, float]]:
-        """Return what the model decides by its own thresholds, each with its score; nothing for a number."""
+        """Return the labels or entities that reach the model's own thresholds, with scores; empty for regression."""
 
     def chosen(self, manifest: "Manifest", output: Output, thresholds: Thresholds = MODELS_OWN) -> list[bool]:
-        """Return for each label whether the model decides for it; none where the head reads tokens."""
+        """Return per label whether it is predicted; empty for token classification."""
 
     def entities(self, manifest: "Manifest", output: Output, thresholds: Thresholds = MODELS_OWN) -> list[Entity]:
-        """Return the entities of the text in their order; none where the head reads texts."""
+        """Return the entities in text order; empty unless the head is by token."""
 
 
 class ByText:
-    """What heads have in common that read texts."""
+    """Base of the heads with logits per text."""
 
     by_token = False
 
     def entities(self, manifest: "Manifest", output: Output, thresholds: Thresholds = MODELS_OWN) -> list[Entity]:  # noqa: ARG002
-        """A text has no entities."""
+        """Return no entities."""
         return []

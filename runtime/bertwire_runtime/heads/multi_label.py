@@ -1,4 +1,4 @@
-"""Any number of labels a text."""
+"""The head for any number of labels per text."""
 
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
@@ -12,34 +12,34 @@ from bertwire_runtime.heads.base import ByText
 from bertwire_runtime.output import Floats, Output
 from bertwire_runtime.thresholds import MODELS_OWN, Thresholds
 
-# Labels up to which plain Python beats NumPy's call overhead.
+# Most labels for which plain Python beats NumPy's call overhead.
 _FEW = 20
-# Logits are clipped here: the sigmoid is 0 or 1 in float32, and further away `exp` overflows.
+# Clipping bound of logits: beyond it `exp` overflows, and the sigmoid is 0 or 1 in float32 anyway.
 _FAR = 80.0
 
 
 class MultiLabel(ByText):
-    """Sigmoids; a label is given where its sigmoid reaches the threshold that export fitted."""
+    """Sigmoid scores; a label is predicted where its score reaches its fitted threshold."""
 
-    def scores(self, manifest: Manifest, logits: Floats) -> Floats:  # noqa: ARG002 - the seam's
-        """Sigmoids."""
+    def scores(self, manifest: Manifest, logits: Floats) -> Floats:  # noqa: ARG002 - the interface's
+        """Return the sigmoids of the logits."""
         if len(logits) <= _FEW:
             return np.array([1 / (1 + exp(-min(max(value, -_FAR), _FAR))) for value in logits.tolist()], np.float32)
         sigmoids: Floats = (1 / (1 + np.exp(-np.clip(logits, -_FAR, _FAR)))).astype(np.float32)
         return sigmoids
 
     def names(self, manifest: Manifest) -> Sequence[str]:
-        """The labels."""
+        """Return the labels."""
         return manifest.labels
 
     def given(self, manifest: Manifest, output: Output) -> Iterable[tuple[str, float]]:
-        """Each label that reaches its threshold."""
+        """Return each label that reaches its threshold."""
         scores = output.scores.tolist()
         chosen = self.chosen(manifest, output)
         return [(label, score) for label, score, on in zip(manifest.labels, scores, chosen, strict=True) if on]
 
     def chosen(self, manifest: Manifest, output: Output, thresholds: Thresholds = MODELS_OWN) -> list[bool]:
-        """All labels that reach their thresholds."""
+        """Return per label whether it reaches its threshold."""
         limits = _as_float32(manifest.calibration.thresholds)
         if thresholds:
             limits = tuple(map(thresholds.of, manifest.labels, limits))
@@ -48,5 +48,5 @@ class MultiLabel(ByText):
 
 @lru_cache(maxsize=64)
 def _as_float32(thresholds: tuple[float, ...]) -> tuple[float, ...]:
-    """Round the manifest's two-decimal thresholds as float32 scores are, so that none is missed by a last bit."""
+    """Round the manifest's decimal thresholds to float32, so that an equal float32 score compares as equal."""
     return tuple(np.array(thresholds, np.float32).tolist())

@@ -1,4 +1,4 @@
-"""A number for every text."""
+"""The head for one number per text."""
 
 from collections.abc import Iterable, Sequence
 
@@ -9,18 +9,18 @@ from bertwire_runtime.thresholds import MODELS_OWN, Thresholds
 
 
 class Regression(ByText):
-    """The logit is the answer."""
+    """The logit is the score."""
 
-    def scores(self, manifest: Manifest, logits: Floats) -> Floats:  # noqa: ARG002 - the seam's
-        """The number itself."""
+    def scores(self, manifest: Manifest, logits: Floats) -> Floats:  # noqa: ARG002 - the interface's
+        """Return the logits."""
         return logits
 
     def names(self, manifest: Manifest) -> Sequence[str]:  # noqa: ARG002
-        """Nothing: no threshold applies to a number."""
+        """Return no names: thresholds do not apply."""
         return ()
 
     def given(self, manifest: Manifest, output: Output) -> Iterable[tuple[str, float]]:  # noqa: ARG002
-        """Nothing to count."""
+        """Return no labels."""
         return ()
 
     def chosen(
@@ -29,5 +29,5 @@ class Regression(ByText):
         output: Output,  # noqa: ARG002
         thresholds: Thresholds = MODELS_OWN,  # noqa: ARG002
     ) -> list[bool]:
-        """The number is always given."""
+        """Return that the number is always predicted."""
         return [True]

@@ -1,4 +1,4 @@
-"""One label a text."""
+"""The head for exactly one label per text."""
 
 from collections.abc import Iterable, Sequence
 
@@ -10,23 +10,23 @@ from bertwire_runtime.thresholds import MODELS_OWN, Thresholds
 
 
 class SingleLabel(ByText):
-    """Softmax, by the temperature that export fitted so that a score is the chance to be right."""
+    """Softmax scores, calibrated by the fitted temperature."""
 
     def scores(self, manifest: Manifest, logits: Floats) -> Floats:
-        """Softmax."""
+        """Return the softmax of the logits."""
         return softmax(logits, manifest.calibration.temperature)
 
     def names(self, manifest: Manifest) -> Sequence[str]:
-        """The labels."""
+        """Return the labels."""
         return manifest.labels
 
     def given(self, manifest: Manifest, output: Output) -> Iterable[tuple[str, float]]:
-        """The best label."""
+        """Return the best label."""
         best = int(output.scores.argmax())
         return ((manifest.labels[best], float(output.scores[best])),)
 
     def chosen(self, manifest: Manifest, output: Output, thresholds: Thresholds = MODELS_OWN) -> list[bool]:
-        """The best label, where it reaches its threshold, which is 0 unless the caller sets one."""
+        """Return True for the best label where it reaches its threshold, by default 0."""
         best = int(output.scores.argmax())
         chosen = [False] * len(output.scores)
         chosen[best] = float(output.scores[best]) >= thresholds.of(manifest.labels[best], 0.0)

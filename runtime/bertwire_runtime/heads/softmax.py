@@ -1,4 +1,4 @@
-"""Softmax with a temperature, in float64: no difference of float32 numbers overflows there."""
+"""Softmax with a temperature, in float64, where no difference of float32 numbers overflows."""
 
 from math import exp
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from bertwire_runtime.output import Floats
 
-# Labels up to which plain Python beats NumPy's call overhead.
+# Most labels for which plain Python beats NumPy's call overhead.
 _FEW = 20
 
 

@@ -1,4 +1,4 @@
-"""A tag for every word, read as entities."""
+"""The head for a tag per word, decoded into entities."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -10,28 +10,28 @@ from bertwire_runtime.thresholds import MODELS_OWN, Thresholds
 
 
 class TokenClassification:
-    """Softmax for every token; a word has the tag of its first token."""
+    """Softmax per token; a word has the tag of its first token."""
 
     by_token = True
 
     def scores(self, manifest: Manifest, logits: Floats) -> Floats:
-        """Softmax of every token's logits."""
+        """Return the softmax of each token's logits."""
         return softmax(logits, manifest.calibration.temperature)
 
     def names(self, manifest: Manifest) -> Sequence[str]:
-        """Return the entity types: the tags without B- and I-, each once, in the tags' order."""
+        """Return the entity types: the tags without B- and I-, deduplicated in order."""
         return list(dict.fromkeys(tag[2:] for tag in manifest.labels if tag != OUTSIDE))
 
     def given(self, manifest: Manifest, output: Output) -> Iterable[tuple[str, float]]:
-        """The type and score of each entity."""
+        """Return type and score of each entity."""
         return ((entity.label, entity.score) for entity in _entities(manifest, output))
 
     def entities(self, manifest: Manifest, output: Output, thresholds: Thresholds = MODELS_OWN) -> list[Entity]:
-        """The entities that reach their threshold, which is 0 unless the caller sets one."""
+        """Return the entities that reach their threshold, by default 0."""
         return [each for each in _entities(manifest, output) if each.score >= thresholds.of(each.label, 0.0)]
 
     def chosen(self, manifest: Manifest, output: Output, thresholds: Thresholds = MODELS_OWN) -> list[bool]:  # noqa: ARG002
-        """No label is of the whole text."""
+        """Return nothing: there are no labels per text."""
         return []
 
 

@@ -1,4 +1,4 @@
-"""Who is let into the queue: a call that cannot be answered in time is refused before any work goes into it."""
+"""Admission: refuse a call that cannot meet its deadline before any work is done for it."""
 
 from math import inf
 from time import perf_counter
@@ -13,45 +13,45 @@ _MIN_RETRY_SECONDS, _MAX_RETRY_SECONDS = 0.01, 10.0
 
 
 class Admission:
-    """Texts run by priority, then by deadline, and a call of many texts takes turns with those of few.
+    """Admits calls to the queue.
 
-    An idle model takes any call. Behind others a call is refused where the queue ahead of it, its own batch and one
-    batch more do not fit its deadline.
+    An idle model takes any call. Otherwise a call is refused where the queue ahead of it, its own batch and one more
+    full batch do not fit its deadline.
 
     Attributes:
-        coming: texts of calls that were admitted and are being tokenized.
-        until: when the batch that runs is expected to end; 0 where none does.
+        coming: texts of admitted calls that are being tokenized.
+        until: estimated end of the running batch on the clock of `perf_counter`; 0 without one.
     """
 
     def __init__(self, queue: Queue, pace: Pace, room: int, observer: Observer) -> None:
-        """Admit to a queue.
+        """Create the admission of a queue.
 
         Args:
             queue: the queue.
-            pace: says how long a batch runs.
-            room: most texts in the queue and on their way into it.
-            observer: told who is refused.
+            pace: estimates run times.
+            room: most texts in the queue or being tokenized for it.
+            observer: notified of refusals.
         """
         self._queue, self._pace, self._room, self._observer = queue, pace, room, observer
         self.coming, self.until = 0, 0.0
 
     @property
     def waiting(self) -> int:
-        """Texts in the queue, and on their way into it."""
+        """Return the texts in the queue or being tokenized for it."""
         return len(self._queue) + self.coming
 
     def admit(self, texts: int, tokens: float, priority: Priority, deadline: float) -> None:
-        """Refuse a call that has no room or cannot be answered in time.
+        """Refuse a call that exceeds the queue's room or its deadline.
 
         Args:
-            texts: how many.
-            tokens: about how many they have together.
-            priority: its class.
-            deadline: when its answer is of no use any more, on the clock of `perf_counter`; infinite for never.
+            texts: number of texts.
+            tokens: estimate of their total tokens.
+            priority: its priority.
+            deadline: on the clock of `perf_counter`; infinite for none.
 
         Raises:
-            Overloaded: there is no room, or it would come too late.
-            Expired: its deadline has passed.
+            Overloaded: the queue is full, or the answer would be late.
+            Expired: the deadline has passed.
         """
         now, waiting = perf_counter(), self.waiting
         if waiting + texts > self._room:
@@ -73,5 +73,5 @@ class Admission:
 
 
 def _retry(seconds: float) -> float:
-    """Return when trying again makes sense, in seconds; `seconds` is by how much a call was too late."""
+    """Return the retry delay of a call that was late by `seconds`."""
     return min(max(seconds, _MIN_RETRY_SECONDS), _MAX_RETRY_SECONDS)

@@ -1,4 +1,4 @@
-"""A loaded model: a query in, predictions out."""
+"""A loaded model: tokenizing, scheduling, predictions."""
 
 import asyncio
 import logging
@@ -22,25 +22,25 @@ from bertwire_server.query import Prediction, Query
 from bertwire_server.threads import BEHIND, worker
 
 _log = logging.getLogger(__name__)
-# Characters of a call up to which it is tokenized on the event loop of a CPU, some tens of microseconds. Doubled,
-# other calls wait longer for their turn; halved, more calls pay for the hand-over to a thread.
+# Most characters of a call that are tokenized on the event loop, some tens of microseconds on a CPU. Doubled, other
+# calls wait longer; halved, more calls pay for the thread switch.
 _INLINE_CHARS = 1000
-# Characters a token, before any text was seen, and how much of each further text's figure counts.
-_CHARS_A_TOKEN, _LEARN = 4.0, 0.01
+# Initial estimate of characters per token, and its learning rate per call.
+_CHARS_PER_TOKEN, _LEARNING_RATE = 4.0, 0.01
 _SPECIAL_TOKENS = 2
-# Texts of a call whose logits become scores before other calls get their turn, a millisecond or two.
-_TEXTS_A_TURN = 64
+# Texts converted to predictions between yields to the event loop, one to two milliseconds.
+_TEXTS_PER_TURN = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """How a model is served.
+    """Serving settings of a model.
 
     Attributes:
-        batch_seconds: how long a batch should run at most; None: 0.04 on the CPU, 0.01 on CUDA.
-        room: most texts that wait.
-        hang_seconds: a run that takes longer counts as hung, and ends the model.
-        cache_bytes: memory for answers that are kept; 0 keeps none.
+        batch_seconds: longest batch run; None: 0.04 on the CPU, 0.01 on CUDA.
+        room: most queued texts.
+        hang_seconds: run time after which the model counts as hung and ends.
+        cache_bytes: memory of the cache; 0: none.
     """
 
     batch_seconds: float | None = None
@@ -50,20 +50,15 @@ class Serving:
 
 
 class Model:
-    """Predictor and scheduler of one bundle.
-
-    Attributes:
-        manifest: what the bundle says of itself.
-        predictor: tokenizes, runs and decides.
-    """
+    """Predictor and scheduler of a bundle."""
 
     def __init__(self, predictor: Predictor, serving: Serving, observer: Observer = Unobserved()) -> None:  # noqa: B008 - stateless
-        """Prepare; nothing is run yet.
+        """Create the model; nothing runs before `warm_up`.
 
         Args:
-            predictor: the variant that answers.
-            serving: how.
-            observer: told what becomes of texts.
+            predictor: the variant to serve.
+            serving: the settings.
+            observer: notified of what happens to texts.
         """
         self.manifest: Manifest = predictor.manifest
         self.predictor = predictor
@@ -82,58 +77,58 @@ class Model:
             observer=observer,
         )
         self._tokenizing = worker("tokenizer")
-        self._chars_a_token = _CHARS_A_TOKEN
+        self._chars_per_token = _CHARS_PER_TOKEN
         variance = _batch_variance(self.engine)
         self._cache = Cache(serving.cache_bytes) if serving.cache_bytes and variance == 0 else None
 
     @property
     def engine(self) -> Engine:
-        """What runs the graph."""
+        """Return the predictor's engine."""
         return self.predictor.engine
 
     @property
     def waiting(self) -> int:
-        """Texts in the queue."""
+        """Return the texts in the queue or being tokenized for it."""
         return self._scheduler.waiting
 
     @property
     def batch_limits(self) -> BatchLimits:
-        """What a batch holds at most."""
+        """Return the limits of a batch."""
         return self._limits
 
     @property
     def totals(self) -> Totals:
-        """What has been run so far."""
+        """Return the counts of runs so far."""
         return self._scheduler.totals
 
     @property
     def busy_seconds(self) -> float:
-        """Time that the model has run so far; any thread may ask."""
+        """Return the seconds of runs so far; thread-safe."""
         return self._scheduler.busy_seconds
 
     @property
     def healthy(self) -> bool:
-        """Whether texts that come in now are answered."""
+        """Whether new texts are answered."""
         return not self._scheduler.ended.is_set()
 
     def warm_up(self) -> None:
-        """Run a batch of each kind, blocking, so that no request pays for first runs; learn how fast they are.
+        """Run batches of every shape, blocking, to allocate memory and learn the pace before the first request.
 
         Raises:
-            BundleError: the graph does not fit the manifest or the tokenizer; it would fail on requests too.
+            BundleError: the graph does not fit the manifest or the tokenizer.
         """
         self._limits = self._scheduler.call(lambda: warm_up(self.predictor, self._pace, self._limits))
 
     def start(self) -> None:
-        """Begin to answer; call it on the event loop that will."""
+        """Start the scheduler on the running event loop."""
         self._scheduler.start()
 
     async def ended(self) -> None:
-        """Wait until no text is answered any more, for whatever reason."""
+        """Wait until the scheduler has ended, for whatever reason."""
         await self._scheduler.ended.wait()
 
     async def stop(self) -> None:
-        """End after the run under way; calls that are not answered fail."""
+        """Stop after the running batch; unanswered calls fail."""
         await self._scheduler.stop()
         totals = self._scheduler.totals
         if totals.texts:
@@ -144,16 +139,16 @@ class Model:
         self._tokenizing.shutdown(wait=False)
 
     async def predict(self, query: Query) -> list[Prediction]:
-        """Answer a query's texts in order.
+        """Predict a query's texts in order.
 
         Raises:
-            InvalidRequest: a text has no token, or more than the model reads where the query refuses that.
+            InvalidRequest: a text has no token, or exceeds the token limit where the query refuses truncation.
             Overloaded, Expired, ModelFailed, NotReady: as `Scheduler.admit` and `Scheduler.submit`.
         """
         deadline = inf if query.deadline is None else query.deadline
         lengths = [_chars(text) for text in query.texts]
         most = self.manifest.max_length
-        tokens = sum(min(each / self._chars_a_token + _SPECIAL_TOKENS, most) for each in lengths)
+        tokens = sum(min(each / self._chars_per_token + _SPECIAL_TOKENS, most) for each in lengths)
         self._scheduler.admit(len(lengths), tokens, query.priority, deadline)
         start = perf_counter()
         encoded = await self._tokenize(query, sum(lengths))
@@ -163,7 +158,7 @@ class Model:
         predictions = []
         for text, result in zip(encoded, results, strict=True):
             predictions.append(self._prediction(text, result, seconds))
-            if not len(predictions) % _TEXTS_A_TURN:
+            if not len(predictions) % _TEXTS_PER_TURN:
                 await asyncio.sleep(0)
         return predictions
 
@@ -200,9 +195,9 @@ class Model:
         self._check(encoded, query)
         if not any(text.truncated for text in encoded):
             tokens = sum(len(text.ids) - _SPECIAL_TOKENS for text in encoded)
-            # Bounded, so that texts of a kind that nobody else writes do not spoil it.
-            sample = min(max(chars / max(tokens, 1), _CHARS_A_TOKEN / 4), 2 * _CHARS_A_TOKEN)
-            self._chars_a_token += _LEARN * (sample - self._chars_a_token)
+            # Bounded, so that unusual texts do not distort the estimate for others.
+            sample = min(max(chars / max(tokens, 1), _CHARS_PER_TOKEN / 4), 2 * _CHARS_PER_TOKEN)
+            self._chars_per_token += _LEARNING_RATE * (sample - self._chars_per_token)
         return encoded
 
     def _encode(self, query: Query) -> list[Encoded]:
@@ -224,6 +219,6 @@ def _chars(text: Text) -> int:
 
 
 def _batch_variance(engine: Engine) -> float:
-    """Return how much an answer depends on its batch, as proven on the provider."""
+    """Return the batch variance proven on the provider; infinite where none was."""
     proofs = engine.variant.proofs
     return next((each.batch_variance for each in proofs if each.provider == engine.provider), inf)

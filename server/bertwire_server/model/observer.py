@@ -1,10 +1,10 @@
-"""What a model tells of its work to whoever measures it."""
+"""Interface for metrics of a model's work."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-# queue_full: no room for more texts. deadline: the answer could not be ready in time.
+# queue_full: the queue has no room. deadline: the answer would be late.
 Reason = Literal["queue_full", "deadline"]
 
 
@@ -13,10 +13,10 @@ class Ran:
     """A batch that was run.
 
     Attributes:
-        lengths: tokens of each of its texts.
-        computed: tokens computed, padding included.
-        queue_seconds: wait of each text, from its arrival in the queue to the start of the run.
-        run_seconds: the run.
+        lengths: tokens per text.
+        computed: computed tokens, padding included.
+        queue_seconds: per text the time from arrival in the queue to the start of the run.
+        run_seconds: duration of the run.
     """
 
     lengths: Sequence[int]
@@ -26,32 +26,32 @@ class Ran:
 
 
 class Observer(Protocol):
-    """Told of everything that becomes of texts; each method takes microseconds and raises nothing."""
+    """Notified of everything that happens to texts; methods must take only microseconds and not raise."""
 
     def ran(self, batch: Ran) -> None:
-        """A batch was run, whether or not it succeeded."""
+        """Record a batch run, successful or not."""
 
     def turned_away(self, reason: Reason, texts: int) -> None:
-        """Texts were refused for overload."""
+        """Record texts refused for overload."""
 
     def expired(self, texts: int) -> None:
-        """Texts were dropped from the queue, never computed, since their deadline had passed."""
+        """Record texts dropped from the queue after their deadline."""
 
     def cancelled(self, texts: int) -> None:
-        """Texts were dropped from the queue, never computed, since their caller had gone."""
+        """Record texts dropped from the queue after their caller cancelled."""
 
     def tokenized(self, texts: int, seconds: float) -> None:
-        """A call's texts were tokenized."""
+        """Record the tokenizing of a call's texts."""
 
     def cached(self, hits: int, misses: int) -> None:
-        """Texts of a call were looked for among kept answers."""
+        """Record a call's cache lookups."""
 
     def predicted(self, label: str, confidence: float) -> None:
-        """A text was given a label as its best, with a score."""
+        """Record a predicted label or entity with its score."""
 
 
 class Unobserved:
-    """Observes nothing."""
+    """An observer that records nothing."""
 
     def ran(self, batch: Ran) -> None: ...  # noqa: D102
 

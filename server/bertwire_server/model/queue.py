@@ -1,7 +1,7 @@
-"""The calls that wait for a model, and which of their texts make the next batch.
+"""The queue of a model, and the selection of batches from it.
 
-Calls wait by priority, then by deadline. Calls of many texts wait apart from those of few: a batch gives the first kind
-a quarter of its tokens while the second waits, and all that is left over.
+Calls are ordered by priority, then by deadline. Small and large calls have separate lanes: while small calls wait,
+large ones get a quarter of a batch's tokens, and whatever is left over.
 """
 
 import asyncio
@@ -20,24 +20,24 @@ from bertwire_runtime.tokenizer import Encoded
 from bertwire_server.model.pace import Pace
 from bertwire_server.query import Priority
 
-# Seconds. A call without a deadline, or with a later one, is ordered as if it had this: halved, more calls with late
-# deadlines keep their order of arrival; without it they would starve behind those with early ones.
+# Seconds after arrival that stand in for a missing or later deadline. Halved, more calls with late deadlines run in
+# arrival order; without it they would starve behind those with early ones.
 _ORDER_SECONDS = 10.0
-# A call of more texts is a large one. Halved, calls of five texts wait behind a call of a thousand.
+# Most texts of a small call. Halved, calls of five texts wait behind a call of a thousand.
 _FEW_TEXTS = 8
-# Share of a batch's tokens for large calls while others wait. Halved, a call of a thousand texts takes twice as long
-# under load; doubled, single texts wait for a batch that is half full of it.
+# Share of a batch's tokens for large calls while small ones wait. Halved, a call of a thousand texts takes twice as
+# long under load; doubled, half of each batch delays single texts.
 _LARGE_SHARE = 0.25
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of one text.
+    """The result of one text.
 
     Attributes:
         logits: float32 [labels], or [tokens, labels].
-        queue_seconds: wait from arrival to the start of the run.
-        run_seconds: the run of its batch.
+        queue_seconds: time from arrival to the start of the run.
+        run_seconds: run time of its batch.
     """
 
     logits: NDArray[np.float32]
@@ -47,16 +47,13 @@ class Result:
 
 @dataclass(slots=True, eq=False)
 class Waiting:
-    """A call in the queue; its future gets all results, or the first failure.
+    """A queued call; its future gets all results, or the first error.
 
     Attributes:
-        texts: its texts.
-        priority: its class.
-        deadline: when its answer is of no use any more, on the clock of `perf_counter`; infinite for never.
-        arrived: when it came.
+        deadline: on the clock of `perf_counter`; infinite for none.
         future: the results, in order.
-        taken: texts that have left the queue, the first ones.
-        results: those that there are.
+        taken: number of texts, from the first, that have left the queue.
+        results: results so far, by text.
     """
 
     texts: Sequence[Encoded]
@@ -69,36 +66,35 @@ class Waiting:
 
     @property
     def large(self) -> bool:
-        """Whether it waits among the calls of many texts."""
+        """Whether it is in the lane of large calls."""
         return len(self.texts) > _FEW_TEXTS
 
     @property
     def due(self) -> float:
-        """What its place in the order goes by."""
+        """Return its position in the order, see `order_by`."""
         return order_by(self.deadline, self.arrived)
 
     def settle(self, place: int, result: Result) -> None:
-        """Keep a text's result; the last one answers the call."""
+        """Store a text's result; the last one completes the call."""
         self.results[place] = result
         if len(self.results) == len(self.texts) and not self.future.done():
             self.future.set_result([self.results[each] for each in range(len(self.texts))])
 
     def fail(self, error: Exception) -> None:
-        """Fail the call, unless it has been answered."""
+        """Fail the call unless it is complete."""
         if not self.future.done():
             self.future.set_exception(error)
 
 
 @dataclass(slots=True)
 class Batch:
-    """Texts that are run together.
+    """Texts that run together.
 
     Attributes:
-        members: each text's call, and its place there.
-        longest: tokens of the longest.
-        tokens: tokens of all.
-        expired: calls that left the queue since their deadline cannot be kept, each with its texts that had not been
-            taken.
+        members: each text's call and its index in it.
+        longest: tokens of the longest text.
+        tokens: tokens of all texts.
+        expired: calls removed because they would miss their deadline, each with the number of texts removed.
     """
 
     members: list[tuple[Waiting, int]] = field(default_factory=list)
@@ -108,25 +104,25 @@ class Batch:
 
     @property
     def texts(self) -> list[Encoded]:
-        """The texts."""
+        """Return the texts."""
         return [call.texts[place] for call, place in self.members]
 
     def add(self, call: Waiting, place: int) -> None:
-        """Take a text in."""
+        """Add a text."""
         length = len(call.texts[place].ids)
         self.members.append((call, place))
         self.longest, self.tokens = max(self.longest, length), self.tokens + length
 
 
 class _Lane:
-    """Waiting calls of one priority and kind, by their place in the order."""
+    """Queued calls of one priority and size, in order."""
 
     def __init__(self) -> None:
         self.entries: list[tuple[float, int, Waiting]] = []
         self.texts = self.tokens = 0
 
     def tokens_before(self, due: float) -> float:
-        """Estimate the tokens of the calls that come before a place: all calls count alike."""
+        """Estimate the tokens of the calls before `due`, as if all calls were equal."""
         count = len(self.entries)
         return self.tokens * bisect_left(self.entries, (due, inf)) / count if count else 0.0
 
@@ -141,49 +137,49 @@ class _Lane:
 
 
 class Queue:
-    """All waiting texts of one model. Any thread may call any method."""
+    """The queued texts of a model. Thread-safe."""
 
     def __init__(self, layout: Layout, pace: Pace, most_texts: int) -> None:
-        """Begin empty.
+        """Create an empty queue.
 
         Args:
-            layout: says how many tokens a batch computes.
-            pace: says how many it may.
-            most_texts: texts that a batch may hold.
+            layout: determines the computed tokens of a batch.
+            pace: limits them.
+            most_texts: most texts of a batch.
         """
         self._layout, self._pace, self._most_texts = layout, pace, most_texts
-        self._lanes = {priority: (_Lane(), _Lane()) for priority in Priority}  # few texts, many texts
+        self._lanes = {priority: (_Lane(), _Lane()) for priority in Priority}  # small and large calls
         self._numbers: dict[Waiting, int] = {}
         self._count = 0
         self._changed = Condition()
         self._closed = False
 
     def __len__(self) -> int:
-        """Texts."""
+        """Return the number of queued texts."""
         return sum(lane.texts for lanes in self._lanes.values() for lane in lanes)
 
     def add(self, call: Waiting) -> None:
-        """Take a call in."""
+        """Add a call."""
         with self._changed:
-            self._count += 1  # calls of one deadline keep their order of arrival
+            self._count += 1  # equal deadlines keep their order of arrival
             self._numbers[call] = self._count
             self._lane(call).add(call, self._count)
             self._changed.notify()
 
     def remove(self, call: Waiting) -> int:
-        """Take out what is left of a call; return how many texts that was."""
+        """Remove a call's remaining texts and return their number."""
         with self._changed:
             return self._remove(call)
 
     def close(self) -> list[Waiting]:
-        """Give no batch any more; return the calls that wait."""
+        """End `take` and return the queued calls."""
         with self._changed:
             self._closed = True
             self._changed.notify()
             return list(self._numbers)
 
     def tokens_before(self, texts: int, priority: Priority, due: float) -> float:
-        """Estimate the tokens that run before the last text of a call that comes now."""
+        """Estimate the tokens that run before the last text of a call that arrives now."""
         with self._changed:
             before = 0.0
             for each, (few, many) in self._lanes.items():
@@ -196,9 +192,9 @@ class Queue:
             return before
 
     def take(self) -> Batch | None:
-        """Wait until something waits, and take the next batch; None once the queue is closed.
+        """Wait for a queued call and return the next batch; None once closed.
 
-        The batch has no text where all that waited was expired.
+        The batch is empty where all queued calls were expired.
         """
         with self._changed:
             while not self._closed and not self._numbers:
@@ -214,7 +210,7 @@ class Queue:
             return batch
 
     def _fill(self, batch: Batch, lane: _Lane, now: float, share: float = 1.0) -> None:
-        """Move texts of a lane into the batch, in order, until it holds `share` of what it may."""
+        """Move texts of a lane into the batch, in order, up to `share` of its limits."""
         tokens, texts = share * self._pace.batch_tokens, share * self._most_texts
         while lane.entries:
             call = lane.entries[0][2]
@@ -232,7 +228,9 @@ class Queue:
                 self._remove(call)
 
     def _is_late(self, call: Waiting, text: Encoded, now: float) -> bool:
-        """Whether a text cannot be answered in time; the only call that waits is run, or a pace would never recover."""
+        """Whether a text would miss its deadline. An only call runs in any case, or a wrong pace would never be
+        corrected.
+        """
         if call.deadline <= now or len(self._numbers) == 1:
             return call.deadline <= now
         return call.deadline < now + self._pace.seconds(len(text.ids))
@@ -258,5 +256,5 @@ class Queue:
 
 
 def order_by(deadline: float, arrived: float) -> float:
-    """Return what a call's place goes by: its deadline, or 10 s after its arrival where that is earlier."""
+    """Return a call's position in the order: its deadline, at most _ORDER_SECONDS after its arrival."""
     return min(deadline, arrived + _ORDER_SECONDS)

@@ -1,7 +1,7 @@
-"""Runs the batches of one model, in a thread of its own. Knows nothing of gRPC.
+"""Scheduling of a model's batches on a thread of its own, independent of gRPC.
 
-The thread pulls a batch from the queue, runs it, and hands all of its results over in one call to the event loop. Each
-call has one future, so whatever becomes of a batch, every caller is answered.
+The thread takes a batch from the queue, runs it and delivers its results in one callback on the event loop. Each call
+has one future, so that every call is answered whatever happens to a batch.
 """
 
 import asyncio
@@ -31,25 +31,23 @@ _HANGS = "the model does not answer any more; send the request to another server
 _FAILED = "the model failed on texts[{}]; the server's log has the cause"
 _NOT_FINITE = "the model gives no finite numbers for texts[{}]"
 _TOO_LATE = "the deadline passed before the answer was ready"
-# How often a run that hangs is looked for, in its allowed time.
-_LOOKS = 4
+# Checks for a hung run per `hang_seconds`.
+_HANG_CHECKS = 4
 
 T = TypeVar("T")
 Logits = NDArray[np.float32]
-# Runs one batch, blocking: float32 [labels] or [tokens, labels] for each text.
+# Runs one batch, blocking: float32 [labels] or [tokens, labels] per text.
 Run = Callable[[Sequence[Encoded]], Sequence[Logits]]
 
 
 @dataclass(slots=True)
 class Totals:
-    """What has been run so far.
+    """Counts of runs so far.
 
     Attributes:
-        batches: batches.
-        texts: texts in them.
-        tokens: the texts' own tokens.
-        computed: tokens computed, padding included.
-        by_size: for each number of texts, how many batches had it, and the seconds that they ran.
+        tokens: tokens without padding.
+        computed: computed tokens, padding included.
+        by_size: by number of texts, the count of batches and their seconds.
     """
 
     batches: int = 0
@@ -69,8 +67,8 @@ class Totals:
 
 
 @dataclass(frozen=True, slots=True)
-class _Ran:
-    """A batch that was run: when it began, for how long, and of each text the logits or why there are none."""
+class _Outcome:
+    """A finished batch; `rows` has each text's logits or error."""
 
     batch: Batch
     start: float
@@ -79,12 +77,11 @@ class _Ran:
 
 
 class Scheduler:
-    """The queue in front of one model. All methods belong to one event loop, but where they say otherwise.
+    """Queue and worker thread of a model. Methods belong to one event loop unless they say otherwise.
 
     Attributes:
-        totals: what has been run so far.
-        ended: set when it runs no batches any more: after `stop`, where a run hangs, or for a fault of its own, which
-            are logged.
+        totals: counts of runs so far.
+        ended: set after `stop`, a hung run or an internal error, when no batch runs any more.
     """
 
     def __init__(
@@ -99,17 +96,17 @@ class Scheduler:
         niceness: int,
         observer: Observer,
     ) -> None:
-        """Make the thread; nothing is run before `start`.
+        """Create the thread; nothing runs before `start`.
 
         Args:
             run: runs a batch, in the thread.
-            layout: says how many tokens a batch computes.
-            pace: says how many it may.
-            most_texts: texts that a batch may hold.
-            room: most texts that wait.
-            hang_seconds: a run that takes longer counts as hung, and ends the scheduler.
+            layout: determines the computed tokens of a batch.
+            pace: limits them.
+            most_texts: most texts of a batch.
+            room: most queued texts.
+            hang_seconds: run time after which the scheduler counts as hung and ends.
             niceness: of the thread.
-            observer: told what becomes of texts, on the event loop.
+            observer: notified on the event loop of what happens to texts.
         """
         self.totals, self.ended = Totals(), asyncio.Event()
         self._run, self._layout, self._pace = run, layout, pace
@@ -117,7 +114,7 @@ class Scheduler:
         self._queue = Queue(layout, pace, most_texts)
         self._admission = Admission(self._queue, pace, room, observer)
         self._executor = worker("model", niceness)
-        # Seconds of the runs that have ended, and the start of the one under way: one value, since threads read it.
+        # Seconds of finished runs and start of the current one, in one value because other threads read it.
         self._busy: tuple[float, float | None] = (0.0, None)
         self._running: Batch | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -126,27 +123,27 @@ class Scheduler:
 
     @property
     def waiting(self) -> int:
-        """Texts in the queue, and on their way into it."""
+        """Return the texts in the queue or being tokenized for it."""
         return self._admission.waiting
 
     @property
     def busy_seconds(self) -> float:
-        """Time that the model has run so far, the run under way included; any thread may ask."""
+        """Return the seconds of runs so far, the current one included; thread-safe."""
         ended, since = self._busy
         return ended if since is None else ended + perf_counter() - since
 
     def call(self, work: Callable[[], T]) -> T:
-        """Do `work` in the thread that runs batches, blocking: warm-up. From any thread but the event loop's."""
+        """Run `work` on the worker thread and wait for it; not from the event loop's thread."""
         return self._executor.submit(work).result()
 
     def start(self) -> None:
-        """Begin to run batches."""
+        """Start running batches."""
         self._loop = asyncio.get_running_loop()
         self._working = asyncio.wrap_future(self._executor.submit(self._work))
         self._watching = asyncio.create_task(self._watch())
 
     async def stop(self) -> None:
-        """End after the run under way; calls that are not answered fail with `NotReady`."""
+        """Stop after the current run; unanswered calls fail with `NotReady`."""
         self._end(NotReady(_STOPPED))
         if self._watching is not None:
             self._watching.cancel()
@@ -158,25 +155,25 @@ class Scheduler:
         self._executor.shutdown(wait=False)
 
     def admit(self, texts: int, tokens: float, priority: Priority, deadline: float) -> None:
-        """Refuse a call as `Admission.admit` does, or with `NotReady` where no batches are run."""
+        """Refuse a call as `Admission.admit`, or with `NotReady` where the scheduler has ended."""
         self._require_running()
         self._admission.admit(texts, tokens, priority, deadline)
 
     def expect(self, texts: int) -> None:
-        """Take note that so many admitted texts are being tokenized (less where negative): they take room."""
+        """Reserve room for admitted texts during tokenizing; release it where negative."""
         self._admission.coming += texts
 
     async def submit(
         self, texts: Sequence[Encoded], priority: Priority = Priority.NORMAL, deadline: float = inf
     ) -> list[Result]:
-        """Queue the texts of a call and wait for their results, in order.
+        """Queue a call's texts and wait for their results, in order.
 
-        A cancelled call leaves the queue; its texts are not run unless their batch is under way.
+        A cancelled call leaves the queue; texts of a running batch run to its end.
 
         Raises:
-            Expired: the deadline passed in the queue, or cannot be kept any more.
-            ModelFailed: the run of one text raised, or gave no finite numbers.
-            NotReady: no batches are run any more.
+            Expired: the deadline has passed or cannot be met.
+            ModelFailed: a text's run raised, or its logits are not finite.
+            NotReady: the scheduler has ended.
         """
         loop = self._require_running()
         call = Waiting(texts, priority, deadline, perf_counter(), loop.create_future())
@@ -198,7 +195,7 @@ class Scheduler:
         return self._loop
 
     def _end(self, reason: NotReady, batch: Batch | None = None) -> None:
-        """Take no call any more, and fail those that wait or are in `batch`."""
+        """Refuse further calls, and fail those in the queue and in `batch`."""
         if not self.ended.is_set():
             self.ended.set()
             for call in self._queue.close():
@@ -206,7 +203,7 @@ class Scheduler:
         for call, _ in batch.members if batch else ():
             call.fail(reason)
 
-    # The thread.
+    # Worker thread.
 
     def _work(self) -> None:
         assert self._loop is not None  # noqa: S101 - `start` has set it
@@ -218,20 +215,20 @@ class Scheduler:
             _log.critical("the scheduler failed; no text is answered any more", exc_info=error)
             self._loop.call_soon_threadsafe(self._end, NotReady(_STOPPED), self._running)
 
-    def _run_batch(self, batch: Batch) -> _Ran:
+    def _run_batch(self, batch: Batch) -> _Outcome:
         start = perf_counter()
         if not batch.members:
-            return _Ran(batch, start, 0.0, [])
+            return _Outcome(batch, start, 0.0, [])
         computed = self._computed(batch)
         self._admission.until = start + self._pace.seconds(computed)
         rows = self._rows(batch.texts)
         self._admission.until = 0.0
         seconds = perf_counter() - start
         self._pace.add(computed, seconds)
-        return _Ran(batch, start, seconds, rows)
+        return _Outcome(batch, start, seconds, rows)
 
     def _rows(self, texts: list[Encoded]) -> list[Logits | Exception]:
-        """Run texts; where that fails run their halves, until the text that is at fault is alone."""
+        """Run texts; on failure bisect them until a failing text is alone."""
         start = perf_counter()
         self._busy = (self._busy[0], start)
         try:
@@ -249,9 +246,9 @@ class Scheduler:
         middle = (len(texts) + 1) // 2
         return self._rows(texts[:middle]) + self._rows(texts[middle:])
 
-    # The event loop again.
+    # Event loop.
 
-    def _deliver(self, ran: _Ran) -> None:
+    def _deliver(self, ran: _Outcome) -> None:
         batch = ran.batch
         for call, texts in batch.expired:
             self._observer.expired(texts)
@@ -274,9 +271,9 @@ class Scheduler:
         return self._layout.computed(len(batch.members), batch.longest, batch.tokens)
 
     async def _watch(self) -> None:
-        """End where a run hangs."""
+        """End the scheduler where a run hangs."""
         while not self.ended.is_set():
-            await asyncio.sleep(self._hang_seconds / _LOOKS)
+            await asyncio.sleep(self._hang_seconds / _HANG_CHECKS)
             since = self._busy[1]
             if since is not None and perf_counter() - since > self._hang_seconds:
                 seconds = self._hang_seconds

@@ -1,4 +1,4 @@
-"""What a model runs before it takes traffic: a batch of each kind, which also shows how fast it is."""
+"""Warm-up: batches that allocate memory and measure the pace before a model serves requests."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,25 +13,24 @@ from bertwire_runtime.predictor import Predictor
 from bertwire_runtime.tokenizer import Encoded
 from bertwire_server.model.pace import Pace
 
-# The shortest text that a model reads: two special tokens and one more.
+# Tokens of the shortest text: two special tokens and one other.
 _SHORTEST_TOKENS = 3
-# Tokens of a usual text, and texts of the batch that the pace is first learned from.
-_USUAL_TOKENS, _USUAL_TEXTS = 32, 8
-# Runs of that batch. Halved, one that other work disturbed is more likely to decide how large batches may become.
+# Tokens per text and texts of the batch that measures the initial pace.
+_TYPICAL_TOKENS, _TYPICAL_TEXTS = 32, 8
+# Runs of that batch. Halved, a run disturbed by other load is more likely to set the batch size.
 _RUNS = 6
-# How much larger a batch may become while serving than the first runs say. Halved, a batch that was disturbed at
-# warm-up keeps batches small; doubled, warm-up takes twice as long and ONNX Runtime keeps twice the memory.
+# Growth of a batch's tokens allowed over the initial pace. Halved, a disturbed warm-up keeps batches small; doubled,
+# warm-up takes twice as long and ONNX Runtime keeps twice the memory.
 _HEADROOM = 2
 
 
 @dataclass(frozen=True, slots=True)
 class BatchLimits:
-    """What a batch may hold.
+    """Limits of a batch.
 
     Attributes:
-        texts: most texts.
-        tokens: most tokens that it computes; one longer text runs alone.
-        seconds: how long it should run at most, unless the server is told otherwise.
+        tokens: most computed tokens; a longer text runs alone.
+        seconds: longest run, unless configured.
     """
 
     texts: int
@@ -40,26 +39,26 @@ class BatchLimits:
 
     @staticmethod
     def of(provider: Provider) -> "BatchLimits":
-        """Return the limits on a provider: a GPU needs some ten thousand tokens to be busy, a core some hundred."""
+        """Return a provider's limits: a GPU needs tens of thousands of tokens to be busy, a core some hundred."""
         return BatchLimits(1024, 32768, 0.010) if provider == "cuda" else BatchLimits(64, 4096, 0.040)
 
 
 def warm_up(predictor: Predictor, pace: Pace, limits: BatchLimits) -> BatchLimits:
-    """Run a batch of each kind at its largest; ONNX Runtime keeps the memory that it takes, so serving takes no more.
+    """Run batches of every shape at the limits; ONNX Runtime keeps their memory, so that serving needs no more.
 
     Args:
-        predictor: what is run.
+        predictor: the predictor to run.
         pace: learns from the runs.
-        limits: what a batch may hold.
+        limits: limits of a batch.
 
     Returns:
-        what a batch may hold from now on: at most what was run.
+        the limits to serve with, at most those that were run.
 
     Raises:
-        BundleError: the graph does not fit the manifest or the tokenizer; it would fail on requests too.
+        BundleError: the graph does not fit the manifest or the tokenizer.
     """
     longest = predictor.manifest.max_length
-    _try(predictor, [_SHORTEST_TOKENS])  # a bundle that cannot answer at all is refused soon
+    _try(predictor, [_SHORTEST_TOKENS])  # fails early for a broken bundle
     _learn(predictor, pace, longest)
     limits = replace(limits, tokens=min(limits.tokens, _HEADROOM * pace.batch_tokens))
     pace.most_tokens = limits.tokens
@@ -70,12 +69,10 @@ def warm_up(predictor: Predictor, pace: Pace, limits: BatchLimits) -> BatchLimit
 
 
 def warm_up_shapes(limits: BatchLimits, max_length: int) -> list[list[int]]:
-    """Return the batches to run, each the token counts of its texts.
+    """Return the batches to run, each as the token counts of its texts, without duplicates.
 
-    One short text, as an idle server gets it; one text of the greatest length; a short and a long text, where a padded
-    graph has the most filler and a packed one its groups apart; as many short texts as the limits allow, the most rows;
-    a length of every size, as mixed traffic has them; as many of the greatest length as the limits allow, the most
-    tokens. Batches that come out alike come once.
+    A short text; a longest text; both together, with the most padding; the most short texts; mixed lengths; the most
+    longest texts, with the most tokens.
     """
 
     def filled(length: int) -> list[int]:
@@ -91,8 +88,8 @@ def warm_up_shapes(limits: BatchLimits, max_length: int) -> list[list[int]]:
 
 
 def _learn(predictor: Predictor, pace: Pace, longest: int) -> None:
-    """Time a batch of usual texts; the fastest of several runs counts, since others of the machine disturb the rest."""
-    lengths = [min(_USUAL_TOKENS, longest)] * _USUAL_TEXTS
+    """Measure the pace with the fastest of several runs, which other load disturbed least."""
+    lengths = [min(_TYPICAL_TOKENS, longest)] * _TYPICAL_TEXTS
     seconds = inf
     for _ in range(_RUNS):
         start = perf_counter()
@@ -102,7 +99,7 @@ def _learn(predictor: Predictor, pace: Pace, longest: int) -> None:
 
 
 def _try(predictor: Predictor, lengths: Sequence[int]) -> None:
-    """Run texts of so many tokens each; raise `BundleError` where that fails."""
+    """Run texts with these token counts; raise `BundleError` where that fails."""
     texts = [Encoded([predictor.last_id] * length, [0] * length, truncated=False) for length in lengths]
     try:
         logits = predictor.logits(texts)
@@ -121,7 +118,7 @@ def _try(predictor: Predictor, lengths: Sequence[int]) -> None:
 
 
 def _require_fitting_tokenizer(predictor: Predictor) -> None:
-    """Run what the tokenizer makes of a short and of a too long text."""
+    """Run a short and an overlong text through tokenizer and graph; raise `BundleError` where that fails."""
     longest = predictor.manifest.max_length
     words = ["a", "a " * (2 * longest)]
     try:

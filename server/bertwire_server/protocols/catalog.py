@@ -1,4 +1,4 @@
-"""What `bertwire.v1` says of models."""
+"""Model listing and lookup of `bertwire.v1`."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -13,7 +13,7 @@ from bertwire_server.rpc import Context
 
 
 class Catalog(Protocol):
-    """Models by name and version."""
+    """Lookup of models by name and version."""
 
     @property
     def lease(self) -> Callable[[str, str], AbstractContextManager[Model]]: ...  # noqa: D102
@@ -25,14 +25,14 @@ class Catalog(Protocol):
     def entries(self) -> Callable[[], Sequence[Entry]]: ...  # noqa: D102
 
 
-class Loader(Protocol):
-    """Changes what is served."""
+class ModelLoader(Protocol):
+    """Loads and unloads models."""
 
     async def load(self, name: str, version: str = "") -> object:
-        """Loads versions of a model; raises a `RequestError` where that fails."""
+        """Load versions of a model; raise a `RequestError` where one fails."""
 
     async def unload(self, name: str, version: str = "") -> object:
-        """Takes versions of a model out of service; raises `ModelNotFound` where there is none."""
+        """Unload versions of a model; raise `ModelNotFound` where there is none."""
 
 
 class ModelListing:
@@ -42,20 +42,20 @@ class ModelListing:
         self._catalog = catalog
 
     async def ListModels(self, request: pb.ListModelsRequest, context: Context) -> pb.ListModelsResponse:  # noqa: N802, ARG002
-        """Every model."""
+        """Return all models."""
         return pb.ListModelsResponse(models=map(model_message, self._catalog.entries()))
 
     async def GetModel(self, request: pb.GetModelRequest, context: Context) -> pb.Model:  # noqa: N802, ARG002
-        """One model."""
+        """Return one model."""
         return model_message(find(self._catalog, request.model, request.model_version))
 
 
 def find(catalog: Catalog, name: str, version: str) -> Entry:
-    """The model of a name and a version or alias, in whatever state.
+    """Return the entry of a name and a version or alias, in any state.
 
     Raises:
         ModelNotFound: there is none.
-        NotReady: it is not clear which is meant before it is ready.
+        NotReady: several versions match, and none is ready.
     """
     entries = catalog.entries()
     try:
@@ -70,7 +70,7 @@ def find(catalog: Catalog, name: str, version: str) -> Entry:
 
 
 def model_message(entry: Entry) -> pb.Model:
-    """An entry as a message."""
+    """Return an entry as a message."""
     message = pb.Model(
         name=entry.name,
         version=entry.version,
@@ -90,6 +90,6 @@ def model_message(entry: Entry) -> pb.Model:
 
 
 def _quality(variant: Variant, provider: str) -> Scores:
-    """On the test texts, which nothing was chosen by; on dev where there were none."""
+    """Return the scores on the test texts, which no choice was based on; without those on dev."""
     proof = next(each for each in variant.proofs if each.provider == provider)
     return (proof.test or proof.dev).scores

@@ -1,4 +1,4 @@
-"""The `bertwire.v1.Classifier` service: converts, asks, converts. What it promises stands in `classifier.proto`."""
+"""The `bertwire.v1.Classifier` service, specified in `classifier.proto`."""
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
@@ -25,24 +25,16 @@ _MAX_ID_BYTES = 128
 
 
 class Classifier(ModelListing, ClassifierServicer):
-    """Answers over gRPC."""
+    """The service's methods."""
 
     def __init__(self, inference: Inference, catalog: Catalog, limits: StreamLimits, metrics: Metrics) -> None:
-        """Needs nothing else.
-
-        Args:
-            inference: answers queries.
-            catalog: the models.
-            limits: what a stream may hold.
-            metrics: told of each message of a stream.
-        """
         super().__init__(catalog)
         self._inference, self._limits, self._metrics = inference, limits, metrics
 
     async def Classify(  # noqa: N802 - the protocol's name
         self, request: ClassifyRequest, context: Context
     ) -> ClassifyResponse:
-        """Classifies the texts of one call."""
+        """Classify the texts of one request."""
         return await self._classify(request, deadline(context))
 
     async def ClassifyStream(  # noqa: N802 - the protocol's name
@@ -50,7 +42,7 @@ class Classifier(ModelListing, ClassifierServicer):
         request_iterator: AsyncIterator[ClassifyStreamRequest],
         context: Context,
     ) -> AsyncGenerator[ClassifyStreamResponse, None]:
-        """Classifies request by request."""
+        """Classify a stream of requests."""
         until = deadline(context)
 
         classify = counted(partial(self._classify_message, until=until), self._metrics, self._limits)

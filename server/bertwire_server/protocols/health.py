@@ -1,7 +1,7 @@
 """The `grpc.health.v1.Health` service.
 
-Not the one of grpcio-health-checking: there the end of one watch cuts off every other watch of the same name, a slow
-reader holds up whoever changes a status, and a name once set cannot be taken away.
+Replaces grpcio-health-checking, where the end of one watch ends all others of the same name, a slow reader blocks
+status changes, and a name cannot be removed.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ _UNKNOWN = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
 
 
 class Health(HealthServicer):
-    """Tells what is serving, by name. All methods belong to one event loop."""
+    """Serving status by name. All methods belong to one event loop."""
 
     def __init__(self) -> None:
         self._serving: Mapping[str, bool] = {}
@@ -26,12 +26,12 @@ class Health(HealthServicer):
         self._changed = asyncio.Event()
 
     def publish(self, serving: Mapping[str, bool]) -> None:
-        """Says from now on which names there are, and whether each is serving."""
+        """Replace all names and their statuses."""
         self._serving = dict(serving)
         self._wake()
 
     def close(self) -> None:
-        """Nothing is serving from now on, whatever is published."""
+        """Report NOT_SERVING for every name from now on, whatever is published."""
         self._closed = True
         self._wake()
 
@@ -53,7 +53,7 @@ class Health(HealthServicer):
         request: health_pb2.HealthCheckRequest,
         context: Context,  # noqa: ARG002
     ) -> health_pb2.HealthCheckResponse:
-        """The status of a name; NOT_FOUND where there is no such name."""
+        """Return the status of a name; NOT_FOUND for an unknown one."""
         status = self._status(request.service)
         if status == _UNKNOWN:
             raise ModelNotFound("the server has no such service or model")
@@ -64,7 +64,7 @@ class Health(HealthServicer):
         request: health_pb2.HealthListRequest,  # noqa: ARG002
         context: Context,  # noqa: ARG002
     ) -> health_pb2.HealthListResponse:
-        """The status of every name."""
+        """Return the status of every name."""
         statuses = {name: health_pb2.HealthCheckResponse(status=self._status(name)) for name in self._serving}
         return health_pb2.HealthListResponse(statuses=statuses)
 
@@ -73,10 +73,10 @@ class Health(HealthServicer):
         request: health_pb2.HealthCheckRequest,
         context: Context,  # noqa: ARG002
     ) -> AsyncGenerator[health_pb2.HealthCheckResponse, None]:
-        """The status of a name now and whenever it changes; a name that is not there is SERVICE_UNKNOWN."""
+        """Yield the status of a name now and at every change; SERVICE_UNKNOWN for an unknown name."""
         told: health_pb2.HealthCheckResponse.ServingStatus | None = None
         while True:
-            # Before the look, so that a change while this one is written is not missed.
+            # Taken before the status is read, so that a change during the write is not missed.
             changed = self._changed
             status = self._status(request.service)
             if status != told:

@@ -1,4 +1,4 @@
-"""Between the messages of `bertwire.v1` and what the server means by them."""
+"""Conversion between messages of `bertwire.v1` and queries and predictions."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -17,9 +17,9 @@ from bertwire_server.rpc import Context
 
 T = TypeVar("T")
 
-# Values of a response built in one go, some milliseconds: 1,024 texts of 77 labels at once hold up all other calls for
-# 74 ms.
-_VALUES_A_TURN = 4096
+# Values of a response that are built between yields to the event loop, a few milliseconds; 1,024 texts of 77 labels at
+# once block it for 74 ms.
+_VALUES_PER_TURN = 4096
 _TRUNCATIONS: dict[int, Truncation] = {
     pb.TRUNCATION_UNSPECIFIED: "model",
     pb.TRUNCATION_LEFT: "left",
@@ -35,23 +35,23 @@ _PRIORITIES: dict[int, Priority] = {
 
 
 def deadline(context: Context) -> float | None:
-    """When the caller stops waiting, on the clock of `time.perf_counter`; None: never."""
+    """Return the caller's deadline on the clock of `time.perf_counter`; None for none."""
     remaining = context.time_remaining()
     return None if remaining is None else perf_counter() + remaining
 
 
 async def within(seconds: float, what: str, until: float | None, answer: Callable[[float], Awaitable[T]]) -> T:
-    """What `answer` gives, which is told the earlier deadline.
+    """Return the result of `answer`, called with the earlier of the two deadlines.
 
     Args:
-        seconds: how long a request may take by what it says itself.
-        what: how it says so, for messages: `timeout of 30 microseconds`.
-        until: when the caller stops waiting, as of `deadline`.
-        answer: answers it.
+        seconds: the timeout that the request sets itself.
+        what: its description for messages: `timeout of 30 microseconds`.
+        until: the call's deadline, as of `deadline`.
+        answer: answers the request by a deadline.
 
     Raises:
-        Expired: so many seconds have passed.
-        DeadlineTooShort: they would pass before the answer is ready.
+        Expired: the request's own timeout passed.
+        DeadlineTooShort: it would pass before the answer is ready.
     """
     own = perf_counter() + seconds
     if until is not None and until <= own:
@@ -67,7 +67,7 @@ async def within(seconds: float, what: str, until: float | None, answer: Callabl
 
 
 def query(request: pb.ClassifyRequest, until: float | None) -> Query:
-    """What a request asks; raises `InvalidRequest` where it cannot mean anything."""
+    """Return a request as a query; raise `InvalidRequest` where it is invalid."""
     if request.HasField("top_k") and request.top_k < 1:
         raise InvalidRequest(f"top_k is {request.top_k}; it must be at least 1, or unset for every label")
     if request.truncation not in _TRUNCATIONS:
@@ -98,7 +98,7 @@ def _texts(request: pb.ClassifyRequest) -> list[str] | list[tuple[str, str]]:
 async def response(
     manifest: Manifest, predictions: Sequence[Prediction], request: pb.ClassifyRequest
 ) -> pb.ClassifyResponse:
-    """The answer to a request; other calls get their turn while a large one is built."""
+    """Return the response to a request, yielding to the event loop while building a large one."""
     thresholds, fill = _thresholds(request), _FILL[manifest.task]
     top_k = request.top_k if request.HasField("top_k") else None
     answer, built = pb.ClassifyResponse(model=manifest.name, model_version=manifest.version), 0
@@ -109,7 +109,7 @@ async def response(
         if request.logits:
             result.logits.extend(each.output.logits.ravel().tolist())
         built += len(result.labels) + len(result.entities) + len(result.logits) + 1
-        if built >= _VALUES_A_TURN:
+        if built >= _VALUES_PER_TURN:
             built = 0
             await asyncio.sleep(0)
     return answer
@@ -122,7 +122,7 @@ def _thresholds(request: pb.ClassifyRequest) -> Thresholds:
     return Thresholds(every, dict(request.thresholds))
 
 
-# Fields are set one by one, and parts made in their place: half the time of constructors with keywords.
+# Assigned one by one and built in place, in half the time of constructors with keywords.
 
 
 def _fill_times(result: pb.Result, prediction: Prediction) -> None:

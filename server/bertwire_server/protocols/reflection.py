@@ -1,6 +1,6 @@
-"""gRPC's reflection: what services there are and what their messages look like, for tools that have no protos.
+"""gRPC server reflection, v1 and v1alpha.
 
-Version 1 is v1alpha under another name. Newer tools ask for it alone; grpcio-reflection has v1alpha alone.
+The versions differ in name only. Newer tools request v1; grpcio-reflection has only v1alpha.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ _VERSIONS = (_ALPHA, "v1")
 
 
 def add_reflection(services: Sequence[str], server: Any) -> None:  # noqa: ANN401 - what a generated add_..._to_server takes
-    """Adds the service by both of its names, which know the services named, and themselves."""
+    """Add both versions of the service for the named services and reflection itself."""
     names = {version: reflection.SERVICE_NAME.replace(_ALPHA, version) for version in _VERSIONS}
     servicer = reflection.aio.ReflectionServicer((*services, *names.values()), _pool())
     handler = grpc.stream_stream_rpc_method_handler(
@@ -29,7 +29,7 @@ def add_reflection(services: Sequence[str], server: Any) -> None:  # noqa: ANN40
 
 
 def _pool() -> descriptor_pool.DescriptorPool:
-    """The process's own descriptors, with version 1 among them."""
+    """Return the process's descriptor pool with v1 added."""
     file = json_format.MessageToJson(_copy(reflection_pb2.DESCRIPTOR))
     pool = descriptor_pool.Default()
     pool.Add(json_format.Parse(file.replace(_ALPHA, "v1"), FileDescriptorProto()))

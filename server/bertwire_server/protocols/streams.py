@@ -1,4 +1,4 @@
-"""Many requests over one stream, answered as they are ready."""
+"""Concurrent handling of a stream's requests."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
@@ -21,17 +21,17 @@ Sized = TypeVar("Sized", bound=Message)
 Handle = Callable[[Request], Awaitable[Response]]
 
 
-# Of what is sent with an answer, such as the id of its request.
-_AROUND_BYTES = 4096
+# Bytes reserved for what surrounds an answer, such as its request's id.
+_ENVELOPE_BYTES = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class StreamLimits:
-    """What a stream may hold.
+    """Limits of a stream.
 
     Attributes:
         requests: most unanswered requests.
-        answer_bytes: largest message that can be sent.
+        answer_bytes: largest message to send.
     """
 
     requests: int
@@ -39,21 +39,21 @@ class StreamLimits:
 
 
 def counted(handle: Handle[Request, Sized], metrics: Metrics, limits: StreamLimits) -> Handle[Request, Sized]:
-    """The same handler, which counts each message as a call; what it raises is what a client may see.
+    """Wrap a handler so that each message counts as a call and raises only errors for the client.
 
-    An answer that is too large fails alone: where it is sent, its stream would end with it.
+    An answer above the limit fails here, since sending it would end the stream.
     """
 
     async def call(request: Request) -> Sized:
         start, stream = perf_counter(), current.get()
-        # Messages of one stream may be for different models; each is handled in a task, and so a context, of its own.
+        # Messages of a stream may be for different models; each has its own task, and so its own context.
         own = Call(stream.method, stream.request_id, stream.client, trace=stream.trace)
         current.set(own)
         code = grpc.StatusCode.CANCELLED
         try:
             response = await handle(request)
-            if (size := response.ByteSize()) + _AROUND_BYTES > limits.answer_bytes:
-                raise AnswerTooLarge(size, limits.answer_bytes - _AROUND_BYTES)
+            if (size := response.ByteSize()) + _ENVELOPE_BYTES > limits.answer_bytes:
+                raise AnswerTooLarge(size, limits.answer_bytes - _ENVELOPE_BYTES)
             code = grpc.StatusCode.OK
             return response
         except Exception as error:
@@ -74,18 +74,13 @@ async def answers(
     handle: Handle[Request, Response],
     limit: int,
 ) -> AsyncGenerator[Response, None]:
-    """Handles the messages of a stream side by side, and yields each answer when it is there.
+    """Handle a stream's messages concurrently and yield each answer when it is ready.
 
-    Takes a further message only while fewer than `limit` are unanswered, and an answer counts as given once there was
-    room among those that wait to be sent; so neither a fast writer nor a slow reader takes more memory than that.
-
-    Args:
-        requests: the messages.
-        handle: answers a message; must not raise.
-        limit: most messages unanswered at a time.
+    `handle` must not raise. The next message is read only while fewer than `limit` are unanswered or unsent, which
+    bounds memory for fast writers and slow readers.
 
     Raises:
-        Exception: what reading a message raised, once those before it are answered.
+        Exception: the error of reading a message, once all before it are answered.
     """
     done: asyncio.Queue[Response | None] = asyncio.Queue()
     slots, handlers = asyncio.Semaphore(limit), set[asyncio.Task[None]]()
@@ -126,15 +121,10 @@ async def answers(
 async def in_order(
     requests: AsyncIterator[Request], handle: Handle[Request, Response], limit: int
 ) -> AsyncGenerator[Response, None]:
-    """As `answers`, in the order of the messages; the first failure ends it once those before it are answered.
-
-    Args:
-        requests: the messages.
-        handle: answers a message; may raise.
-        limit: most messages unanswered at a time.
+    """Yield answers as `answers`, but in order; the first error of `handle` ends it once all before it are answered.
 
     Raises:
-        Exception: what handling or reading a message raised.
+        Exception: the error of handling or reading a message.
     """
     last: asyncio.Event | None = None
 

@@ -1,4 +1,4 @@
-"""text-embeddings-inference's `tei.v1`, as far as a classifier can speak it; `tei.proto` says what it promises."""
+"""The parts of text-embeddings-inference's `tei.v1` for classifiers, specified in `tei.proto`."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from functools import partial
@@ -32,13 +32,13 @@ Request = pb.PredictRequest | pb.PredictPairRequest
 
 
 class TeiInfo(InfoServicer):
-    """Says what is served."""
+    """The service of metadata."""
 
     def __init__(self, catalog: Catalog, waiting: int) -> None:
         self._catalog, self._waiting = catalog, waiting
 
     async def Info(self, request: pb.InfoRequest, context: Context) -> pb.InfoResponse:  # noqa: ARG002, N802 - the protocol's
-        """The default model and the limits."""
+        """Return the default model and the limits."""
         with self._catalog.lease("", "") as model:
             variant, limits = model.engine.variant, model.batch_limits
             return pb.InfoResponse(
@@ -57,30 +57,29 @@ class TeiInfo(InfoServicer):
 
 
 class TeiPredict(PredictServicer):
-    """Classifies, one text or pair a message."""
+    """The service of predictions, one text or pair per message."""
 
     def __init__(self, inference: Inference, limits: StreamLimits, metrics: Metrics) -> None:
-        """Answers by `inference`; streams hold what `limits` say, and each of their requests is told to `metrics`."""
         self._inference, self._limits, self._metrics = inference, limits, metrics
 
     async def Predict(self, request: pb.PredictRequest, context: Context) -> pb.PredictResponse:  # noqa: N802
-        """Classifies one text."""
+        """Classify one text."""
         return await self._answer(_single, context, request)
 
     async def PredictPair(self, request: pb.PredictPairRequest, context: Context) -> pb.PredictResponse:  # noqa: N802
-        """Classifies one pair or one text."""
+        """Classify one pair or one text."""
         return await self._answer(_pair, context, request)
 
     def PredictStream(  # noqa: N802
         self, requests: AsyncIterator[pb.PredictRequest], context: Context
     ) -> AsyncGenerator[pb.PredictResponse, None]:
-        """Classifies text by text."""
+        """Classify a stream of texts."""
         return self._stream(requests, _single, context)
 
     def PredictPairStream(  # noqa: N802
         self, requests: AsyncIterator[pb.PredictPairRequest], context: Context
     ) -> AsyncGenerator[pb.PredictResponse, None]:
-        """Classifies pair by pair."""
+        """Classify a stream of pairs."""
         return self._stream(requests, _pair, context)
 
     def _stream(

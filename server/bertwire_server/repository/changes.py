@@ -1,32 +1,32 @@
-"""Notices that the source of the models has changed."""
+"""Detection of changes in the model source."""
 
 from collections.abc import Callable
 
 
 class Changes:
-    """Tells a change once it has settled: something that is still being copied looks different at each poll."""
+    """Reports a change once it has settled: files that are still being copied differ between polls."""
 
     def __init__(self, stamp: Callable[[], object]) -> None:
-        """Looks once, blocking.
+        """Take the first stamp, blocking.
 
         Args:
-            stamp: gives something that differs whenever the source does; raises `OSError` where it cannot be looked at.
+            stamp: returns a value that changes with the source; raises `OSError` where that is unreadable.
         """
         self._stamp = stamp
-        self._seen = self._look()
-        # Told once at the beginning: whoever asks may have looked at the source before this did.
-        self._told: object = None
+        self._last = self._current()
+        # The first stamp counts as a change: the caller may have scanned the source before it.
+        self._reported: object = None
 
     def poll(self) -> bool:
-        """Looks again, blocking: whether there is a change that has not been told, and was there at the last look."""
-        now = self._look()
-        settled, self._seen = now == self._seen, now
-        if not settled or now == self._told:
+        """Take a stamp, blocking; return whether it is new and equal to the last poll's."""
+        now = self._current()
+        settled, self._last = now == self._last, now
+        if not settled or now == self._reported:
             return False
-        self._told = now
+        self._reported = now
         return True
 
-    def _look(self) -> object:
+    def _current(self) -> object:
         try:
             return self._stamp()
         except OSError as error:

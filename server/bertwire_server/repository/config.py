@@ -1,4 +1,4 @@
-"""Which models are served, and when the folder is looked at again."""
+"""Settings of the model repository."""
 
 from pydantic import Field
 
@@ -6,7 +6,7 @@ from bertwire_core.options import Config
 
 
 class RepositoryConfig(Config):
-    """Settings of the models."""
+    """Settings of the model repository."""
 
     default_model: str | None = Field(
         None,

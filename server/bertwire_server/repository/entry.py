@@ -1,4 +1,4 @@
-"""What is known of one version of a model."""
+"""Public state of a model version."""
 
 import re
 from dataclasses import dataclass
@@ -6,22 +6,19 @@ from typing import Literal
 
 from bertwire_server.model.model import Model
 
-# LOADING: being verified and warmed up. UNLOADING: answers what it has, takes nothing more. UNAVAILABLE: see reason.
+# LOADING: being verified and warmed up. UNLOADING: finishing its calls. UNAVAILABLE: see reason.
 State = Literal["LOADING", "READY", "UNLOADING", "UNAVAILABLE"]
 Key = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One version of a model, as others may see it.
+    """A model version, as clients see it.
 
     Attributes:
-        name: the model's name.
-        version: its version.
-        state: what can be expected of it.
-        reason: why it is UNAVAILABLE, or READY with another bundle than the repository now holds; no path in it.
-        aliases: further names of this version.
-        default: whether it answers for its name where no version is given.
+        reason: why it is UNAVAILABLE, or READY with another bundle than the repository's; without paths.
+        aliases: other names of the version.
+        default: whether it answers requests that name no version.
         model: the loaded model; None unless READY.
     """
 
@@ -35,11 +32,11 @@ class Entry:
 
 
 def natural(version: str) -> tuple[tuple[int, str], ...]:
-    """A key that sorts versions as people do: 9 before 10, 1.9 before 1.10, 1.0 before 1.0-rc1, letters last."""
+    """Return a natural sort key: 9 before 10, 1.9 before 1.10, 1.0 before 1.0-rc1, letters last."""
     parts = re.findall(r"\d+|\D+", version)
-    # The text itself decides between 1 and 01.
+    # The text itself orders 1 and 01.
     return (*((int(each), "") if each.isdecimal() else (_LETTERS, each) for each in parts), (-1, version))
 
 
-# Above any number that fits a version's 64 characters.
+# Above any number of 64 digits, a version's longest.
 _LETTERS = 10**64

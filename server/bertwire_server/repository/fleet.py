@@ -1,4 +1,4 @@
-"""Keeps the models of a server as their source has them: loads, replaces and unloads, one after the other."""
+"""The models of a server, kept in line with their source."""
 
 import asyncio
 import logging
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 class Fleet:
-    """Loads and unloads models. All methods belong to one event loop; one operation runs at a time, to its end.
+    """Loads and unloads models. All methods belong to one event loop; operations run one at a time, to their end.
 
     Attributes:
         lease: as `Registry.lease`.
@@ -34,14 +34,14 @@ class Fleet:
         publish: Callable[[Mapping[str, bool]], None],
         observer: FleetObserver | None = None,
     ) -> None:
-        """Loads nothing yet; see `start`.
+        """Create an empty fleet; `start` loads its models.
 
         Args:
-            source: where bundles come from.
-            loader: makes models of them.
-            registry: where queries find the models; this fleet fills it.
-            publish: told after each change what is serving, see `Registry.serving`.
-            observer: told what becomes of models.
+            source: the source of bundles.
+            loader: builds models.
+            registry: the registry to fill.
+            publish: called after each change with `Registry.serving`.
+            observer: notified of loads and unloads.
         """
         self._source, self._loader, self._registry = source, loader, registry
         self._service = Service(loader, registry, publish, observer)
@@ -49,20 +49,20 @@ class Fleet:
         self._lock = asyncio.Lock()
         self._stopping = False
         self._operations: set[asyncio.Task[Any]] = set()
-        # By hand: loaded although the settings leave it out, unloaded although they do not. Both hold till the other.
+        # Explicit requests that override the settings: loaded versions and unloaded ones, each until the opposite.
         self._asked: set[Key] = set()
         self._dropped: set[Key] = set()
 
     async def start(self) -> None:
-        """Loads all that the source has, the default model first.
+        """Load all models of the source, the default one first.
 
         Raises:
-            UserError: the source cannot be used, or nothing of it can be loaded; the first reason.
+            UserError: the source is unusable, or all of it was refused; the first reason.
         """
         await self._alone(lambda: self._start())
 
     def summary(self) -> str:
-        """What is served, in one line."""
+        """Describe the served models in one line."""
         ready = [(each, each.model) for each in self.entries() if each.model is not None]
         if len(ready) == 1:
             ((entry, model),) = ready
@@ -72,60 +72,56 @@ class Fleet:
         return f"{len(ready)} versions: {', '.join(f'{each.name} {each.version}' for each, _ in ready)}"
 
     async def load(self, name: str, version: str = "") -> list[Entry]:
-        """Loads versions of a model that are not READY, or READY with another bundle than the source now holds.
+        """Load versions of a model that are not READY, or whose bundle has changed.
 
-        Without a version it also unloads those that the settings do not choose any more.
+        Without a version, versions that the settings no longer choose are unloaded.
 
         Args:
             name: the model's name.
             version: version or alias; empty for all that the settings choose.
 
         Returns:
-            What became of each.
+            the entries of these versions.
 
         Raises:
             ModelNotFound: the source has none.
-            ModelRefused: one cannot be served; what was served before goes on.
+            ModelRefused: a bundle was refused; the versions already served stay.
         """
         return await self._alone(lambda: self._load(name, version))
 
     async def unload(self, name: str, version: str = "") -> None:
-        """Takes versions of a model out of service; returns when their calls are answered and their memory is free.
+        """Unload versions of a model, until they are loaded by name; an empty version means all.
 
-        They stay unloaded until they are loaded by name again.
-
-        Args:
-            name: the model's name.
-            version: version or alias; empty for all.
+        Returns when their calls are answered and their memory is free.
 
         Raises:
-            ModelNotFound: none is there.
+            ModelNotFound: none is loaded.
         """
         await self._alone(lambda: self._unload(name, version))
 
     async def reload(self, *, again: bool = True) -> list[Entry]:
-        """Loads what is new or has changed, then unloads what has gone.
+        """Load new and changed versions, then unload removed ones.
 
         Args:
-            again: whether to try anew what was refused before and has not changed since.
+            again: retry bundles that were refused and have not changed since.
 
         Returns:
-            Every version that is known.
+            all entries.
 
         Raises:
-            ModelRefused: the source cannot be used; nothing has changed.
+            ModelRefused: the source is unusable; nothing has changed.
         """
         return await self._alone(lambda: self._reload(again=again))
 
     async def stop(self) -> None:
-        """Ends what is under way after the bundle that is loading, and stops every model."""
+        """Stop all models after the current load; later steps of the operation are skipped."""
         self._stopping = True
         self._service.close()
         async with self._lock:
             await self._service.stop()
 
     async def _alone(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """Runs `work` when no other does, to its end even where the caller is cancelled."""
+        """Run `work` under the lock, to its end even where the caller is cancelled."""
 
         async def locked() -> T:
             async with self._lock:
@@ -134,7 +130,8 @@ class Fleet:
         task = asyncio.create_task(locked())
         self._operations.add(task)
         task.add_done_callback(self._operations.discard)
-        task.add_done_callback(lambda done: done.cancelled() or done.exception())  # the caller may have gone
+        # Retrieve the error, since the caller may have gone.
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())
         return await asyncio.shield(task)
 
     async def _start(self) -> None:
@@ -144,7 +141,7 @@ class Fleet:
         for each in wanted:
             self._registry.records[each.key] = Record()
         self._service.show()
-        # The one error of a server of one bundle is what its command fails with.
+        # The only error of a server with a single bundle is raised, and so reported, by the command.
         log = len(wanted) > 1
         errors = [error for each in wanted if (error := await self._service.ensure(each, log=log)) is not None]
         if len(errors) == len(wanted) and errors:
@@ -214,7 +211,9 @@ class Fleet:
             raise ModelRefused(self._loader.shown(error, self._source.path)) from None
 
     def _wanted(self, scan: Scan) -> list[Found]:
-        """What should be loaded: the default model first, of each its set default version, then the highest."""
+        """Return the folders to load: the default model first, per model its configured default version, then the
+        highest.
+        """
         names = sorted({name for name, _ in scan.found}, key=lambda each: (each != scan.settings.default, each))
         keys = []
         for name in names:
@@ -225,7 +224,7 @@ class Fleet:
         return [scan.found[key] for key in keys]
 
     async def _remove_others(self, wanted: set[Key]) -> None:
-        """Unloads and forgets what is not wanted any more."""
+        """Unload and forget versions that are not wanted."""
         for key in [key for key in self._registry.records if key not in wanted | self._dropped]:
             await self._service.remove(key)
         self._service.show()

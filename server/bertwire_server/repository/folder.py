@@ -1,7 +1,7 @@
-"""Finds bundles in folders. Looks at names and times only; nothing that it finds is trusted.
+"""Discovery of bundles in folders, by names and modification times; contents are not trusted.
 
-A repository is a folder of bundles, REPOSITORY/NAME/VERSION/, named as their manifests name them. A folder may be a
-link to one, so that a version can be exchanged in one step. Names that begin with a dot, and files, are passed over.
+A repository has a bundle in each REPOSITORY/NAME/VERSION/, named as in its manifest. Folders may be links, so that a
+version can be replaced atomically. Files and names with a leading dot are ignored.
 """
 
 import os
@@ -17,9 +17,9 @@ from bertwire_runtime.bundle.manifest import MANIFEST, SEAL
 from bertwire_server.repository.entry import Key
 from bertwire_server.repository.settings import FILE, Settings, read_settings
 
-# As `Identifier` of the manifest.
+# Pattern of the manifest's `Identifier`.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-# For each file its name, time of change, size and inode; the inode tells a file that was renamed into its place.
+# Per file name, modification time, size and inode; the inode reveals a file that was renamed over another.
 Stamp = tuple[tuple[str, int, int, int], ...]
 
 
@@ -28,11 +28,10 @@ class Found:
     """A folder that should hold a bundle.
 
     Attributes:
-        name: the model's name, as the folder says.
-        version: its version, as the folder says.
-        path: the folder.
-        stamp: changes whenever a file in it does.
-        bundle: the bundle, where it is verified already.
+        name: the model's name, from the folder.
+        version: its version, from the folder.
+        stamp: changes with any file in it.
+        bundle: the bundle, where already verified.
     """
 
     name: str
@@ -43,62 +42,47 @@ class Found:
 
     @property
     def key(self) -> Key:
-        """Name and version."""
+        """Return name and version."""
         return self.name, self.version
 
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """What a look at the source found.
+    """The result of a scan.
 
     Attributes:
         found: folders by name and version.
-        settings: what is set of them.
     """
 
     found: dict[Key, Found]
     settings: Settings
 
     def versions(self, name: str) -> list[str]:
-        """The versions of a model."""
+        """Return the versions of a model."""
         return [version for each, version in self.found if each == name]
 
 
 class Source(Protocol):
-    """Where bundles come from.
-
-    Attributes:
-        path: the folder.
-    """
+    """A source of bundles."""
 
     @property
     def path(self) -> Path: ...  # noqa: D102
 
     def scan(self) -> Scan:
-        """Looks at all of it, blocking; raises `UserError` where that cannot be done."""
+        """Scan the source, blocking; raise `UserError` where it is unusable."""
 
     def stamp(self) -> object:
-        """Something that changes whenever a scan would; raises `OSError` where it cannot be looked at."""
+        """Return a value that changes with the scan's result; raise `OSError` where the source is unreadable."""
 
 
 class Repository:
-    """A folder of bundles.
-
-    Attributes:
-        path: the folder.
-    """
+    """A repository of bundles."""
 
     def __init__(self, path: Path, default_model: str | None) -> None:
-        """Looks at nothing yet.
-
-        Args:
-            path: the folder.
-            default_model: the default model, whatever `models.toml` says.
-        """
         self.path, self._default_model = path, default_model
 
     def scan(self) -> Scan:
-        """Looks at every model and version, and reads `models.toml`."""
+        """Find all models and versions, and read `models.toml`."""
         settings = read_settings(self.path)
         default = self._default_model
         try:
@@ -115,7 +99,7 @@ class Repository:
         return Scan(found, settings if default is None else settings.with_default(default))
 
     def stamp(self) -> object:
-        """All stamps, and that of `models.toml`."""
+        """Return the stamps of all bundles and of `models.toml`."""
         return [(each.key, each.stamp) for each in self._find()], _stamp_of(self.path / FILE)
 
     def _find(self) -> Iterator[Found]:
@@ -125,18 +109,13 @@ class Repository:
 
 
 class SingleBundle:
-    """A folder that is a bundle itself.
-
-    Attributes:
-        path: the folder.
-    """
+    """A folder that is a bundle itself."""
 
     def __init__(self, path: Path, public_key: Path | None, default_model: str | None) -> None:
-        """As `Repository`, and the key that must have signed the bundle."""
         self.path, self._public_key, self._default_model = path, public_key, default_model
 
     def scan(self) -> Scan:
-        """Verifies the bundle: no folder's name says what it is."""
+        """Open and verify the bundle, whose manifest alone has its name."""
         stamp = _stamp(self.path)
         bundle = open_bundle(self.path, self._public_key)
         if self._default_model not in (None, bundle.manifest.name):
@@ -145,17 +124,14 @@ class SingleBundle:
         return Scan({found.key: found}, Settings())
 
     def stamp(self) -> object:
-        """The bundle's."""
+        """Return the bundle's stamp."""
         return _stamp(self.path)
 
 
 def open_source(path: Path, public_key: Path | None, default_model: str | None) -> Source:
-    """What is at a path: a bundle, or a repository of them; raises `UserError` where it is neither.
+    """Open a path as a bundle or a repository; raise `UserError` where it is neither.
 
-    Args:
-        path: the folder.
-        public_key: what a bundle must be signed by.
-        default_model: of a repository, the default model, whatever `models.toml` says.
+    `default_model` replaces the one in `models.toml`.
     """
     if not path.is_dir():
         what = "is a file and no bundle" if path.exists() else "no such bundle"
@@ -176,7 +152,7 @@ def open_source(path: Path, public_key: Path | None, default_model: str | None) 
 
 
 def _folders(parent: Path) -> list[Path]:
-    """The folders, and links to folders, whose names can be a model's or a version's."""
+    """Return the folders, links included, whose names are valid for a model or version."""
     with os.scandir(parent) as entries:
         return sorted(Path(each.path) for each in entries if _NAME.fullmatch(each.name) and each.is_dir())
 

@@ -1,4 +1,4 @@
-"""Takes changes over: when SIGHUP comes, and when the folder is seen to have changed."""
+"""Reloads on SIGHUP and on changes of the folder."""
 
 import asyncio
 import logging
@@ -14,12 +14,12 @@ _log = logging.getLogger(__name__)
 
 
 async def follow(fleet: Fleet, source: Source, seconds: float) -> None:
-    """Reloads at SIGHUP and after changes of the source, without end.
+    """Reload on SIGHUP and after changes of the source, until cancelled.
 
     Args:
-        fleet: what reloads; why one was refused stands in its log.
-        source: what is looked at.
-        seconds: how often; 0: only SIGHUP counts.
+        fleet: the fleet to reload; it logs refusals.
+        source: the source to poll.
+        seconds: poll interval; 0: only SIGHUP.
     """
     told = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, told.set)
@@ -35,6 +35,6 @@ async def follow(fleet: Fleet, source: Source, seconds: float) -> None:
         try:
             await fleet.reload(again=by_hand)
         except ModelRefused:
-            continue  # the fleet has logged why
+            continue  # logged by the fleet
         except Exception:
             _log.exception("the models were not looked at")

@@ -1,4 +1,4 @@
-"""A loaded model, and how many calls are using it."""
+"""A loaded model with a count of its leases."""
 
 import asyncio
 import ctypes
@@ -8,13 +8,9 @@ from bertwire_server.model.model import Model
 
 
 class Loaded:
-    """Holds a model that is in use: `with loaded as model:` keeps it from being stopped within the block.
+    """A loaded model; `with loaded as model:` keeps it from being stopped within the block.
 
-    One object for all calls, which only counts: a lease costs a call a fraction of a microsecond.
-
-    Attributes:
-        model: the model.
-        sha256: which bundle it came from.
+    One shared object with a counter, so that a lease costs a fraction of a microsecond.
     """
 
     __slots__ = ("_leases", "_unused", "model", "sha256")
@@ -34,7 +30,7 @@ class Loaded:
             self._unused.set()
 
     async def retire(self) -> None:
-        """Waits for the calls that are using it, and stops the model; call it once nobody can find it any more."""
+        """Wait for all leases to end and stop the model; call it once no new lease is possible."""
         if self._leases:
             self._unused = asyncio.Event()
             await self._unused.wait()
@@ -42,9 +38,9 @@ class Loaded:
 
 
 async def free(model: Model) -> None:
-    """Stops a model and gives its memory back to the system."""
+    """Stop a model and return its memory to the system."""
     await model.stop()
     model.predictor.close()
-    # What is freed would stay with the process: a graph's weights are many pieces, among others that live on.
-    with suppress(AttributeError, OSError):  # another C library than glibc
+    # glibc otherwise keeps the freed memory: a graph's weights are many small blocks between others in use.
+    with suppress(AttributeError, OSError):  # not glibc
         await asyncio.to_thread(ctypes.CDLL(None).malloc_trim, 0)

@@ -1,4 +1,4 @@
-"""Makes models of bundles, in a thread of its own. What it gives back has been verified and warmed up."""
+"""Building of verified, warmed-up models from bundles, on a thread of its own."""
 
 import asyncio
 import re
@@ -17,23 +17,17 @@ T = TypeVar("T")
 
 
 class Loader:
-    """Opens, verifies and loads one bundle after the other."""
+    """Opens, verifies and loads bundles one at a time; `public_key`, if any, must have signed them."""
 
     def __init__(self, public_key: Path | None, build: Callable[[Bundle], Model]) -> None:
-        """Starts a thread.
-
-        Args:
-            public_key: what bundles must be signed by; None takes any.
-            build: loads a model that is not warm yet, blocking.
-        """
         self._public_key, self._build = public_key, build
         self._worker = worker("loader", BEHIND)
 
     async def open(self, found: Found) -> Bundle:
-        """Opens and verifies a bundle.
+        """Open and verify a bundle.
 
         Raises:
-            UserError: it is not what was sealed, signed, or said by its folder's name.
+            UserError: it is altered, not signed, or named differently from its folders.
         """
         if found.bundle is not None:
             return found.bundle
@@ -46,7 +40,7 @@ class Loader:
         return bundle
 
     async def load(self, bundle: Bundle) -> Model:
-        """Loads and warms up a model; raises `UserError` where that cannot be done."""
+        """Load and warm up a model; raise `UserError` where that fails."""
         model = await self._run(self._build, bundle)
         try:
             await self._run(model.warm_up)
@@ -59,10 +53,10 @@ class Loader:
         return await asyncio.get_running_loop().run_in_executor(self._worker, work, *arguments)
 
     def shown(self, error: Exception, path: Path) -> str:
-        """What a client may know of why a bundle was refused: one line without this machine's paths."""
+        """Return the reason of a refusal for clients: one line without local paths."""
         if not isinstance(error, UserError):
             return "the bundle cannot be loaded; the server's log has the cause"
         reason = str(error).replace(f"{path}: ", "").replace(f"{path}/", "")
-        # Whole words: a folder given as `models` is not the beginning of `models.toml`.
+        # Only whole words: the folder `models` must not match in `models.toml`.
         reason = re.sub(rf"(?<![\w/]){re.escape(str(path))}(?![\w/.])", "the folder", reason)
         return reason if self._public_key is None else reason.replace(str(self._public_key), "the public key")

@@ -1,4 +1,4 @@
-"""The models that a server has, by name and version."""
+"""Registry of models by name and version."""
 
 from dataclasses import dataclass
 
@@ -10,19 +10,17 @@ from bertwire_server.repository.settings import Settings
 
 UNLOADED = "unloaded"
 _RETRY_SECONDS = 1.0
-# Of models or versions, in a message.
-_MOST_NAMED = 20
+# Most names of models or versions in a message.
+_MAX_LISTED = 20
 
 
 @dataclass(slots=True)
 class Record:
-    """One version of a model.
+    """State of a model version.
 
     Attributes:
-        state: see `Entry`.
-        reason: see `Entry`.
-        stamp: of its folder, when that was last loaded or refused.
-        loaded: what answers, where READY.
+        stamp: the folder's stamp at the last load or refusal.
+        loaded: the loaded model; None unless READY.
     """
 
     state: State = "LOADING"
@@ -32,12 +30,12 @@ class Record:
 
 
 class Registry:
-    """Finds models for queries. All methods belong to one event loop.
+    """Routes queries to models. All methods belong to one event loop.
 
     Attributes:
-        records: every version that is known. Whoever changes one calls `route` before anything else can run.
-        settings: default versions and aliases; the same.
-        started: whether all that should load at the start was tried.
+        records: all known versions. Call `route` after each change, without awaiting in between.
+        settings: default versions and aliases; likewise.
+        started: whether all initial loads were tried.
     """
 
     def __init__(self) -> None:
@@ -45,15 +43,15 @@ class Registry:
         self.settings = Settings()
         self.started = False
         self._routes: dict[Key, Loaded] = {}
-        # What names lead to: ("", "") to a model's name, (name, "") and (name, alias) to a version.
+        # Targets: of ("", "") the default model's name, of (name, "") and (name, alias) a version.
         self._targets: dict[Key, str] = {}
 
     def lease(self, name: str, version: str) -> Loaded:
-        """The model of a name and a version or alias, for a `with` block, within which it stays loaded.
+        """Return a model to lease in a `with` block, within which it stays loaded.
 
         Args:
             name: empty for the default model.
-            version: empty for the model's default version.
+            version: version or alias; empty for the model's default version.
 
         Raises:
             ModelNotFound: there is none.
@@ -65,7 +63,7 @@ class Registry:
             raise self._missing(name, version) from None
 
     def entries(self) -> list[Entry]:
-        """Every version that is known, by name, then version."""
+        """Return all known versions, by name and version."""
         return [
             Entry(
                 name,
@@ -84,11 +82,11 @@ class Registry:
         ]
 
     def resolve(self, name: str, version: str) -> str:
-        """The version that an alias stands for; any other version as it is."""
+        """Return the version of an alias; any other version unchanged."""
         return self.settings.of(name).aliases.get(version, version)
 
     def serving(self) -> dict[str, bool]:
-        """Whether it answers, for each NAME, each NAME/VERSION, each NAME/ALIAS, and the server, which is ""."""
+        """Return whether each NAME, NAME/VERSION, NAME/ALIAS and the server ("") is serving."""
         named: dict[str, bool] = {}
         for name, version in self.records:
             named[name] = (name, "") in self._routes
@@ -98,9 +96,9 @@ class Registry:
         return named | {"": self.started and ready}
 
     def route(self) -> None:
-        """Finds out anew what each name leads to, in one step.
+        """Recompute all routes.
 
-        A name whose target cannot answer stays with the one that it had, if that one can.
+        A name whose target is not ready keeps its former target, while that is ready.
         """
         ready = {key: record.loaded for key, record in self.records.items() if record.loaded is not None}
         names = {name for name, _ in ready}
@@ -115,7 +113,7 @@ class Registry:
                     targets[name, alias] = target
         routes = dict(ready) | {(name, alias): ready[name, version] for (name, alias), version in targets.items()}
         default = self._default()
-        # Also where a further model has come and none is set: those who name none go on as they did.
+        # Also where a second model was added without a configured default: requests without a name keep their model.
         former = self._targets.get(("", ""))
         if chosen := next((each for each in (default, former) if each in names), None):
             targets["", ""] = chosen
@@ -127,7 +125,7 @@ class Registry:
         return self.settings.default or (min(names) if len(names) == 1 else None)
 
     def _missing(self, name: str, version: str) -> RequestError:
-        """Why there is no route."""
+        """Return the error for a missing route."""
         if not self.records and not self.started:
             return NotReady("the model is warming up; try again in a moment", _RETRY_SECONDS)
         names = sorted({each for each, _ in self.records})
@@ -152,5 +150,5 @@ class Registry:
 
 
 def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
-    return ", ".join(map(repr, names[:_MOST_NAMED])) + more
+    more = f" and {len(names) - _MAX_LISTED} more" if len(names) > _MAX_LISTED else ""
+    return ", ".join(map(repr, names[:_MAX_LISTED])) + more

@@ -1,7 +1,7 @@
-"""Puts versions of models into service and takes them out, one at a time.
+"""Loading and unloading of model versions, one at a time.
 
-A new version is verified and warmed up before it takes traffic. The switch is one step on the event loop; the old one
-finishes the calls that it has, then stops. A bundle that is refused changes nothing but its own entry.
+A new version is verified and warmed up before it serves. It replaces the old one in one step on the event loop; the old
+one finishes its calls, then stops. A refused bundle changes only its own entry.
 """
 
 import asyncio
@@ -22,20 +22,20 @@ _ENDED = "it has stopped answering; load it again"
 
 
 class FleetObserver(Protocol):
-    """Told what becomes of models; raises nothing."""
+    """Notified of loads and unloads; must not raise."""
 
     def load_ended(self, name: str, *, loaded: bool) -> None:
-        """A version of a model was loaded, or refused."""
+        """Record a load or refusal of a version."""
 
     def taken(self, model: Model) -> None:
-        """A model takes traffic."""
+        """Record that a model serves."""
 
     def gone(self, model: Model) -> None:
-        """A model that took traffic takes none any more."""
+        """Record that a model serves no longer."""
 
 
 class Service:
-    """Changes what a registry holds. All methods belong to one event loop; `ensure` and `remove` take turns."""
+    """Changes a registry. All methods belong to one event loop; `ensure` and `remove` must not overlap."""
 
     def __init__(
         self,
@@ -44,38 +44,37 @@ class Service:
         publish: Callable[[Mapping[str, bool]], None],
         observer: FleetObserver | None,
     ) -> None:
-        """As `Fleet`."""
         self._loader, self._registry, self._publish, self._observer = loader, registry, publish, observer
         self._stopping = False
         self._watching: set[asyncio.Task[None]] = set()
 
     def refused(self, name: str) -> None:
-        """Tells that nothing could be loaded, of a model or, with no name, at all."""
+        """Notify the observer that nothing could be loaded, of a model or, with an empty name, at all."""
         self._tell(lambda observer: observer.load_ended(name, loaded=False))
 
     def show(self) -> None:
-        """Lets names lead to what the records now hold, and tells what is serving."""
+        """Recompute the routes and publish what is serving."""
         self._registry.route()
         self._publish(self._registry.serving())
 
     def close(self) -> None:
-        """Takes nothing more into service."""
+        """Load nothing more."""
         self._stopping = True
 
     async def stop(self) -> None:
-        """Stops every model."""
+        """Stop every model."""
         for task in self._watching:
             task.cancel()
         loaded = [record.loaded for record in self._registry.records.values() if record.loaded is not None]
         await asyncio.gather(*(each.model.stop() for each in loaded))
 
     async def ensure(self, found: Found, *, again: bool = False, log: bool = True) -> Exception | None:
-        """Loads a version that is not there or has changed; gives the reason where it is refused.
+        """Load a version that is missing or has changed; return the error where it is refused.
 
         Args:
             found: its folder.
-            again: whether to try what was refused before and has not changed since.
-            log: whether to log a refusal.
+            again: retry a bundle that was refused and has not changed since.
+            log: log a refusal.
         """
         if self._stopping:
             return None
@@ -102,7 +101,7 @@ class Service:
         return None
 
     async def _open(self, found: Found, record: Record) -> None:
-        """Puts what a folder holds into its record's place, unless that is there already."""
+        """Load a folder's bundle into the record, unless it is loaded already."""
         bundle = await self._loader.open(found)
         if record.loaded is not None and record.loaded.sha256 == bundle.sha256:
             record.reason = ""
@@ -127,7 +126,7 @@ class Service:
             await self._retire(old)
 
     async def remove(self, key: Key) -> None:
-        """Takes a version out of service and forgets it; returns when its calls are answered and its memory is free."""
+        """Unload and forget a version; return when its calls are answered and its memory is free."""
         record = self._registry.records[key]
         if (loaded := record.loaded) is not None:
             record.loaded, record.state = None, "UNLOADING"
@@ -141,7 +140,7 @@ class Service:
         await loaded.retire()
 
     async def _watch_over(self, key: Key, record: Record, loaded: Loaded) -> None:
-        """Takes a model out of service that ends by itself."""
+        """Unload a model whose scheduler ends by itself."""
         await loaded.model.ended()
         if record.loaded is not loaded or self._stopping:
             return
@@ -156,5 +155,5 @@ class Service:
 
 
 def unforeseen(error: Exception) -> Exception | None:
-    """The error for the log where it is none that a person can have caused."""
+    """Return the error for the log's traceback, unless a user can have caused it."""
     return None if isinstance(error, UserError) else error

@@ -1,10 +1,10 @@
-"""What `models.toml` at the root of a repository says: which versions are served, and by which names.
+"""Settings of a repository in `models.toml`: versions to serve, and their names.
 
-default = "sentiment"        # the model that answers where a request names none
+default = "sentiment"        # the model for requests that name none
 
 [sentiment]
 versions = 2                 # "all" (the default), how many of the highest, or a list: ["2", "3"]; and the two below
-default = "2"                # the version that answers where a request names none; default: the highest
+default = "2"                # the version for requests that name none; default: the highest
 aliases = { stable = "2", canary = "3" }
 """
 
@@ -22,19 +22,19 @@ from bertwire_runtime.bundle import Identifier
 from bertwire_server.repository.entry import natural
 
 FILE = "models.toml"
-# Far above any such file; keeps a wrong one from being read whole.
+# Bytes, far above any real file; bounds the memory for a wrong one.
 _MAX_BYTES = 1 << 20
 
 
 class ModelSettings(Config):
-    """What is set of one model; see this module."""
+    """Settings of one model, see the module's docstring."""
 
     versions: Literal["all"] | Annotated[int, Field(strict=True, ge=1)] | tuple[Identifier, ...] = "all"
     default: Identifier | None = None
     aliases: dict[Identifier, Identifier] = Field(default_factory=dict)
 
     def chosen(self, versions: Collection[str]) -> list[str]:
-        """Of the versions that the repository holds those to serve, the highest first: `versions`, and those named."""
+        """Return the versions to serve among those present, highest first; default and aliased ones included."""
         ordered = sorted(versions, key=natural, reverse=True)
         if self.versions == "all":
             return ordered
@@ -48,25 +48,25 @@ class _Models(RootModel[dict[Identifier, ModelSettings]]):
 
 
 class Settings:
-    """What is set of all models.
+    """Settings of all models.
 
     Attributes:
-        default: the model that answers where a request names none; None: the only one, if it is.
+        default: the model for requests that name none; None: the only one, if there is one.
     """
 
     def __init__(self, default: str | None = None, models: Mapping[str, ModelSettings] | None = None) -> None:
         self.default, self._models = default, models or {}
 
     def of(self, name: str) -> ModelSettings:
-        """What is set of a model."""
+        """Return a model's settings."""
         return self._models.get(name, _UNSET)
 
     def with_default(self, name: str) -> "Settings":
-        """The same with another default model."""
+        """Return a copy with another default model."""
         return Settings(name, self._models)
 
     def faults(self, held: Mapping[str, Collection[str]]) -> list[str]:
-        """What does not fit the models and versions that the repository holds."""
+        """Return the settings that do not match the repository's models and versions."""
         found = []
         if self.default is not None and self.default not in held:
             found.append(f"default: the repository has no model {self.default!r}")
@@ -89,10 +89,10 @@ _UNSET = ModelSettings()
 
 
 def read_settings(root: Path) -> Settings:
-    """Reads the repository's `models.toml`, which need not be there.
+    """Read the repository's `models.toml`; defaults where there is none.
 
     Raises:
-        UserError: it cannot be read or is not as it must be; names every fault.
+        UserError: it is unreadable or invalid; names every fault.
     """
     path = root / FILE
     try:
@@ -126,7 +126,7 @@ def read_settings(root: Path) -> Settings:
 def _fault(detail: ErrorDetails) -> str:
     place, message = detail["loc"], detail["msg"]
     named = ".".join(str(each) for each in place if each != "[key]")
-    # pydantic names each of the forms that a value could have had.
+    # pydantic lists an error per alternative type.
     if "versions" in place:
         return f'{place[0]}.versions: give "all", a number of at least 1, or a list of versions as text: ["9"]'
     if detail["type"] == "extra_forbidden":

@@ -1,4 +1,4 @@
-"""What a server and its models say of themselves."""
+"""Metadata of the server and its models."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -12,24 +12,19 @@ from bertwire_server.protocols.oip.parameters import DEFAULT_PRIORITY, PRIORITY_
 from bertwire_server.protocols.oip.schema import Tensor, inputs, outputs
 
 _PLATFORM = "bertwire"
-# Triton's names of what it has beyond the protocol's core, as far as it is served here.
+# The supported protocol extensions, by Triton's names.
 _EXTENSIONS = ("classification", "model_repository", "model_configuration", "schedule_policy", "statistics")
 _CPU, _GPU = config_pb.ModelInstanceGroup.KIND_CPU, config_pb.ModelInstanceGroup.KIND_GPU
 _TYPES = {"BYTES": config_pb.TYPE_STRING, "FP32": config_pb.TYPE_FP32}
 
 
 def server_metadata() -> pb.ServerMetadataResponse:
-    """The server."""
+    """Return the server's metadata."""
     return pb.ServerMetadataResponse(name="bertwire", version=version("bertwire"), extensions=_EXTENSIONS)
 
 
 def model_metadata(manifest: Manifest, versions: Sequence[str]) -> pb.ModelMetadataResponse:
-    """A model's inputs and outputs.
-
-    Args:
-        manifest: the model's.
-        versions: every version of its name that is ready.
-    """
+    """Return a model's metadata; `versions` are all ready versions of its name."""
 
     def metadata(tensors: Iterable[Tensor]) -> list[pb.ModelMetadataResponse.TensorMetadata]:
         return [
@@ -49,13 +44,7 @@ def model_metadata(manifest: Manifest, versions: Sequence[str]) -> pb.ModelMetad
 
 
 def model_config(model: Model, max_texts: int, *, allow_timeout_override: bool) -> config_pb.ModelConfig:
-    """How a model is served.
-
-    Args:
-        model: the model.
-        max_texts: most texts of a call.
-        allow_timeout_override: whether a request's own timeout counts.
-    """
+    """Return a model's configuration."""
     manifest = model.manifest
     kind = _GPU if model.engine.provider == "cuda" else _CPU
     return config_pb.ModelConfig(

@@ -1,4 +1,4 @@
-"""ModelInfer: a request in, its response out."""
+"""ModelInfer."""
 
 from functools import partial
 from time import perf_counter
@@ -16,7 +16,7 @@ from bertwire_server.query import Priority, Query
 
 
 class Inferrer:
-    """Answers requests, and counts what becomes of them."""
+    """Answers requests and counts them."""
 
     def __init__(
         self, inference: Inference, catalog: Catalog, statistics: Statistics, *, allow_timeout_override: bool
@@ -25,14 +25,10 @@ class Inferrer:
         self._allow_timeout_override = allow_timeout_override
 
     async def infer(self, request: ModelInferRequest, until: float | None) -> ModelInferResponse:
-        """Answers one request.
-
-        Args:
-            request: the request.
-            until: when the caller stops waiting, on the clock of `time.perf_counter`; None: never.
+        """Answer one request by the deadline `until` on the clock of `time.perf_counter`; None for none.
 
         Raises:
-            RequestError: it cannot be answered; the subclass says why.
+            RequestError: the request failed; the subclass says how.
         """
         start = perf_counter()
         try:

@@ -1,4 +1,4 @@
-"""Predictions as the tensors of a response."""
+"""Conversion of predictions to output tensors."""
 
 import asyncio
 import json
@@ -15,16 +15,16 @@ from bertwire_server.protocols.oip.parameters import classification, refuse_shar
 from bertwire_server.protocols.oip.schema import OUTPUT_NAMES, Tensor, outputs
 from bertwire_server.query import Prediction
 
-# The outputs that are asked for by name, and of each how many best labels it shall be; 0: its own elements.
+# Requested outputs by name, each with the number of best classes; 0: its own elements.
 Asked = dict[str, int]
 # Makes the elements of one text.
 Elements = Callable[[Output], list[bytes]]
-# Elements that are made one by one before other calls get their turn, a millisecond or two.
-_ELEMENTS_A_TURN = 1024
+# Elements built between yields to the event loop, one to two milliseconds.
+_ELEMENTS_PER_TURN = 1024
 
 
 def asked(request: ModelInferRequest) -> Asked:
-    """The outputs that a request names; raises `InvalidRequest` where no model has one of that name."""
+    """Return the requested outputs; raise `InvalidRequest` for a name that no model has."""
     names: Asked = {}
     for output in request.outputs:
         if output.name not in OUTPUT_NAMES:
@@ -39,7 +39,7 @@ def asked(request: ModelInferRequest) -> Asked:
 
 
 def require_outputs(names: Asked, manifest: Manifest) -> None:
-    """Raises `InvalidRequest` where the model lacks an output of these, or what is asked of it."""
+    """Raise `InvalidRequest` where the model lacks a requested output, or classes of it."""
     ours = outputs(manifest)
     for name, count in names.items():
         if name not in ours:
@@ -60,13 +60,13 @@ class Outputs:
         *,
         raw: bool,
     ) -> None:
-        """Adds nothing yet.
+        """Create an empty set of outputs.
 
         Args:
-            response: where they go.
-            manifest: of the model that answered.
-            predictions: its answers, one for each text.
-            rank: of outputs that have one element for a text: 1 for [N], 2 for [N, 1].
+            response: the response to extend.
+            manifest: the model's manifest.
+            predictions: one per text.
+            rank: rank of outputs with one element per text: 1 for [N], 2 for [N, 1].
             raw: whether the elements go into `raw_output_contents`.
         """
         self._response, self._raw = response, raw
@@ -75,7 +75,7 @@ class Outputs:
         self._column = [len(predictions), 1][:rank]
 
     async def add(self, names: Asked) -> None:
-        """Adds the outputs asked for, which `require_outputs` has looked at; all where none is."""
+        """Add the requested outputs, validated by `require_outputs`; all where none is requested."""
         ours = outputs(self._manifest)
         for name, count in (names or dict.fromkeys(ours, 0)).items():
             await (self._add_classes(name, count) if count else self._add(ours[name]))
@@ -95,7 +95,7 @@ class Outputs:
             self._strings(output.name, self._column, await self._each(make))
 
     async def _add_classes(self, name: str, count: int) -> None:
-        """The best labels of a text as Triton writes them: `value:index:label`."""
+        """Add each text's best labels in Triton's form: `value:index:label`."""
         count, labels = min(count, len(self._manifest.labels)), self._manifest.labels
 
         def classes(output: Output) -> list[bytes]:
@@ -105,26 +105,26 @@ class Outputs:
         self._strings(name, (len(self._outputs), count), await self._each(classes))
 
     def _labels(self, output: Output) -> list[bytes]:
-        """JSON of the labels that the model decides for, best first."""
+        """Return JSON of the predicted labels, best first."""
         scores = output.scores.tolist()
         chosen = self._head.chosen(self._manifest, output)
         order = [index for index in best(output.scores, None) if chosen[index]]
         return [_json([{"label": self._manifest.labels[index], "score": scores[index]} for index in order])]
 
     def _entities(self, output: Output) -> list[bytes]:
-        """JSON of the entities in the order of the text; places are in code points."""
+        """Return JSON of the entities in text order, with bounds in code points."""
         found = self._head.entities(self._manifest, output)
         return [_json([{"label": e.label, "start": e.start, "end": e.end, "score": e.score} for e in found])]
 
     async def _each(self, make: Elements) -> list[bytes]:
         elements: list[bytes] = []
-        rest = _ELEMENTS_A_TURN
+        rest = _ELEMENTS_PER_TURN
         for output in self._outputs:
             made = make(output)
             elements += made
             rest -= len(made)
             if rest <= 0:
-                rest = _ELEMENTS_A_TURN
+                rest = _ELEMENTS_PER_TURN
                 await asyncio.sleep(0)
         return elements
 

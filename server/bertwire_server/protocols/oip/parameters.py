@@ -1,4 +1,4 @@
-"""What requests can say beside their tensors. Parameters with other names mean nothing here, as in Triton."""
+"""Request parameters. Unknown names are ignored, as in Triton."""
 
 from collections.abc import Mapping
 
@@ -13,17 +13,17 @@ _MAX_DIGITS = 20
 
 
 def priority(parameters: Parameters) -> Priority:
-    """`priority`: 1 is the most urgent; 0, none, and numbers past the levels stand for the default, as in Triton."""
+    """Return `priority`: 1 is the highest; 0, absent and out-of-range values mean the default, as in Triton."""
     return _PRIORITIES.get(_whole(parameters, "priority"), Priority.NORMAL)
 
 
 def timeout(parameters: Parameters) -> int:
-    """`timeout`, in microseconds; 0 where it is not there."""
+    """Return `timeout` in microseconds; 0 where absent."""
     return _whole(parameters, "timeout")
 
 
 def classification(parameters: Parameters) -> int:
-    """`classification` of a requested output: so many best labels; 0 where it is not there."""
+    """Return an output's `classification`, a number of best labels; 0 where absent."""
     count = _whole(parameters, "classification")
     if not count and "classification" in parameters:
         raise InvalidRequest("classification is 0; ask for at least 1 label")
@@ -31,14 +31,14 @@ def classification(parameters: Parameters) -> int:
 
 
 def refuse_shared_memory(parameters: Parameters) -> None:
-    """Raises `InvalidRequest` where a tensor is said to lie in shared memory."""
+    """Raise `InvalidRequest` for a tensor in shared memory."""
     if any(name.startswith("shared_memory_") for name in parameters):
         raise InvalidRequest("this server has no shared memory; send and ask for tensors in the message")
 
 
 def _whole(parameters: Parameters, name: str) -> int:
-    """A parameter that is a whole number, 0 where it is not there; clients differ in how they send it."""
-    if name not in parameters:  # asking a map of messages for a key would add it
+    """Return an integer parameter, 0 where absent; clients send different types."""
+    if name not in parameters:  # indexing a map of messages would add the key
         return 0
     parameter = parameters[name]
     kind = parameter.WhichOneof("parameter_choice")

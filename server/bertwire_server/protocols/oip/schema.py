@@ -1,4 +1,4 @@
-"""The inputs and outputs of a model, by its task."""
+"""Input and output tensors of a model, by task."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,12 +12,10 @@ TEXT, TEXT_PAIR = "text", "text_pair"
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """One input or output.
+    """One input or output tensor.
 
     Attributes:
-        name: its name.
-        datatype: the elements' type.
-        by_label: whether a text has an element for each label, [texts, labels]; else it has one, [texts, 1].
+        by_label: shape [texts, labels] instead of [texts, 1].
     """
 
     name: str
@@ -25,7 +23,7 @@ class Tensor:
     by_label: bool = False
 
     def width(self, manifest: Manifest) -> int:
-        """Elements of one text."""
+        """Return the number of elements per text."""
         return len(manifest.labels) if self.by_label else 1
 
 
@@ -37,7 +35,7 @@ _OUTPUTS: TaskTable[tuple[Tensor, ...]] = TaskTable(
         "single_label": _BY_TEXT,
         "multi_label": (*_BY_TEXT, Tensor("labels", "BYTES")),
         "regression": _BY_TEXT,
-        # Tokens differ in number from text to text, so their scores are no tensor.
+        # The number of tokens varies by text, so token scores fit no tensor.
         "token_classification": (Tensor("entities", "BYTES"),),
     }
 )
@@ -45,11 +43,11 @@ OUTPUT_NAMES = frozenset(each.name for tensors in _OUTPUTS.values() for each in 
 
 
 def inputs(manifest: Manifest) -> tuple[Tensor, ...]:
-    """What a model reads."""
+    """Return a model's inputs."""
     text = Tensor(TEXT, "BYTES")
     return (text, Tensor(TEXT_PAIR, "BYTES")) if manifest.text_pairs else (text,)
 
 
 def outputs(manifest: Manifest) -> Mapping[str, Tensor]:
-    """What a model answers, by name."""
+    """Return a model's outputs by name."""
     return {each.name: each for each in _OUTPUTS[manifest.task]}

@@ -1,4 +1,4 @@
-"""The service `inference.GRPCInferenceService`: the Open Inference Protocol v2 as Triton speaks it."""
+"""The service `inference.GRPCInferenceService`: the Open Inference Protocol v2 in Triton's dialect."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
@@ -6,7 +6,7 @@ from bertwire.oip import inference_pb2 as pb
 from bertwire.oip.inference_pb2_grpc import GRPCInferenceServiceServicer
 from bertwire_server.errors import InvalidRequest, ModelNotFound, NotReady
 from bertwire_server.inference import Inference
-from bertwire_server.protocols.catalog import Catalog, Loader
+from bertwire_server.protocols.catalog import Catalog, ModelLoader
 from bertwire_server.protocols.messages import deadline
 from bertwire_server.protocols.oip.describe import model_config, model_metadata, server_metadata
 from bertwire_server.protocols.oip.infer import Inferrer
@@ -19,17 +19,13 @@ from bertwire_server.telemetry.metrics import Metrics
 
 
 class OpenInference(GRPCInferenceServiceServicer):
-    """Answers over gRPC. What the methods promise stands in `inference.proto`.
-
-    Attributes:
-        statistics: what ModelStatistics reports of requests by this protocol.
-    """
+    """The service's methods, specified in `inference.proto`."""
 
     def __init__(
         self,
         inference: Inference,
         catalog: Catalog,
-        loader: Loader,
+        loader: ModelLoader,
         max_texts: int,
         limits: StreamLimits,
         metrics: Metrics,
@@ -37,18 +33,17 @@ class OpenInference(GRPCInferenceServiceServicer):
         stopping: Callable[[], bool],
         allow_timeout_override: bool,
     ) -> None:
-        """Serves what the catalog has.
+        """Create the service.
 
         Args:
             inference: answers queries.
             catalog: the models.
-            loader: changes what the catalog has.
-            max_texts: most texts of a call, which clients see as the largest batch.
-            limits: what a stream may hold.
-            metrics: told of each request of a stream.
-            stopping: whether the server is about to end: then it calls nothing ready, though it still answers.
-            allow_timeout_override: whether a request's own timeout counts; Triton's models ignore it unless their
-                configuration says so.
+            loader: loads and unloads models.
+            max_texts: most texts of a call, reported as the largest batch.
+            limits: limits of a stream.
+            metrics: counts each request of a stream.
+            stopping: whether the server is shutting down: it then reports not ready, though it still answers.
+            allow_timeout_override: whether a request's own timeout applies; Triton ignores it unless configured.
         """
         self.statistics = Statistics()
         self._catalog, self._loader, self._max_texts, self._stopping = catalog, loader, max_texts, stopping
@@ -57,15 +52,15 @@ class OpenInference(GRPCInferenceServiceServicer):
         self._streams = Streams(self._inferrer, limits, metrics)
 
     async def ServerLive(self, request: pb.ServerLiveRequest, context: Context) -> pb.ServerLiveResponse:  # noqa: N802, ARG002
-        """Whether the process answers."""
+        """Return that the process is live."""
         return pb.ServerLiveResponse(live=True)
 
     async def ServerReady(self, request: pb.ServerReadyRequest, context: Context) -> pb.ServerReadyResponse:  # noqa: N802, ARG002
-        """Whether a model answers, and will."""
+        """Return whether a model is ready and the server is not stopping."""
         return pb.ServerReadyResponse(ready=not self._stopping() and bool(self._ready()))
 
     async def ModelReady(self, request: pb.ModelReadyRequest, context: Context) -> pb.ModelReadyResponse:  # noqa: N802, ARG002
-        """Whether a certain model answers, and will."""
+        """Return whether the named model is ready and the server is not stopping."""
         try:
             with self._catalog.lease(request.name, request.version):
                 return pb.ModelReadyResponse(ready=not self._stopping())
@@ -73,23 +68,23 @@ class OpenInference(GRPCInferenceServiceServicer):
             return pb.ModelReadyResponse(ready=False)
 
     async def ServerMetadata(self, request: pb.ServerMetadataRequest, context: Context) -> pb.ServerMetadataResponse:  # noqa: N802, ARG002
-        """The server."""
+        """Return the server's metadata."""
         return server_metadata()
 
     async def ModelMetadata(self, request: pb.ModelMetadataRequest, context: Context) -> pb.ModelMetadataResponse:  # noqa: N802, ARG002
-        """A model's inputs and outputs."""
+        """Return a model's metadata."""
         with self._catalog.lease(request.name, request.version) as model:
             versions = [each.version for each in self._ready() if each.name == model.manifest.name]
             return model_metadata(model.manifest, versions)
 
     async def ModelConfig(self, request: pb.ModelConfigRequest, context: Context) -> pb.ModelConfigResponse:  # noqa: N802, ARG002
-        """How a model is served."""
+        """Return a model's configuration."""
         with self._catalog.lease(request.name, request.version) as model:
             config = model_config(model, self._max_texts, allow_timeout_override=self._allow_timeout_override)
             return pb.ModelConfigResponse(config=config)
 
     async def ModelStatistics(self, request: pb.ModelStatisticsRequest, context: Context) -> pb.ModelStatisticsResponse:  # noqa: N802, ARG002
-        """Counts and times of one model or all."""
+        """Return the statistics of one model or all."""
         if request.version:
             with self._catalog.lease(request.name, request.version) as model:
                 return pb.ModelStatisticsResponse(model_stats=[self.statistics.message(model)])
@@ -99,7 +94,7 @@ class OpenInference(GRPCInferenceServiceServicer):
         return pb.ModelStatisticsResponse(model_stats=[self.statistics.message(each) for each in found if each])
 
     async def RepositoryIndex(self, request: pb.RepositoryIndexRequest, context: Context) -> pb.RepositoryIndexResponse:  # noqa: N802, ARG002
-        """Every version of every model."""
+        """Return every version of every model."""
         _require_the_repository(request.repository_name)
         entries = self._ready() if request.ready else self._catalog.entries()
         index = pb.RepositoryIndexResponse.ModelIndex
@@ -112,7 +107,7 @@ class OpenInference(GRPCInferenceServiceServicer):
         request: pb.RepositoryModelLoadRequest,
         context: Context,  # noqa: ARG002
     ) -> pb.RepositoryModelLoadResponse:
-        """Loads a model, or its new versions."""
+        """Load a model, or its new versions."""
         if request.parameters:
             raise InvalidRequest("a model is loaded as the repository has it; send no parameters")
         name = _model_name(request)
@@ -124,19 +119,19 @@ class OpenInference(GRPCInferenceServiceServicer):
         request: pb.RepositoryModelUnloadRequest,
         context: Context,  # noqa: ARG002
     ) -> pb.RepositoryModelUnloadResponse:
-        """Takes a model out of service. No model depends on another, so parameters about that change nothing."""
+        """Unload a model. Models have no dependents, so parameters about them are ignored."""
         name = _model_name(request)
         await self._loader.unload(name)
         return pb.RepositoryModelUnloadResponse(model_name=name, is_unloaded=True)
 
     async def ModelInfer(self, request: pb.ModelInferRequest, context: Context) -> pb.ModelInferResponse:  # noqa: N802
-        """Classifies texts."""
+        """Classify the texts of one request."""
         return await self._inferrer.infer(request, deadline(context))
 
     def ModelStreamInfer(  # noqa: N802
         self, request_iterator: AsyncIterator[pb.ModelInferRequest], context: Context
     ) -> AsyncGenerator[pb.ModelStreamInferResponse, None]:
-        """Classifies texts request by request."""
+        """Classify a stream of requests."""
         return self._streams.infer(request_iterator, context)
 
     def _ready(self) -> list[Entry]:
@@ -144,7 +139,7 @@ class OpenInference(GRPCInferenceServiceServicer):
 
 
 def _model_name(request: pb.RepositoryModelLoadRequest | pb.RepositoryModelUnloadRequest) -> str:
-    """The model meant, by Triton's layout of the message or KServe's."""
+    """Return the model's name from either Triton's or KServe's field."""
     if request.model_name:
         _require_the_repository(request.repository_name)
         return request.model_name

@@ -1,4 +1,4 @@
-"""Counts and times of each loaded model, as ModelStatistics reports them."""
+"""Per-model statistics for ModelStatistics."""
 
 from dataclasses import dataclass, field
 from time import time
@@ -10,48 +10,42 @@ from bertwire_server.model.model import Model
 
 
 @dataclass(slots=True)
-class Span:
-    """How often something took place, and how many seconds all of that took."""
+class Tally:
+    """A count of events and their total seconds."""
 
     count: int = 0
     seconds: float = 0.0
 
     def add(self, seconds: float) -> None:
-        """Counts it once more."""
+        """Count one event."""
         self.count += 1
         self.seconds += seconds
 
     def message(self) -> pb.StatisticDuration:
-        """The protocol's form."""
+        """Return the protocol message."""
         return pb.StatisticDuration(count=self.count, ns=round(1e9 * self.seconds))
 
 
 @dataclass(slots=True)
 class _Counters:
-    success: Span = field(default_factory=Span)
-    fail: Span = field(default_factory=Span)
-    queue: Span = field(default_factory=Span)
-    tokenize: Span = field(default_factory=Span)
-    run: Span = field(default_factory=Span)
-    output: Span = field(default_factory=Span)
+    success: Tally = field(default_factory=Tally)
+    fail: Tally = field(default_factory=Tally)
+    queue: Tally = field(default_factory=Tally)
+    tokenize: Tally = field(default_factory=Tally)
+    run: Tally = field(default_factory=Tally)
+    output: Tally = field(default_factory=Tally)
     texts: int = 0
     last: float = 0.0
 
 
 class Statistics:
-    """Counts what becomes of requests; a model that is unloaded takes its counts with it."""
+    """Statistics of loaded models; unloading a model discards its own."""
 
     def __init__(self) -> None:
         self._models: WeakKeyDictionary[Model, _Counters] = WeakKeyDictionary()
 
     def succeeded(self, answered: Answered, seconds: float, output_seconds: float) -> None:
-        """A request was answered.
-
-        Args:
-            answered: by what, and with what.
-            seconds: from its reading to its answer.
-            output_seconds: the part of them that went into making the answer's message.
-        """
+        """Count a request answered in `seconds` from its parsing, `output_seconds` of them for the response."""
         counters, predictions = self._of(answered.model), answered.predictions
         counters.texts += len(predictions)
         counters.last = time()
@@ -62,11 +56,11 @@ class Statistics:
         counters.output.add(output_seconds)
 
     def failed(self, model: Model, seconds: float) -> None:
-        """A request to a model failed."""
+        """Count a failed request."""
         self._of(model).fail.add(seconds)
 
     def message(self, model: Model) -> pb.ModelStatistics:
-        """What is known of a model."""
+        """Return a model's statistics."""
         counters = self._of(model)
         return pb.ModelStatistics(
             name=model.manifest.name,
@@ -83,7 +77,7 @@ class Statistics:
                 compute_output=counters.output.message(),
             ),
             batch_stats=[
-                pb.InferBatchStatistics(batch_size=texts, compute_infer=Span(*runs).message())
+                pb.InferBatchStatistics(batch_size=texts, compute_infer=Tally(*runs).message())
                 for texts, runs in sorted(model.totals.by_size.items())
             ],
         )

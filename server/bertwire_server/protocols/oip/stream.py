@@ -1,4 +1,4 @@
-"""ModelStreamInfer: requests side by side, answers in their order, as Triton gives those of a model like ours."""
+"""ModelStreamInfer: concurrent requests with answers in order, like Triton's for models that are not decoupled."""
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
@@ -17,22 +17,15 @@ class Streams:
     """Answers streams of requests."""
 
     def __init__(self, inferrer: Inferrer, limits: StreamLimits, metrics: Metrics) -> None:
-        """Needs nothing else.
-
-        Args:
-            inferrer: answers a request.
-            limits: what a stream may hold.
-            metrics: told of each request.
-        """
         self._inferrer, self._limits, self._metrics = inferrer, limits, metrics
 
     async def infer(
         self, requests: AsyncIterator[ModelInferRequest], context: Context
     ) -> AsyncGenerator[ModelStreamInferResponse, None]:
-        """Answers the requests of one stream.
+        """Yield the answers of one stream.
 
         Raises:
-            RequestError: a request failed, and the client asked to see that as a status.
+            RequestError: a request failed, and the client asked for errors as gRPC statuses.
         """
         until = deadline(context)
         as_status = ("triton_grpc_error", "true") in (context.invocation_metadata() or ())
@@ -53,7 +46,7 @@ class Streams:
 
 
 def _answer(response: ModelInferResponse, error: str = "") -> ModelStreamInferResponse:
-    # A request has one answer, so it is the final one too, which clients of models with several look for.
+    # Every response is final, which clients of decoupled models check.
     response.parameters["triton_final_response"].bool_param = True
     return ModelStreamInferResponse(error_message=error, infer_response=response)
 

@@ -1,4 +1,4 @@
-"""The texts of a request's tensors."""
+"""Parsing of input tensors."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,11 +14,10 @@ _LENGTH_BYTES = 4
 
 @dataclass(frozen=True, slots=True)
 class Texts:
-    """What a request asks to classify, and how its answer has to look.
+    """The texts of a request, and the form of their tensor.
 
     Attributes:
-        texts: texts or pairs.
-        rank: of the tensor that they came in: 1 for [N], 2 for [N, 1].
+        rank: rank of the tensor: 1 for [N], 2 for [N, 1].
         raw: whether the elements came in `raw_input_contents`.
     """
 
@@ -28,14 +27,14 @@ class Texts:
 
 
 def read_texts(request: ModelInferRequest, check_count: Callable[[int], None]) -> Texts:
-    """Reads the inputs of a request.
+    """Return the texts of a request.
 
     Args:
         request: the request.
-        check_count: raises where a call may not have that many texts; asked before they are read.
+        check_count: raises where the number of texts is out of range; called before they are parsed.
 
     Raises:
-        InvalidRequest: a name, datatype, shape or content is not as it has to be.
+        InvalidRequest: a name, datatype, shape or content is invalid.
     """
     raw = request.raw_input_contents
     if raw and len(raw) != len(request.inputs):
@@ -64,7 +63,7 @@ def _check_head(tensor: Input, before: dict[str, list[str]]) -> None:
 
 
 def _count(tensor: Input) -> int:
-    """The texts that a tensor's shape announces."""
+    """Return the number of texts in a tensor's shape."""
     shape = tensor.shape
     if not 1 <= len(shape) <= 2 or shape[0] < 0 or (len(shape) == 2 and shape[1] != 1):
         shown = f"[{', '.join(map(str, shape[:4]))}{', ...' if len(shape) > 4 else ''}]"
@@ -104,7 +103,7 @@ def _decoded(name: str, elements: Sequence[bytes]) -> list[str]:
     texts: list[str] = []
     try:
         for element in elements:
-            texts.append(str(element, "utf-8"))  # noqa: PERF401 - its length tells which element is at fault
+            texts.append(str(element, "utf-8"))  # noqa: PERF401 - the list's length names the invalid element
     except UnicodeDecodeError:
         raise InvalidRequest(f"{name}[{len(texts)}] is not UTF-8; encode texts as UTF-8") from None
     return texts
