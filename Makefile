@@ -60,7 +60,7 @@ check: install  ## lint, format and types
 
 # Two processes, each with whole files: much of a test's time is waiting for servers and commands to start and end.
 test: check  ## lint, format, types and all tests
-	$(BIN)/pytest --numprocesses 2 --dist loadfile
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 demo: install  ## labelled text becomes a service that answers: train, export, serve, score; SHORT=1 for a tenth of it
 	$(BIN)/python -m demo $(if $(SHORT),--short)

@@ -125,7 +125,7 @@ def test_inspect_and_report_say_it(bundle: Path, tmp_path: Path) -> None:
         assert f"int8-packed: {said}" in done.stdout
     done = subprocess.run(bertwire("inspect", old, "--json"), capture_output=True, text=True, check=True)
     products = json.loads(done.stdout)["integer_products"]
-    assert products == {"int8-packed": {"count": 12, "saturating": ["layer.1.up"]}}
+    assert products == {"int8-packed": {"count": 12, "saturating": ["layer.1.up"], "unread": 0}}
 
 
 def test_file_that_is_no_graph(bundle: Path, tmp_path: Path) -> None:
@@ -179,3 +179,17 @@ NUMBERS = st.integers(-128, 127) | st.sampled_from([-65, -64, -63, 63, 64, 65])
 def test_rule_is_exact(weight: NDArray[np.int8]) -> None:
     """A weight can saturate by the rule exactly where the worst inputs do, an odd last row included."""
     assert can_saturate(weight.tobytes(), weight.shape[1]) == saturates(weight)
+
+
+def test_weights_that_are_not_found_are_told(tmp_path: Path) -> None:
+    """A weight that is written otherwise may be anything: nobody says that its product is exact."""
+    write("packed", tmp_path / "int8.onnx")
+    model = onnx.load(tmp_path / "int8.onnx")
+    tensor = next(
+        each for each in model.graph.initializer if each.data_type == TensorProto.INT8 and len(each.dims) == 2
+    )
+    tensor.int32_data.extend(numpy_helper.to_array(tensor).astype(int).ravel().tolist())
+    tensor.ClearField("raw_data")
+    products = integer_products(model.SerializeToString())
+    assert (products.count, products.unread) == (12, 1)
+    assert str(products).startswith("1 of 12 integer products may saturate")
