@@ -216,7 +216,7 @@ async def test_refuses_when_full(begin: Begin, engine: Engine, observer: Observe
 
 async def test_refuses_what_comes_too_late(begin: Begin, engine: Engine, observer: Observer) -> None:
     """Where the queue ahead, its own batch and one batch more do not fit the deadline: 3 tokens take 0.3 s."""
-    scheduler = begin(texts=1, token_seconds=0.1)
+    scheduler = begin(texts=1, tokens=3, token_seconds=0.1)
     tasks = await queue_behind_running(scheduler, engine, text(2))
     now = perf_counter()
     for refused, deadline in ((False, now + 5), (True, now + 0.7)):
@@ -234,7 +234,7 @@ async def test_refuses_what_comes_too_late(begin: Begin, engine: Engine, observe
 
 async def test_only_those_ahead_count(begin: Begin, engine: Engine) -> None:
     """A call of high priority is admitted where one of normal priority comes too late behind a long queue."""
-    scheduler = begin(texts=1, token_seconds=0.1)
+    scheduler = begin(texts=1, tokens=3, token_seconds=0.1)
     first = asyncio.create_task(scheduler.submit([text(1)]))
     await engine.until_running()
     deadline = perf_counter() + 9
@@ -249,7 +249,7 @@ async def test_only_those_ahead_count(begin: Begin, engine: Engine) -> None:
 
 async def test_idle_model_takes_any_call(begin: Begin, engine: Engine) -> None:
     """Though it seems too slow: or nobody would see that it has become faster."""
-    scheduler = begin(token_seconds=100.0)
+    scheduler = begin(tokens=3, token_seconds=100.0)
     engine.open()
     for _ in range(60):
         deadline = perf_counter() + 50
@@ -281,7 +281,7 @@ async def test_what_expires_is_not_computed(begin: Begin, engine: Engine, observ
 
 async def test_what_cannot_be_in_time_is_not_computed(begin: Begin, engine: Engine, observer: Observer) -> None:
     """A text that would take longer than its deadline leaves is dropped where others wait."""
-    scheduler = begin(token_seconds=10.0)
+    scheduler = begin(tokens=3, token_seconds=10.0)
     tasks = await queue_behind_running(scheduler, engine, text(3))
     late = asyncio.create_task(scheduler.submit([text(2)], deadline=perf_counter() + 5))
     await asyncio.sleep(0)

@@ -3,16 +3,10 @@
 # Weight of past batches per new one. Halved, a single disturbed batch decides; at 0.95, a slower processor is noticed
 # after a second instead of a quarter.
 _KEEP = 0.9
-# Decay per batch of the longest recent run.
-_FULL_KEEP = 0.98
 
 
 class Pace:
-    """Seconds per token and the longest recent run. One thread writes, any may read.
-
-    Attributes:
-        full_seconds: estimate of a full batch's run time.
-    """
+    """Seconds per token, by recent batches. One thread writes, any may read."""
 
     def __init__(self, batch_seconds: float, most_tokens: int) -> None:
         """Create an empty pace, whose estimates are 0 seconds until the first batch.
@@ -23,12 +17,10 @@ class Pace:
         """
         self._target, self.most_tokens = batch_seconds, most_tokens
         self._tokens = self._seconds = 0.0
-        self.full_seconds = 0.0
 
     def add(self, tokens: int, seconds: float) -> None:
         """Learn from a batch that computed `tokens` tokens."""
         self._tokens, self._seconds = _KEEP * self._tokens + tokens, _KEEP * self._seconds + seconds
-        self.full_seconds = max(seconds, _FULL_KEEP * self.full_seconds)
 
     def seconds(self, tokens: float) -> float:
         """Estimate the run time of `tokens` tokens in batches like the last ones."""
@@ -40,3 +32,8 @@ class Pace:
         if not self._seconds:
             return self.most_tokens
         return max(1, min(self.most_tokens, int(self._target * self._tokens / self._seconds)))
+
+    @property
+    def full_seconds(self) -> float:
+        """Estimate the run time of a full batch."""
+        return self.seconds(self.batch_tokens)

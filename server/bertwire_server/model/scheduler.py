@@ -117,6 +117,7 @@ class Scheduler:
         # Seconds of finished runs and start of the current one, in one value because other threads read it.
         self._busy: tuple[float, float | None] = (0.0, None)
         self._running: Batch | None = None
+        self._ended_at = -inf
         self._loop: asyncio.AbstractEventLoop | None = None
         self._working: asyncio.Future[None] | None = None
         self._watching: asyncio.Task[None] | None = None
@@ -223,8 +224,11 @@ class Scheduler:
         self._admission.until = start + self._pace.seconds(computed)
         rows = self._rows(batch.texts)
         self._admission.until = 0.0
-        seconds = perf_counter() - start
-        self._pace.add(computed, seconds)
+        end = perf_counter()
+        seconds = end - start
+        # From the end of the last batch, where this one has waited for that: threads share the core.
+        self._pace.add(computed, end - max(self._ended_at, min(call.arrived for call, _ in batch.members)))
+        self._ended_at = end
         return _Outcome(batch, start, seconds, rows)
 
     def _rows(self, texts: list[Encoded]) -> list[Logits | Exception]:
