@@ -192,4 +192,4 @@ def test_weights_that_are_not_found_are_told(tmp_path: Path) -> None:
     tensor.ClearField("raw_data")
     products = integer_products(model.SerializeToString())
     assert (products.count, products.unread) == (12, 1)
-    assert str(products).startswith("1 of 12 integer products may saturate")
+    assert str(products).startswith("whether 1 of 12 integer products can saturate")

@@ -39,12 +39,15 @@ class IntegerProducts:
 
     def __str__(self) -> str:
         """Return the line for `bertwire inspect` and the report."""
-        if self.unread:
-            return (
-                f"whether {self.unread} of {self.count} integer products can saturate on x86 without VNNI is not known"
-            )
+        unknown = (
+            f"whether {self.unread} of {self.count} integer products can saturate on x86 without VNNI is not known"
+        )
         if not self.saturating:
-            return f"none of {self.count} integer products can saturate: exact on every processor"
+            return (
+                unknown
+                if self.unread
+                else f"none of {self.count} integer products can saturate: exact on every processor"
+            )
         some = f"{len(self.saturating)} of {self.count} integer products can saturate"
         return f"{some} on x86 without VNNI: {', '.join(self.saturating)}"
 
