@@ -2,11 +2,13 @@
 
 import socket
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-DATA, HEADERS, RST_STREAM, SETTINGS, PING = 0, 1, 3, 4, 6
+DATA, HEADERS, RST_STREAM, SETTINGS, PING, WINDOW_UPDATE = 0, 1, 3, 4, 6, 8
+# Bytes of a stream and of a connection that may come before their reader has made more room (RFC 9113, 6.9.2).
+WINDOW = 65_535
 END_STREAM, END_HEADERS, ACK = 1, 4, 1
 
 
@@ -50,9 +52,13 @@ def say_hello(connection: socket.socket) -> None:
     connection.sendall(PREFACE + frame(SETTINGS, 0, 0))
 
 
-def heard(connection: socket.socket) -> None:
-    """Returns when the server has read all that was sent before."""
-    connection.sendall(frame(PING, 0, 0, b"01234567"))
+def room(stream: int) -> bytes:
+    """The frame that lets 16 MiB more come on a stream, or with 0 on the connection."""
+    return frame(WINDOW_UPDATE, 0, stream, struct.pack(">I", 1 << 24))
+
+
+def frames(connection: socket.socket) -> Iterator[tuple[int, int, int, bytes]]:
+    """The kind, the flags, the stream and the payload of each frame that comes."""
     buffer = b""
     while True:
         while len(buffer) < 9 or len(buffer) < 9 + int.from_bytes(buffer[:3], "big"):
@@ -60,8 +66,15 @@ def heard(connection: socket.socket) -> None:
             if not received:
                 raise ConnectionResetError("the server has closed the connection")
             buffer += received
-        length, kind, flags = int.from_bytes(buffer[:3], "big"), buffer[3], buffer[4]
+        length, stream = int.from_bytes(buffer[:3], "big"), int.from_bytes(buffer[5:9], "big")
+        yield buffer[3], buffer[4], stream, buffer[9 : 9 + length]
         buffer = buffer[9 + length :]
+
+
+def heard(connection: socket.socket) -> None:
+    """Returns when the server has read all that was sent before."""
+    connection.sendall(frame(PING, 0, 0, b"01234567"))
+    for kind, flags, _, _ in frames(connection):
         if kind == PING and flags & ACK:
             return
 

@@ -10,6 +10,7 @@ import grpc
 import grpc.aio
 import pytest
 
+import http2
 from bench.restarts.load import Found, Rates
 from bench.restarts.run import restarted
 from bench.restarts.ways import WAYS, free_ports, is_here
@@ -198,6 +199,37 @@ async def test_shutdown_leaves_a_model_behind_that_does_not_stop(
     await asyncio.wait_for(running, 30)
     assert "leaving them behind" in caplog.text
     await stop(left[0])
+
+
+def test_answer_that_is_read_slowly_is_waited_for(serve: Serve, bundle: Path) -> None:
+    """Its caller has room for 64 KiB of it, and for the rest only once the server has been told to stop for long."""
+    request = ClassifyRequest(texts=["w1 w2"] * 1024, logits=True).SerializeToString()
+    body = http2.message(request)
+    received = ended = 0
+    with serve(bundle, "--shutdown-delay-seconds", 0) as server, http2.connect(server.address) as connection:
+        http2.say_hello(connection)
+        connection.sendall(http2.headers(f"/{SERVICE}/Classify"))
+        for start in range(0, len(body), 16384):
+            connection.sendall(http2.frame(http2.DATA, 0, 1, body[start : start + 16384]))
+        connection.sendall(http2.frame(http2.DATA, http2.END_STREAM, 1))
+        for kind, flags, _, payload in http2.frames(connection):
+            if kind == http2.SETTINGS and not flags & http2.ACK:
+                connection.sendall(http2.frame(http2.SETTINGS, http2.ACK, 0))
+            elif kind == http2.PING and not flags & http2.ACK:
+                connection.sendall(http2.frame(http2.PING, http2.ACK, 0, payload))
+            elif kind == http2.DATA:
+                received += len(payload)
+                if received == http2.WINDOW:
+                    server.process.send_signal(signal.SIGTERM)
+                    with pytest.raises(subprocess.TimeoutExpired):
+                        server.process.wait(1.5)
+                    connection.sendall(http2.room(0) + http2.room(1))
+            elif kind == http2.HEADERS and flags & http2.END_STREAM:
+                ended += b"grpc-status\x010" in payload
+                break
+        assert server.process.wait(30) == 0
+    assert ended
+    assert received > http2.WINDOW
 
 
 def test_open_watch_does_not_hold_the_exit(serve: Serve, bundle: Path) -> None:
