@@ -40,8 +40,6 @@ class Engine:
             BundleError: the graph differs from what was sealed, or has weights in another file.
             UserError: the session does not start on the requested provider.
         """
-        if provider == "cuda" and (fault := cuda_fault()):
-            raise UserError(fault)
         graph = bundle.read(variant.file)
         try:
             require_self_contained(graph)
@@ -103,14 +101,18 @@ def _candidates(
     """Yield the eligible variants with their providers, best first."""
     if provider == "auto" and PROVIDERS["cuda"] in onnxruntime.get_available_providers():
         try:
-            on_cuda = _variants(bundle, variant, "cuda")
-            if fault := cuda_fault():
-                raise UserError(fault)
-            yield from ((each, "cuda") for each in on_cuda)
+            yield from _on(bundle, variant, "cuda")
         except UserError as error:
             _log.warning("not on CUDA: %s", error)
-    where: Provider = "cpu" if provider == "auto" else provider
-    yield from ((each, where) for each in _variants(bundle, variant, where))
+    yield from _on(bundle, variant, "cpu" if provider == "auto" else provider)
+
+
+def _on(bundle: Bundle, variant: str | None, provider: Provider) -> list[tuple[Variant, Provider]]:
+    """Return the eligible variants on a provider; raise `UserError` where there is none, or the provider fails."""
+    fitting = _variants(bundle, variant, provider)
+    if provider == "cuda" and (fault := cuda_fault()):
+        raise UserError(fault)
+    return [(each, provider) for each in fitting]
 
 
 def _variants(bundle: Bundle, name: str | None, provider: Provider) -> list[Variant]:
