@@ -30,3 +30,15 @@ def flip(folder: Path, file: str, seed: int) -> str:
     (folder / file).write_bytes(model.SerializeToString())
     rehash(folder)
     return tensor.name
+
+
+def lose_positions(folder: Path, file: str, from_row: int) -> None:
+    """Sets the embeddings of the positions from a row on to zero, and seals the bundle again."""
+    model = onnx.load(folder / file)
+    (gather,) = (node for node in model.graph.node if node.op_type == "Gather" and node.input[1] == "position_ids")
+    (tensor,) = (each for each in model.graph.initializer if each.name == gather.input[0])
+    values = numpy_helper.to_array(tensor).copy()
+    values[from_row:] = 0
+    tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+    (folder / file).write_bytes(model.SerializeToString())
+    rehash(folder)

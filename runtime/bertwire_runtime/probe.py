@@ -25,8 +25,8 @@ PROBE = "probe.json"
 # AVX2.
 _STRAYS = 1 / 8
 # Largest deviation of such a sequence: a multiple of the largest tolerance, and in int8 at least _INT8_STRAY logits.
-# Halved, correct int8 bundles come close to it on such processors; a wrong embedding row or position exceeds it several
-# times.
+# Halved, correct int8 bundles come close to it on such processors; wrong positions in long texts reach the double of it
+# (docs/decisions/022-probe.md).
 _STRAY_TOLERANCES, _INT8_STRAY = 8.0, 0.1
 # Largest valid tolerance in logits; beyond it labels change.
 _MAX_TOLERANCE = 1.0

@@ -17,7 +17,7 @@ from bertwire_runtime.bundle import BundleError, open_bundle
 from bertwire_runtime.bundle.manifest import Variant
 from bertwire_runtime.engine import Engine, choose_engine
 from bertwire_runtime.probe import Checked, Expected, Probe, TokenSequence, read_probe, run_probe
-from damaged import flip
+from damaged import flip, lose_positions
 from graphs import export
 from rows import ROWS, Made
 from support import WORDS, Edit, bertwire, rehash, reseal
@@ -130,6 +130,18 @@ def test_a_few_sequences_may_differ(precision: str, value: float, differing: int
     rows = [np.full(3, value if place < differing else 0, np.float32) for place in range(64)]
     found = run_probe(Probe(sequences=sequences, expected=(expected,)), variant, "cpu", lambda _: rows)
     assert (found.differing, found.fault is not None) == (differing, fault)
+
+
+@pytest.mark.parametrize("variant", ["fp32-packed", "int8-packed"])
+def test_wrong_positions_are_found(copy: Path, variant: str) -> None:
+    """They change long texts only, of which a probe may have no more than may deviate, but change those by much."""
+    before = check(copy)[variant]
+    lose_positions(copy, f"{variant}.onnx", from_row=8)
+    found = check(copy)[variant]
+    assert before.fault is None
+    assert found.largest is not None
+    assert found.largest > found.most
+    assert found.fault is not None
 
 
 def _drop_variant(probe: dict[str, Any]) -> None:

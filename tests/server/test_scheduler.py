@@ -247,7 +247,7 @@ async def test_only_those_ahead_count(begin: Begin, engine: Engine) -> None:
     await asyncio.gather(first, *tasks)
 
 
-async def test_idle_model_takes_any_call(begin: Begin, engine: Engine) -> None:
+async def test_idle_model_takes_any_call(begin: Begin, engine: Engine, observer: Observer) -> None:
     """Though it seems too slow: or nobody would see that it has become faster."""
     scheduler = begin(tokens=3, token_seconds=100.0)
     engine.open()
@@ -258,6 +258,7 @@ async def test_idle_model_takes_any_call(begin: Begin, engine: Engine) -> None:
     tasks = await queue_behind_running(scheduler, engine)
     scheduler.admit(1, 3, Priority.NORMAL, perf_counter() + 250)
     await asyncio.gather(*tasks)
+    assert not observer.counts
 
 
 async def test_what_expires_is_not_computed(begin: Begin, engine: Engine, observer: Observer) -> None:
