@@ -16,6 +16,7 @@ from bertwire.v1.repository_pb2_grpc import add_ModelRepositoryServicer_to_serve
 from bertwire_server.access.connection import connection_options
 from bertwire_server.config import ServerConfig
 from bertwire_server.edge import Edge
+from bertwire_server.handlers import Guarded
 from bertwire_server.inference import Inference
 from bertwire_server.protocols.classifier import Classifier
 from bertwire_server.protocols.health import Health
@@ -76,14 +77,14 @@ def build_server(config: ServerConfig, edge: Edge, beside: Edge, services: Servi
         ]
     )
     _add_models(server, config, edge, services)
-    guarded = beside.over(server)
+    guarded = Guarded(beside, server)
     health_pb2_grpc.add_HealthServicer_to_server(services.health, guarded)
     add_reflection((*SERVICES, _HEALTH), guarded)
     return server
 
 
 def _add_models(server: grpc.aio.Server, config: ServerConfig, edge: Edge, services: Services) -> None:
-    guarded = edge.over(server)
+    guarded = Guarded(edge, server)
     streams = StreamLimits(config.max_stream_requests, config.max_message_mb << 20)
     add_ClassifierServicer_to_server(Classifier(services.inference, services.fleet, streams, services.metrics), guarded)
     add_ModelRepositoryServicer_to_server(ModelRepository(services.fleet), guarded)
