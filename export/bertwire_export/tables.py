@@ -10,6 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from bertwire_data.labelled import METRIC_NAMES
 from bertwire_export.display import visible
 from bertwire_export.tasks import TASK_EXPORTS
 from bertwire_runtime.bundle import Bundle, Candidate, Manifest, Proof, Provider, Quality, Scores
@@ -21,17 +22,6 @@ if TYPE_CHECKING:
     from bertwire_export.pipeline import Outcome
     from bertwire_runtime.probe import Checked
 
-_NAMES = {
-    "macro_f1": "macro-F1",
-    "micro_f1": "micro-F1",
-    "subset_accuracy": "all labels right",
-    "f1": "entity F1",
-    "precision": "entity precision",
-    "recall": "entity recall",
-    "pearson": "Pearson correlation",
-    "spearman": "Spearman correlation",
-    "mae": "mean absolute error",
-}
 # The probe's line for a bundle without one.
 UNPROVEN = "none (schema 2): not proven on the machines that serve it; export it again"
 Rows = dict[str, str]
@@ -187,7 +177,7 @@ def _quality(quality: Quality) -> Rows:
 
 
 def _scores(scores: Scores) -> Rows:
-    return {_NAMES.get(name, name): f"{value:.4f}" for name, value in scores.items()}
+    return {METRIC_NAMES.get(name, name): f"{value:.4f}" for name, value in scores.items()}
 
 
 def _table(title: str, columns: Sequence[tuple[str, Rows]]) -> Table:
