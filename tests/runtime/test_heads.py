@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.special import expit, softmax
 from seqeval.scheme import IOB2, Entities
 
-from bertwire_core.tasks import Task, TaskTable
+from bertwire_core.tasks import TASKS, Task, TaskTable
 from bertwire_runtime.bundle import Manifest
 from bertwire_runtime.bundle.manifest import Calibration
 from bertwire_runtime.heads import HEADS
@@ -200,9 +200,21 @@ def test_labels_given(
 
 
 def test_unknown_task_is_an_error() -> None:
-    """In a look-up, and in a table that lacks one."""
+    """In a look-up."""
     unknown: Any = "ranking"
     with pytest.raises(ValueError, match="no task 'ranking'"):
         HEADS[unknown]
-    with pytest.raises(TypeError, match="wrong: multi_label, regression, token_classification"):
-        TaskTable({"single_label": 1})
+
+
+@pytest.mark.parametrize(
+    ("tasks", "words"),
+    [
+        (TASKS[1:], "missing: single_label; unknown: none"),
+        ((*TASKS, "ranking"), "missing: none; unknown: ranking"),
+        (("ranking", "regression"), "missing: single_label, multi_label, token_classification; unknown: ranking"),
+    ],
+)
+def test_table_with_other_tasks_is_an_error(tasks: Any, words: str) -> None:  # noqa: ANN401
+    """Which it lacks and which there are not is said as soon as it is made."""
+    with pytest.raises(TypeError, match=words):
+        TaskTable(dict.fromkeys(tasks))
