@@ -87,7 +87,7 @@ class Quality(_Part):
     p99_logit_difference: Distance
 
 
-class Limits(_Part):
+class GateLimits(_Part):
     """Limits that a variant must meet to be published.
 
     Attributes:
@@ -142,7 +142,7 @@ class Proof(_Part):
     test: Quality | None
     batch_variance: Distance
     speed: Speed
-    limits: Limits
+    limits: GateLimits
     faults: tuple[str, ...]
 
 
