@@ -44,7 +44,7 @@ class Fleet:
             observer: notified of loads and unloads.
         """
         self._source, self._loader, self._registry = source, loader, registry
-        self._service = Service(loader, registry, publish, observer)
+        self._service = Service(loader, registry, publish, observer or FleetObserver())
         self.lease, self.resolve, self.entries = registry.lease, registry.resolve, registry.entries
         self._lock = asyncio.Lock()
         self._stopping = False
@@ -59,7 +59,7 @@ class Fleet:
         Raises:
             UserError: the source is unusable, or all of it was refused; the first reason.
         """
-        await self._alone(lambda: self._start())
+        await self._alone(self._start)
 
     def summary(self) -> str:
         """Describe the served models in one line."""
