@@ -7,7 +7,7 @@ from bertwire.oip.inference_pb2_grpc import GRPCInferenceServiceServicer
 from bertwire_server.errors import ModelNotFound, NotReady
 from bertwire_server.inference import Inference
 from bertwire_server.protocols.catalog import Catalog, ModelLoader
-from bertwire_server.protocols.messages import deadline
+from bertwire_server.protocols.deadlines import deadline
 from bertwire_server.protocols.oip.describe import model_config, model_metadata, server_metadata
 from bertwire_server.protocols.oip.infer import Inferrer
 from bertwire_server.protocols.oip.repository import RepositoryCalls
