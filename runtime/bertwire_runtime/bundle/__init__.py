@@ -9,19 +9,14 @@ from bertwire_runtime.bundle.manifest import (
     Calibration,
     Candidate,
     FileEntry,
-    GateLimits,
     Identifier,
     Manifest,
-    Proof,
     Provenance,
-    Provider,
-    Quality,
     Reference,
-    Scores,
-    Speed,
     Split,
     Variant,
 )
+from bertwire_runtime.bundle.proof import GateLimits, Proof, Provider, Quality, Scores, Speed
 from bertwire_runtime.bundle.reader import Bundle, open_bundle
 from bertwire_runtime.bundle.writer import add_file, seal
 
