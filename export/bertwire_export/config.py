@@ -8,7 +8,7 @@ from pydantic import Field, TypeAdapter, ValidationError, field_validator, model
 
 from bertwire_core.files import output_path
 from bertwire_core.options import Config, argument
-from bertwire_runtime.bundle import Identifier, Limits, Provider
+from bertwire_runtime.bundle import GateLimits, Identifier, Provider
 
 _AGREEMENT = "Least share of decisions (labels, tags) that are PyTorch's, "
 _DROP = "Most that accuracy, an F1 or a correlation may lie below PyTorch's, "
@@ -96,9 +96,9 @@ class ExportConfig(Config):
         """Where the report goes: beside the bundle, whose folder holds only what is sealed."""
         return self.output.with_name(f"{self.output.name}.report.html")
 
-    def limits(self, precision: Precision) -> Limits:
+    def limits(self, precision: Precision) -> GateLimits:
         """Return the limits of a variant of this precision."""
-        return Limits(
+        return GateLimits(
             min_label_agreement=getattr(self, f"{precision}_min_agreement"),
             max_quality_drop=getattr(self, f"{precision}_max_drop"),
             max_logit_difference=self.fp32_max_logit_difference if precision is Precision.FP32 else None,

@@ -9,6 +9,7 @@ import pytest
 
 from bertwire.health import health_pb2, health_pb2_grpc
 from bertwire_server.edge import Edge
+from bertwire_server.handlers import Guarded
 from bertwire_server.protocols.health import Health
 from bertwire_server.telemetry.config import TelemetryConfig
 from bertwire_server.telemetry.reporting import Telemetry
@@ -23,7 +24,7 @@ async def asked(health: Health) -> AsyncIterator[health_pb2_grpc.HealthStub]:
     """A client of the service."""
     edge = Edge(None, Telemetry(TelemetryConfig()))
     async with (
-        listening(lambda server: health_pb2_grpc.add_HealthServicer_to_server(health, edge.over(server))) as port,
+        listening(lambda server: health_pb2_grpc.add_HealthServicer_to_server(health, Guarded(edge, server))) as port,
         grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,
     ):
         yield health_pb2_grpc.HealthStub(channel)

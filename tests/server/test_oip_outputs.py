@@ -10,12 +10,21 @@ import numpy as np
 import pytest
 
 from bertwire.oip import inference_pb2 as pb
+from bertwire_core.tasks import TASKS, Task, TaskTable
 from bertwire_runtime.bundle import Manifest, open_bundle
 from bertwire_server.protocols.oip.describe import model_config, model_metadata
 from oip_support import Echo, Infer, raw_request, typed_request, unpacked
 
 Make = Callable[..., pb.ModelInferRequest]
 LOGITS = [0.0, 2.0, 2.0]
+OUTPUTS: TaskTable[list[str]] = TaskTable(
+    {
+        "single_label": ["label", "score", "scores", "logits"],
+        "multi_label": ["label", "score", "scores", "logits", "labels"],
+        "token_classification": ["entities"],
+        "regression": ["label", "score", "scores", "logits"],
+    }
+)
 
 
 @pytest.fixture
@@ -117,9 +126,9 @@ async def test_token_classification(manifest: Manifest, make: Make) -> None:
         assert 0.99 < entity["score"] <= 1
 
 
-@pytest.mark.parametrize("task", ["single_label", "multi_label", "regression", "token_classification"])
+@pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("pairs", [False, True])
-def test_metadata_and_config_agree(manifest: Manifest, task: str, pairs: bool) -> None:
+def test_metadata_and_config_agree(manifest: Manifest, task: Task, pairs: bool) -> None:
     """Both list the same inputs and outputs; the metadata's shapes have the batch in front."""
     manifest = manifest.model_copy(update={"task": task, "text_pairs": pairs})
     model = Infer(Echo(manifest, LOGITS)).catalog.model
@@ -129,7 +138,7 @@ def test_metadata_and_config_agree(manifest: Manifest, task: str, pairs: bool) -
         assert [(each.name, list(each.shape)) for each in described] == [
             (each.name, [-1, *each.dims]) for each in configured
         ]
-    assert "entities" in {each.name for each in config.output} or task != "token_classification"
+    assert [each.name for each in config.output] == OUTPUTS[task]
 
 
 async def test_large_answer_leaves_others_their_turn(manifest: Manifest) -> None:

@@ -22,12 +22,13 @@ from bertwire_server.repository.fleet import Fleet
 from bertwire_server.repository.folder import Repository
 from bertwire_server.repository.loader import Loader
 from bertwire_server.repository.registry import Registry
+from bertwire_server.repository.service import FleetObserver
 from repositories import damage, put
 
 QUERY = Query(["w1 w2"])
 
 
-class Watched:
+class Watched(FleetObserver):
     """A fleet of a repository, and what it told.
 
     Attributes:
