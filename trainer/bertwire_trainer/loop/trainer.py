@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 from torch.utils.tensorboard import SummaryWriter
 from transformers import EarlyStoppingCallback, PrinterCallback, Trainer
-from transformers.integrations.integration_utils import TensorBoardCallback
 
 from bertwire_data.labelled import MAIN_METRIC
 from bertwire_trainer.epochs import epochs_run, last_whole
 from bertwire_trainer.loop.arguments import CHOICE, training_arguments
+from bertwire_trainer.loop.curves import Curves
 from bertwire_trainer.loop.loss import Loss, balanced_weights, make_loss
 from bertwire_trainer.loop.options import LoopOptions
 from bertwire_trainer.loop.progress import EpochBars
@@ -24,13 +24,6 @@ if TYPE_CHECKING:
 # Weight of the loss beside the score, per unit of loss. It must be smaller than what one text of any dev set changes
 # the score by, and large enough for float64 to tell scores of the same value apart.
 _TIE = 1e-9
-
-
-class _Curves(TensorBoardCallback):
-    """TensorBoard curves without the arguments, which the base class adds at the start and which contain paths."""
-
-    def on_train_begin(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
-        """Write nothing."""
 
 
 class _Trainer(Trainer):
@@ -70,7 +63,7 @@ def run_epochs(job: Job, options: LoopOptions) -> Fitted:
             train_dataset=job.tokens["train"],
             eval_dataset=job.tokens["dev"],
             compute_loss_func=_loss(job, options),
-            callbacks=[bars, EarlyStoppingCallback(options.patience), _Curves(writer)],  # type: ignore[no-untyped-call]
+            callbacks=[bars, EarlyStoppingCallback(options.patience), Curves(writer)],  # type: ignore[no-untyped-call]
         )
         trainer.metric = metric
         trainer.measure_dev = lambda: _measure_dev(trainer, job)

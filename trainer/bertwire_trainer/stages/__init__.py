@@ -5,8 +5,10 @@ from functools import partial
 from typing import Any
 
 from bertwire_trainer.stage import Fit, Stage
+from bertwire_trainer.stages.adapt import Adapt
+from bertwire_trainer.stages.augment import Augment
 
-STAGES: dict[str, type[Stage[Any]]] = {}
+STAGES: dict[str, type[Stage[Any]]] = {"adapt": Adapt, "augment": Augment}
 
 
 def staged(fit: Fit, stages: Mapping[str, Stage[Any]]) -> Fit:
