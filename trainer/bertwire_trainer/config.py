@@ -11,7 +11,10 @@ from bertwire_core.tasks import Task
 from bertwire_data.labelled import Columns
 from bertwire_trainer.method import MethodOptions
 from bertwire_trainer.methods import DEFAULT, METHODS
-from bertwire_trainer.methods.options import chosen, method_field, option_fields
+from bertwire_trainer.methods.options import chosen, flag, method_field, option_fields
+from bertwire_trainer.stage import StageOptions
+from bertwire_trainer.stages import STAGES
+from bertwire_trainer.stages.options import asked_for, stage_fields
 from bertwire_trainer.tasks import SPECS
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
@@ -80,21 +83,32 @@ class RunConfig(Config):
     @property
     def options(self) -> MethodOptions:
         """Return the options of the method; raise `UserError` where one is of another method."""
-        return chosen(self.method, self.model_dump(exclude=set(RunConfig.model_fields)))
+        return chosen(self.method, self.model_dump(include=set(option_fields())))
+
+    @property
+    def stages(self) -> dict[str, StageOptions]:
+        """Return the options of each stage that is asked for; raise `UserError` for those of another."""
+        return asked_for(self.model_dump(include=set(stage_fields())))
 
 
-# A field for each option of a method, so that the command line has them beside those of every run.
+# A field for each option of a method or a stage, so that the command line has them beside those of every run.
 TrainConfig: type[RunConfig] = create_model(
     "TrainConfig",
     __base__=RunConfig,
-    **(method_field() | option_fields()),
+    **(method_field() | option_fields() | stage_fields()),
 )
 
 
 def require_applicable(config: RunConfig, task: Task) -> None:
-    """Raise `UserError` where the method cannot train the task, or an option does not apply to it."""
-    if task not in (tasks := METHODS[config.method].tasks):
-        raise UserError(f"--method {config.method} is for {' and '.join(sorted(tasks))}; this is {task}")
+    """Raise `UserError` where the method, a stage or an option does not apply to the task."""
+    _require_task(f"--method {config.method}", METHODS[config.method].tasks, task)
+    for stage in config.stages:
+        _require_task(flag(stage), STAGES[stage].tasks, task)
     config.options.require_task(task)
     if config.text_pair_column is not None and SPECS[task].by_word:
         raise UserError(f"--text-pair-column is for whole texts; {task} reads one list of words")
+
+
+def _require_task(option: str, tasks: frozenset[Task], task: Task) -> None:
+    if task not in tasks:
+        raise UserError(f"{option} is for {' and '.join(sorted(tasks))}; this is {task}")

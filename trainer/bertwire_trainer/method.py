@@ -1,6 +1,6 @@
 """The interface between the run and a method of training."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
@@ -10,6 +10,7 @@ from bertwire_core.tasks import Task
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+    from bertwire_trainer.base import Base
     from bertwire_trainer.data import Data
     from bertwire_trainer.tokens import TokenDataset
 
@@ -38,9 +39,10 @@ class Job:
         tf32: whether fp32 matrix products may use TF32 on a CUDA device.
         compile: whether to compile the model with torch.compile.
         seed: the seed of everything random.
-        epochs: the folder for what the method needs to resume, kept until the checkpoint is published.
+        base: the checkpoint that `model` was loaded from.
+        epochs: the folder for what the method needs to resume, kept until the checkpoint is published. It may not
+            exist; where it holds a whole epoch of an interrupted run, the method goes on from that.
         logs: the folder for TensorBoard, published with the checkpoint.
-        resume_from: the folder below `epochs` of the last whole epoch of an interrupted run; None to start.
     """
 
     data: "Data"
@@ -51,9 +53,9 @@ class Job:
     tf32: bool
     compile: bool
     seed: int
+    base: "Base"
     epochs: Path
     logs: Path
-    resume_from: Path | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +66,17 @@ class Fitted:
         model: a plain transformers model with the weights to publish, in float32.
         tokenizer: its tokenizer.
         best_epoch: the epoch that the weights are of; the first is 1.
+        stages: what each stage did, by its name, as training.json says it.
     """
 
     model: "PreTrainedModel"
     tokenizer: "PreTrainedTokenizerBase"
     best_epoch: int
+    stages: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def after(self, stage: str, done: dict[str, Any]) -> "Fitted":
+        """Return this with what a stage did: JSON values by name."""
+        return replace(self, stages=self.stages | {stage: done})
 
 
 OptionsT = TypeVar("OptionsT", bound=MethodOptions)
@@ -88,7 +96,6 @@ class Method(Protocol[OptionsT]):
     def fit(self, job: Job, options: OptionsT) -> Fitted:
         """Train the model of `job`; raise `UserError` where the data or the device do not allow it.
 
-        Called again with the same job and `resume_from` after an interruption, it returns what it would have returned
-        without.
+        Called again with the same job after an interruption, it returns what it would have returned without.
         """
         ...

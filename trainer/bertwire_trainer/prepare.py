@@ -3,6 +3,7 @@
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from bertwire_core.errors import UserError
 from bertwire_core.files import partial_path, require_absent
@@ -13,6 +14,8 @@ from bertwire_trainer.messages import note
 from bertwire_trainer.method import MethodOptions
 from bertwire_trainer.overlaps import overlaps
 from bertwire_trainer.partial import Partial
+from bertwire_trainer.stage import Stage
+from bertwire_trainer.stages import STAGES
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +25,7 @@ class Prepared:
     Attributes:
         config: the settings.
         options: the options of the method.
+        stages: the stages to run around the method, by name, the outermost first.
         output: the checkpoint folder to write, absolute.
         partial: the folder of the run until the checkpoint is published.
         base: the checkpoint to start from.
@@ -31,6 +35,7 @@ class Prepared:
 
     config: RunConfig
     options: MethodOptions
+    stages: dict[str, Stage[Any]]
     output: Path
     partial: Partial
     base: Base
@@ -45,7 +50,7 @@ def prepare(config: RunConfig) -> Prepared:
         UserError: the input, the base checkpoint or the output does not allow the run.
     """
     begun = time.perf_counter()
-    options = config.options
+    options, asked = config.options, config.stages
     if config.task is not None:
         require_applicable(config, config.task)
     output = place(config)
@@ -58,7 +63,8 @@ def prepare(config: RunConfig) -> Prepared:
     require_applicable(config, data.task)
     for warning in overlaps(data):
         note(f"warning: {warning}")
-    return Prepared(config, options, output, partial, base, data, begun)
+    stages = {name: STAGES[name].read(each, data) for name, each in asked.items()}
+    return Prepared(config, options, stages, output, partial, base, data, begun)
 
 
 def place(config: RunConfig) -> Path:

@@ -33,6 +33,9 @@ class Setup(_Record):
     base_model: str = Field(description="Checkpoint that training started from: minilm, a folder's name or a hub id.")
     method: str = Field("full", description="How the encoder learnt the task; full in files that do not say.")
     recipe: dict[str, Any] = Field(description="Options of the method; precision is the one that was used.")
+    stages: dict[str, dict[str, Any]] = Field(
+        {}, description="Stages around the method, by name, the outermost first: options, and what each did."
+    )
     seed: int = Field(description="Seed of the new head, the order of rows, dropout and the dev cut.")
     data: dict[str, SplitRecord] = Field(description="The splits by name: train, dev and, if there was one, test.")
 

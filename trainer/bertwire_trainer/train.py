@@ -1,4 +1,4 @@
-"""The training run, whatever the method: load, fit, prove what was saved, publish."""
+"""The training run, whatever the method and its stages: load, fit, prove what was saved, publish."""
 
 import json
 import time
@@ -20,6 +20,7 @@ from bertwire_trainer.prepare import Prepared
 from bertwire_trainer.prior import start_at_prior
 from bertwire_trainer.record import Setup, SplitRecord
 from bertwire_trainer.result import evaluate, save, write_record
+from bertwire_trainer.stages import staged
 from bertwire_trainer.tokenizer import load_tokenizer
 from bertwire_trainer.tokens import tokenize
 from bertwire_trainer.trial import require_answers
@@ -41,9 +42,9 @@ def train_model(prepared: Prepared) -> None:
     setup = _setup(prepared, precision)
 
     with one_line_faults(partial.path):
-        require_space(partial.path, _weight_bytes(model), _prediction_bytes(data))
+        require_space(partial.path, _weight_bytes(model), _prediction_bytes(data), len(prepared.stages))
         started = Started(**setup.model_dump(), location=prepared.base.location)
-        resume_from = partial.start(started, resume=config.resume)
+        partial.start(started, resume=config.resume)
         try:
             job = Job(
                 data=data,
@@ -57,14 +58,15 @@ def train_model(prepared: Prepared) -> None:
                 tf32=config.tf32,
                 compile=config.compile,
                 seed=config.seed,
+                base=prepared.base,
                 epochs=partial.epochs,
                 logs=partial.result / "logs",
-                resume_from=resume_from,
             )
-            fitted = METHODS[config.method].fit(job, prepared.options)
+            method = METHODS[config.method]
+            fitted = staged(lambda job: method.fit(job, prepared.options), prepared.stages)(job)
             save(fitted.model, fitted.tokenizer, partial.result)
             metrics = evaluate(partial.result, fitted, job)
-            write_record(partial.result, setup, metrics, fitted.best_epoch, time.perf_counter() - prepared.begun)
+            write_record(partial.result, setup, metrics, fitted, time.perf_counter() - prepared.begun)
             partial.publish(prepared.output, overwrite=config.overwrite)
         except KeyboardInterrupt:
             note(_interrupted(partial))
@@ -87,7 +89,7 @@ def _pretrained(prepared: Prepared) -> "tuple[PreTrainedModel, PreTrainedTokeniz
 
 
 def _interrupted(partial: Partial) -> str:
-    if partial.last_whole() is None:
+    if not partial.has_epoch():
         return "interrupted before an epoch was saved: there is nothing to go on from; start over with --overwrite"
     return f"interrupted; repeat the command with --resume to go on from the last whole epoch in {partial.path}"
 
@@ -108,6 +110,7 @@ def _setup(prepared: Prepared, precision: Precision) -> Setup:
         base_model=prepared.base.name,
         method=config.method,
         recipe=prepared.options.recorded() | arithmetic,
+        stages={name: stage.recorded() for name, stage in prepared.stages.items()},
         seed=config.seed,
         data=splits,
     )

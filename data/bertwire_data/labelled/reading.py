@@ -1,27 +1,20 @@
 """Read labelled rows into memory, and report all faulty rows together."""
 
-import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from bertwire_core.errors import UserError, first_line
+from bertwire_core.errors import UserError
 from bertwire_core.files import unicode_name
 from bertwire_core.tasks import Task
 from bertwire_data.columns import WORDS, Columns
 from bertwire_data.labelled.rows import Labelled
 from bertwire_data.labelled.survey import Survey
-from bertwire_data.tables import Batch, TableReader, open_table
+from bertwire_data.rows import is_delimited, read_rows, table_batches
+from bertwire_data.tables import Batch, open_table
 from bertwire_data.tasks import TASK_ROWS, TaskRows
 from bertwire_data.tasks.base import Input, Target
 from bertwire_data.tasks.cells import Fault, Row, read_value
-
-_DELIMITED = frozenset({".csv", ".tsv"})
-# Rows read at a time; with half as many less memory is needed, and Parquet files are read in twice as many pieces.
-_BATCH_ROWS = 4096
-# Most kinds of fault that a message names, and most row numbers of each. With half as many a pattern is harder to see,
-# with many more the message is no longer one line.
-_SHOWN = 5
 
 
 def read_labelled(path: Path, columns: Columns, task: Task | None = None) -> Labelled:
@@ -36,12 +29,9 @@ def read_labelled(path: Path, columns: Columns, task: Task | None = None) -> Lab
     with open_table(path) as reader:
         present = reader.columns
 
-    def batches() -> Iterator[Batch]:
-        with open_table(path) as reader:
-            yield from _one_line(path, reader)
-
-    delimited = path.suffix.lower() in _DELIMITED
-    return collect(unicode_name(path), str(path), batches, columns, task, present, delimited=delimited)
+    return collect(
+        unicode_name(path), str(path), lambda: table_batches(path), columns, task, present, delimited=is_delimited(path)
+    )
 
 
 def collect(
@@ -89,24 +79,11 @@ def _watched(columns: Columns) -> set[str]:
 def _read(
     shown: str, batches: Iterable[Batch], task_rows: TaskRows, columns: Columns, delimited: bool
 ) -> tuple[list[Any], list[Any], list[int]]:
-    inputs, targets, rows = [], [], []
-    faults: dict[str, list[int]] = {}
-    for batch in batches:
-        for number, (row, error) in enumerate(zip(batch.rows, batch.errors, strict=True), batch.start):
-            try:
-                if error:
-                    raise Fault(_kind(error))
-                read, target = _read_row(row, task_rows, columns, delimited)
-            except Fault as fault:
-                faults.setdefault(str(fault), []).append(number)
-                continue
-            inputs.append(read)
-            targets.append(target)
-            rows.append(number)
-    if not rows and not faults:
+    read, numbers = read_rows(shown, batches, lambda row: _read_row(row, task_rows, columns, delimited))
+    if not read:
         raise UserError(f"{shown} has no rows; add labelled rows")
-    _refuse(shown, faults)
-    return inputs, targets, rows
+    inputs, targets = zip(*read, strict=True)
+    return list(inputs), list(targets), numbers
 
 
 def _read_row(row: Row, task_rows: TaskRows, columns: Columns, delimited: bool) -> tuple[Input, Target]:
@@ -119,13 +96,6 @@ def _read_row(row: Row, task_rows: TaskRows, columns: Columns, delimited: bool) 
     return read, target
 
 
-def _one_line(path: Path, reader: TableReader) -> Iterator[Batch]:
-    try:
-        yield from reader.batches(_BATCH_ROWS)
-    except ValueError as error:  # pyarrow's errors on damaged data and bytes that are not UTF-8
-        raise UserError(f"{path} cannot be read: {first_line(error)}") from error
-
-
 def _require_columns(shown: str, present: list[str], columns: Columns) -> None:
     for name in (columns.text, columns.text_pair, columns.label):
         if name is not None and name not in present:
@@ -134,23 +104,3 @@ def _require_columns(shown: str, present: list[str], columns: Columns) -> None:
                 f"{shown} has no column {name!r}; it has {', '.join(map(repr, present))}: "
                 f"choose with {options} and --label-column"
             )
-
-
-def _kind(error: str) -> str:
-    """Return what rows with the same kind of fault have in common: the message up to its details."""
-    return re.split("[;:]", error)[0]
-
-
-def _refuse(shown: str, faults: dict[str, list[int]]) -> None:
-    if not faults:
-        return
-    listed = sorted(faults.items(), key=lambda item: item[1])
-    parts = [f"{_rows(numbers)}: {fault}" for fault, numbers in listed[:_SHOWN]]
-    more = f"; and {len(listed) - _SHOWN} more kinds of fault" if len(listed) > _SHOWN else ""
-    raise UserError(f"{shown} has faulty rows: {'; '.join(parts)}{more}; correct or remove them")
-
-
-def _rows(numbers: list[int]) -> str:
-    first = ", ".join(map(str, numbers[:_SHOWN]))
-    dots = ", …" if len(numbers) > _SHOWN else ""
-    return f"{len(numbers)} row{'s' * (len(numbers) > 1)} (row{'s' * (len(numbers) > 1)} {first}{dots})"

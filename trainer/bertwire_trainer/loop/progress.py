@@ -13,23 +13,23 @@ from bertwire_core.console import Bar, progress
 class EpochBars(TrainerCallback):
     """One bar for the steps of an epoch; it is closed on exit."""
 
-    def __init__(self, epochs: int) -> None:
-        self._epochs = epochs
+    def __init__(self, epochs: int, title: str = "epoch") -> None:
+        self._epochs, self._title = epochs, title
         self._bar: Bar | None = None
         self._open = ExitStack()
         self._first_step = 0
-        self._loss = ""
+        self._note = ""
 
     def on_epoch_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Open the bar of the epoch."""
         self._first_step = state.global_step
-        label = f"epoch {round(state.epoch or 0) + 1}/{self._epochs}"
+        label = f"{self._title} {round(state.epoch or 0) + 1}/{self._epochs}"
         self._bar = self._open.enter_context(progress(label, state.max_steps // self._epochs))
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Move the bar on by one optimizer step."""
         if self._bar:
-            self._bar(state.global_step - self._first_step, self._loss)
+            self._bar(state.global_step - self._first_step, self._note)
 
     def on_log(
         self,
@@ -39,9 +39,9 @@ class EpochBars(TrainerCallback):
         logs: dict[str, float] | None = None,
         **_: Any,
     ) -> None:
-        """Keep the running loss for the note beside the bar."""
+        """Keep the running loss and the learning rate for the note beside the bar."""
         if logs and "loss" in logs:
-            self._loss = f"loss {logs['loss']:.4f}"
+            self._note = f"loss {logs['loss']:.4f}, rate {logs['learning_rate']:.1e}"
 
     def on_epoch_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Close the bar of the epoch."""

@@ -5,16 +5,16 @@ from typing import TYPE_CHECKING, Any
 
 from torch.utils.tensorboard import SummaryWriter
 from transformers import EarlyStoppingCallback, PrinterCallback, Trainer
-from transformers.integrations.integration_utils import TensorBoardCallback
 
 from bertwire_data.labelled import MAIN_METRIC
+from bertwire_trainer.epochs import epochs_run, last_whole
 from bertwire_trainer.loop.arguments import CHOICE, training_arguments
+from bertwire_trainer.loop.curves import Curves
 from bertwire_trainer.loop.loss import Loss, balanced_weights, make_loss
 from bertwire_trainer.loop.options import LoopOptions
 from bertwire_trainer.loop.progress import EpochBars
 from bertwire_trainer.messages import figures, metric_name, note, say
 from bertwire_trainer.method import Fitted, Job
-from bertwire_trainer.partial import epochs_run
 from bertwire_trainer.predict import collator, predict
 from bertwire_trainer.scores import measure, report
 
@@ -24,13 +24,6 @@ if TYPE_CHECKING:
 # Weight of the loss beside the score, per unit of loss. It must be smaller than what one text of any dev set changes
 # the score by, and large enough for float64 to tell scores of the same value apart.
 _TIE = 1e-9
-
-
-class _Curves(TensorBoardCallback):
-    """TensorBoard curves without the arguments, which the base class adds at the start and which contain paths."""
-
-    def on_train_begin(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
-        """Write nothing."""
 
 
 class _Trainer(Trainer):
@@ -59,7 +52,8 @@ def run_epochs(job: Job, options: LoopOptions) -> Fitted:
         The model in place, with the weights of the best epoch and without what Trainer wraps around it.
     """
     arguments, metric = training_arguments(job, options), MAIN_METRIC[job.data.task]
-    if job.resume_from and (stopped := epochs_run(job.resume_from, options.patience)):
+    resume_from = last_whole(job.epochs)
+    if resume_from and (stopped := epochs_run(resume_from, options.patience)):
         arguments.num_train_epochs = stopped
     with EpochBars(options.epochs) as bars, SummaryWriter(str(job.logs)) as writer:
         trainer = _Trainer(
@@ -69,12 +63,12 @@ def run_epochs(job: Job, options: LoopOptions) -> Fitted:
             train_dataset=job.tokens["train"],
             eval_dataset=job.tokens["dev"],
             compute_loss_func=_loss(job, options),
-            callbacks=[bars, EarlyStoppingCallback(options.patience), _Curves(writer)],  # type: ignore[no-untyped-call]
+            callbacks=[bars, EarlyStoppingCallback(options.patience), Curves(writer)],  # type: ignore[no-untyped-call]
         )
         trainer.metric = metric
         trainer.measure_dev = lambda: _measure_dev(trainer, job)
         trainer.remove_callback(PrinterCallback)
-        trainer.train(resume_from_checkpoint=str(job.resume_from) if job.resume_from else None)
+        trainer.train(resume_from_checkpoint=str(resume_from) if resume_from else None)
     best, last = _best_epoch(trainer, metric), round(trainer.state.epoch or 0)
     if last < options.epochs:
         figure = f"dev {metric_name(metric)}"
