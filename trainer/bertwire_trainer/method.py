@@ -8,8 +8,9 @@ from bertwire_core.options import Config
 from bertwire_core.tasks import Task
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase
 
+    from bertwire_core.pooled import Classifier
     from bertwire_trainer.data import Data
     from bertwire_trainer.tokens import TokenDataset
 
@@ -31,7 +32,8 @@ class Job:
 
     Attributes:
         data: the labelled rows.
-        model: the pretrained encoder with a new head, float32 on the CPU; the method may change it in place.
+        model: the pretrained encoder with a new head, float32 on the CPU; the method may change it in place. It is a
+            `PooledClassifier` where the user chose a pooling, else a model of transformers'.
         tokenizer: the tokenizer of the encoder.
         tokens: the rows of train and dev as token ids.
         precision: the arithmetic to train in.
@@ -44,7 +46,7 @@ class Job:
     """
 
     data: "Data"
-    model: "PreTrainedModel"
+    model: "Classifier"
     tokenizer: "PreTrainedTokenizerBase"
     tokens: "dict[str, TokenDataset]"
     precision: Literal["fp32", "bf16", "fp16"]
@@ -61,12 +63,12 @@ class Fitted:
     """The output of a method.
 
     Attributes:
-        model: a plain transformers model with the weights to publish, in float32.
+        model: a plain transformers model, or a `PooledClassifier`, with the weights to publish, in float32.
         tokenizer: its tokenizer.
         best_epoch: the epoch that the weights are of; the first is 1.
     """
 
-    model: "PreTrainedModel"
+    model: "Classifier"
     tokenizer: "PreTrainedTokenizerBase"
     best_epoch: int
 

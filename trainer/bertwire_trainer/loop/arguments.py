@@ -43,6 +43,8 @@ def training_arguments(job: Job, options: LoopOptions) -> TrainingArguments:
         metric_for_best_model=CHOICE,
         greater_is_better=True,
         restore_callback_states_from_checkpoint=True,
+        # The rows have what the model reads and the labels, which a pooled classifier's forward does not name.
+        remove_unused_columns=False,
         logging_steps=10,
         report_to="none",
         disable_tqdm=True,

@@ -10,7 +10,7 @@ from bertwire_trainer.loop.options import LoopOptions
 from bertwire_trainer.method import Fitted, Job
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from bertwire_core.pooled import Classifier
 
 
 class LoraOptions(LoopOptions):
@@ -63,12 +63,12 @@ class Lora:
         return fitted
 
 
-def _is_of_encoder(name: str, model: "PreTrainedModel") -> bool:
+def _is_of_encoder(name: str, model: "Classifier") -> bool:
     """Return whether a weight or layer is of the encoder; its pooler counts as part of the head."""
     return name.startswith(f"{model.base_model_prefix}.") and ".pooler." not in f"{name}."
 
 
-def _linear_layers(model: "PreTrainedModel") -> list[str]:
+def _linear_layers(model: "Classifier") -> list[str]:
     """Return the full names of the encoder's linear layers."""
     from torch import nn
 
