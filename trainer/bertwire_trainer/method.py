@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from bertwire_core.options import Config
+from bertwire_core.pooling import Pooling
 from bertwire_core.tasks import Task
 
 if TYPE_CHECKING:
@@ -65,12 +66,12 @@ class Fitted:
     Attributes:
         model: a plain transformers model, or a `PooledClassifier`, with the weights to publish, in float32.
         tokenizer: its tokenizer.
-        best_epoch: the epoch that the weights are of; the first is 1.
+        best_epoch: the epoch that the weights are of; the first is 1; None for a method without epochs.
     """
 
     model: "Classifier"
     tokenizer: "PreTrainedTokenizerBase"
-    best_epoch: int
+    best_epoch: int | None
 
 
 OptionsT = TypeVar("OptionsT", bound=MethodOptions)
@@ -82,10 +83,13 @@ class Method(Protocol[OptionsT]):
     Attributes:
         Options: the options of the method.
         tasks: the tasks that it can train.
+        pooling: what the head reads unless the user chooses: then `job.model` is a `PooledClassifier`; None: the head
+            of the model's own architecture, where the user chooses none.
     """
 
     Options: type[OptionsT]
     tasks: frozenset[Task]
+    pooling: Pooling | None
 
     def fit(self, job: Job, options: OptionsT) -> Fitted:
         """Train the model of `job`; raise `UserError` where the data or the device do not allow it.

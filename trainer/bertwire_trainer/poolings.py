@@ -12,6 +12,7 @@ from bertwire_trainer.config import RunConfig
 from bertwire_trainer.data import Data
 from bertwire_trainer.linear import fit_linear
 from bertwire_trainer.messages import metric_name, note
+from bertwire_trainer.methods import METHODS
 from bertwire_trainer.predict import embed
 from bertwire_trainer.record import PoolingRecord
 from bertwire_trainer.scores import measure
@@ -30,7 +31,7 @@ _TEXTS = 2000
 def first_pooling(config: RunConfig) -> Pooling | None:
     """Return the pooling that the model is made with; of `auto` any one, which `settle_pooling` replaces."""
     if config.pooling is None:
-        return None
+        return METHODS[config.method].pooling
     return Pooling("mean" if config.pooling == "auto" else config.pooling, config.pooler, config.normalize)
 
 

@@ -107,7 +107,7 @@ def _given(split: Labelled) -> Iterator[dict[str, Any]]:
 
 
 def write_record(
-    folder: Path, setup: Setup, metrics: dict[str, dict[str, float]], best_epoch: int, seconds: float
+    folder: Path, setup: Setup, metrics: dict[str, dict[str, float]], best_epoch: int | None, seconds: float
 ) -> None:
     """Write `training.json`; `seconds` is the wall-clock time of the command."""
     versions = {name: version(name) for name in ("bertwire", "torch", "transformers")}

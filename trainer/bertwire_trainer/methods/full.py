@@ -10,6 +10,7 @@ class Full:
 
     Options = LoopOptions
     tasks = frozenset(TASKS)
+    pooling = None
 
     def fit(self, job: Job, options: LoopOptions) -> Fitted:
         """Train all weights of the model and return those of the best epoch."""

@@ -33,6 +33,7 @@ class Lora:
 
     Options = LoraOptions
     tasks = frozenset(TASKS)
+    pooling = None
 
     def fit(self, job: Job, options: LoraOptions) -> Fitted:
         """Train the adapters and the head; return the model of the best epoch with the adapters merged.
