@@ -19,6 +19,7 @@ from bertwire_trainer.tasks import SPECS
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 TruncationSide = Literal["left", "right"]
+PoolingChoice = Literal["first", "mean", "max", "auto"]
 
 
 class RunConfig(Config):
@@ -57,6 +58,13 @@ class RunConfig(Config):
     )
     max_length: int = Field(128, ge=3, description="Tokens a text is cut to, special tokens included.")
     truncation_side: TruncationSide = Field("right", description="Side on which a long text is cut.")
+    pooling: PoolingChoice | None = Field(
+        None,
+        description="What the head reads of a text: its first token, or the mean or maximum over its tokens; auto: "
+        "which of them the encoder, not trained yet, does best with on dev. Unset: the architecture's own head.",
+    )
+    pooler: bool = Field(False, description="With --pooling: a dense layer with tanh after it, as in BERT's own head.")
+    normalize: bool = Field(False, description="With --pooling: divide what the head reads by its Euclidean norm.")
     precision: Precision = Field(
         "auto", description="Arithmetic. auto: bf16 where the device has units for it, else fp32."
     )
@@ -66,13 +74,15 @@ class RunConfig(Config):
     method: str = DEFAULT
 
     @model_validator(mode="after")
-    def _one_source(self) -> Self:
+    def _agree(self) -> Self:
         if (self.train is None) == (self.dataset is None):
             raise ValueError("pass either --train or --dataset")
         if self.dataset is not None and (self.dev or self.test):
             raise ValueError("with --dataset, choose --dev-split and --test-split in place of --dev and --test")
         if self.dataset is None and (self.dataset_config or self.dev_split or self.test_split):
             raise ValueError("--dataset-config, --dev-split and --test-split need --dataset")
+        if self.pooling is None and (self.pooler or self.normalize):
+            raise ValueError("--pooler and --normalize need --pooling")
         return self
 
     @property
@@ -107,6 +117,8 @@ def require_applicable(config: RunConfig, task: Task) -> None:
     config.options.require_task(task)
     if config.text_pair_column is not None and SPECS[task].by_word:
         raise UserError(f"--text-pair-column is for whole texts; {task} reads one list of words")
+    if config.pooling is not None and SPECS[task].by_word:
+        raise UserError(f"--pooling is for whole texts; {task} reads every token")
 
 
 def _require_task(option: str, tasks: frozenset[Task], task: Task) -> None:

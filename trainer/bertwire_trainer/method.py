@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from bertwire_core.options import Config
+from bertwire_core.pooling import Pooling
 from bertwire_core.tasks import Task
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase
 
+    from bertwire_core.pooled import Classifier
     from bertwire_trainer.base import Base
     from bertwire_trainer.data import Data
     from bertwire_trainer.tokens import TokenDataset
@@ -32,7 +34,8 @@ class Job:
 
     Attributes:
         data: the labelled rows.
-        model: the pretrained encoder with a new head, float32 on the CPU; the method may change it in place.
+        model: the pretrained encoder with a new head, float32 on the CPU; the method may change it in place. It is a
+            `PooledClassifier` where the user chose a pooling, else a model of transformers'.
         tokenizer: the tokenizer of the encoder.
         tokens: the rows of train and dev as token ids.
         precision: the arithmetic to train in.
@@ -46,7 +49,7 @@ class Job:
     """
 
     data: "Data"
-    model: "PreTrainedModel"
+    model: "Classifier"
     tokenizer: "PreTrainedTokenizerBase"
     tokens: "dict[str, TokenDataset]"
     precision: Literal["fp32", "bf16", "fp16"]
@@ -63,15 +66,15 @@ class Fitted:
     """The output of a method.
 
     Attributes:
-        model: a plain transformers model with the weights to publish, in float32.
+        model: a plain transformers model, or a `PooledClassifier`, with the weights to publish, in float32.
         tokenizer: its tokenizer.
-        best_epoch: the epoch that the weights are of; the first is 1.
+        best_epoch: the epoch that the weights are of; the first is 1; None for a method without epochs.
         stages: what each stage did, by its name, as training.json says it.
     """
 
-    model: "PreTrainedModel"
+    model: "Classifier"
     tokenizer: "PreTrainedTokenizerBase"
-    best_epoch: int
+    best_epoch: int | None
     stages: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def after(self, stage: str, done: dict[str, Any]) -> "Fitted":
@@ -88,10 +91,13 @@ class Method(Protocol[OptionsT]):
     Attributes:
         Options: the options of the method.
         tasks: the tasks that it can train.
+        pooling: what the head reads unless the user chooses: then `job.model` is a `PooledClassifier`; None: the head
+            of the model's own architecture, where the user chooses none.
     """
 
     Options: type[OptionsT]
     tasks: frozenset[Task]
+    pooling: Pooling | None
 
     def fit(self, job: Job, options: OptionsT) -> Fitted:
         """Train the model of `job`; raise `UserError` where the data or the device do not allow it.

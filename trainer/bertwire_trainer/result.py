@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from transformers import AutoTokenizer
 
 from bertwire_core.errors import UserError
+from bertwire_core.pooled import PooledClassifier, load_pooled
 from bertwire_data.labelled import Labelled, decisions
 from bertwire_data.tasks import TASK_ROWS
 from bertwire_trainer.loading import model_class
@@ -25,12 +26,17 @@ from bertwire_trainer.scores import measure, report
 from bertwire_trainer.tokens import tokenize
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase
+
+    from bertwire_core.pooled import Classifier
 
 
-def save(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", folder: Path) -> None:
+def save(model: "Classifier", tokenizer: "PreTrainedTokenizerBase", folder: Path) -> None:
     """Write the weights in one safetensors file, the configuration and the tokenizer."""
-    model.save_pretrained(folder, max_shard_size="1TB")
+    if isinstance(model, PooledClassifier):
+        model.save(folder)
+    else:
+        model.save_pretrained(folder, max_shard_size="1TB")
     # Training set truncation on the Rust tokenizer; how to cut and pad is for the user of the checkpoint to say.
     tokenizer.backend_tokenizer.no_truncation()
     tokenizer.backend_tokenizer.no_padding()
@@ -70,8 +76,8 @@ def evaluate(folder: Path, fitted: Fitted, job: Job) -> dict[str, dict[str, floa
     return metrics
 
 
-def _loaded(folder: Path, job: Job) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
-    model = model_class(job.data.task).from_pretrained(folder, local_files_only=True)
+def _loaded(folder: Path, job: Job) -> "tuple[Classifier, PreTrainedTokenizerBase]":
+    model = load_pooled(folder) or model_class(job.data.task).from_pretrained(folder, local_files_only=True)
     model.to("cuda" if torch.cuda.is_available() else "cpu")
     return model, AutoTokenizer.from_pretrained(folder, local_files_only=True)
 

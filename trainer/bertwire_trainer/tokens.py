@@ -15,14 +15,16 @@ from bertwire_trainer.tasks import SPECS
 from bertwire_trainer.tasks.cross_entropy import IGNORED
 
 if TYPE_CHECKING:
-    from transformers import BatchEncoding, PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import BatchEncoding, PreTrainedTokenizerBase
+
+    from bertwire_core.pooled import Classifier
 
 # Texts tokenized by one call, whose ids are Python lists until they are copied to arrays; halved, nothing breaks.
 _CHUNK_TEXTS = 4096
 
 
 def tokenize(
-    model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", labelled: Labelled, targets: NDArray[Any]
+    model: "Classifier", tokenizer: "PreTrainedTokenizerBase", labelled: Labelled, targets: NDArray[Any]
 ) -> "TokenDataset":
     """Return a split as token ids for a model, cut to the tokenizer's `model_max_length`."""
     type_ids = labelled.text_pairs and reads_type_ids(model)

@@ -32,6 +32,8 @@ def training_arguments(job: Job, options: LoopOptions) -> TrainingArguments:
         load_best_model_at_end=True,
         metric_for_best_model=CHOICE,
         greater_is_better=True,
+        # The rows have what the model reads and the labels, which a pooled classifier's forward does not name.
+        remove_unused_columns=False,
         logging_steps=10,
     )
 

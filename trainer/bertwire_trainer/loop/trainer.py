@@ -19,7 +19,7 @@ from bertwire_trainer.predict import collator, predict
 from bertwire_trainer.scores import measure, report
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from bertwire_core.pooled import Classifier
 
 # Weight of the loss beside the score, per unit of loss. It must be smaller than what one text of any dev set changes
 # the score by, and large enough for float64 to tell scores of the same value apart.
@@ -85,7 +85,7 @@ def _loss(job: Job, options: LoopOptions) -> Loss:
 
 
 def _measure_dev(trainer: Trainer, job: Job) -> dict[str, float]:
-    model: PreTrainedModel = trainer.model  # type: ignore[assignment]  # the model that training was given
+    model: Classifier = trainer.model  # type: ignore[assignment]  # the model that training was given
     logits = predict(model, job.tokenizer, job.tokens["dev"], job.data.labels, "dev")
     answers = (job.data.task, logits, job.tokens["dev"].targets, job.data.labels, job.data.dev.words())
     metrics = measure(*answers)

@@ -3,8 +3,9 @@
 from typing import Any
 
 from bertwire_trainer.method import Method
+from bertwire_trainer.methods.frozen import Frozen
 from bertwire_trainer.methods.full import Full
 from bertwire_trainer.methods.lora import Lora
 
 DEFAULT = "full"
-METHODS: dict[str, Method[Any]] = {"full": Full(), "lora": Lora()}
+METHODS: dict[str, Method[Any]] = {"full": Full(), "lora": Lora(), "frozen": Frozen()}

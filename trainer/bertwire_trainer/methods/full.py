@@ -1,5 +1,6 @@
 """Full fine-tuning."""
 
+from bertwire_core.pooling import Pooling
 from bertwire_core.tasks import TASKS
 from bertwire_trainer.loop.options import LoopOptions
 from bertwire_trainer.method import Fitted, Job
@@ -10,6 +11,7 @@ class Full:
 
     Options = LoopOptions
     tasks = frozenset(TASKS)
+    pooling: Pooling | None = None
 
     def fit(self, job: Job, options: LoopOptions) -> Fitted:
         """Train all weights of the model and return those of the best epoch."""

@@ -5,12 +5,13 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from bertwire_core.errors import UserError
+from bertwire_core.pooling import Pooling
 from bertwire_core.tasks import TASKS
 from bertwire_trainer.loop.options import LoopOptions
 from bertwire_trainer.method import Fitted, Job
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from bertwire_core.pooled import Classifier
 
 
 class LoraOptions(LoopOptions):
@@ -33,6 +34,7 @@ class Lora:
 
     Options = LoraOptions
     tasks = frozenset(TASKS)
+    pooling: Pooling | None = None
 
     def fit(self, job: Job, options: LoraOptions) -> Fitted:
         """Train the adapters and the head; return the model of the best epoch with the adapters merged.
@@ -63,12 +65,12 @@ class Lora:
         return fitted
 
 
-def _is_of_encoder(name: str, model: "PreTrainedModel") -> bool:
+def _is_of_encoder(name: str, model: "Classifier") -> bool:
     """Return whether a weight or layer is of the encoder; its pooler counts as part of the head."""
     return name.startswith(f"{model.base_model_prefix}.") and ".pooler." not in f"{name}."
 
 
-def _linear_layers(model: "PreTrainedModel") -> list[str]:
+def _linear_layers(model: "Classifier") -> list[str]:
     """Return the full names of the encoder's linear layers."""
     from torch import nn
 
