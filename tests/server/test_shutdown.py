@@ -38,7 +38,7 @@ def found(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, F
         tmp_path_factory.mktemp("proxies"),
         restarts=1,
         rates=Rates(plain=50.0, retried=20.0, messages=20.0),
-        options=["--variant", "fp32", "--shutdown-delay-seconds", "0.5"],
+        options=["--variant", "fp32", "--shutdown-delay-seconds", "2"],
         pause=1.0,
     )
     return asyncio.run(running)
