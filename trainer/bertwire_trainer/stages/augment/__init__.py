@@ -17,10 +17,10 @@ from bertwire_trainer.masked import NoMaskedHead, load_masked
 from bertwire_trainer.messages import note
 from bertwire_trainer.method import Fitted, Job
 from bertwire_trainer.stage import StageOptions
-from bertwire_trainer.stages.augment import words
 from bertwire_trainer.stages.augment.command import run_command, shown, split_command
 from bertwire_trainer.stages.augment.options import AugmentOptions, Way
 from bertwire_trainer.stages.augment.predicted import predict_words
+from bertwire_trainer.stages.augment.words import delete, read_synonyms, substitute, swap
 from bertwire_trainer.stages.rows import with_train
 from bertwire_trainer.tasks import SPECS
 
@@ -54,7 +54,7 @@ class Augment:
     def read(cls, options: AugmentOptions, data: "Data") -> Self:  # noqa: ARG003 - a stage's arguments
         """Read the synonyms and find the command."""
         options.require_complete()
-        synonyms = {} if options.augment_synonyms is None else words.read_synonyms(options.augment_synonyms)
+        synonyms = {} if options.augment_synonyms is None else read_synonyms(options.augment_synonyms)
         command = [] if options.augment_command is None else split_command(options.augment_command)
         return cls(options, synonyms, command)
 
@@ -94,16 +94,16 @@ class Augment:
 
     def _rewrite(self, way: Way, job: Job) -> Rewrite:
         share, random = self.options.augment_share, Random(f"{job.seed} {way}")  # noqa: S311 - no secret
-        if way == "mask":
+        if way == Way.MASK:
             try:
                 model = load_masked(job.base, job.tokenizer)
             except NoMaskedHead as error:
                 raise UserError(f"--augment mask: {error}; choose another way or another --model") from error
             return lambda texts: predict_words(texts, model, job.tokenizer, share, random)
         one_by_one: dict[Way, Callable[[str], str]] = {
-            "delete": lambda text: words.delete(text, share, random),
-            "swap": lambda text: words.swap(text, share, random),
-            "synonyms": lambda text: words.replace(text, self.synonyms, share, random),
+            Way.DELETE: lambda text: delete(text, share, random),
+            Way.SWAP: lambda text: swap(text, share, random),
+            Way.SYNONYMS: lambda text: substitute(text, self.synonyms, share, random),
         }
         if way in one_by_one:
             return lambda texts: [*map(one_by_one[way], texts)]

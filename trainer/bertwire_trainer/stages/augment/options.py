@@ -1,16 +1,28 @@
 """The options of augmentation."""
 
+from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field
 
 from bertwire_core.errors import UserError
 from bertwire_trainer.stage import StageOptions
 
-Way = Literal["delete", "swap", "mask", "synonyms", "command"]
+
+# Not a Literal, of which typer reads no lists.
+class Way(StrEnum):
+    """A way to make copies."""
+
+    DELETE = "delete"
+    SWAP = "swap"
+    MASK = "mask"
+    SYNONYMS = "synonyms"
+    COMMAND = "command"
+
+
 # The option that a way needs.
-_NEEDS: dict[Way, str] = {"synonyms": "augment_synonyms", "command": "augment_command"}
+_NEEDS = {Way.SYNONYMS: "augment_synonyms", Way.COMMAND: "augment_command"}
 
 
 class AugmentOptions(StageOptions):
@@ -45,4 +57,4 @@ class AugmentOptions(StageOptions):
 
     def recorded(self) -> dict[str, Any]:
         """Return the options that are numbers or names."""
-        return self.model_dump(include={"augment", "augment_copies", "augment_share"})
+        return self.model_dump(mode="json", include={"augment", "augment_copies", "augment_share"})

@@ -66,7 +66,7 @@ def _is_text(value: object) -> bool:
     return isinstance(value, str) and bool(value.strip())
 
 
-def replace(text: str, synonyms: dict[str, list[str]], share: float, random: Random) -> str:
+def substitute(text: str, synonyms: dict[str, list[str]], share: float, random: Random) -> str:
     """Return a text with some of the words that have synonyms replaced; a capital at the start stays one."""
     pieces, places = split(text)
     known = [place for place in places if pieces[place].lower() in synonyms]
