@@ -45,7 +45,8 @@ class Outcome:
         reference: PyTorch's scores.
         proven: every candidate with its proofs.
         texts: number of dev texts.
-        notes: why no candidate is packed, which do not run on CUDA, which checks were left out; one line each.
+        notes: how the rows were read, why no candidate is packed, which do not run on CUDA, which checks were left out;
+            one line each.
     """
 
     manifest: Manifest | None
@@ -82,7 +83,7 @@ def _run(config: ExportConfig) -> Outcome:
         range_texts = reference.dev.examples.encodings[::2]
         workshop = Workshop(checkpoint, encoder, range_texts, folder, partial(_convert, config, checkpoint))
         proven, failures = _prove(config, workshop, reference, precisions, providers)
-        notes = [*([unpacked] if unpacked else []), *workshop.notes, *failures]
+        notes = [*_remarks(reference), *([unpacked] if unpacked else []), *workshop.notes, *failures]
         if "cuda" not in providers and PROVIDERS["cuda"] in onnxruntime.get_available_providers():
             notes.append(f"nothing is proven on CUDA: {cuda_fault()}")
         if not held_out(checkpoint.path, "dev").is_file():
@@ -142,7 +143,7 @@ def _reference(config: ExportConfig, checkpoint: Checkpoint, tokenizer: Tokenize
 
     def read(path: Path, own: str | None) -> Examples:
         training = checkpoint.training
-        labelled = read_labelled(path, Columns() if own else columns, training.task)
+        labelled = read_labelled(path, Columns() if own else columns, training.task, config.sheet)
         if labelled.text_pairs != training.text_pairs:
             pairs = "pairs of texts; choose the second text with --text-pair-column"
             single = f"single texts; remove the column {labelled.columns.text_pair!r}"
@@ -167,6 +168,11 @@ def _reference(config: ExportConfig, checkpoint: Checkpoint, tokenizer: Tokenize
     found |= {split: split_reference(checkpoint, each, None) for split, each in given.items()}
     dev, test = found["dev"], found.get("test")
     return make_reference(dev, test, rare_texts(checkpoint, dev.examples.encodings))
+
+
+def _remarks(reference: Reference) -> list[str]:
+    splits = [each for each in (reference.dev, reference.test) if each is not None]
+    return [remark for each in splits for remark in each.examples.labelled.remarks]
 
 
 def _encoder(config: ExportConfig, checkpoint: Checkpoint) -> tuple[Encoder | None, str | None]:

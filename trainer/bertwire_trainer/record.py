@@ -45,6 +45,9 @@ class TrainingRecord(Setup):
         description="Quality on dev and, if there was one, test, of the saved weights, computed in float32; the first "
         "figure of a split chose the epoch, and loss is without label smoothing and class weights."
     )
+    remarks: list[str] = Field(
+        [], description="How the rows were read and what was odd about them, as printed; one line each."
+    )
     best_epoch: int = Field(description="Epoch, counted from 1, whose weights were kept.")
     versions: dict[str, str] = Field(description="Versions of bertwire, torch, transformers and python.")
     seconds: float = Field(description="Wall-clock seconds of the command; of the last one, if it was resumed.")

@@ -101,7 +101,12 @@ def _given(split: Labelled) -> Iterator[dict[str, Any]]:
 
 
 def write_record(
-    folder: Path, setup: Setup, metrics: dict[str, dict[str, float]], best_epoch: int, seconds: float
+    folder: Path,
+    setup: Setup,
+    metrics: dict[str, dict[str, float]],
+    best_epoch: int,
+    remarks: list[str],
+    seconds: float,
 ) -> None:
     """Write `training.json`; `seconds` is the wall-clock time of the command."""
     versions = {name: version(name) for name in ("bertwire", "torch", "transformers")}
@@ -109,6 +114,7 @@ def write_record(
         **setup.model_dump(),
         metrics=metrics,
         best_epoch=best_epoch,
+        remarks=remarks,
         versions=versions | {"python": platform.python_version()},
         seconds=round(seconds, 1),
     )

@@ -8,11 +8,12 @@ import torch
 from transformers import set_seed
 
 from bertwire_trainer.architecture import require_trainable
+from bertwire_trainer.coverage import uncovered
 from bertwire_trainer.data import Data
 from bertwire_trainer.device import Precision, choose_precision, has_fast_bf16
 from bertwire_trainer.disk import one_line_faults, require_space
 from bertwire_trainer.loading import load_model, require_tables
-from bertwire_trainer.messages import figures, note, say
+from bertwire_trainer.messages import figures, note, say, warn
 from bertwire_trainer.method import Job
 from bertwire_trainer.methods import METHODS
 from bertwire_trainer.partial import Partial, Started
@@ -61,10 +62,14 @@ def train_model(prepared: Prepared) -> None:
                 logs=partial.result / "logs",
                 resume_from=resume_from,
             )
+            unseen = uncovered(job.tokens["train"], config.max_length, prepared.base.name)
+            warn(unseen)
             fitted = METHODS[config.method].fit(job, prepared.options)
             save(fitted.model, fitted.tokenizer, partial.result)
             metrics = evaluate(partial.result, fitted, job)
-            write_record(partial.result, setup, metrics, fitted.best_epoch, time.perf_counter() - prepared.begun)
+            remarks = [*prepared.remarks, *unseen]
+            seconds = time.perf_counter() - prepared.begun
+            write_record(partial.result, setup, metrics, fitted.best_epoch, remarks, seconds)
             partial.publish(prepared.output, overwrite=config.overwrite)
         except KeyboardInterrupt:
             note(_interrupted(partial))

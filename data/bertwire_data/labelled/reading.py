@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,6 @@ from bertwire_data.tasks import TASK_ROWS, TaskRows
 from bertwire_data.tasks.base import Input, Target
 from bertwire_data.tasks.cells import Fault, Row, read_value
 
-_DELIMITED = frozenset({".csv", ".tsv"})
 # Rows read at a time; with half as many less memory is needed, and Parquet files are read in twice as many pieces.
 _BATCH_ROWS = 4096
 # Most kinds of fault that a message names, and most row numbers of each. With half as many a pattern is harder to see,
@@ -24,24 +24,33 @@ _BATCH_ROWS = 4096
 _SHOWN = 5
 
 
-def read_labelled(path: Path, columns: Columns, task: Task | None = None) -> Labelled:
-    """Read the labelled rows of a CSV, TSV, JSONL or Parquet file; without `task` it is found from the rows.
+def read_labelled(path: Path, columns: Columns, task: Task | None = None, sheet: str | None = None) -> Labelled:
+    """Read the labelled rows of a table; without `task` it is found from the rows.
 
-    In CSV and TSV an empty field and the spellings of null are missing values, and lists are JSON arrays; the other
-    formats have nulls and lists. The file is read twice, so that its rows need not be in memory to be looked at.
+    In CSV, TSV and Excel an empty field and the spellings of null are missing values, and lists are JSON arrays; the
+    other formats have nulls and lists. The file is read twice, so that its rows need not be in memory to be looked at.
+
+    Args:
+        path: the file; see `bertwire_data.tables`.
+        columns: the columns to read.
+        task: the task of the rows; None: it is found from them.
+        sheet: the sheet of an Excel file; None: the first.
 
     Raises:
         UserError: the file or a column is missing, it has no rows, or rows are faulty (all of them in one line).
     """
-    with open_table(path) as reader:
-        present = reader.columns
+    with open_table(path, sheet) as reader:
+        present, delimited, remarks = reader.columns, reader.delimited, list(reader.remarks)
 
     def batches() -> Iterator[Batch]:
-        with open_table(path) as reader:
+        with open_table(path, sheet) as reader:
             yield from _one_line(path, reader)
 
-    delimited = path.suffix.lower() in _DELIMITED
-    return collect(unicode_name(path), str(path), batches, columns, task, present, delimited=delimited)
+    try:
+        found = collect(unicode_name(path), str(path), batches, columns, task, present, delimited=delimited)
+    except UserError as error:  # which may come from what was found out about the file
+        raise UserError("; ".join([str(error), *remarks])) from error
+    return replace(found, remarks=remarks)
 
 
 def collect(
@@ -63,7 +72,7 @@ def collect(
         columns: the columns to read.
         task: the task of the rows; None: it is found from them.
         present: the columns of the table, where the source knows them beforehand.
-        delimited: whether all values are strings of a CSV or TSV file.
+        delimited: see `TableReader`.
 
     Raises:
         UserError: a column is missing, there are no rows, or rows are faulty (all of them in one line).

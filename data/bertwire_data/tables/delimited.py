@@ -1,8 +1,9 @@
 """Read and write CSV and TSV by the standard library, every value a string.
 
-In CSV, whose delimiter is a comma, a semicolon or a tab, a quoted field may hold delimiters and line breaks. In TSV a quote is a character like any other, and a field
-holds neither tabs nor line breaks: TSV files are written both ways, but a literal quote at the start of a text, taken
-for a quoted field, would silently swallow the rows after it; a quoted field taken literally only keeps its quotes.
+In CSV, whose delimiter is a comma, a semicolon or a tab, a quoted field may hold delimiters and line breaks. In TSV a
+quote is a character like any other, and a field holds neither tabs nor line breaks: TSV files are written both ways,
+but a literal quote at the start of a text, taken for a quoted field, would silently swallow the rows after it; a quoted
+field taken literally only keeps its quotes.
 """
 
 import csv
@@ -41,8 +42,8 @@ class DelimitedReader(TableReader):
     """A file with a header line in UTF-8, UTF-16 or cp1252; a byte order mark is skipped.
 
     Attributes:
-        delimiter: what separates the columns; a tab alone is TSV, without quotes.
-        quoted: whether a field may be quoted.
+        delimiter: what separates the columns.
+        quoted: whether a field may be quoted: in CSV, not in TSV.
         encoding: how the text is written.
     """
 

@@ -117,7 +117,8 @@ def _seen_as_cp1252(path: Path) -> str | None:
             return None
         text = decoder.decode(chunk)
         if shown is None and (first := _BROKEN.search(text)):
-            shown = f"line {lines + text.count('\n', 0, first.start()) + 1} has {_around(text, first.start())!r}"
+            line = lines + text.count("\n", 0, first.start()) + 1
+            shown = f"line {line} has {_around(text, first.start())!r}"
         lines += text.count("\n")
         broken += len(_BROKEN.findall(text))
         whole += len(_WHOLE.findall(text))

@@ -1,6 +1,6 @@
 """Read and write Excel workbooks (.xlsx) by openpyxl, which the `xlsx` extra brings.
 
-A cell is read as the string that it shows, so that a label is the same in a workbook and in CSV: 1 and 1.0 are `1`.
+A cell is read as the string of its value, so that a label is the same in a workbook and in CSV: 1 and 1.0 are `1`.
 Rows are streamed; openpyxl holds the distinct strings of the whole workbook in memory.
 """
 
