@@ -11,7 +11,6 @@ from bertwire_data.tasks.cells import Fault, Row
 
 T = TypeVar("T")
 
-_DELIMITED = frozenset({".csv", ".tsv"})
 # Rows read at a time; with half as many less memory is needed, and Parquet files are read in twice as many pieces.
 _BATCH_ROWS = 4096
 # Most kinds of fault that a message names, and most row numbers of each. With half as many a pattern is harder to see,
@@ -19,14 +18,9 @@ _BATCH_ROWS = 4096
 _SHOWN = 5
 
 
-def is_delimited(path: Path) -> bool:
-    """Return whether all values of a table are strings, as in CSV and TSV."""
-    return path.suffix.lower() in _DELIMITED
-
-
-def table_batches(path: Path) -> Iterator[Batch]:
-    """Yield the rows of a table; raise `UserError` where it cannot be read."""
-    with open_table(path) as reader:
+def table_batches(path: Path, sheet: str | None = None) -> Iterator[Batch]:
+    """Yield the rows of a table, of an Excel file those of a sheet; raise `UserError` where it cannot be read."""
+    with open_table(path, sheet) as reader:
         try:
             yield from reader.batches(_BATCH_ROWS)
         except ValueError as error:  # pyarrow's errors on damaged data and bytes that are not UTF-8

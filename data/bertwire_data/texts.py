@@ -4,7 +4,7 @@ from pathlib import Path
 
 from bertwire_core.errors import UserError
 from bertwire_core.lfs import require_fetched
-from bertwire_data.rows import is_delimited, read_rows, table_batches
+from bertwire_data.rows import read_rows, table_batches
 from bertwire_data.tables import open_table
 from bertwire_data.tasks.cells import read_text
 
@@ -40,10 +40,9 @@ def _lines(path: Path) -> list[str]:
 
 def _column(path: Path, column: str, option: str) -> list[str]:
     with open_table(path) as reader:
-        present = reader.columns
+        present, delimited = reader.columns, reader.delimited
     if present is not None and column not in present:
         shown = ", ".join(map(repr, present))
         raise UserError(f"{path} has no column {column!r}; it has {shown}: choose with {option}")
-    delimited = is_delimited(path)
     texts, _ = read_rows(str(path), table_batches(path), lambda row: read_text(row, column, delimited=delimited))
     return texts

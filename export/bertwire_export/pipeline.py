@@ -22,7 +22,7 @@ from bertwire_export.publish import Source, choose, publish
 from bertwire_export.reference import Reference
 from bertwire_export.report import write_report
 from bertwire_export.serving_tokenizer import serving_tokenizer
-from bertwire_export.splits import read_splits
+from bertwire_export.splits import read_splits, remarks
 from bertwire_export.trained import held_out
 from bertwire_runtime.bundle import Manifest, Provider, open_bundle
 from bertwire_runtime.bundle import Reference as ReferenceScores
@@ -42,7 +42,8 @@ class Outcome:
         reference: PyTorch's scores.
         proven: every candidate with its proofs.
         texts: number of dev texts.
-        notes: why no candidate is packed, which do not run on CUDA, which checks were left out; one line each.
+        notes: how the rows were read, why no candidate is packed, which do not run on CUDA, which checks were left out;
+            one line each.
     """
 
     manifest: Manifest | None
@@ -79,7 +80,7 @@ def _run(config: ExportConfig) -> Outcome:
         range_texts = reference.dev.examples.encodings[::2]
         workshop = Workshop(checkpoint, encoder, range_texts, folder, partial(_convert, config, checkpoint))
         proven, failures = _prove(config, workshop, reference, precisions, providers)
-        notes = [*([unpacked] if unpacked else []), *workshop.notes, *failures]
+        notes = [*remarks(reference), *([unpacked] if unpacked else []), *workshop.notes, *failures]
         if "cuda" not in providers and PROVIDERS["cuda"] in onnxruntime.get_available_providers():
             notes.append(f"nothing is proven on CUDA: {cuda_fault()}")
         if not held_out(checkpoint.path, "dev").is_file():

@@ -25,7 +25,7 @@ def read_splits(config: ExportConfig, checkpoint: Checkpoint, tokenizer: Tokeniz
 
     def read(path: Path, own: str | None) -> Examples:
         training = checkpoint.training
-        labelled = read_labelled(path, Columns() if own else columns, training.task)
+        labelled = read_labelled(path, Columns() if own else columns, training.task, config.sheet)
         if labelled.text_pairs != training.text_pairs:
             pairs = "pairs of texts; choose the second text with --text-pair-column"
             single = f"single texts; remove the column {labelled.columns.text_pair!r}"
@@ -50,3 +50,9 @@ def read_splits(config: ExportConfig, checkpoint: Checkpoint, tokenizer: Tokeniz
     found |= {split: split_reference(checkpoint, each, None) for split, each in given.items()}
     dev, test = found["dev"], found.get("test")
     return make_reference(dev, test, rare_texts(checkpoint, dev.examples.encodings))
+
+
+def remarks(reference: Reference) -> list[str]:
+    """Return what was found out about the files of rows while they were read."""
+    splits = [each for each in (reference.dev, reference.test) if each is not None]
+    return [remark for each in splits for remark in each.examples.labelled.remarks]

@@ -9,6 +9,7 @@ from bertwire_core.errors import UserError
 from bertwire_core.options import Config
 from bertwire_core.tasks import Task
 from bertwire_data.labelled import Columns
+from bertwire_data.tables import require_workbook
 from bertwire_trainer.method import MethodOptions
 from bertwire_trainer.methods import DEFAULT, METHODS
 from bertwire_trainer.methods.options import chosen, flag, method_field, option_fields
@@ -25,9 +26,10 @@ PoolingChoice = Literal["first", "mean", "max", "auto"]
 class RunConfig(Config):
     """What to train on, from which checkpoint, by which method, and where the result goes."""
 
-    train: Path | None = Field(None, description="Labelled rows to train on: CSV, TSV, JSONL or Parquet.")
+    train: Path | None = Field(None, description="Labelled rows to train on: CSV, TSV, JSONL, Parquet or .xlsx.")
     dev: Path | None = Field(None, description="Labelled rows that choose the best epoch. Unset: cut from train.")
     test: Path | None = Field(None, description="Labelled rows that the finished checkpoint is scored on.")
+    sheet: str | None = Field(None, description="Sheet to read of .xlsx files. Unset: the first.")
     dataset: str | None = Field(
         None, description="Hub dataset id or local dataset folder, also of save_to_disk, in place of --train."
     )
@@ -83,6 +85,7 @@ class RunConfig(Config):
             raise ValueError("--dataset-config, --dev-split and --test-split need --dataset")
         if self.pooling is None and (self.pooler or self.normalize):
             raise ValueError("--pooler and --normalize need --pooling")
+        require_workbook(self.sheet, (self.train, self.dev, self.test))
         return self
 
     @property

@@ -7,10 +7,11 @@ from typing import Any
 
 from bertwire_core.errors import UserError
 from bertwire_core.files import partial_path, require_absent
+from bertwire_data.labelled import oddities
 from bertwire_trainer.base import Base, find_base
 from bertwire_trainer.config import RunConfig, require_applicable
 from bertwire_trainer.data import Data, load_data
-from bertwire_trainer.messages import note
+from bertwire_trainer.messages import note, warn
 from bertwire_trainer.method import MethodOptions
 from bertwire_trainer.overlaps import overlaps
 from bertwire_trainer.partial import Partial
@@ -30,6 +31,7 @@ class Prepared:
         partial: the folder of the run until the checkpoint is published.
         base: the checkpoint to start from.
         data: the labelled rows.
+        remarks: how they were read and what is odd about them, one line each.
         begun: when the command began, in seconds of `time.perf_counter`.
     """
 
@@ -40,6 +42,7 @@ class Prepared:
     partial: Partial
     base: Base
     data: Data
+    remarks: list[str]
     begun: float
 
 
@@ -61,10 +64,10 @@ def prepare(config: RunConfig) -> Prepared:
     base = find_base(config.model)
     data = load_data(config)
     require_applicable(config, data.task)
-    for warning in overlaps(data):
-        note(f"warning: {warning}")
+    warnings = [*oddities(data.train, "train"), *overlaps(data)]
+    warn(warnings)
     stages = {name: STAGES[name].read(each, data) for name, each in asked.items()}
-    return Prepared(config, options, stages, output, partial, base, data, begun)
+    return Prepared(config, options, stages, output, partial, base, data, [*data.remarks(), *warnings], begun)
 
 
 def place(config: RunConfig) -> Path:

@@ -61,6 +61,9 @@ class TrainingRecord(Setup):
         description="Quality on dev and, if there was one, test, of the saved weights, computed in float32; the first "
         "figure of a split chose the epoch, and loss is without label smoothing and class weights."
     )
+    remarks: list[str] = Field(
+        [], description="How the rows were read and what was odd about them, as printed; one line each."
+    )
     best_epoch: int | None = Field(
         description="Epoch, counted from 1, whose weights were kept; null for a method without epochs."
     )

@@ -107,7 +107,12 @@ def _given(split: Labelled) -> Iterator[dict[str, Any]]:
 
 
 def write_record(
-    folder: Path, setup: Setup, metrics: dict[str, dict[str, float]], fitted: Fitted, seconds: float
+    folder: Path,
+    setup: Setup,
+    metrics: dict[str, dict[str, float]],
+    fitted: Fitted,
+    remarks: list[str],
+    seconds: float,
 ) -> None:
     """Write `training.json`; `seconds` is the wall-clock time of the command."""
     versions = {name: version(name) for name in ("bertwire", "torch", "transformers")}
@@ -116,6 +121,7 @@ def write_record(
         stages={name: options | fitted.stages.get(name, {}) for name, options in setup.stages.items()},
         metrics=metrics,
         best_epoch=fitted.best_epoch,
+        remarks=remarks,
         versions=versions | {"python": platform.python_version()},
         seconds=round(seconds, 1),
     )

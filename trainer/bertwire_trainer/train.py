@@ -8,11 +8,12 @@ import torch
 from transformers import set_seed
 
 from bertwire_trainer.architecture import require_trainable
+from bertwire_trainer.coverage import uncovered
 from bertwire_trainer.data import Data
 from bertwire_trainer.device import Precision, choose_precision, has_fast_bf16
 from bertwire_trainer.disk import one_line_faults, require_space
 from bertwire_trainer.loading import load_encoder, load_model, require_tables
-from bertwire_trainer.messages import figures, note, say
+from bertwire_trainer.messages import figures, note, say, warn
 from bertwire_trainer.method import Job
 from bertwire_trainer.methods import METHODS
 from bertwire_trainer.partial import Partial, Started
@@ -65,11 +66,14 @@ def train_model(prepared: Prepared) -> None:
                 epochs=partial.epochs,
                 logs=partial.result / "logs",
             )
+            unseen = uncovered(job.tokens["train"], config.max_length, prepared.base.name)
+            warn(unseen)
             method = METHODS[config.method]
             fitted = staged(lambda job: method.fit(job, prepared.options), prepared.stages)(job)
             save(fitted.model, fitted.tokenizer, partial.result)
             metrics = evaluate(partial.result, fitted, job)
-            write_record(partial.result, setup, metrics, fitted, time.perf_counter() - prepared.begun)
+            seconds = time.perf_counter() - prepared.begun
+            write_record(partial.result, setup, metrics, fitted, [*prepared.remarks, *unseen], seconds)
             partial.publish(prepared.output, overwrite=config.overwrite)
         except KeyboardInterrupt:
             note(_interrupted(partial))

@@ -5,6 +5,7 @@ they are used.
 """
 
 from bertwire_data.columns import Columns
+from bertwire_data.labelled.checks import frozen, oddities
 from bertwire_data.labelled.reading import collect, read_labelled
 from bertwire_data.labelled.rows import Labelled
 from bertwire_data.labelled.scoring import MAIN_METRIC, METRIC_NAMES, decisions, encode_targets, label_order, score
@@ -20,8 +21,10 @@ __all__ = [
     "collect",
     "decisions",
     "encode_targets",
+    "frozen",
     "label_name",
     "label_order",
+    "oddities",
     "outside_row",
     "present",
     "read_labelled",

@@ -1,6 +1,8 @@
 """Read labelled rows into memory, and report all faulty rows together."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,28 +12,37 @@ from bertwire_core.tasks import Task
 from bertwire_data.columns import WORDS, Columns
 from bertwire_data.labelled.rows import Labelled
 from bertwire_data.labelled.survey import Survey
-from bertwire_data.rows import is_delimited, read_rows, table_batches
+from bertwire_data.rows import read_rows, table_batches
 from bertwire_data.tables import Batch, open_table
 from bertwire_data.tasks import TASK_ROWS, TaskRows
 from bertwire_data.tasks.base import Input, Target
 from bertwire_data.tasks.cells import Fault, Row, read_value
 
 
-def read_labelled(path: Path, columns: Columns, task: Task | None = None) -> Labelled:
-    """Read the labelled rows of a CSV, TSV, JSONL or Parquet file; without `task` it is found from the rows.
+def read_labelled(path: Path, columns: Columns, task: Task | None = None, sheet: str | None = None) -> Labelled:
+    """Read the labelled rows of a table; without `task` it is found from the rows.
 
-    In CSV and TSV an empty field and the spellings of null are missing values, and lists are JSON arrays; the other
-    formats have nulls and lists. The file is read twice, so that its rows need not be in memory to be looked at.
+    In CSV, TSV and Excel an empty field and the spellings of null are missing values, and lists are JSON arrays; the
+    other formats have nulls and lists. The file is read twice, so that its rows need not be in memory to be looked at.
+
+    Args:
+        path: the file; see `bertwire_data.tables`.
+        columns: the columns to read.
+        task: the task of the rows; None: it is found from them.
+        sheet: the sheet of an Excel file; None: the first.
 
     Raises:
         UserError: the file or a column is missing, it has no rows, or rows are faulty (all of them in one line).
     """
-    with open_table(path) as reader:
-        present = reader.columns
+    with open_table(path, sheet) as reader:
+        present, delimited, remarks = reader.columns, reader.delimited, list(reader.remarks)
 
-    return collect(
-        unicode_name(path), str(path), lambda: table_batches(path), columns, task, present, delimited=is_delimited(path)
-    )
+    name, batches = unicode_name(path), partial(table_batches, path, sheet)
+    try:
+        found = collect(name, str(path), batches, columns, task, present, delimited=delimited)
+    except UserError as error:  # which may come from what was found out about the file
+        raise UserError("; ".join([str(error), *remarks])) from error
+    return replace(found, remarks=remarks)
 
 
 def collect(
@@ -53,7 +64,7 @@ def collect(
         columns: the columns to read.
         task: the task of the rows; None: it is found from them.
         present: the columns of the table, where the source knows them beforehand.
-        delimited: whether all values are strings of a CSV or TSV file.
+        delimited: see `TableReader`.
 
     Raises:
         UserError: a column is missing, there are no rows, or rows are faulty (all of them in one line).

@@ -63,5 +63,4 @@ MULTI_LABEL = TaskSpec(
     report=_report,
     prior=_log_odds,
     problem_type="multi_label_classification",
-    unordered=True,
 )

@@ -37,7 +37,6 @@ class TaskSpec:
         by_word: whether each word has a target; else each text has one.
         noted: whether the user is told when the task was read off the columns.
         stratified: whether the cut of dev keeps the share of each label.
-        unordered: whether a target is a list whose order means nothing.
         class_weights: whether `--class-weights` applies.
         label_smoothing: whether `--label-smoothing` applies.
     """
@@ -50,6 +49,5 @@ class TaskSpec:
     by_word: bool = False
     noted: bool = True
     stratified: bool = False
-    unordered: bool = False
     class_weights: bool = False
     label_smoothing: bool = False
