@@ -153,7 +153,7 @@ async def test_file_is_watched(content: str | None, tmp_path: Path, caplog: pyte
     for _ in range(2):
         access.poll()
     assert admitted(gate, old) == "billing"
-    watching = asyncio.create_task(access.watch())
+    watching = asyncio.create_task(access.watch(every_seconds=0))
     (tmp_path / "new").write_text(entry(new, "search"))
     (tmp_path / "new").replace(path)
     while len(caplog.records) < 2:  # noqa: ASYNC110 - the log has no event

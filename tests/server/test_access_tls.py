@@ -3,8 +3,6 @@
 import asyncio
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -16,10 +14,10 @@ from trustme import CA, LeafCert
 
 from authority import encrypted_key_pem, in_days, key_pem, pem, unusual, write
 from bertwire_core.errors import UserError
-from bertwire_server import probe
 from bertwire_server.access.config import AccessConfig
 from bertwire_server.access.keys import key_hash, new_key
 from bertwire_server.access.setup import open_access
+from bertwire_server.probe import health
 from gated import CLASSIFY, LOAD, NOBODY, gated, who
 
 OLD, NEW = CA(), CA()
@@ -192,20 +190,15 @@ def test_faults_of_all_files_are_told_at_once(tmp_path: Path) -> None:
         open_access(config)
 
 
-Healthy = Callable[..., Awaitable[str]]
-
-
-@pytest.fixture
-def healthy(monkeypatch: pytest.MonkeyPatch) -> Healthy:
-    """Return the probe's check, run beside the event loop with time enough for a busy machine."""
-    monkeypatch.setattr(probe, "_SECONDS", 30.0)
-    return partial(asyncio.to_thread, probe.health)
+async def healthy(address: str, service: str = "", certificate: Path | None = None, key: Path | None = None) -> str:
+    """Run the probe's check beside the event loop, with time enough for a busy machine."""
+    return await asyncio.to_thread(health, address, service, certificate, key, seconds=30)
 
 
 @pytest.mark.parametrize(
     "sans", [(), ("localhost",), ("127.0.0.1",), ("*.example.com",), ("classifier.prod.example.com", "10.1.2.3")]
 )
-async def test_probe_sees_a_server_with_tls(sans: tuple[str, ...], healthy: Healthy, tmp_path: Path) -> None:
+async def test_probe_sees_a_server_with_tls(sans: tuple[str, ...], tmp_path: Path) -> None:
     """Find a server SERVING without settings, whatever names its certificate has, also at a socket file."""
     certificate, key = write(OLD.issue_cert(*sans) if sans else unusual(OLD), tmp_path, "server")
     access = open_access(AccessConfig(tls_certificate=certificate, tls_key=key))
@@ -215,7 +208,7 @@ async def test_probe_sees_a_server_with_tls(sans: tuple[str, ...], healthy: Heal
             assert await healthy(server.address, "unknown") == "NOT_FOUND"
 
 
-async def test_probe_shows_a_certificate_where_one_is_asked_for(healthy: Healthy, tmp_path: Path) -> None:
+async def test_probe_shows_a_certificate_where_one_is_asked_for(tmp_path: Path) -> None:
     """Find a server with mTLS SERVING with a certificate, and say what is missing without one."""
     own = write(OLD.issue_cert("probe"), tmp_path, "probe")
     async with gated(open_access(AccessConfig(**mutual(tmp_path)))) as server:
@@ -223,7 +216,7 @@ async def test_probe_shows_a_certificate_where_one_is_asked_for(healthy: Healthy
         assert "does it want a client certificate?" in await healthy(server.address)
 
 
-async def test_probe_sees_a_server_in_the_clear(healthy: Healthy, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_probe_sees_a_server_in_the_clear(monkeypatch: pytest.MonkeyPatch) -> None:
     """Find a server without TLS SERVING, whatever proxy is set, and none where it has gone."""
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
     async with gated(NOBODY) as server:

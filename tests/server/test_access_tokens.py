@@ -23,7 +23,6 @@ from hypothesis import strategies as st
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
 from bertwire_core.errors import UserError
-from bertwire_server.access import tokens as tokens_module
 from bertwire_server.access.config import AccessConfig
 from bertwire_server.access.identity import Limits
 from bertwire_server.access.setup import open_access
@@ -154,8 +153,7 @@ def test_any_text_is_refused(tokens: Tokens, text: str) -> None:
 
 def test_good_tokens_are_checked_once_and_expire(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Verify a token once until its end and the leeway; of more tokens than are kept forget the least recently used."""
-    monkeypatch.setattr(tokens_module, "_MAX_CACHED", 3)
-    tokens = read_tokens(write(tmp_path / "jwks.json", jwk("ES256", "ES256")), RULES)
+    tokens = read_tokens(write(tmp_path / "jwks.json", jwk("ES256", "ES256")), RULES, most=3)
     checked = Mock(side_effect=jwt.decode)
     monkeypatch.setattr(jwt, "decode", checked)
     first, *others = (token(sub=str(number)) for number in range(10))
