@@ -124,10 +124,10 @@ def test_interruption_leaves_nothing(
     command = [sys.executable, "-c", f"{code}from bertwire_cli.main import main; main()", *map(str, arguments)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         try:
-            assert reached.wait(30)
+            assert reached.wait(60)
             for number in numbers:
                 process.send_signal(number)
-            error = process.communicate(timeout=30)[1]
+            error = process.communicate(timeout=60)[1]
         finally:
             process.kill()
             release.set()

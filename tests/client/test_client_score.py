@@ -152,8 +152,8 @@ def test_server_that_never_answers(tmp_path: Path, fake: FakeServer, pauses: lis
     """End the job where every deadline passes, instead of a try per text."""
     fake.fail = lambda _: (grpc.StatusCode.DEADLINE_EXCEEDED, "late")
     path = jsonl(tmp_path, *["a"] * 10_000)
-    with pytest.raises(UserError, match=r"answered no call for 0\.[2-9] s; .*DEADLINE_EXCEEDED"):
-        score(path, fake.address, timeout=0.02, max_outage=0)
+    with pytest.raises(UserError, match=r"answered no call for \d+\.\d s; .*DEADLINE_EXCEEDED"):
+        score(path, fake.address, timeout=0.4, max_outage=0)
     assert leaves_nothing(path)
     assert len(fake.requests) < 10_000
     assert set(pauses) <= {1}

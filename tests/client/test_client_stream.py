@@ -212,7 +212,7 @@ async def test_broken_streams_are_taken_up(kind: str, code: grpc.StatusCode, fak
 async def test_silence_ends_with_the_timeout(kind: str, fake: FakeServer) -> None:
     """Fail a request without an answer at its timeout, while the others go on."""
     fake.answer = lambda request: [] if request.id == "1" else fake.answered(request)
-    answers = await collect(kind, fake.address, list("abc"), timeout=0.5)
+    answers = await collect(kind, fake.address, list("abc"), timeout=2)
     assert indexes(answers) == [0, 2, 1]
     assert isinstance(answers[-1].outcome, DeadlineExceededError)
     assert "no answer within 0.5 s" in str(answers[-1].outcome)
@@ -237,11 +237,11 @@ async def test_message_above_the_servers_limit_fails_alone(kind: str, fake: Fake
     [
         (grpc.StatusCode.RESOURCE_EXHAUSTED, None, 30),
         (grpc.StatusCode.RESOURCE_EXHAUSTED, 60_000, 30),
-        (grpc.StatusCode.UNAVAILABLE, None, 0.3),
+        (grpc.StatusCode.UNAVAILABLE, None, 2),
     ],
 )
 async def test_refusals_that_waiting_does_not_help(
-    kind: str, code: grpc.StatusCode, retry_after_ms: int | None, seconds: float, fake: FakeServer
+    kind: str, code: grpc.StatusCode, retry_after_ms: int | None, seconds: int, fake: FakeServer
 ) -> None:
     """Answer with a refusal that names no time, one past the timeout, or one that lasted until the timeout."""
     fake.answer = lambda request: failure(request, code, retry_after_ms)
@@ -272,7 +272,7 @@ async def test_nobody_there_ends_the_stream(kind: str, nowhere: str) -> None:
         async for answer in found:
             answers.append(answer)  # noqa: PERF401 - the stream raises in the middle
 
-    async with streaming(kind, nowhere, repeat("a"), max_in_flight=2, timeout=0.3) as (_, found):
+    async with streaming(kind, nowhere, repeat("a"), max_in_flight=2, timeout=2) as (_, found):
         with pytest.raises(UnavailableError):
             await drain(found)
     assert {type(answer.outcome) for answer in answers} == {UnavailableError}
@@ -375,5 +375,5 @@ async def test_loop_left_early_ends_the_stream(kind: str, fake: FakeServer) -> N
 
     async with streaming(kind, fake.address, items(), max_in_flight=2) as (_, answers):
         await anext(answers)
-    assert kind == "async" or await asyncio.to_thread(let_go.wait, 10)
-    await asyncio.wait_for(asyncio.gather(*(asyncio.all_tasks() - tasks), return_exceptions=True), 10)
+    assert kind == "async" or await asyncio.to_thread(let_go.wait, 60)
+    await asyncio.wait_for(asyncio.gather(*(asyncio.all_tasks() - tasks), return_exceptions=True), 60)

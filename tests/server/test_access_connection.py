@@ -97,13 +97,13 @@ async def test_call_may_outlast_its_connections_age(grace: dict[str, float], end
         own = Own.to(server)
         server.hold.clear()
         call = asyncio.create_task(who(own.channel))
-        await server.inside.acquire()
-        await own.disconnected()
         if ends:
             with pytest.raises(grpc.aio.AioRpcError, match="max connection age") as caught:
                 await call
             assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
             return
+        await server.inside.acquire()
+        await own.disconnected()
         assert not call.done()
         server.hold.set()
         assert await call == ""

@@ -201,9 +201,10 @@ async def healthy(address: str, service: str = "", certificate: Path | None = No
 async def test_probe_sees_a_server_with_tls(sans: tuple[str, ...], tmp_path: Path) -> None:
     """Find a server SERVING without settings, whatever names its certificate has, also at a socket file."""
     certificate, key = write(OLD.issue_cert(*sans) if sans else unusual(OLD), tmp_path, "server")
-    access = open_access(AccessConfig(tls_certificate=certificate, tls_key=key))
+    config = AccessConfig(tls_certificate=certificate, tls_key=key)
     with TemporaryDirectory(prefix="bw") as folder:  # a socket's path has at most 107 bytes
-        async with gated(access) as server, gated(access, where=f"unix:{folder}/s") as other:
+        where = f"unix:{folder}/s"
+        async with gated(open_access(config)) as server, gated(open_access(config), where=where) as other:
             assert await healthy(server.address) == await healthy(other.address) == "SERVING"
             assert await healthy(server.address, "unknown") == "NOT_FOUND"
 

@@ -41,7 +41,7 @@ def server(serve: Serve, bundle: Path) -> Iterator[Server]:
             assert {call.code() for call in calls} == {grpc.StatusCode.OK}
         yield running
         running.process.send_signal(signal.SIGTERM)
-        assert running.process.wait(20) == 0
+        assert running.process.wait(60) == 0
 
 
 @pytest.fixture(autouse=True)

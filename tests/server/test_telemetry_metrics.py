@@ -62,7 +62,7 @@ def loaded(metrics: Metrics, info: ModelInfo = INFO, state: State | None = None)
 def scrape(address: str, accept: str = "*/*") -> str:
     """Return what a server shows."""
     request = urllib.request.Request(address, headers={"Accept": accept})  # noqa: S310 - a local address
-    with urllib.request.urlopen(request, timeout=10) as response:  # noqa: S310
+    with urllib.request.urlopen(request, timeout=60) as response:  # noqa: S310
         return str(response.read().decode())
 
 
@@ -234,7 +234,7 @@ def test_serves_prometheus(served: tuple[Metrics, str]) -> None:
     metrics, address = served
     metrics.refused(Overloaded("slow down"))
     assert 'bertwire_refused_calls_total{reason="limit"} 1.0\n' in scrape(address)
-    with urllib.request.urlopen(urllib.request.Request(address, method="HEAD"), timeout=10) as response:  # noqa: S310
+    with urllib.request.urlopen(urllib.request.Request(address, method="HEAD"), timeout=60) as response:  # noqa: S310
         assert (response.status, response.read()) == (200, b"")
         assert response.headers["Content-Type"].startswith("text/plain")
 

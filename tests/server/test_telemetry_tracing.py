@@ -199,7 +199,7 @@ def counts(telemetry: Telemetry) -> dict[str, float]:
         (b"answer", None, "OK"),
         (b"refuse", None, "INVALID_ARGUMENT"),
         (b"break", None, "INTERNAL"),
-        (b"wait", 0.05, "DEADLINE_EXCEEDED"),
+        (b"wait", 1.0, "DEADLINE_EXCEEDED"),
         (b"wait", None, "CANCELLED"),
     ],
 )

@@ -73,7 +73,7 @@ def test_metrics_of_a_running_server(bundle: Path) -> None:
                 stub.Classify(ClassifyRequest(texts=[" "]))
             stream = [ClassifyStreamRequest(id=str(n), request=ClassifyRequest(texts=["w1"] * n)) for n in range(3)]
             assert len(list(stub.ClassifyStream(iter(stream)))) == 3
-        with urllib.request.urlopen(shown, timeout=10) as response:  # noqa: S310
+        with urllib.request.urlopen(shown, timeout=60) as response:  # noqa: S310
             families = list(text_string_to_metric_families(response.read().decode()))
         process.terminate()
         process.communicate(timeout=60)
