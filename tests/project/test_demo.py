@@ -109,7 +109,6 @@ def test_trusts_only_untouched_results(tmp_path: Path) -> None:
     assert not steps.made_from(output, {"data": "a"})
 
 
-@pytest.mark.timeout(300)
 def test_interrupted_demo_leaves_nothing_behind(tmp_path: Path) -> None:
     """Ctrl-C while it trains ends the demo and its child with 130; what is left is not taken for a result."""
     command = [sys.executable, "-m", "demo", "--short"]

@@ -221,7 +221,6 @@ def test_watches_the_folder(serve: Serve, bundle: Path, tmp_path: Path) -> None:
         assert asks.answering() == ("mood", "1")
 
 
-@pytest.mark.timeout(300)
 def test_reload_under_load(serve: Serve, bundle: Path, tmp_path: Path) -> None:
     """Answer every request by the old or the new bundle while one is replaced 20 times under load."""
     versions = [

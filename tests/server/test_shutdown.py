@@ -44,7 +44,6 @@ def found(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, F
     return asyncio.run(running)
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("way", WAYS)
 def test_nobody_notices_a_restart(way: str, found: dict[str, Found]) -> None:
     """No call is refused; with gRPC's retries none fails, and a stream that reopens loses and repeats no message.
