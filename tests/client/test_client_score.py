@@ -18,7 +18,7 @@ import pytest
 
 from bertwire.v1 import classifier_pb2 as pb
 from bertwire_batch import ScoreConfig, Summary, score_file
-from bertwire_batch.caller import SLOW_TRIES
+from bertwire_batch.caller import SLOW_TRIES, pause
 from bertwire_batch.cli import run_score
 from bertwire_batch.columns import Outcome
 from bertwire_batch.job import in_order
@@ -137,6 +137,12 @@ def test_calls_above_the_servers_size_limit_are_split(tmp_path: Path, fake: Fake
     assert (first, second) == (None, None)
     assert third.startswith("RESOURCE_EXHAUSTED")
     assert pauses == []
+
+
+def test_pauses_grow_and_are_bounded() -> None:
+    """Pause longer after more failed tries, and for less than a minute however many they are."""
+    assert 0 < pause(1) < pause(5) < 60
+    assert pause(5000) < 60
 
 
 def test_other_failures_are_the_rows_errors(tmp_path: Path, fake: FakeServer) -> None:
@@ -423,6 +429,7 @@ def test_inputs_that_cannot_be_scored(tmp_path: Path, fake: FakeServer) -> None:
     ("options", "reason"),
     [
         ({"output": Path("out.jsonl")}, "input's format, CSV"),
+        ({"output": Path("x/../in.csv")}, "is also in.csv"),
         ({"summary": Path("in.csv")}, "in.csv is also in.csv, which it would replace"),
         ({"summary": Path("out.csv")}, "out.csv is also out.csv, which it would replace"),
         ({"output": Path("~nobody-of-that-name/out.csv")}, "there is no user 'nobody-of-that-name'"),
