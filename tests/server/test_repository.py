@@ -250,13 +250,16 @@ def test_reload_under_load(serve: Serve, bundle: Path, tmp_path: Path) -> None:
 
 
 def test_refuses_what_is_neither(bundle: Path, tmp_path: Path) -> None:
-    """Exit with one line for a folder without a bundle, bad bundles, bad settings and an unknown default model."""
+    """Exit with one line of error for a folder without a bundle, bad bundles, bad settings and an unknown default."""
 
     def fault(path: Path, *options: object) -> str:
         command = bertwire("serve", path, "--port", 0, *options, python=sys.executable)
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-        assert (done.returncode, len(done.stderr.splitlines())) == (1, 1), done.stderr
-        return done.stderr
+        *log, line = done.stderr.splitlines()
+        assert done.returncode == 1
+        assert line.startswith("bertwire: error: ")
+        assert all(" ERROR bertwire_server.repository.service: " in each for each in log)
+        return line
 
     assert "manifest.json is missing, so it is no bundle" in fault(tmp_path)
     inner = Path(shutil.copytree(bundle, tmp_path / "parent" / "mood"))
