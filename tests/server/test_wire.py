@@ -294,6 +294,11 @@ def other_token(tokenizer: dict[str, Any]) -> None:
         special["ids"] = [999_999]
 
 
+def longer(tokenizer: dict[str, Any]) -> None:
+    """Give every text more special tokens than the model reads."""
+    tokenizer["post_processor"]["single"] *= 20
+
+
 @pytest.mark.parametrize(
     ("kind", "change", "edit", "reason"),
     [
@@ -307,6 +312,7 @@ def other_token(tokenizer: dict[str, Any]) -> None:
         ("bundle", resealed, each_variant(groups=7), "fails on the bundle's probe"),
         ("bundle", with_tokenizer, other_segment, "the bundle's tokenizer"),
         ("bundle", with_tokenizer, other_token, "the bundle's tokenizer"),
+        ("bundle", with_tokenizer, longer, "more than the model reads"),
     ],
 )
 def test_refuses_bundle_that_could_not_answer(
