@@ -365,15 +365,18 @@ async def test_producer_waits_for_the_consumer(kind: str, fake: FakeServer) -> N
 @both
 async def test_loop_left_early_ends_the_stream(kind: str, fake: FakeServer) -> None:
     """Leave no thread, which would hold the source, and no task of a stream whose source has more items."""
-    tasks, let_go = asyncio.all_tasks(), threading.Event()
+    tasks, ahead, let_go = asyncio.all_tasks(), threading.Event(), threading.Event()
 
     def items() -> Iterator[str]:
         try:
+            yield from ("a", "a")
+            ahead.set()  # the last item that may be taken after one answer
             yield from repeat("a")
         finally:
             let_go.set()
 
     async with streaming(kind, fake.address, items(), max_in_flight=2) as (_, answers):
         await anext(answers)
+        assert await asyncio.to_thread(ahead.wait, 60)
     assert kind == "async" or await asyncio.to_thread(let_go.wait, 60)
     await asyncio.wait_for(asyncio.gather(*(asyncio.all_tasks() - tasks), return_exceptions=True), 60)
