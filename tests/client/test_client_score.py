@@ -32,6 +32,12 @@ if TYPE_CHECKING:
 
 
 NOT_TAKEN = [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.RESOURCE_EXHAUSTED]
+OF_EVERY_ROW = [
+    grpc.StatusCode.NOT_FOUND,
+    grpc.StatusCode.UNIMPLEMENTED,
+    grpc.StatusCode.UNAUTHENTICATED,
+    grpc.StatusCode.PERMISSION_DENIED,
+]
 
 
 @pytest.fixture
@@ -345,13 +351,13 @@ def test_gives_up_where_no_server_was_reached(tmp_path: Path, nowhere: str) -> N
     assert leaves_nothing(path)
 
 
-@pytest.mark.parametrize("code", [grpc.StatusCode.NOT_FOUND, grpc.StatusCode.UNIMPLEMENTED])
+@pytest.mark.parametrize("code", OF_EVERY_ROW)
 def test_ends_at_a_failure_of_every_row(tmp_path: Path, code: grpc.StatusCode, fake: FakeServer) -> None:
     """Raise where all other rows would fail too, and leave no output."""
-    fake.fail = lambda _: (code, "no model 'x'")
+    fake.fail = lambda _: (code, "not this one")
     path = jsonl(tmp_path, *"abc")
-    with pytest.raises(UserError, match="no model 'x'"):
-        score(path, fake.address, model="x")
+    with pytest.raises(UserError, match="not this one"):
+        score(path, fake.address)
     assert leaves_nothing(path)
 
 
