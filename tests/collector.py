@@ -34,11 +34,11 @@ class Collector(TraceServiceServicer):
         self.requests.put(request)
         return ExportTraceServiceResponse()
 
-    def spans(self) -> list[Span]:
-        """Return all spans that have come."""
-        found = []
-        while not self.requests.empty():
-            for resource in self.requests.get().resource_spans:
+    def spans(self, count: int) -> list[Span]:
+        """Return all spans that have come, `count` of which it waits for."""
+        found: list[Span] = []
+        while len(found) < count or not self.requests.empty():
+            for resource in self.requests.get(timeout=60).resource_spans:
                 found += [span for scope in resource.scope_spans for span in scope.spans]
         return found
 

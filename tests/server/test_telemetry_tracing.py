@@ -55,12 +55,12 @@ def test_spans_of_a_call(collector: Collector) -> None:
     trace.answered([prediction(0.01, 0.02), prediction(0.03, 0.04)])
     trace.end(call, OK)
     tracing.close()
-    request = collector.requests.get_nowait()
+    request = collector.requests.get(timeout=60)
     assert b"SECRET" not in request.SerializeToString()
     resource = {each.key: each.value.string_value for each in request.resource_spans[0].resource.attributes}
     assert (resource["service.name"], resource["service.version"]) == ("bertwire", "1.2")
     collector.requests.put(request)
-    spans = {span.name: span for span in collector.spans()}
+    spans = {span.name: span for span in collector.spans(4)}
     server = spans.pop("bertwire.v1.Classifier/Classify")
     assert server.kind == Span.SPAN_KIND_SERVER
     assert trace.trace_id == server.trace_id.hex() == SAMPLED[3:35]
@@ -89,7 +89,7 @@ def test_span_of_a_failure(collector: Collector, code: grpc.StatusCode, failed: 
     tracing = Tracing(collector.address, 1.0, "1.2")
     tracing.begin(CLASSIFY, None).end(Call(CLASSIFY), code)
     tracing.close()
-    (span,) = collector.spans()
+    (span,) = collector.spans(1)
     found = attributes(span)
     assert found["rpc.response.status_code"] == found["error.type"] == code.name
     assert "bertwire.model" not in found
@@ -112,7 +112,7 @@ def test_samples_as_told(collector: Collector, monkeypatch: pytest.MonkeyPatch) 
         trace.answered([])
         trace.end(Call(CLASSIFY), OK)
         tracing.close()
-        assert len(collector.spans()) == expected, (ratio, sampler, metadata)
+        assert len(collector.spans(expected)) == expected, (ratio, sampler, metadata)
 
 
 def test_environment_says_where(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,7 +124,7 @@ def test_environment_says_where(collector: Collector, monkeypatch: pytest.Monkey
     tracing = Tracing(None, 1.0, "1.2")
     tracing.begin(CLASSIFY, None).end(Call(CLASSIFY), OK)
     tracing.close()
-    resource = collector.requests.get_nowait().resource_spans[0].resource
+    resource = collector.requests.get(timeout=60).resource_spans[0].resource
     assert ("service.name", "reviews") in {(each.key, each.value.string_value) for each in resource.attributes}
     monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
     assert not TelemetryConfig(otlp_endpoint=collector.address).traces
@@ -138,7 +138,7 @@ def test_long_stream_has_bounded_spans(collector: Collector) -> None:
         trace.answered([prediction(0.01, 0.02)])
     trace.end(Call(CLASSIFY), OK)
     tracing.close()
-    assert len(collector.spans()) == 301
+    assert len(collector.spans(301)) == 301
 
 
 @pytest.mark.timeout(20)

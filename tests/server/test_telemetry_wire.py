@@ -53,7 +53,7 @@ def test_server_shows_what_it_did(bundle: Path, texts_logged: bool) -> None:
     assert calls[0].get("content") == (["w1 w2 [e-mail]", "w3"] if texts_logged else None)
     assert "w1" not in errors or texts_logged
     assert "ann@example.org" not in errors
-    spans = collector.spans()
+    spans = collector.spans(4)
     assert {span.name for span in spans} == {METHOD[1:], "tokenize", "queue", "run"}
     assert {span.trace_id.hex() for span in spans} == {TRACE[3:35]}
 
