@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import typer
+from pydantic import BaseModel
 from typer.testing import CliRunner
 
 from bertwire_core.errors import UserError
@@ -26,7 +27,7 @@ def test_names_of_options(stage: str) -> None:
     own = set(STAGES[stage].Options.model_fields)
     assert stage in own
     assert all(name.startswith(f"{stage}_") for name in own - {stage})
-    others = [RunConfig, *(method.Options for method in METHODS.values())]
+    others: list[type[BaseModel]] = [RunConfig, *(method.Options for method in METHODS.values())]
     assert all(own.isdisjoint(each.model_fields) for each in others)
 
 
