@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 import typer
+from pydantic import BaseModel
 from typer.testing import CliRunner
 
 from bertwire_core.errors import UserError
-from bertwire_core.options import Config
 from bertwire_trainer.cli import train
 from bertwire_trainer.config import RunConfig
 from bertwire_trainer.methods import METHODS
@@ -27,7 +27,7 @@ def test_names_of_options(stage: str) -> None:
     own = set(STAGES[stage].Options.model_fields)
     assert stage in own
     assert all(name.startswith(f"{stage}_") for name in own - {stage})
-    others: list[type[Config]] = [RunConfig, *(method.Options for method in METHODS.values())]
+    others: list[type[BaseModel]] = [RunConfig, *(method.Options for method in METHODS.values())]
     assert all(own.isdisjoint(each.model_fields) for each in others)
 
 
