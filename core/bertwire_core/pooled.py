@@ -114,8 +114,8 @@ def load_pooled(folder: Path, attention: str | None = None) -> PooledClassifier 
         The model; None where the checkpoint has the head of its own architecture.
 
     Raises:
-        UserError: config.json is wrong about the pooling.
-        Exception: the weights are damaged or of another model; libraries raise their own.
+        UserError: config.json is wrong about the pooling, or the weights are of another model.
+        Exception: a file is damaged; transformers and safetensors raise their own.
     """
     config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     try:
@@ -126,7 +126,11 @@ def load_pooled(folder: Path, attention: str | None = None) -> PooledClassifier 
         return None
     encoder = AutoModel.from_config(config, trust_remote_code=False, dtype=torch.float32, attn_implementation=attention)
     model = PooledClassifier(encoder, pooling)
-    load_model(model, folder / _WEIGHTS)
+    try:
+        load_model(model, folder / _WEIGHTS)
+    except RuntimeError as error:  # over several lines, of which the last names a tensor
+        reason = str(error).strip().splitlines()[-1].strip()
+        raise UserError(f"{folder / _WEIGHTS} does not fit config.json: {reason}") from error
     return model.eval()
 
 

@@ -10,7 +10,7 @@ import numpy
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import AutoConfig, AutoModel, PreTrainedModel
+from transformers import AutoConfig, AutoModel
 
 from bertwire_core.errors import UserError
 from bertwire_core.pooled import PooledClassifier, load_pooled
@@ -20,7 +20,7 @@ from bertwire_trainer.base import find_base
 from bertwire_trainer.linear import fit_linear
 from bertwire_trainer.loading import load_encoder
 from bertwire_trainer.record import PoolingRecord, TrainingRecord
-from graphs import random_batch, tiny_model
+from graphs import random_batch, tiny_model, tiny_pooled
 from rows import numbered, paired, several, tagged, write
 
 Run = Callable[..., Path]
@@ -33,13 +33,8 @@ FAMILIES = ["albert", "distilbert", "electra", "modernbert", "mpnet", "roberta"]
 CASES = [("bert", each) for each in POOLINGS] + [(each, Pooling("mean", True, True)) for each in FAMILIES]
 
 
-def encoder(family: str) -> PreTrainedModel:
-    model: Any = tiny_model(family, pad_token_id=1)
-    return cast(PreTrainedModel, model.base_model)
-
-
 def classifier(family: str, pooling: Pooling) -> PooledClassifier:
-    return PooledClassifier(encoder(family), pooling).eval()
+    return tiny_pooled(family, pooling, pad_token_id=1)
 
 
 def padded(lengths: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -108,7 +103,7 @@ def test_built_from_an_encoder_and_a_linear_layer(tmp_path: Path) -> None:
 
 def test_pooler_of_the_encoder_is_kept() -> None:
     """Where the encoder has a pretrained pooler, the new one starts from it."""
-    base: Any = encoder("bert")
+    base: Any = tiny_model("bert").base_model
     weight = base.pooler.dense.weight.clone()
     model = PooledClassifier(base, Pooling("mean", pooler=True))
     assert model.pooler is not None
