@@ -111,4 +111,5 @@ def load_encoder(base: Base, texts: Labelled) -> Network:
 
 
 def _placed(model: "PreTrainedModel") -> "PreTrainedModel":
-    return model.to("cuda" if torch.cuda.is_available() else "cpu")  # type: ignore[arg-type]
+    model.to("cuda" if torch.cuda.is_available() else "cpu")  # type: ignore[arg-type]
+    return model

@@ -17,7 +17,7 @@ from bertwire_trainer.labelling.config import JSON_ARRAYS
 from bertwire_trainer.labelling.forms import Question, form_of
 from bertwire_trainer.labelling.network import Network, load_checkpoint, load_encoder
 from bertwire_trainer.labelling.prepare import Prepared
-from bertwire_trainer.labelling.rounds import Round, by_change, by_dev
+from bertwire_trainer.labelling.rounds import by_change, by_dev
 from bertwire_trainer.labelling.select import candidates, diverse
 from bertwire_trainer.labelling.tools import WRITERS
 from bertwire_trainer.labelling.uncertainty import doubt, probabilities
@@ -64,9 +64,7 @@ def _by_diversity(prepared: Prepared) -> tuple[list[Question], str]:
     config = prepared.config
     with err.status("Comparing texts"):
         chosen = diverse(vectors, config.count, config.seed, numpy.concatenate(known) if known else None)
-    return _questions(
-        prepared, chosen, None
-    ), f"diversity alone, since {config.model} is no checkpoint of bertwire train"
+    return _questions(prepared, chosen, None), "diversity alone: --model is no checkpoint of bertwire train yet"
 
 
 def _by_model(prepared: Prepared) -> tuple[list[Question], str]:

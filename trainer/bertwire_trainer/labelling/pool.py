@@ -40,13 +40,14 @@ class Pool:
         """Return the texts at `indices`, in that order."""
         return Pool(self.read.take(indices), [self.shown[index] for index in indices])
 
-    def keys(self) -> list[str]:
-        """Return for each text what it shares with repetitions of it."""
+    def spellings(self) -> list[str]:
+        """Return for each text what it has in common with repetitions of it."""
         return ["\n".join(map(squeezed, texts)) for texts in self.shown]
 
-    def without(self, keys: Collection[str]) -> "Pool":
-        """Return the first of every repeated text, without those that have one of `keys`."""
-        first = {key: index for index, key in reversed(list(enumerate(self.keys()))) if key not in keys}
+    def without(self, spellings: Collection[str]) -> "Pool":
+        """Return the first of every repeated text, without those that have one of `spellings`."""
+        every = reversed(list(enumerate(self.spellings())))
+        first = {each: index for index, each in every if each not in spellings}
         return self.take(sorted(first.values()))
 
 

@@ -42,11 +42,11 @@ def prepare(config: LabelNextConfig) -> Prepared:
     require_absent(config.output, overwrite=config.overwrite)
     base = find_base(config.model)
     rounds = _rounds(config, base)
-    record = rounds[-1].record if rounds else None
-    whole = read_pool(config.input, config.columns, record and record.task, record and record.text_pairs)
+    task, pairs = (rounds[-1].record.task, rounds[-1].record.text_pairs) if rounds else (None, None)
+    whole = read_pool(config.input, config.columns, task, pairs)
     kind = (whole.read.task, whole.read.text_pairs)
     labelled = [read_pool(path, config.columns, *kind, written=True) for path in config.labelled]
-    left = whole.without({key for each in labelled for key in each.keys()})
+    left = whole.without({key for each in labelled for key in each.spellings()})
     if not len(left):
         raise UserError(f"{config.input} has no text that is not labelled; there is nothing to choose from")
     drawn = random.Random(config.seed).sample(range(len(left)), min(len(left), config.sample))  # noqa: S311 - no secret

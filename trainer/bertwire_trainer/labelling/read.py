@@ -9,6 +9,7 @@ from typing import Any
 from bertwire_core.errors import UserError
 from bertwire_core.files import require_absent, whole_file
 from bertwire_core.tasks import Task
+from bertwire_data.labelled import label_name
 from bertwire_data.tasks import TASK_ROWS
 from bertwire_trainer.labelling.config import LabelReadConfig
 from bertwire_trainer.labelling.forms import Answer, Form, form_by_answers, form_of, task_of
@@ -111,5 +112,20 @@ def _row(answer: Answer, form: Form, task: Task) -> Rows | None:
         return {"tokens": words, label: tags}
     if form == "labels":
         return texts | {label: sorted(answer.labels)}
-    value = answer.number if form == "number" else next(iter(answer.labels), None)
+    value = _number(answer) if form == "number" else _label(answer)
     return None if value is None else texts | {label: value}
+
+
+def _number(answer: Answer) -> float | None:
+    if answer.number is not None or not answer.labels:
+        return answer.number
+    try:
+        return float(answer.labels[0])
+    except ValueError:
+        raise UserError(f"{answer.labels[0]!r} is no number, for the text {answer.texts[0][:60]!r}") from None
+
+
+def _label(answer: Answer) -> str | None:
+    if len(answer.labels) > 1:
+        raise UserError(f"the text {answer.texts[0][:60]!r} has several labels; read them with --task multi_label")
+    return next(iter(answer.labels), None) if answer.number is None else label_name(answer.number)

@@ -44,7 +44,7 @@ def read_round(folder: Path) -> Round:
 
 
 def read_rounds(folder: Path, last: Round) -> list[Round]:
-    """Return the checkpoints in a folder that were trained on fewer rows than `last`, and `last`, the fewest rows first.
+    """Return the checkpoints in a folder that were trained on fewer rows than `last`, by rows, and `last`.
 
     Raises:
         UserError: the folder is missing, or a checkpoint is of another task.
@@ -91,8 +91,9 @@ def _share_changed(before: Sequence[Any], now: Sequence[Any]) -> float:
     import numpy
 
     if isinstance(now[0], float):
-        return float((numpy.abs(numpy.subtract(now, before)) > _MOVED * numpy.std(now)).mean())
-    return sum(one != other for one, other in zip(before, now, strict=True)) / len(now)
+        changed = numpy.abs(numpy.subtract(now, before)) > _MOVED * numpy.std(now)
+        return float(changed.mean())
+    return sum(bool(one != other) for one, other in zip(before, now, strict=True)) / len(now)
 
 
 def _rows(of: Round) -> int:

@@ -58,7 +58,7 @@ def doubt(of: Probabilities, logits: Floats, labels: list[str], words: list[int]
 
     Of each decision the margin is 1 less the difference of its two largest probabilities, and the entropy is over that
     of equal ones. A text with several decisions has the largest of their margins, or the mean of their entropies. A
-    word that was cut off is no decision.
+    word that was cut off is no decision, and a text without any is certain.
 
     Args:
         of: what `probabilities` gives for the task.
@@ -70,18 +70,19 @@ def doubt(of: Probabilities, logits: Floats, labels: list[str], words: list[int]
     chances = of(logits)
     best, second = numpy.sort(chances, axis=-1)[..., :-3:-1].transpose(2, 0, 1)
     if measure == "margin":
-        unsure, over_text = 1 - (best - second), numpy.max
+        unsure = 1 - (best - second)
     else:
-        unsure, over_text = -xlogy(chances, chances).sum(-1) / numpy.log(chances.shape[-1]), numpy.mean
-    if words is None:
-        return Doubt(over_text(unsure, axis=-1), best.min(axis=-1))
-    read = (logits != outside_row(labels)).any(axis=-1)
-    return Doubt(_by_text(unsure[:, 0], read, words, over_text, 0.0), _by_text(best[:, 0], read, words, numpy.min, 1.0))
+        unsure = -xlogy(chances, chances).sum(-1) / numpy.log(chances.shape[-1])
+    if words is not None:
+        read = (logits != outside_row(labels)).any(axis=-1)
+        unsure, best = (_by_text(each[:, 0], read, words) for each in (unsure, best))
+    known = numpy.ma.masked_invalid(unsure)
+    over_text = known.max(axis=-1) if measure == "margin" else known.mean(axis=-1)
+    return Doubt(over_text.filled(0), numpy.ma.masked_invalid(best).min(axis=-1).filled(1))
 
 
-def _by_text(
-    values: Floats, read: NDArray[numpy.bool_], words: list[int], over: Callable[..., float], empty: float
-) -> NDArray[numpy.float64]:
-    ends = numpy.cumsum(words)[:-1]
-    texts = zip(numpy.split(values, ends), numpy.split(read, ends), strict=True)
-    return numpy.array([over(value[known]) if known.any() else empty for value, known in texts], numpy.float64)
+def _by_text(values: Floats, read: NDArray[numpy.bool_], words: list[int]) -> Floats:
+    """Return values, floats [texts, words of the longest], NaN where there is no word or it was cut off."""
+    found = numpy.full((len(words), max(words)), numpy.nan)
+    found[numpy.arange(max(words)) < numpy.array(words)[:, None]] = numpy.where(read, values, numpy.nan)
+    return found

@@ -52,9 +52,17 @@ def read(record: dict[str, Any], question: str | None, text: str) -> Iterator[An
         several=record.get("config", {}).get("choice_style") == "multiple",
         marks=[Mark(each["start"], each["end"], each["label"]) for each in record.get("spans") or ()],
         marking=record.get("_view_id") in _MARKING,
-        number=None if typed is None or not str(typed).strip() else float(typed),
+        number=_number(typed),
         words=[each["text"] for each in record["tokens"] if each["text"].strip()] if record.get("tokens") else None,
     )
+
+
+def _number(typed: Any) -> float | None:  # noqa: ANN401 - text, where anything was typed
+    """Return the number that was typed; None where it is none, such as a remark beside other answers."""
+    try:
+        return float(typed)
+    except (TypeError, ValueError):
+        return None
 
 
 def _tokens(text: str, places: list[tuple[int, int]]) -> list[dict[str, Any]]:
