@@ -93,18 +93,21 @@ def test_before_there_is_a_model(tiny: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("measure", ["margin", "entropy"])
 def test_the_least_certain_first(run: Run, tmp_path: Path, measure: str) -> None:
-    """Texts that speak for both labels come before those that speak for one, the least certain first."""
-    clear = [f"w{number} w{number + 1} good" for number in range(2, 60)]
-    mixed = [f"w{number} good bad" for number in range(2, 8)]
-    pool, output = write_texts(tmp_path / "pool.jsonl", clear + mixed), tmp_path / "next.jsonl"
-    options = ("--model", run(epochs=4), "--count", 6, "--uncertainty", measure, "--output", output)
-    assert f"6 of 64 unlabelled texts, by {measure} and diversity" in invoke("label-next", pool, *options)
+    """A batch is of the most uncertain third, the least certain first; asked for more, all texts come."""
+    texts = [f"w{number} w{3 * number % 90} {word}" for number in range(30) for word in ("good", "bad")]
+    pool, output = write_texts(tmp_path / "pool.jsonl", texts), tmp_path / "next.jsonl"
+    options = ("--model", run(), "--uncertainty", measure, "--output", output, "--overwrite")
+    invoke("label-next", pool, "--count", 100, *options)
+    every = read(output)
+    assert {row["text"] for row in every} == set(texts)
+    assert f"6 of 60 unlabelled texts, by {measure} and diversity" in invoke("label-next", pool, "--count", 6, *options)
     found = read(output)
-    assert len({row["text"] for row in found} & set(mixed)) >= 2
-    doubts = [row["uncertainty"] for row in found]
-    assert doubts == sorted(doubts, reverse=True)
-    assert all(0 < row["uncertainty"] <= 1 and 0.5 <= row["confidence"] < 1 for row in found)
-    assert {row["suggested"] for row in found} <= {"positive", "negative"}
+    assert {row["text"] for row in found} <= {row["text"] for row in every[:20]}
+    for rows in (every, found):
+        doubts = [row["uncertainty"] for row in rows]
+        assert doubts == sorted(doubts, reverse=True)
+        assert all(0 < row["uncertainty"] <= 1 and 0.5 <= row["confidence"] < 1 for row in rows)
+        assert {row["suggested"] for row in rows} <= {"positive", "negative"}
 
 
 @pytest.mark.parametrize("kind", ROWS)
@@ -207,7 +210,7 @@ def test_predictions_that_change(run: Run, tmp_path: Path) -> None:
         (["a.csv", "--rounds", "."], r"^--rounds needs the last round's checkpoint as --model; minilm is none of"),
         (["a.csv", "--format", "argilla"], r"^--format argilla is written as .json; give next.jsonl that ending$"),
         (["a.csv", "--model", "./nowhere"], r"^--model ./nowhere: no such folder$"),
-        (["a.csv", "--model", "old"], r"^old/training.json is not what this version of bertwire writes: task: "),
+        (["a.csv", "--model", "old"], r"/old/training.json is not what this version of bertwire writes: task: "),
         (["a.csv", "--count", "0"], r"^--count: .*greater than or equal to 1"),
         (["next.jsonl"], r"next.jsonl is also next.jsonl, which it would replace"),
         (["a.txt"], r"^a.txt: cannot tell the format"),
