@@ -16,6 +16,8 @@ class Command:
 
 COMMANDS = {
     "train": Command("bertwire_trainer.cli", "'.[train]'", "Fine-tune a BERT-family encoder on labelled texts."),
+    "label-next": Command("bertwire_trainer.labelling.cli", "'.[train]'", "Choose the texts to label next."),
+    "label-read": Command("bertwire_trainer.labelling.cli", CLI, "Turn annotation tools' answers into labelled rows."),
     "export": Command(
         "bertwire_export.cli",
         "'.[export,cpu]' or '.[export,gpu]'",

@@ -1,0 +1,115 @@
+"""A model that texts are chosen by: a checkpoint of the trainer, or an encoder before there is one."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader, Subset
+from transformers import AutoTokenizer
+
+from bertwire_core.console import tracked
+from bertwire_data.labelled import Labelled
+from bertwire_trainer.architecture import require_trainable
+from bertwire_trainer.base import Base, one_line
+from bertwire_trainer.loading import load_model, model_class, position_limit
+from bertwire_trainer.predict import collator, predict
+from bertwire_trainer.record import TrainingRecord
+from bertwire_trainer.tokenizer import load_tokenizer
+from bertwire_trainer.tokens import TokenDataset, tokenize
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+Floats = NDArray[numpy.floating]
+
+# Texts of one forward pass; halved, nothing breaks.
+_BATCH = 64
+# Tokens that an encoder without a head reads of a text, as in training unless told otherwise; halved, what
+# distinguishes long texts after their beginning is not seen.
+_ENCODER_TOKENS = 128
+# Passes with dropout whose spread tells how sure a number is; halved, the spread is a third less exact.
+_PASSES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """A model with what reads texts for it.
+
+    Attributes:
+        labels: label names in the order of the logits.
+    """
+
+    model: "PreTrainedModel"
+    tokenizer: "PreTrainedTokenizerBase"
+    labels: list[str]
+
+    def logits(self, texts: Labelled, title: str) -> NDArray[numpy.float32]:
+        """Return the logits, float32 [texts, or words of all texts, labels]; a word cut off has `outside_row`."""
+        return predict(self.model, self.tokenizer, self._tokens(texts), self.labels, title)
+
+    def vectors(self, texts: Labelled, title: str) -> NDArray[numpy.float32]:
+        """Return the mean of the last layer's tokens of each text, scaled to length 1: float32 [texts, hidden]."""
+        found = numpy.zeros((len(texts), self.model.config.hidden_size), numpy.float32)
+        self.model.eval()
+        for places, batch in self._batches(self._tokens(texts), title):
+            last = self.model(**batch, output_hidden_states=True).hidden_states[-1].float()
+            mask = batch["attention_mask"].unsqueeze(-1)
+            means = (last * mask).sum(1) / mask.sum(1)
+            found[places] = torch.nn.functional.normalize(means, dim=-1).cpu().numpy()
+        return found
+
+    def spread(self, texts: Labelled, seed: int) -> NDArray[numpy.float64]:
+        """Return the standard deviation of each text's number over passes with dropout: float64 [texts]."""
+        found = numpy.zeros((_PASSES, len(texts)))
+        tokens = self._tokens(texts)
+        torch.manual_seed(seed)
+        self.model.train()
+        for number, one in enumerate(found, 1):
+            for places, batch in self._batches(tokens, f"dropout {number}/{_PASSES}"):
+                one[places] = self.model(**batch).logits.float().view(-1).cpu().numpy()
+        self.model.eval()
+        spread: NDArray[numpy.float64] = found.std(axis=0)
+        return spread
+
+    def _tokens(self, texts: Labelled) -> TokenDataset:
+        count = sum(texts.words() or ()) or len(texts)
+        return tokenize(self.model, self.tokenizer, texts, numpy.zeros(count, numpy.int64))
+
+    def _batches(self, tokens: TokenDataset, title: str) -> Iterator[tuple[list[int], dict[str, Any]]]:
+        # Batches of one length waste no work on padding.
+        order = sorted(range(len(tokens)), key=tokens.lengths.__getitem__)
+        loader = DataLoader(Subset(tokens, order), _BATCH, collate_fn=collator(self.tokenizer, tokens))
+        with torch.inference_mode():
+            for start, batch in enumerate(tracked(loader, title, len(loader))):
+                batch.pop("labels")
+                places = order[start * _BATCH : (start + 1) * _BATCH]
+                yield places, {name: value.to(self.model.device) for name, value in batch.items()}
+
+
+def load_checkpoint(base: Base, record: TrainingRecord) -> Network:
+    """Load a checkpoint of the trainer; raise `UserError` where it is damaged."""
+    with one_line(base):
+        model = model_class(record.task).from_pretrained(
+            base.location, local_files_only=True, use_safetensors=True, trust_remote_code=False, dtype=torch.float32
+        )
+        tokenizer = AutoTokenizer.from_pretrained(base.location, local_files_only=True, trust_remote_code=False)
+    tokenizer.model_max_length, tokenizer.truncation_side = record.max_length, record.truncation_side
+    return Network(_placed(model), tokenizer, record.labels)
+
+
+def load_encoder(base: Base, texts: Labelled) -> Network:
+    """Load an encoder, whose head is new and says nothing; raise `UserError` where it cannot be trained either."""
+    require_trainable(base, texts.task)
+    tokenizer = load_tokenizer(base, texts.task, "right")
+    labels = ["0", "1"]
+    model = load_model(base, texts.task, labels)
+    tokenizer.model_max_length = min(_ENCODER_TOKENS, position_limit(model) or _ENCODER_TOKENS)
+    return Network(_placed(model), tokenizer, labels)
+
+
+def _placed(model: "PreTrainedModel") -> "PreTrainedModel":
+    model.to("cuda" if torch.cuda.is_available() else "cpu")  # type: ignore[arg-type]
+    return model
