@@ -84,8 +84,8 @@ class Watched(FleetObserver):
 async def watched(path: Path) -> AsyncIterator[Watched]:
     """Start a fleet."""
     it = Watched(path)
-    await it.fleet.start()
     try:
+        await it.fleet.start()
         yield it
     finally:
         it.gate.set()
