@@ -1,6 +1,6 @@
 """Fit the linear layer alone, on vectors that do not change."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy
 import torch
@@ -8,8 +8,13 @@ from numpy.typing import NDArray
 
 from bertwire_core.tasks import Task
 from bertwire_data.labelled import MAIN_METRIC
+from bertwire_trainer.messages import note
 from bertwire_trainer.scores import measure
 from bertwire_trainer.tasks import SPECS
+
+if TYPE_CHECKING:
+    from bertwire_core.pooled import PooledClassifier
+    from bertwire_trainer.data import Data
 
 # Strengths that cross-validation compares, from the largest, in folds, on so many texts at most. With neighbours nearer
 # to one another scores differ by chance; with half of the texts a layer of many labels gets too strong a penalty.
@@ -19,6 +24,24 @@ _FOLDS, _MOST_TEXTS = 3, 2000
 _STEPS = 200
 
 Floats = NDArray[numpy.float32]
+
+
+def fit_head(model: "PooledClassifier", vectors: Floats, data: "Data", seed: int, strength: float | None) -> None:
+    """Fit the linear layer of a model on what it reads of train; choose a strength, and say so, where none is given.
+
+    Args:
+        model: the model, on the CPU.
+        vectors: float32 [texts of train, size].
+        data: the labelled rows.
+        seed: of the choice.
+        strength: as for `fit_linear`; None: by cross-validation.
+    """
+    asked = (vectors, data.targets["train"], data.task)
+    if strength is None:
+        strength = choose_strength(*asked, data.labels, seed)
+        note(f"--strength {strength:g}: the best of cross-validation on train")
+    weight, bias = fit_linear(*asked, len(data.labels), strength)
+    model.set_head(torch.from_numpy(weight), torch.from_numpy(bias))
 
 
 def fit_linear(

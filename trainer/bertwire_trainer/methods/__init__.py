@@ -3,9 +3,10 @@
 from typing import Any
 
 from bertwire_trainer.method import Method
+from bertwire_trainer.methods.few_shot import FewShot
 from bertwire_trainer.methods.frozen import Frozen
 from bertwire_trainer.methods.full import Full
 from bertwire_trainer.methods.lora import Lora
 
 DEFAULT = "full"
-METHODS: dict[str, Method[Any]] = {"full": Full(), "lora": Lora(), "frozen": Frozen()}
+METHODS: dict[str, Method[Any]] = {"full": Full(), "lora": Lora(), "frozen": Frozen(), "few-shot": FewShot()}

@@ -35,20 +35,10 @@ class Frozen:
 
     def fit(self, job: Job, options: FrozenOptions) -> Fitted:
         """Embed train, or read the vectors that an interrupted run has left, and fit the layer on them."""
-        import torch
-
-        from bertwire_trainer.linear import choose_strength, fit_linear
-        from bertwire_trainer.messages import note
+        from bertwire_trainer.linear import fit_head
 
         model: PooledClassifier = job.model  # type: ignore[assignment]  # a method with a pooling gets this one
-        vectors, targets = _vectors(job, model), job.data.targets["train"]
-        asked = (vectors, targets, job.data.task)
-        strength = options.strength
-        if strength is None:
-            strength = choose_strength(*asked, job.data.labels, job.seed)
-            note(f"--strength {strength:g}: the best of cross-validation on train")
-        weight, bias = fit_linear(*asked, len(job.data.labels), strength)
-        model.set_head(torch.from_numpy(weight), torch.from_numpy(bias))
+        fit_head(model, _vectors(job, model), job.data, job.seed, options.strength)
         return Fitted(model, job.tokenizer, None)
 
 
