@@ -16,6 +16,9 @@ class Command:
 
 COMMANDS = {
     "train": Command("bertwire_trainer.cli", "'.[train]'", "Fine-tune a BERT-family encoder on labelled texts."),
+    "add-class": Command(
+        "bertwire_trainer.add_class.cli", "'.[train]'", "Add classes to a checkpoint from a few examples of each."
+    ),
     "export": Command(
         "bertwire_export.cli",
         "'.[export,cpu]' or '.[export,gpu]'",

@@ -61,6 +61,7 @@ def prepare(config: RunConfig) -> Prepared:
     base = find_base(config.model)
     data = load_data(config)
     require_applicable(config, data.task)
+    options.require_data(data)
     for warning in overlaps(data):
         note(f"warning: {warning}")
     stages = {name: STAGES[name].read(each, data) for name, each in asked.items()}

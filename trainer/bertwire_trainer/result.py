@@ -116,6 +116,7 @@ def write_record(
         stages={name: options | fitted.stages.get(name, {}) for name, options in setup.stages.items()},
         metrics=metrics,
         best_epoch=fitted.best_epoch,
+        chosen=fitted.chosen,
         versions=versions | {"python": platform.python_version()},
         seconds=round(seconds, 1),
     )

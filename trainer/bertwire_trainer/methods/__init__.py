@@ -6,6 +6,14 @@ from bertwire_trainer.method import Method
 from bertwire_trainer.methods.frozen import Frozen
 from bertwire_trainer.methods.full import Full
 from bertwire_trainer.methods.lora import Lora
+from bertwire_trainer.methods.prototypes import Prototypes
+from bertwire_trainer.methods.zero_shot import ZeroShot
 
 DEFAULT = "full"
-METHODS: dict[str, Method[Any]] = {"full": Full(), "lora": Lora(), "frozen": Frozen()}
+METHODS: dict[str, Method[Any]] = {
+    "full": Full(),
+    "lora": Lora(),
+    "frozen": Frozen(),
+    "prototypes": Prototypes(),
+    "zero-shot": ZeroShot(),
+}

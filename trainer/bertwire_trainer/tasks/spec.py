@@ -37,6 +37,7 @@ class TaskSpec:
         by_word: whether each word has a target; else each text has one.
         noted: whether the user is told when the task was read off the columns.
         stratified: whether the cut of dev keeps the share of each label.
+        classes: whether each whole text has exactly one label, its class.
         unordered: whether a target is a list whose order means nothing.
         class_weights: whether `--class-weights` applies.
         label_smoothing: whether `--label-smoothing` applies.
@@ -50,6 +51,7 @@ class TaskSpec:
     by_word: bool = False
     noted: bool = True
     stratified: bool = False
+    classes: bool = False
     unordered: bool = False
     class_weights: bool = False
     label_smoothing: bool = False
