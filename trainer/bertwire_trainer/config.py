@@ -114,10 +114,11 @@ TrainConfig: type[RunConfig] = create_model(
 
 def require_applicable(config: RunConfig, task: Task) -> None:
     """Raise `UserError` where the method, a stage or an option does not apply to the task."""
+    # First, for a method may say why.
+    config.options.require_task(task)
     _require_task(f"--method {config.method}", METHODS[config.method].tasks, task)
     for stage in config.stages:
         _require_task(flag(stage), STAGES[stage].tasks, task)
-    config.options.require_task(task)
     if config.text_pair_column is not None and SPECS[task].by_word:
         raise UserError(f"--text-pair-column is for whole texts; {task} reads one list of words")
     if config.pooling is not None and SPECS[task].by_word:

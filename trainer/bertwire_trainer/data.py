@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from bertwire_core.errors import UserError
 from bertwire_core.tasks import Task
-from bertwire_data.labelled import Labelled, encode_targets, read_labelled
+from bertwire_data.labelled import Labelled, encode_targets, label_order, read_labelled
 from bertwire_trainer.config import RunConfig
 from bertwire_trainer.hub import read_dataset
 from bertwire_trainer.messages import note
+from bertwire_trainer.methods import METHODS
 from bertwire_trainer.tasks import SPECS
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def load_data(config: RunConfig) -> Data:
     if config.task is None and SPECS[train.task].noted:
         columns = f"{train.columns.text!r} and {train.columns.label!r}"
         note(f"{train.source}: columns {columns} look like {train.task}; --task chooses another")
-    labels = SPECS[train.task].labels(train)
+    labels = _labels(train, config)
     for split in (dev, test):
         if split is not None:
             _require_same_kind(train, split)
@@ -92,6 +93,13 @@ def _read(config: RunConfig) -> tuple[Labelled, Labelled | None, Labelled | None
     train = read_dataset(*name, config.train_split, columns, config.task)
     dev, test = (read_dataset(*name, split, columns, train.task) if split else None for split in names)
     return train, dev, test
+
+
+def _labels(train: Labelled, config: RunConfig) -> list[str]:
+    """Return the label names in id order: those of train, and those that the method's options name."""
+    named = config.options.labels() if train.task in METHODS[config.method].tasks else []
+    labels = label_order([*train.names(), *named], train.task) if named else []
+    return labels if len(labels) > 1 else SPECS[train.task].labels(train)
 
 
 def _require_same_kind(train: Labelled, split: Labelled) -> None:

@@ -23,6 +23,17 @@ class MethodOptions(Config):
     def require_task(self, task: Task) -> None:
         """Raise `UserError` where an option that is set does not apply to `task`."""
 
+    def require_data(self, data: "Data") -> None:
+        """Check what the method needs of the rows, and the files that options name, before PyTorch is loaded.
+
+        Raises:
+            UserError: the rows do not fit the options, or a file is faulty.
+        """
+
+    def labels(self) -> list[str]:
+        """Return the labels that the options name, with or without rows in train; `UserError` for a faulty file."""
+        return []
+
     def recorded(self) -> dict[str, Any]:
         """Return what training.json says of the options: each by its name."""
         return self.model_dump()
@@ -70,12 +81,14 @@ class Fitted:
         tokenizer: its tokenizer.
         best_epoch: the epoch that the weights are of; the first is 1; None for a method without epochs.
         stages: what each stage did, by its name, as training.json says it.
+        chosen: what the method chose by itself, by name, as training.json says it.
     """
 
     model: "Classifier"
     tokenizer: "PreTrainedTokenizerBase"
     best_epoch: int | None
     stages: dict[str, dict[str, Any]] = field(default_factory=dict)
+    chosen: dict[str, Any] = field(default_factory=dict)
 
     def after(self, stage: str, done: dict[str, Any]) -> "Fitted":
         """Return this with what a stage did: JSON values by name."""

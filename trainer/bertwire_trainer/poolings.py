@@ -29,10 +29,15 @@ _TEXTS = 2000
 
 
 def first_pooling(config: RunConfig) -> Pooling | None:
-    """Return the pooling that the model is made with; of `auto` any one, which `settle_pooling` replaces."""
+    """Return the pooling that the model is made with; of `auto` any one, which `settle_pooling` replaces.
+
+    What a method normalizes stays so with the tokens that the user chooses.
+    """
+    own = METHODS[config.method].pooling
     if config.pooling is None:
-        return METHODS[config.method].pooling
-    return Pooling("mean" if config.pooling == "auto" else config.pooling, config.pooler, config.normalize)
+        return own
+    normalize = config.normalize or (own is not None and own.normalize)
+    return Pooling("mean" if config.pooling == "auto" else config.pooling, config.pooler, normalize)
 
 
 def settle_pooling(

@@ -64,6 +64,7 @@ def prepare(config: RunConfig) -> Prepared:
     base = find_base(config.model)
     data = load_data(config)
     require_applicable(config, data.task)
+    options.require_data(data)
     warnings = [*oddities(data.train, "train"), *overlaps(data)]
     warn(warnings)
     stages = {name: STAGES[name].read(each, data) for name, each in asked.items()}

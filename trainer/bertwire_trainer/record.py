@@ -53,6 +53,13 @@ class Setup(_Record):
     data: dict[str, SplitRecord] = Field(description="The splits by name: train, dev and, if there was one, test.")
 
 
+class AddedRecord(_Record):
+    """Labels added to a checkpoint without training."""
+
+    labels: list[str] = Field(description="The labels.")
+    examples: SplitRecord = Field(description="The rows that gave their prototypes.")
+
+
 class TrainingRecord(Setup):
     """The whole of `training.json`."""
 
@@ -67,5 +74,7 @@ class TrainingRecord(Setup):
     best_epoch: int | None = Field(
         description="Epoch, counted from 1, whose weights were kept; null for a method without epochs."
     )
+    chosen: dict[str, Any] = Field({}, description="What the method chose by itself, such as a scale, by name.")
+    added: list[AddedRecord] = Field([], description="What bertwire add-class added, in order.")
     versions: dict[str, str] = Field(description="Versions of bertwire, torch, transformers and python.")
     seconds: float = Field(description="Wall-clock seconds of the command; of the last one, if it was resumed.")

@@ -122,6 +122,7 @@ def write_record(
         metrics=metrics,
         best_epoch=fitted.best_epoch,
         remarks=remarks,
+        chosen=fitted.chosen,
         versions=versions | {"python": platform.python_version()},
         seconds=round(seconds, 1),
     )

@@ -41,6 +41,7 @@ SINGLE_LABEL = TaskSpec(
     problem_type="single_label_classification",
     noted=False,
     stratified=True,
+    classes=True,
     class_weights=True,
     label_smoothing=True,
 )

@@ -40,6 +40,7 @@ class TaskSpec:
         by_word: whether each word has a target; else each text has one.
         noted: whether the user is told when the task was read off the columns.
         stratified: whether the cut of dev keeps the share of each label.
+        classes: whether each whole text has exactly one label, its class.
         class_weights: whether `--class-weights` applies.
         label_smoothing: whether `--label-smoothing` applies.
     """
@@ -53,5 +54,6 @@ class TaskSpec:
     by_word: bool = False
     noted: bool = True
     stratified: bool = False
+    classes: bool = False
     class_weights: bool = False
     label_smoothing: bool = False
