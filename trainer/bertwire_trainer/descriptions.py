@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bertwire_core.errors import UserError
 from bertwire_core.lfs import require_fetched
-from bertwire_data.rows import is_delimited, read_rows, table_batches
+from bertwire_data.rows import read_rows, table_batches
 from bertwire_data.tables import Batch, open_table
 from bertwire_data.tasks.cells import Row, read_label, read_text, read_value
 
@@ -22,8 +22,8 @@ def read_descriptions(path: Path) -> dict[str, str]:
     Raises:
         UserError: the file is missing or faulty, has a label twice, or no label.
     """
-    batches = _json_batches(path) if path.suffix.lower() == ".json" else _table_batches(path)
-    delimited = is_delimited(path)
+    batches: Iterable[Batch]
+    batches, delimited = (_json_batches(path), False) if path.suffix.lower() == ".json" else _table_batches(path)
 
     def read(row: Row) -> tuple[str, str]:
         label = read_label(read_value(row, _LABEL, delimited=delimited), _LABEL)
@@ -52,9 +52,9 @@ def _json_batches(path: Path) -> list[Batch]:
     return [Batch(1, rows, [None] * len(rows), None)]
 
 
-def _table_batches(path: Path) -> Iterable[Batch]:
+def _table_batches(path: Path) -> tuple[Iterable[Batch], bool]:
     with open_table(path) as reader:
-        present = reader.columns
+        present, delimited = reader.columns, reader.delimited
     if present is not None and (absent := {_LABEL, _DESCRIPTION}.difference(present)):
         raise UserError(f"{path} has no column {min(absent)!r}; it needs {_LABEL} and {_DESCRIPTION}")
-    return table_batches(path)
+    return table_batches(path), delimited
