@@ -1,12 +1,13 @@
 """Methods of `bertwire train` on a few texts of each label, and SetFit's own where it is installed.
 
 `python -m bench.methods.few_shot FOLDER` takes train.jsonl, dev.jsonl and test.jsonl of FOLDER, draws the same texts of
-train for every method, and scores each on the whole of test. The set has one label for each text. For SetFit:
+train for every method, and scores each on test. The set has one label for each text. For SetFit:
 `uv venv .setfit && uv pip install --python .setfit/bin/python setfit==1.2.*`.
 """
 
 import argparse
 import json
+import os
 import random
 import statistics
 import subprocess
@@ -36,30 +37,27 @@ METHODS: dict[str, dict[str, Any]] = {
 # num_iterations of SetFit: as few-shot has it; 0, SetFit's default, is every pair, too many for many labels.
 SETFIT = {"setfit, 20 iterations": 20, "setfit, every pair": 0}
 # Texts of dev, which chooses the epoch of full; few-shot and frozen read none of them. Halved, the choice is by chance.
-_DEV = 100
-# Accuracy and seconds.
-Score = dict[str, float]
+_DEV = 50
+# Accuracy and seconds of each method.
+Scores = dict[str, dict[str, float]]
 
 
 def main() -> None:
     """Draw, train, score; write the JSON after each draw; print the table."""
     arguments = _parser().parse_args()
     quiet_libraries()
-    found: dict[str, list[Score]] = defaultdict(list)
     with readable("few-shot"):
-        for seed in range(arguments.draws):
+        for seed in arguments.draws:
             with tempfile.TemporaryDirectory() as folder:
-                for name, score in _scores(arguments, Path(folder), seed).items():
-                    found[name].append(score)
-            _write(arguments, found)
+                found = _write(arguments, seed, _scores(arguments, Path(folder), seed))
     out.print(_table(found))
 
 
-def _scores(arguments: argparse.Namespace, folder: Path, seed: int) -> dict[str, Score]:
+def _scores(arguments: argparse.Namespace, folder: Path, seed: int) -> Scores:
     """Return the score of each method on the texts that `seed` draws."""
-    test = arguments.folder / "test.jsonl"
     _draw(arguments, folder, seed)
-    scores = {}
+    test = folder / "test.jsonl"
+    scores: Scores = {}
     for method, options in METHODS.items():
         given = {"train": folder / "train.jsonl", "dev": folder / "dev.jsonl", "test": test, "seed": seed}
         config = TrainConfig(**given, output=folder / method, method=method, **options)
@@ -69,23 +67,32 @@ def _scores(arguments: argparse.Namespace, folder: Path, seed: int) -> dict[str,
     base, script = find_base("minilm").location, Path(__file__).with_name("setfit_peer.py")
     for name in arguments.setfit if arguments.python.exists() else ():
         asked = [base, folder / "train.jsonl", test, str(seed), str(SETFIT[name])]
-        done = subprocess.run([arguments.python, script, *asked], check=True, stdout=subprocess.PIPE, text=True)
+        done = subprocess.run(
+            [arguments.python, script, *asked],
+            check=True,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"HF_HUB_OFFLINE": "1"},
+        )
         scores[name] = json.loads(done.stdout.splitlines()[-1])
     err.print(f"draw {seed}: {scores}")
     return scores
 
 
 def _draw(arguments: argparse.Namespace, folder: Path, seed: int) -> None:
-    """Write `texts` lines of each label of train, and the first of dev in an order of its own."""
+    """Write `texts` lines of each label of train, some of dev, and the first of test."""
     draw = random.Random(seed)  # noqa: S311 - not for secrets
-    lines = (arguments.folder / "train.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+    lines, held, asked = (
+        (arguments.folder / f"{name}.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+        for name in ("train", "dev", "test")
+    )
     by_label = defaultdict(list)
     for line in lines:
         by_label[json.loads(line)["label"]].append(line)
     chosen = [line for label in sorted(by_label) for line in draw.sample(by_label[label], arguments.texts)]
     (folder / "train.jsonl").write_text("".join(chosen), encoding="utf-8")
-    held = (arguments.folder / "dev.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
     (folder / "dev.jsonl").write_text("".join(draw.sample(held, _DEV)), encoding="utf-8")
+    (folder / "test.jsonl").write_text("".join(asked[: arguments.tested]), encoding="utf-8")
 
 
 def _interval(values: list[float]) -> dict[str, float]:
@@ -96,36 +103,38 @@ def _interval(values: list[float]) -> dict[str, float]:
     return {"mean": round(statistics.mean(values), 4), "half": round(half, 4)}
 
 
-def _summary(found: dict[str, list[Score]]) -> dict[str, Any]:
-    """Return of each method the accuracy, that of few-shot less its own on the same draws, the seconds, the scores."""
-    ours = [score["accuracy"] for score in found["few-shot"]]
+def _summary(draws: list[Scores]) -> dict[str, Any]:
+    """Return of each method the accuracy, that of few-shot less its own on the same draws, and the median seconds."""
     result = {}
-    for name, scores in found.items():
-        theirs = [score["accuracy"] for score in scores]
+    for name in draws[0]:
+        both = [(draw["few-shot"]["accuracy"], draw[name]["accuracy"]) for draw in draws]
         result[name] = {
-            "accuracy": _interval(theirs),
-            "few-shot less this": _interval([one - other for one, other in zip(ours, theirs, strict=True)]),
-            "seconds": round(statistics.median(score["seconds"] for score in scores), 1),
-            "draws": scores,
+            "accuracy": _interval([theirs for _, theirs in both]),
+            "few-shot less this": _interval([ours - theirs for ours, theirs in both]),
+            "seconds": statistics.median(draw[name]["seconds"] for draw in draws),
         }
     return result
 
 
-def _write(arguments: argparse.Namespace, found: dict[str, list[Score]]) -> None:
-    """Put the set into the file, beside others that were measured before."""
+def _write(arguments: argparse.Namespace, seed: int, scores: Scores) -> list[Scores]:
+    """Add a draw to those of its set that the file has; return them all."""
     document = json.loads(arguments.output.read_text(encoding="utf-8")) if arguments.output.exists() else {}
+    draws = document.get(arguments.folder.name, {}).get("draws", {}) | {str(seed): scores}
     document[arguments.folder.name] = {
         "texts_per_label": arguments.texts,
+        "tested": arguments.tested,
         "options": METHODS,
         "machine": machine(),
-        "methods": _summary(found),
+        "methods": _summary(list(draws.values())),
+        "draws": draws,
     }
     arguments.output.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    return list(draws.values())
 
 
-def _table(found: dict[str, list[Score]]) -> Table:
-    table = Table("method", "accuracy", "few-shot less this", "seconds", title=f"{len(found['few-shot'])} draws")
-    for name, each in _summary(found).items():
+def _table(draws: list[Scores]) -> Table:
+    table = Table("method", "accuracy", "few-shot less this", "seconds", title=f"{len(draws)} draws")
+    for name, each in _summary(draws).items():
         table.add_row(name, _shown(each["accuracy"]), _shown(each["few-shot less this"]), f"{each['seconds']:.0f}")
     return table
 
@@ -138,7 +147,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="bench.methods.few_shot", description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--texts", type=int, default=8, help="of each label")
-    parser.add_argument("--draws", type=int, default=5)
+    parser.add_argument("--draws", type=int, nargs="+", default=range(5), help="seeds; the file keeps those it has")
+    parser.add_argument("--tested", type=int, default=1000, help="rows of test at most, the first")
     parser.add_argument("--setfit", nargs="*", choices=SETFIT, default=list(SETFIT))
     parser.add_argument(
         "--python", type=Path, default=Path(".setfit/bin/python"), help="with setfit; skipped if absent"

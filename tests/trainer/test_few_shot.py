@@ -77,7 +77,7 @@ def test_pairs_bring_a_label_together(few: Run, tmp_path: Path) -> None:
     """Texts that were not learnt are nearer to those of their label than to others; hardly without training."""
     output = few(marked)
     before = few(marked, learning_rate=1e-9, output=tmp_path / "before")
-    assert gap(output) > gap(before) + 0.5
+    assert gap(output) > gap(before) + 0.2
     model = load_pooled(output)
     assert model is not None
     assert model.pooling == Pooling("mean", normalize=True)
