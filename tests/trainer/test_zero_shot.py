@@ -118,7 +118,7 @@ def test_train_of_one_label(zero_shot: Run, tmp_path: Path, write_rows: Any) -> 
         ("labels.json", '{"a": "x\\ud800"}', "not UTF-8"),
         ("labels.csv", "label,text\na,x\n", "has no column 'description'; it needs label and description$"),
         ("labels.csv", "label,description\na,\n", "has faulty rows"),
-        ("labels.txt", "a", "cannot tell the format"),
+        ("labels.ods", "a", "cannot tell the format"),
         ("nowhere.json", None, "no such file"),
     ],
 )
