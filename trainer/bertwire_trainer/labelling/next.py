@@ -14,12 +14,12 @@ from bertwire_core.files import whole_file
 from bertwire_data.labelled import decisions
 from bertwire_trainer.base import find_base
 from bertwire_trainer.labelling.config import JSON_ARRAYS
+from bertwire_trainer.labelling.formats import WRITERS
 from bertwire_trainer.labelling.forms import Question, form_of
 from bertwire_trainer.labelling.network import Network, load_checkpoint, load_encoder
 from bertwire_trainer.labelling.prepare import Prepared
 from bertwire_trainer.labelling.rounds import by_change, by_dev
 from bertwire_trainer.labelling.select import candidates, diverse
-from bertwire_trainer.labelling.tools import WRITERS
 from bertwire_trainer.labelling.uncertainty import doubt, probabilities
 from bertwire_trainer.labelling.words import places
 from bertwire_trainer.messages import say

@@ -12,9 +12,9 @@ from bertwire_core.tasks import Task
 from bertwire_data.labelled import label_name
 from bertwire_data.tasks import TASK_ROWS
 from bertwire_trainer.labelling.config import LabelReadConfig
+from bertwire_trainer.labelling.formats import EXPORTS, Export
 from bertwire_trainer.labelling.forms import Answer, Form, form_by_answers, form_of, task_of
 from bertwire_trainer.labelling.tagging import tagged
-from bertwire_trainer.labelling.tools import EXPORTS, Export
 from bertwire_trainer.labelling.words import squeezed
 from bertwire_trainer.messages import note, say
 
