@@ -67,8 +67,8 @@ class Partial:
             )
 
     def has_epoch(self) -> bool:
-        """Return whether a method or a stage has saved an epoch to go on from."""
-        return any(map(is_whole, self.epochs.rglob("checkpoint-*")))
+        """Return whether a method or a stage has saved an epoch or a round to go on from."""
+        return any(self.epochs.rglob("round-*.json")) or any(map(is_whole, self.epochs.rglob("checkpoint-*")))
 
     def publish(self, output: Path, *, overwrite: bool) -> None:
         """Move the result to `output`, then remove what is left of the run."""

@@ -7,8 +7,9 @@ from typing import Any
 from bertwire_trainer.stage import Fit, Stage
 from bertwire_trainer.stages.adapt import Adapt
 from bertwire_trainer.stages.augment import Augment
+from bertwire_trainer.stages.self_train import SelfTrain
 
-STAGES: dict[str, type[Stage[Any]]] = {"adapt": Adapt, "augment": Augment}
+STAGES: dict[str, type[Stage[Any]]] = {"adapt": Adapt, "self_train": SelfTrain, "augment": Augment}
 
 
 def staged(fit: Fit, stages: Mapping[str, Stage[Any]]) -> Fit:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 from bertwire_core.errors import UserError
 from bertwire_core.files import unicode_name, whole_file
 from bertwire_core.tasks import Task
-from bertwire_data.labelled import Labelled
 from bertwire_trainer.masked import NoMaskedHead, load_masked
 from bertwire_trainer.messages import note
 from bertwire_trainer.method import Fitted, Job
@@ -21,7 +20,7 @@ from bertwire_trainer.stages.augment.command import run_command, shown, split_co
 from bertwire_trainer.stages.augment.options import AugmentOptions, Way
 from bertwire_trainer.stages.augment.predicted import predict_words
 from bertwire_trainer.stages.augment.words import delete, read_synonyms, substitute, swap
-from bertwire_trainer.stages.rows import with_train
+from bertwire_trainer.stages.rows import joined, with_train
 from bertwire_trainer.tasks import SPECS
 
 if TYPE_CHECKING:
@@ -77,7 +76,7 @@ class Augment:
             raise UserError(f"--augment made no text that is new of the {len(train)} of {train.source}; leave it out")
         note(f"augment: {len(texts)} rows beside the {len(train)} of train; {asked - len(texts)} copies were not new")
         copies = replace(train.take(indices), inputs=cast(Any, texts))
-        return fit(with_train(job, _joined(train, copies))).after("augment", {"rows": len(texts)})
+        return fit(with_train(job, joined(train, copies))).after("augment", {"rows": len(texts)})
 
     def _copies(self, job: Job) -> Iterator[tuple[int, Text]]:
         """Yield the number of a row of train and a changed copy of its text, for each copy that no split has."""
@@ -118,12 +117,3 @@ def _write(path: Path, copies: Iterator[tuple[int, Text]]) -> None:
 def _read(path: Path, *, pairs: bool) -> tuple[list[int], list[Text]]:
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     return [index for index, _ in rows], [tuple(text) if pairs else text for _, text in rows]
-
-
-def _joined(train: Labelled, copies: Labelled) -> Labelled:
-    return replace(
-        train,
-        inputs=cast(Any, [*train.inputs, *copies.inputs]),
-        targets=cast(Any, [*train.targets, *copies.targets]),
-        rows=[*train.rows, *copies.rows],
-    )
