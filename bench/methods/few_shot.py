@@ -66,7 +66,7 @@ def _scores(arguments: argparse.Namespace, folder: Path, seed: int) -> Scores:
         scores[method] = {"accuracy": record["metrics"]["test"]["accuracy"], "seconds": record["seconds"]}
     base, script = find_base("minilm").location, Path(__file__).with_name("setfit_peer.py")
     for name in arguments.setfit if arguments.python.exists() else ():
-        asked = [base, folder / "train.jsonl", test, str(seed), str(SETFIT[name])]
+        asked: list[str | Path] = [base, folder / "train.jsonl", test, str(seed), str(SETFIT[name])]
         done = subprocess.run(
             [arguments.python, script, *asked],
             check=True,
