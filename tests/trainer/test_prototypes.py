@@ -210,5 +210,5 @@ def test_task_files_that_do_not_fit(prototypes: Run, tmp_path: Path) -> None:
     pairs = write(tmp_path / "pairs.jsonl", paired, range(8))
     with pytest.raises(UserError, match=r"^pairs\.jsonl has pairs of texts, and train\.jsonl has not"):
         prototypes(episodes=5, task_files=[pairs])
-    with pytest.raises(UserError, match="nowhere.csv: no such file"):
+    with pytest.raises(UserError, match=r"nowhere\.csv: no such file"):
         prototypes(episodes=5, task_files=[tmp_path / "nowhere.csv"])
