@@ -48,9 +48,7 @@ def prepare(config: AddClassConfig) -> Prepared:
     require_absent(output, overwrite=config.overwrite)
     record = _read_record(config.checkpoint)
     if not SPECS[record.task].classes:
-        raise UserError(
-            f"{config.checkpoint} is for {record.task}, where a text has not one class; no class can be added"
-        )
+        raise UserError(f"{config.checkpoint} is for {record.task}, where texts have no classes; none can be added")
     examples = read_labelled(config.examples, config.columns, record.task)
     if examples.text_pairs != record.text_pairs:
         wanted = "pairs of texts" if record.text_pairs else "single texts"

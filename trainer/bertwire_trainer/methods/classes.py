@@ -20,5 +20,5 @@ class ClassOptions(MethodOptions):
         if task not in WITH_CLASSES:
             raise UserError(
                 f"--method {self.method} is for {' and '.join(sorted(WITH_CLASSES))}; this is {task}, where a text has "
-                "not one class, whose vector it could be compared with"
+                "no class of its own, whose vector it could be compared with"
             )
