@@ -14,7 +14,7 @@ from bertwire_trainer.stages.prune.importance import important_neurons
 from bertwire_trainer.stages.prune.options import PruneOptions
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedConfig
+    pass
 
 # Model types with one list of layers, each with two linear layers as its feed-forward network, by the field of
 # config.json with the number of its neurons.
@@ -96,9 +96,8 @@ def _feed_forward(layer: nn.Module, width: int) -> tuple[nn.Linear, nn.Linear]:
 
 
 def _configure(job: Job, field: str, value: int) -> None:
-    configs: tuple[PreTrainedConfig, ...] = (job.model.config, job.model.base_model.config)
-    for config in configs:
-        setattr(config, field, value)
+    for model in (job.model, job.model.base_model):
+        setattr(model.config, field, value)
 
 
 def _weights(model: nn.Module) -> int:
