@@ -59,7 +59,7 @@ def main() -> None:
 
 def _score(arguments: argparse.Namespace, folder: Path, seed: int, method: str) -> Score:
     """Train by a method on the texts that were drawn into `folder`, and score it."""
-    files = {name: folder / f"{name}.jsonl" for name in ("train", "dev", "test")}
+    files: dict[str, Any] = {name: folder / f"{name}.jsonl" for name in ("train", "dev", "test")}
     if method in SETFIT:
         script = Path(__file__).with_name("setfit_peer.py")
         asked = [find_base("minilm").location, files["train"], files["test"], str(seed), str(SETFIT[method])]
