@@ -20,7 +20,7 @@ from rich.table import Table
 from scipy.stats import t
 
 from bench.machine import machine
-from bertwire_core.console import err, out
+from bertwire_core.console import out
 from bertwire_core.process import readable
 from bertwire_trainer.base import find_base
 from bertwire_trainer.config import TrainConfig
@@ -38,35 +38,31 @@ METHODS: dict[str, dict[str, Any]] = {
 SETFIT = {"setfit, 20 iterations": 20, "setfit, every pair": 0}
 # Texts of dev, which chooses the epoch of full; few-shot and frozen read none of them. Halved, the choice is by chance.
 _DEV = 50
-# Accuracy and seconds of each method.
-Scores = dict[str, dict[str, float]]
+# Accuracy and seconds; of each method.
+Score = dict[str, float]
+Scores = dict[str, Score]
 
 
 def main() -> None:
-    """Draw, train, score; write the JSON after each draw; print the table."""
+    """Draw, train, score; write the JSON after each training, and go on from it; print the table."""
     arguments = _parser().parse_args()
     quiet_libraries()
     with readable("few-shot"):
         for seed in arguments.draws:
             with tempfile.TemporaryDirectory() as folder:
-                found = _write(arguments, seed, _scores(arguments, Path(folder), seed))
-    out.print(_table(found))
+                _draw(arguments, Path(folder), seed)
+                for method in [*METHODS, *(arguments.setfit if arguments.python.exists() else ())]:
+                    if method not in _draws(arguments).get(str(seed), {}):
+                        _write(arguments, seed, method, _score(arguments, Path(folder), seed, method))
+    out.print(_table(list(_draws(arguments).values())))
 
 
-def _scores(arguments: argparse.Namespace, folder: Path, seed: int) -> Scores:
-    """Return the score of each method on the texts that `seed` draws."""
-    _draw(arguments, folder, seed)
-    test = folder / "test.jsonl"
-    scores: Scores = {}
-    for method, options in METHODS.items():
-        given = {"train": folder / "train.jsonl", "dev": folder / "dev.jsonl", "test": test, "seed": seed}
-        config = TrainConfig(**given, output=folder / method, method=method, **options)
-        train_model(prepare(config))
-        record = json.loads((config.output / "training.json").read_bytes())
-        scores[method] = {"accuracy": record["metrics"]["test"]["accuracy"], "seconds": record["seconds"]}
-    base, script = find_base("minilm").location, Path(__file__).with_name("setfit_peer.py")
-    for name in arguments.setfit if arguments.python.exists() else ():
-        asked: list[str | Path] = [base, folder / "train.jsonl", test, str(seed), str(SETFIT[name])]
+def _score(arguments: argparse.Namespace, folder: Path, seed: int, method: str) -> Score:
+    """Train by a method on the texts that were drawn into `folder`, and score it."""
+    files: dict[str, Any] = {name: folder / f"{name}.jsonl" for name in ("train", "dev", "test")}
+    if method in SETFIT:
+        script = Path(__file__).with_name("setfit_peer.py")
+        asked = [find_base("minilm").location, files["train"], files["test"], str(seed), str(SETFIT[method])]
         done = subprocess.run(
             [arguments.python, script, *asked],
             check=True,
@@ -74,9 +70,12 @@ def _scores(arguments: argparse.Namespace, folder: Path, seed: int) -> Scores:
             text=True,
             env=os.environ | {"HF_HUB_OFFLINE": "1"},
         )
-        scores[name] = json.loads(done.stdout.splitlines()[-1])
-    err.print(f"draw {seed}: {scores}")
-    return scores
+        peer: Score = json.loads(done.stdout.splitlines()[-1])
+        return peer
+    config = TrainConfig(**files, output=folder / method, method=method, seed=seed, **METHODS[method])
+    train_model(prepare(config))
+    record = json.loads((config.output / "training.json").read_bytes())
+    return {"accuracy": record["metrics"]["test"]["accuracy"], "seconds": record["seconds"]}
 
 
 def _draw(arguments: argparse.Namespace, folder: Path, seed: int) -> None:
@@ -104,23 +103,36 @@ def _interval(values: list[float]) -> dict[str, float]:
 
 
 def _summary(draws: list[Scores]) -> dict[str, Any]:
-    """Return of each method the accuracy, that of few-shot less its own on the same draws, and the median seconds."""
+    """Return of each method, on its draws, the accuracy, that of few-shot less its own, and the median seconds."""
     result = {}
-    for name in draws[0]:
-        both = [(draw["few-shot"]["accuracy"], draw[name]["accuracy"]) for draw in draws]
+    for name in dict.fromkeys(name for draw in draws for name in draw):
+        both = [(draw["few-shot"], draw[name]) for draw in draws if name in draw]
         result[name] = {
-            "accuracy": _interval([theirs for _, theirs in both]),
-            "few-shot less this": _interval([ours - theirs for ours, theirs in both]),
-            "seconds": statistics.median(draw[name]["seconds"] for draw in draws),
+            "draws": len(both),
+            "accuracy": _interval([theirs["accuracy"] for _, theirs in both]),
+            "few-shot less this": _interval([ours["accuracy"] - theirs["accuracy"] for ours, theirs in both]),
+            "seconds": statistics.median(theirs["seconds"] for _, theirs in both),
         }
     return result
 
 
-def _write(arguments: argparse.Namespace, seed: int, scores: Scores) -> list[Scores]:
-    """Add a draw to those of its set that the file has; return them all."""
-    document = json.loads(arguments.output.read_text(encoding="utf-8")) if arguments.output.exists() else {}
-    draws = document.get(arguments.folder.name, {}).get("draws", {}) | {str(seed): scores}
-    document[arguments.folder.name] = {
+def _read(arguments: argparse.Namespace) -> dict[str, Any]:
+    output: Path = arguments.output
+    document: dict[str, Any] = json.loads(output.read_text(encoding="utf-8")) if output.exists() else {}
+    return document
+
+
+def _draws(arguments: argparse.Namespace) -> dict[str, Scores]:
+    """Return what the file has of the set, by seed."""
+    draws: dict[str, Scores] = _read(arguments).get(arguments.folder.name, {}).get("draws", {})
+    return draws
+
+
+def _write(arguments: argparse.Namespace, seed: int, method: str, score: Score) -> None:
+    """Add a score to those that the file has."""
+    draws = _draws(arguments)
+    draws.setdefault(str(seed), {})[method] = score
+    found = {
         "texts_per_label": arguments.texts,
         "tested": arguments.tested,
         "options": METHODS,
@@ -128,14 +140,15 @@ def _write(arguments: argparse.Namespace, seed: int, scores: Scores) -> list[Sco
         "methods": _summary(list(draws.values())),
         "draws": draws,
     }
+    document = _read(arguments) | {arguments.folder.name: found}
     arguments.output.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-    return list(draws.values())
 
 
 def _table(draws: list[Scores]) -> Table:
-    table = Table("method", "accuracy", "few-shot less this", "seconds", title=f"{len(draws)} draws")
+    table = Table("method", "draws", "accuracy", "few-shot less this", "seconds")
     for name, each in _summary(draws).items():
-        table.add_row(name, _shown(each["accuracy"]), _shown(each["few-shot less this"]), f"{each['seconds']:.0f}")
+        intervals = (_shown(each[figure]) for figure in ("accuracy", "few-shot less this"))
+        table.add_row(name, str(each["draws"]), *intervals, f"{each['seconds']:.0f}")
     return table
 
 

@@ -89,7 +89,7 @@ def test_pairs_bring_a_label_together(few: Run, tmp_path: Path) -> None:
 @pytest.mark.parametrize("make", [paired, several])
 def test_learns(few: Run, make: Row) -> None:
     """Pairs of texts with one label, and single texts with several, are learnt."""
-    assert next(iter(record(few(make, 24)).metrics["dev"].values())) > 0.85
+    assert next(iter(record(few(make, 48)).metrics["dev"].values())) > 0.8
 
 
 def test_one_text_of_a_label(few: Run) -> None:

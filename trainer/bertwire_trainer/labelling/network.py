@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy
@@ -11,6 +12,7 @@ from torch.utils.data import DataLoader, Subset
 from transformers import AutoTokenizer
 
 from bertwire_core.console import tracked
+from bertwire_core.pooled import Classifier, PooledClassifier, load_pooled
 from bertwire_data.labelled import Labelled
 from bertwire_trainer.architecture import require_trainable
 from bertwire_trainer.base import Base, one_line
@@ -21,7 +23,7 @@ from bertwire_trainer.tokenizer import load_tokenizer
 from bertwire_trainer.tokens import TokenDataset, tokenize
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase
 
 Floats = NDArray[numpy.floating]
 
@@ -42,7 +44,7 @@ class Network:
         labels: label names in the order of the logits.
     """
 
-    model: "PreTrainedModel"
+    model: Classifier
     tokenizer: "PreTrainedTokenizerBase"
     labels: list[str]
 
@@ -55,8 +57,7 @@ class Network:
         found = numpy.zeros((len(texts), self.model.config.hidden_size), numpy.float32)
         self.model.eval()
         for places, batch in self._batches(self._tokens(texts), title):
-            last = self.model(**batch, output_hidden_states=True).hidden_states[-1].float()
-            mask = batch["attention_mask"].unsqueeze(-1)
+            last, mask = self._last_layer(batch), batch["attention_mask"].unsqueeze(-1)
             means = (last * mask).sum(1) / mask.sum(1)
             found[places] = torch.nn.functional.normalize(means, dim=-1).cpu().numpy()
         return found
@@ -73,6 +74,12 @@ class Network:
         self.model.eval()
         spread: NDArray[numpy.float64] = found.std(axis=0)
         return spread
+
+    def _last_layer(self, batch: dict[str, Any]) -> torch.Tensor:
+        if isinstance(self.model, PooledClassifier):
+            return self.model.encode(**batch)
+        found: torch.Tensor = self.model(**batch, output_hidden_states=True).hidden_states[-1].float()
+        return found
 
     def _tokens(self, texts: Labelled) -> TokenDataset:
         count = sum(texts.words() or ()) or len(texts)
@@ -92,7 +99,7 @@ class Network:
 def load_checkpoint(base: Base, record: TrainingRecord) -> Network:
     """Load a checkpoint of the trainer; raise `UserError` where it is damaged."""
     with one_line(base):
-        model = model_class(record.task).from_pretrained(
+        model = load_pooled(Path(base.location)) or model_class(record.task).from_pretrained(
             base.location, local_files_only=True, use_safetensors=True, trust_remote_code=False, dtype=torch.float32
         )
         tokenizer = AutoTokenizer.from_pretrained(base.location, local_files_only=True, trust_remote_code=False)
@@ -110,6 +117,6 @@ def load_encoder(base: Base, texts: Labelled) -> Network:
     return Network(_placed(model), tokenizer, labels)
 
 
-def _placed(model: "PreTrainedModel") -> "PreTrainedModel":
-    model.to("cuda" if torch.cuda.is_available() else "cpu")  # type: ignore[arg-type]
+def _placed(model: Classifier) -> Classifier:
+    model.to("cuda" if torch.cuda.is_available() else "cpu")
     return model
