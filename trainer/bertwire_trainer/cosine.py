@@ -72,7 +72,7 @@ def set_cosine_head(job: Job, model: PooledClassifier, directions: Floats) -> fl
 
 def cosine_scale(model: PooledClassifier) -> float | None:
     """Return the scale of a head that gives scaled cosines; None for a head of another kind."""
-    lengths = model.head.weight.norm(dim=1)
+    lengths = model.head.weight.detach().norm(dim=1)
     longest, shortest = float(lengths.max()), float(lengths.min())
     if not model.pooling.normalize or model.head.bias.any() or longest - shortest > _ROUNDING * longest:
         return None

@@ -1,5 +1,6 @@
 """Rows of the linear layer for new classes."""
 
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,11 +37,19 @@ def extend(prepared: Prepared) -> None:
     _add_rows(model, scale * _prototypes(prepared, model, tokenizer), record.labels + prepared.labels)
     with whole_folder(prepared.output, overwrite=prepared.config.overwrite) as folder:
         save(model, tokenizer, folder)
+        _keep_tokenizer(checkpoint, folder)
         metrics = _score(prepared, folder)
         _write_record(prepared, metrics, folder)
     for name, scores in metrics.items():
         say(f"{prepared.output}: {name} {figures(scores)}; before {figures(record.metrics.get(name, {}))}")
     note(f"added {', '.join(prepared.labels)}; no row of dev or test has a label of them, so that none is measured")
+
+
+def _keep_tokenizer(checkpoint: Path, folder: Path) -> None:
+    """Copy the checkpoint's tokenizer files: loaded and saved again, they are not the same byte for byte."""
+    for path in folder.glob("*token*.json"):
+        if (checkpoint / path.name).is_file():
+            shutil.copyfile(checkpoint / path.name, path)
 
 
 def _load(checkpoint: Path) -> "tuple[PooledClassifier, PreTrainedTokenizerBase, float]":

@@ -118,5 +118,5 @@ def load_encoder(base: Base, texts: Labelled) -> Network:
 
 
 def _placed(model: Classifier) -> Classifier:
-    model.to("cuda" if torch.cuda.is_available() else "cpu")
+    model.to("cuda" if torch.cuda.is_available() else "cpu")  # type: ignore[arg-type]
     return model
