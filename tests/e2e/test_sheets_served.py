@@ -17,16 +17,19 @@ from bertwire_trainer.train import train_model
 from support import SPECIAL, WORDS, Serve, bertwire
 
 CHARACTERS = "这家餐厅服务味道环境菜品价格好差很真太不一般我们觉得"
-Make = Callable[..., Path]
+Make = Callable[..., tuple[Path, list[str]]]
 
 
 @pytest.fixture
 def make(tmp_path: Path) -> Make:
-    """Trains a tiny random encoder with a vocabulary on files, and exports it; gives the bundle."""
+    """Trains a tiny random encoder with a vocabulary on files, and exports it, proven on dev as it was given.
+
+    Gives the bundle and what the export noted.
+    """
     import torch
     from transformers import BertConfig, BertModel, BertTokenizer
 
-    def start(vocabulary: list[str], **files: Path) -> Path:
+    def start(vocabulary: list[str], **files: Path) -> tuple[Path, list[str]]:
         pieces = [*SPECIAL, *vocabulary]
         torch.manual_seed(0)
         config = BertConfig(
@@ -43,8 +46,10 @@ def make(tmp_path: Path) -> Make:
         recipe: dict[str, Any] = {"epochs": 9, "batch_size": 8, "learning_rate": 5e-3, "max_length": 24}
         checkpoint, bundle = tmp_path / "checkpoint", tmp_path / "bundle"
         train_model(prepare(TrainConfig(**files, **recipe, model=str(tmp_path / "base"), output=checkpoint)))
-        run(ExportConfig(checkpoint=checkpoint, output=bundle, quick=True, variants=["fp32"]))
-        return bundle
+        exported = run(
+            ExportConfig(checkpoint=checkpoint, output=bundle, dev=files["dev"], quick=True, variants=["fp32"])
+        )
+        return bundle, exported.notes
 
     return start
 
@@ -70,7 +75,11 @@ def test_chinese_is_served_as_chinese(tmp_path: Path, make: Make, serve: Serve) 
         return tmp_path / name
 
     train, dev = write("train.txt", range(64)), write("dev.txt", range(64, 96))
-    bundle = make(list(CHARACTERS), train=train, dev=dev)
+    bundle, notes = make(list(CHARACTERS), train=train, dev=dev)
+    assert [each.split(": ")[-1] for each in notes if str(dev) in each] == [
+        f"{dev} is UTF-16, as Excel writes Unicode text",
+        "columns are separated by tabs",
+    ]
     assert json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))["labels"] == ["正面", "负面"]
     record = json.loads((tmp_path / "checkpoint" / "training.json").read_text(encoding="utf-8"))
     assert not [each for each in record["remarks"] if "unknown" in each]
@@ -97,7 +106,8 @@ def test_numbers_of_a_workbook_are_served_as_labels(tmp_path: Path, make: Make, 
         return tmp_path / name
 
     train, dev = write("train.xlsx", range(64)), write("dev.xlsx", range(64, 96))
-    with serve(make(["good", "bad", *WORDS], train=train, dev=dev)) as server:
+    bundle, _ = make(["good", "bad", *WORDS], train=train, dev=dev)
+    with serve(bundle) as server:
         command("score", dev, "--output", tmp_path / "out.xlsx", "--address", server.address)
     header, *rows = openpyxl.load_workbook(tmp_path / "out.xlsx").active.values
     assert header[:3] == ("text", "label", "predicted_label")

@@ -1,10 +1,9 @@
-"""Read and write Excel workbooks (.xlsx) by openpyxl, which the `xlsx` extra brings.
+"""Read Excel workbooks (.xlsx) by openpyxl, which the `xlsx` extra brings.
 
 A cell is read as the string of its value, so that a label is the same in a workbook and in CSV: 1 and 1.0 are `1`.
 Rows are streamed; openpyxl holds the distinct strings of the whole workbook in memory.
 """
 
-import json
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -13,15 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import openpyxl
-from openpyxl.cell import WriteOnlyCell
-from openpyxl.cell.cell import ERROR_CODES, ILLEGAL_CHARACTERS_RE
+from openpyxl.cell.cell import ERROR_CODES
 from openpyxl.utils.escape import unescape
 
 from bertwire_core.errors import UserError, first_line
-from bertwire_data.tables.rows import Batch, TableReader, TableWriter
+from bertwire_data.tables.rows import Batch, TableReader
+from bertwire_data.tables.xlsx_writer import XlsxWriter
 
-# Characters that a cell of Excel holds at most.
-_MOST_CHARACTERS = 32_767
 # Rows parsed at a time; halved, nothing breaks.
 _CHUNK = 1024
 _BEYOND = "a value in a column that the header does not name"
@@ -97,9 +94,9 @@ class XlsxReader(TableReader):
         """Return the rows read so far."""
         return min(self._position, self.size)
 
-    def writer(self, path: Path, added: dict[str, type]) -> "XlsxWriter":
+    def writer(self, path: Path, added: dict[str, type]) -> XlsxWriter:
         """Create a workbook with one sheet, of the same name, for rows of this one."""
-        return XlsxWriter(path, self, list(added))
+        return XlsxWriter(path, self.sheet, self.header, list(added))
 
     def close(self) -> None:
         """Close the file."""
@@ -148,48 +145,3 @@ def _string(cell: Any) -> str | None:  # noqa: ANN401 - whatever a cell holds
     if isinstance(cell, float) and cell.is_integer():
         return str(int(cell))
     return None if cell is None else str(cell)
-
-
-class XlsxWriter(TableWriter):
-    """A writer of the rows of an `XlsxReader` with columns added: their values, without styles and formulas."""
-
-    def __init__(self, path: Path, like: XlsxReader, added: list[str]) -> None:
-        self._path, self._added, self._width = path, added, len(like.header)
-        self._book = openpyxl.Workbook(write_only=True)
-        self._sheet = self._book.create_sheet(like.sheet)
-        self._append([*like.header, *added], 1)
-
-    def write(self, batch: Batch, added: list[dict[str, Any]]) -> None:
-        """Write rows; a short row is filled up, so that the added values stand under their names.
-
-        Raises:
-            UserError: a value has more characters than a cell holds.
-        """
-        for number, (line, values) in enumerate(zip(batch.raw, added, strict=True), batch.start):
-            cells = (list(line) + [None] * self._width)[: self._width]
-            self._append([*cells, *(_added(values.get(name)) for name in self._added)], number)
-
-    def _append(self, row: list[Any], number: int) -> None:
-        self._sheet.append([self._cell(value, number) if isinstance(value, str) else value for value in row])
-
-    def _cell(self, value: str, number: int) -> Any:  # noqa: ANN401 - openpyxl has no types
-        if len(value) > _MOST_CHARACTERS:
-            raise UserError(
-                f"row {number} has {len(value):,} characters for one cell, and Excel's hold {_MOST_CHARACTERS:,}; "
-                "use CSV"
-            )
-        cell = WriteOnlyCell(self._sheet, value)
-        if value not in ERROR_CODES:
-            # A text that begins with = would be taken for a formula.
-            cell.data_type = "s"
-        return cell
-
-    def close(self) -> None:
-        """Write the workbook."""
-        self._book.save(self._path)
-
-
-def _added(value: Any) -> Any:  # noqa: ANN401 - whatever a column holds
-    plain = json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else value
-    # An error of a server may hold control characters, which XML has no place for.
-    return ILLEGAL_CHARACTERS_RE.sub(" ", plain) if isinstance(plain, str) else plain
