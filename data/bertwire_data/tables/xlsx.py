@@ -62,7 +62,7 @@ class XlsxReader(TableReader):
         found = next(iter(sheets), None) if sheet is None else sheet
         if found not in sheets:
             raise UserError(f"{self._path} has no sheet {found!r} but {', '.join(map(repr, sheets))}; see --sheet")
-        self.sheet = found
+        self.sheet: str = sheets[found].title
         if sheet is None and len(sheets) > 1:
             self.remarks = [f"{self._path}: of {len(sheets)} sheets {found!r} is read; --sheet chooses another"]
         return sheets[found]
