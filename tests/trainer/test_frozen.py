@@ -83,12 +83,15 @@ def test_pooling_is_the_users(frozen: Run) -> None:
     assert model.pooling == Pooling("first", normalize=True)
 
 
-def test_resumed_run_embeds_train_once(frozen: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resumed_run_embeds_train_once(
+    frozen: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A run that was interrupted after its vectors were there goes on with them."""
     with monkeypatch.context() as patch:
         patch.setattr("bertwire_trainer.linear.choose_strength", _press)
         with pytest.raises(KeyboardInterrupt):
             frozen(paired)
+    assert "repeat the command with --resume" in capsys.readouterr().err
     monkeypatch.setattr(predict, "embed", _press)
     assert record(frozen(paired, resume=True)).method == "frozen"
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import openpyxl
 import pytest
 import typer
 from typer.testing import CliRunner
@@ -15,6 +16,7 @@ from typer.testing import CliRunner
 from bertwire_core.errors import UserError
 from bertwire_data.labelled import Columns, read_labelled
 from bertwire_trainer.labelling.cli import label_next, label_read
+from bertwire_trainer.labelling.pool import read_pool
 from rows import ROWS, write
 
 Run = Callable[..., Path]
@@ -89,6 +91,26 @@ def test_before_there_is_a_model(tiny: Path, tmp_path: Path) -> None:
         *("label-next", pool, "--model", tiny, "--count", 2, "--output", output, "--overwrite", "--labelled", labelled)
     )
     assert {row["text"].split()[0].casefold() for row in read(output)} == {"w1", "w40"}
+
+
+def test_pooled_checkpoints_suggest(run: Run, tmp_path: Path) -> None:
+    """A checkpoint with a pooled head gives the labels that it has learned."""
+    texts = [f"w{number} {word} {word}" for number in range(20) for word in ("good", "bad")]
+    pool, output = write_texts(tmp_path / "pool.jsonl", texts), tmp_path / "next.jsonl"
+    model = run(pooling="mean", epochs=8)
+    invoke("label-next", pool, "--count", 40, "--model", model, "--output", output)
+    right = [("good" in row["text"]) == (row["suggested"] == "positive") for row in read(output)]
+    assert len(right) == 40
+    assert sum(right) >= 36
+
+
+def test_words_in_a_workbook(tmp_path: Path) -> None:
+    """A cell of Excel holds a list as JSON, as one of CSV does."""
+    book = openpyxl.Workbook()
+    for row in (["tokens"], ['["Anna", "lives", "in", "Rome"]']):
+        book.active.append(row)
+    book.save(tmp_path / "pool.xlsx")
+    assert read_pool(tmp_path / "pool.xlsx", Columns(), None).read.inputs == [["Anna", "lives", "in", "Rome"]]
 
 
 @pytest.mark.parametrize("measure", ["margin", "entropy"])

@@ -221,6 +221,7 @@ def test_rows_are_what_training_reads(convert: Convert, tmp_path: Path) -> None:
         ("{", [], "is neither a JSON array nor JSON lines in UTF-8"),
         ('{"text": "x", "answer": "reject"}', [], "no text has an answer that was accepted or submitted"),
         ('{"body": "x", "label": "a", "answer": "accept"}', [], "record 1 has no text in 'text'; choose with --text-c"),
+        ('{"text": "x \\ud83d", "label": "a", "answer": "accept"}', [], "record 1 has half of a character"),
         ('{"text": "x", "spans": [{}], "answer": "accept"}', [], "record 1 is not as its tool exports it: KeyError"),
         (
             '{"text": "ab", "answer": "accept", "spans": [{"start": 0, "end": 1, "label": "A"}, '

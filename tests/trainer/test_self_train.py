@@ -55,12 +55,19 @@ def test_a_label_without_a_confident_text() -> None:
     assert (places, ids) == ([0, 1, 2], [0, 0, 0])
 
 
-@pytest.mark.parametrize("method", ["full", "lora", "frozen"])
+def test_a_label_without_rows() -> None:
+    """It gets no text, and takes none from the others."""
+    places, ids = choose(logits([(0, 9.0)] * 10 + [(1, 9.0)] * 10), 0.9, numpy.array([3, 0]))
+    assert len(places) == 10
+    assert set(ids) == {0}
+
+
+@pytest.mark.parametrize("method", ["full", "lora", "frozen", "prototypes"])
 def test_every_method(run: Run, texts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], method: str) -> None:
     """The best round is published; what each did is printed and recorded, with no path."""
     line = {"method": method, "self_train": [texts], "self_train_confidence": 0.55, "self_train_rounds": 2}
     # The options of the loop are not those of every method.
-    loop = {"epochs": None, "batch_size": None, "learning_rate": None} if method == "frozen" else {}
+    loop = {"epochs": None, "batch_size": None, "learning_rate": None} if method in ("frozen", "prototypes") else {}
     output = run(**(line | loop))
     found = record(output).stages["self_train"]
     rounds = found["rounds"]
@@ -70,6 +77,7 @@ def test_every_method(run: Run, texts: Path, tmp_path: Path, capsys: pytest.Capt
     best = max(each["macro_f1"] for each in rounds)
     assert rounds[found["best_round"]]["macro_f1"] == best
     assert record(output).metrics["dev"]["macro_f1"] == pytest.approx(best)
+    assert ("scale" in record(output).chosen) == (method == "prototypes")
     assert (found["self_train"], found["self_train_rounds"]) == (["more.txt"], 2)
     assert str(tmp_path) not in (output / "training.json").read_text()
     first = f"self-train: round 1: {rounds[1]['texts']} texts beside the 48 of train, dev macro-F1 "

@@ -11,6 +11,9 @@ from bertwire_core.files import publish_folder, whole_file
 from bertwire_trainer.epochs import is_whole
 from bertwire_trainer.record import Setup
 
+# Files that stages and methods keep for a resumed run beside epochs: finished rounds, vectors, changed rows, neurons.
+_KEPT = ("round-*.json", "vectors.npy", "rows.jsonl", "neurons.json")
+
 
 class Started(Setup):
     """The content of `run.json`; `location` tells two base folders of one name apart and is never published."""
@@ -67,8 +70,9 @@ class Partial:
             )
 
     def has_epoch(self) -> bool:
-        """Return whether a method or a stage has saved an epoch or a round to go on from."""
-        return any(self.epochs.rglob("round-*.json")) or any(map(is_whole, self.epochs.rglob("checkpoint-*")))
+        """Return whether a method or a stage has saved something to go on from: an epoch, or a file it keeps."""
+        kept = any(each.is_file() for name in _KEPT for each in self.epochs.rglob(name))
+        return kept or any(map(is_whole, self.epochs.rglob("checkpoint-*")))
 
     def publish(self, output: Path, *, overwrite: bool) -> None:
         """Move the result to `output`, then remove what is left of the run."""

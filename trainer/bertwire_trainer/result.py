@@ -57,6 +57,7 @@ def evaluate(folder: Path, fitted: Fitted, job: Job) -> dict[str, dict[str, floa
         UserError: the checkpoint does not give the logits of the fitted model on dev.
     """
     data = job.data
+    fitted.model.to("cuda" if torch.cuda.is_available() else "cpu")  # type: ignore[arg-type]
     trained = predict(fitted.model, fitted.tokenizer, job.tokens["dev"], data.labels, "dev")
     model, tokenizer = _loaded(folder, job)
     metrics = {}

@@ -11,7 +11,7 @@ from bertwire_core.tasks import Task
 from bertwire_data.columns import TEXT, TEXT_PAIR, WORDS, Columns
 from bertwire_data.labelled import Labelled
 from bertwire_data.labelled.survey import Survey
-from bertwire_data.tables import Batch, open_table, table_format
+from bertwire_data.tables import Batch, open_table
 from bertwire_data.tasks import TASK_ROWS
 from bertwire_data.tasks.base import Input
 from bertwire_data.tasks.cells import Fault, Row, as_list, read_text
@@ -66,7 +66,8 @@ def read_pool(
     Raises:
         UserError: the file or a column is missing, it has no rows, or a row has no text.
     """
-    delimited = table_format(path) in ("CSV", "TSV")
+    with open_table(path) as reader:
+        delimited = reader.delimited
     survey = Survey({}, delimited)
     survey.add(_batches(path), ())
     if written and not survey.has(chosen.text):

@@ -3,6 +3,7 @@
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,8 @@ def _of_record(path: Path, number: int, record: Rows, tool: Export, config: Labe
     for each in found:
         if not each.texts or not all(isinstance(text, str) and text.strip() for text in each.texts):
             raise UserError(f"{path} record {number} has no text in {config.text_column!r}; choose with --text-column")
+        if not _is_unicode(each):
+            raise UserError(f"{path} record {number} has half of a character, which no file can hold; correct it")
         yield each
 
 
@@ -129,3 +132,12 @@ def _label(answer: Answer) -> str | None:
     if len(answer.labels) > 1:
         raise UserError(f"the text {answer.texts[0][:60]!r} has several labels; read them with --task multi_label")
     return next(iter(answer.labels), None) if answer.number is None else label_name(answer.number)
+
+
+def _is_unicode(answer: Answer) -> bool:
+    """Return whether texts and labels are Unicode: JSON may hold one half of a pair of surrogates."""
+    try:
+        json.dumps(asdict(answer), ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True

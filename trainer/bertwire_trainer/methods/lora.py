@@ -43,9 +43,12 @@ class Lora:
         epoch, and resumes from that as for full fine-tuning.
         """
         from peft import LoraConfig, LoraModel
+        from transformers import set_seed
 
         from bertwire_trainer.loop.trainer import run_epochs
 
+        # A resumed run may come here with other random numbers drawn.
+        set_seed(job.seed)
         model = job.model
         layers = _linear_layers(model)
         head = [weight for name, weight in model.named_parameters() if not _is_of_encoder(name, model)]

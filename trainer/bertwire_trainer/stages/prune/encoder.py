@@ -1,7 +1,7 @@
 """Removal of layers and feed-forward neurons from an encoder, with its configuration."""
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
@@ -12,9 +12,6 @@ from bertwire_trainer.messages import note
 from bertwire_trainer.method import Job
 from bertwire_trainer.stages.prune.importance import important_neurons
 from bertwire_trainer.stages.prune.options import PruneOptions
-
-if TYPE_CHECKING:
-    pass
 
 # Model types with one list of layers, each with two linear layers as its feed-forward network, by the field of
 # config.json with the number of its neurons.

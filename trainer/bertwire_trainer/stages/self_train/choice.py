@@ -18,13 +18,14 @@ def choose(
     Args:
         logits: float32 [texts, labels].
         confidence: the least softmax of the best label.
-        counts: number of labelled rows of each label, integers [labels], each at least 1.
+        counts: number of labelled rows of each label, integers [labels]; a label without rows gets none.
     """
     shifted = numpy.exp(logits - logits.max(axis=1, keepdims=True))
     probabilities = (shifted / shifted.sum(axis=1, keepdims=True)).max(axis=1)
     labels: NDArray[Any] = logits.argmax(axis=1)
     sure = probabilities >= confidence
-    supply = numpy.bincount(labels[sure], minlength=len(counts)) / counts
+    known = counts > 0
+    supply = numpy.bincount(labels[sure], minlength=len(counts))[known] / counts[known]
     most = max(1.0, float(numpy.quantile(supply, 0.25, method="lower")))
     places: list[int] = []
     for label, count in enumerate(counts.tolist()):

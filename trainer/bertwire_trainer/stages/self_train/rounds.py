@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy
+import torch
 from pydantic import BaseModel
 from safetensors.torch import load_model, save_model
 from transformers import set_seed
@@ -35,7 +36,7 @@ class Round(BaseModel):
         texts: number of pseudo-labelled texts beside them.
         dev: the figures on dev.
         best_epoch: as in `Fitted`.
-        stages: as in `Fitted`.
+        stages, chosen: as in `Fitted`.
     """
 
     number: int
@@ -43,6 +44,7 @@ class Round(BaseModel):
     dev: dict[str, float]
     best_epoch: int | None
     stages: dict[str, dict[str, Any]]
+    chosen: dict[str, Any]
 
 
 class Rounds:
@@ -72,7 +74,7 @@ class Rounds:
             best = found
         note(f"self-train: kept round {best.number}")
         done = [{"texts": each.texts, self._metric: each.dev[self._metric]} for each in rounds]
-        fitted = Fitted(self._model(best), self._job.tokenizer, best.best_epoch, best.stages)
+        fitted = Fitted(self._model(best), self._job.tokenizer, best.best_epoch, best.stages, best.chosen)
         return fitted.after("self_train", {"rounds": done, "best_round": best.number})
 
     def _better(self, one: Round, other: Round) -> bool:
@@ -84,7 +86,9 @@ class Rounds:
         """Return the texts to learn, with the labels that the model of a round gives them."""
         job, labels = self._job, self._job.data.labels
         tokens = tokenize(job.model, job.tokenizer, self._texts, encode_targets(self._texts, labels))
-        logits = predict(self._model(teacher), job.tokenizer, tokens, labels, "self-train")
+        model = self._model(teacher)
+        model.to("cuda" if torch.cuda.is_available() else "cpu")  # type: ignore[arg-type]  # transformers' decorator hides the signature
+        logits = predict(model, job.tokenizer, tokens, labels, "self-train")
         counts = numpy.bincount(job.data.targets["train"], minlength=len(labels))
         places, ids = choose(logits, self._options.self_train_confidence, counts)
         return replace(self._texts.take(places), targets=[labels[each] for each in ids])
@@ -99,7 +103,14 @@ class Rounds:
         logits = predict(fitted.model, job.tokenizer, job.tokens["dev"], job.data.labels, "dev")
         dev = measure(job.data.task, logits, job.tokens["dev"].targets, job.data.labels, None)
         texts = 0 if chosen is None else len(chosen)
-        found = Round(number=number, texts=texts, dev=dev, best_epoch=fitted.best_epoch, stages=fitted.stages)
+        found = Round(
+            number=number,
+            texts=texts,
+            dev=dev,
+            best_epoch=fitted.best_epoch,
+            stages=fitted.stages,
+            chosen=fitted.chosen,
+        )
         figure = f"dev {metric_name(self._metric)} {dev[self._metric]:.4f}"
         note(f"self-train: round {number}: {texts} texts beside the {len(job.data.train)} of train, {figure}")
         self._keep(found, fitted, best)
