@@ -67,7 +67,7 @@ def _score(arguments: argparse.Namespace, folder: Path, seed: int, method: str) 
             [arguments.python, script, *asked],
             check=True,
             stdout=subprocess.PIPE,
-            text=True,
+            encoding="utf-8",
             env=os.environ | {"HF_HUB_OFFLINE": "1"},
         )
         peer: Score = json.loads(done.stdout.splitlines()[-1])

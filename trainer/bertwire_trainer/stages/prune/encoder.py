@@ -61,8 +61,10 @@ def _narrow(job: Job, layers: nn.ModuleList, width: int, field: str) -> None:
     kept = job.epochs / "prune" / "neurons.json"
     if not kept.exists():
         with whole_file(kept) as file:
-            file.write_text(json.dumps(important_neurons(job, [second for _, second in pairs], width)), "utf-8")
-    for (first, second), neurons in zip(pairs, json.loads(kept.read_text("utf-8")), strict=True):
+            file.write_text(
+                json.dumps(important_neurons(job, [second for _, second in pairs], width)), encoding="utf-8"
+            )
+    for (first, second), neurons in zip(pairs, json.loads(kept.read_text(encoding="utf-8")), strict=True):
         _take(first, neurons, 0)
         _take(second, neurons, 1)
     _configure(job, field, width)
