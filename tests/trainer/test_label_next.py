@@ -235,7 +235,7 @@ def test_predictions_that_change(run: Run, tmp_path: Path) -> None:
         (["a.csv", "--model", "old"], r"/old/training.json is not what this version of bertwire writes: task: "),
         (["a.csv", "--count", "0"], r"^--count: .*greater than or equal to 1"),
         (["next.jsonl"], r"next.jsonl is also next.jsonl, which it would replace"),
-        (["a.txt"], r"^a.txt: cannot tell the format"),
+        (["a.ods"], r"^a.ods: cannot tell the format"),
     ],
 )
 def test_faulty_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str) -> None:
