@@ -79,8 +79,10 @@ def test_names_are_put_into_a_template(zero_shot: Run, write_rows: Any) -> None:
 
 
 @pytest.mark.parametrize("ending", ["json", "csv", "jsonl"])
-def test_descriptions_add_labels(zero_shot: Run, tmp_path: Path, ending: str) -> None:
-    """A label that train lacks has a row from its description; dev may have rows of it."""
+def test_descriptions_add_labels(
+    zero_shot: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str], ending: str
+) -> None:
+    """A label that train lacks has a row from its description, and is named; dev may have rows of it."""
     file = tmp_path / f"labels.{ending}"
     lines = {
         "json": [json.dumps(DESCRIBED)],
@@ -94,6 +96,7 @@ def test_descriptions_add_labels(zero_shot: Run, tmp_path: Path, ending: str) ->
     assert_rows_stand_for(output, [DESCRIBED[label] for label in found.labels])
     assert found.recipe["label_descriptions"]["source"] == file.name
     assert len(found.recipe["label_descriptions"]["sha256"]) == 64
+    assert "added by their descriptions: other_one" in capsys.readouterr().err
 
 
 def test_train_of_one_label(zero_shot: Run, tmp_path: Path, write_rows: Any) -> None:  # noqa: ANN401

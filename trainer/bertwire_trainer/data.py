@@ -98,6 +98,8 @@ def _read(config: RunConfig) -> tuple[Labelled, Labelled | None, Labelled | None
 def _labels(train: Labelled, config: RunConfig) -> list[str]:
     """Return the label names in id order: those of train, and those that the method's options name."""
     named = config.options.labels() if train.task in METHODS[config.method].tasks else []
+    if new := sorted({*named} - {*train.names()}):
+        note(f"labels without rows in {train.source}, added by their descriptions: {', '.join(new)}")
     labels = label_order([*train.names(), *named], train.task) if named else []
     return labels if len(labels) > 1 else SPECS[train.task].labels(train)
 

@@ -7,7 +7,7 @@ from bertwire_trainer.add_class.config import AddClassConfig
 
 
 def run_add_class(config: AddClassConfig) -> None:
-    """Add classes to a checkpoint of prototypes from a few examples of each, without training.
+    """Add classes to a checkpoint of prototypes or zero-shot from a few examples of each, without training.
 
     The mean vector of a new label's examples becomes its row of the linear layer; the encoder and the other rows stay
     as they are. Dev and test of the checkpoint are scored again.

@@ -12,7 +12,7 @@ class AddClassConfig(Config):
     """Which checkpoint, which examples, and where the result goes."""
 
     checkpoint: Path = argument("Checkpoint of bertwire train --method prototypes or zero-shot.")
-    examples: Path = Field(description="Rows of the new labels, one or more each: CSV, TSV, JSONL or Parquet.")
+    examples: Path = Field(description="Rows of the new labels, one or more each: CSV, TSV, JSONL, Parquet or .xlsx.")
     output: Path = Field(description="Checkpoint folder to write; it appears whole or not at all.")
     overwrite: bool = Field(False, description="Replace OUTPUT.")
     text_column: str = Field("text", description="Column with the text.")

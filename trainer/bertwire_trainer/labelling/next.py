@@ -64,7 +64,7 @@ def _by_diversity(prepared: Prepared) -> tuple[list[Question], str]:
     config = prepared.config
     with err.status("Comparing texts"):
         chosen = diverse(vectors, config.count, config.seed, numpy.concatenate(known) if known else None)
-    return _questions(prepared, chosen, None), "diversity alone: --model is no checkpoint of bertwire train yet"
+    return _questions(prepared, chosen, None), "diversity alone: no checkpoint of bertwire train is given with --model"
 
 
 def _by_model(prepared: Prepared) -> tuple[list[Question], str]:
