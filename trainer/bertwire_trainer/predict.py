@@ -45,8 +45,9 @@ def predict(
     by_word = SPECS[dataset.task].by_word
     blank = outside_row(labels) if by_word else numpy.zeros(len(labels), numpy.float32)
     result = numpy.tile(blank, (len(dataset.targets), 1))
+    model.eval()
     with torch.inference_mode():
-        for texts, batch in _batches(model, tokenizer, dataset, title):
+        for texts, batch in batches(model, tokenizer, dataset, title):
             answered = batch.pop("labels") != IGNORED
             logits = model(**batch).logits.float()
             rows = numpy.concatenate([dataset.rows(index) for index in texts])
@@ -72,8 +73,9 @@ def embed(
     """
     read = poolings or (model.pooling.tokens,)
     result = [numpy.empty((len(dataset), model.head.in_features), numpy.float32) for _ in read]
+    model.eval()
     with torch.inference_mode():
-        for texts, batch in _batches(model, tokenizer, dataset, title):
+        for texts, batch in batches(model, tokenizer, dataset, title):
             del batch["labels"]
             vectors = model.encode(**batch)
             for found, tokens in zip(result, read, strict=True):
@@ -81,14 +83,13 @@ def embed(
     return result
 
 
-def _batches(
+def batches(
     model: "Classifier", tokenizer: "PreTrainedTokenizerBase", dataset: TokenDataset, title: str
 ) -> Iterator[tuple[list[int], dict[str, torch.Tensor]]]:
-    """Yield the places of some texts, and their padded batch on the model's device, by length; show a bar."""
+    """Yield the places of some texts, and their padded batch with labels on the model's device; show a bar."""
     # Batches of one length waste no work on padding.
     order = sorted(range(len(dataset)), key=dataset.lengths.__getitem__)
     loader = DataLoader(Subset(dataset, order), _BATCH, collate_fn=collator(tokenizer, dataset))
-    model.eval()
     for number, batch in enumerate(tracked(loader, title, len(loader))):
         texts = order[number * _BATCH : (number + 1) * _BATCH]
         yield texts, {key: value.to(model.device) for key, value in batch.items()}

@@ -1,6 +1,5 @@
 """A model that texts are chosen by: a checkpoint of the trainer, or an encoder before there is one."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,16 +7,14 @@ from typing import TYPE_CHECKING, Any
 import numpy
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader, Subset
 from transformers import AutoTokenizer
 
-from bertwire_core.console import tracked
-from bertwire_core.pooled import Classifier, PooledClassifier, load_pooled
+from bertwire_core.pooled import Classifier, PooledClassifier, load_pooled, pool
 from bertwire_data.labelled import Labelled
 from bertwire_trainer.architecture import require_trainable
 from bertwire_trainer.base import Base, one_line
 from bertwire_trainer.loading import load_model, model_class, position_limit
-from bertwire_trainer.predict import collator, predict
+from bertwire_trainer.predict import batches, predict
 from bertwire_trainer.record import TrainingRecord
 from bertwire_trainer.tokenizer import load_tokenizer
 from bertwire_trainer.tokens import TokenDataset, tokenize
@@ -27,8 +24,6 @@ if TYPE_CHECKING:
 
 Floats = NDArray[numpy.floating]
 
-# Texts of one forward pass; halved, nothing breaks.
-_BATCH = 64
 # Tokens that an encoder without a head reads of a text, as in training unless told otherwise; halved, what
 # distinguishes long texts after their beginning is not seen.
 _ENCODER_TOKENS = 128
@@ -56,10 +51,11 @@ class Network:
         """Return the mean of the last layer's tokens of each text, scaled to length 1: float32 [texts, hidden]."""
         found = numpy.zeros((len(texts), self.model.config.hidden_size), numpy.float32)
         self.model.eval()
-        for places, batch in self._batches(self._tokens(texts), title):
-            last, mask = self._last_layer(batch), batch["attention_mask"].unsqueeze(-1)
-            means = (last * mask).sum(1) / mask.sum(1)
-            found[places] = torch.nn.functional.normalize(means, dim=-1).cpu().numpy()
+        with torch.inference_mode():
+            for places, batch in batches(self.model, self.tokenizer, self._tokens(texts), title):
+                del batch["labels"]
+                means = pool(self._last_layer(batch), batch["attention_mask"], "mean")
+                found[places] = torch.nn.functional.normalize(means, dim=-1).cpu().numpy()
         return found
 
     def spread(self, texts: Labelled, seed: int) -> NDArray[numpy.float64]:
@@ -68,9 +64,11 @@ class Network:
         tokens = self._tokens(texts)
         torch.manual_seed(seed)
         self.model.train()
-        for number, one in enumerate(found, 1):
-            for places, batch in self._batches(tokens, f"dropout {number}/{_PASSES}"):
-                one[places] = self.model(**batch).logits.float().view(-1).cpu().numpy()
+        with torch.inference_mode():
+            for number, one in enumerate(found, 1):
+                for places, batch in batches(self.model, self.tokenizer, tokens, f"dropout {number}/{_PASSES}"):
+                    del batch["labels"]
+                    one[places] = self.model(**batch).logits.float().view(-1).cpu().numpy()
         self.model.eval()
         spread: NDArray[numpy.float64] = found.std(axis=0)
         return spread
@@ -84,16 +82,6 @@ class Network:
     def _tokens(self, texts: Labelled) -> TokenDataset:
         count = sum(texts.words() or ()) or len(texts)
         return tokenize(self.model, self.tokenizer, texts, numpy.zeros(count, numpy.int64))
-
-    def _batches(self, tokens: TokenDataset, title: str) -> Iterator[tuple[list[int], dict[str, Any]]]:
-        # Batches of one length waste no work on padding.
-        order = sorted(range(len(tokens)), key=tokens.lengths.__getitem__)
-        loader = DataLoader(Subset(tokens, order), _BATCH, collate_fn=collator(self.tokenizer, tokens))
-        with torch.inference_mode():
-            for start, batch in enumerate(tracked(loader, title, len(loader))):
-                batch.pop("labels")
-                places = order[start * _BATCH : (start + 1) * _BATCH]
-                yield places, {name: value.to(self.model.device) for name, value in batch.items()}
 
 
 def load_checkpoint(base: Base, record: TrainingRecord) -> Network:

@@ -9,6 +9,7 @@ from torch import nn
 from transformers import DataCollatorForLanguageModeling, DataCollatorWithPadding
 
 from bertwire_core.errors import UserError
+from bertwire_core.pooled import pool
 from bertwire_trainer.masked import NoMaskedHead, load_masked
 from bertwire_trainer.messages import note
 from bertwire_trainer.method import Job
@@ -86,5 +87,4 @@ class _Contrast(nn.Module):
     def _embedded(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         """Return the mean over the tokens of each text, of length 1: float32 [texts, hidden]."""
         tokens = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state.float()
-        weights = attention_mask[..., None].float()
-        return nn.functional.normalize((tokens * weights).sum(1) / weights.sum(1), dim=-1)
+        return nn.functional.normalize(pool(tokens, attention_mask, "mean"), dim=-1)
