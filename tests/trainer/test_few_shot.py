@@ -147,7 +147,10 @@ def test_option_counts(few: Run, tmp_path: Path, option: dict[str, Any]) -> None
 def test_many_texts(few: Run, capsys: pytest.CaptureFixture[str]) -> None:
     """Over some hundred texts a label the other methods are named, in one line."""
     few(marked, 402, num_iterations=1)
-    assert "few-shot: over 200 texts a label; --method full or frozen will do better\n" in capsys.readouterr().err
+    assert (
+        "few-shot: over 200 texts a label; it is meant for fewer, compare --method full and frozen\n"
+        in capsys.readouterr().err
+    )
 
 
 def test_progress(few: Run, capsys: pytest.CaptureFixture[str]) -> None:

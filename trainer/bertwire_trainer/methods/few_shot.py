@@ -58,7 +58,7 @@ class FewShot:
 
         model: PooledClassifier = job.model  # type: ignore[assignment]  # a method with a pooling gets this one
         if len(job.data.train) > _MANY * len(job.data.labels):
-            note(f"few-shot: over {_MANY} texts a label; --method full or frozen will do better")
+            note(f"few-shot: over {_MANY} texts a label; it is meant for fewer, compare --method full and frozen")
         # A run that starts again draws the same dropout, whatever a stage before it has drawn.
         set_seed(job.seed)
         model.to("cuda" if torch.cuda.is_available() else "cpu")
