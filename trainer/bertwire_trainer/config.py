@@ -17,6 +17,7 @@ from bertwire_trainer.stage import StageOptions
 from bertwire_trainer.stages import STAGES
 from bertwire_trainer.stages.options import asked_for, stage_fields
 from bertwire_trainer.tasks import SPECS
+from bertwire_trainer.trust.options import TrustOptions, trust_fields
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 TruncationSide = Literal["left", "right"]
@@ -103,12 +104,17 @@ class RunConfig(Config):
         """Return the options of each stage that is asked for; raise `UserError` for those of another."""
         return asked_for(self.model_dump(include=set(stage_fields())))
 
+    @property
+    def trust(self) -> TrustOptions:
+        """Return the options of what is measured beside the scores."""
+        return TrustOptions(**self.model_dump(include=set(trust_fields())))
+
 
 # A field for each option of a method or a stage, so that the command line has them beside those of every run.
 TrainConfig: type[RunConfig] = create_model(
     "TrainConfig",
     __base__=RunConfig,
-    **(method_field() | option_fields() | stage_fields()),
+    **(method_field() | option_fields() | stage_fields() | trust_fields()),
 )
 
 

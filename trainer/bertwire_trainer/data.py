@@ -1,7 +1,7 @@
 """Train, dev and test, checked for what training needs."""
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from bertwire_core.errors import UserError
@@ -73,6 +73,7 @@ def load_data(config: RunConfig) -> Data:
             encode_targets(split, labels)
     if dev is None:
         train, dev = cut(train, config.dev_fraction, config.seed)
+        train = replace(train, groups={})
     splits = {"train": train, "dev": dev} | ({} if test is None else {"test": test})
     return Data(labels, train, dev, test, {name: encode_targets(split, labels) for name, split in splits.items()})
 
@@ -82,16 +83,17 @@ def _remarks(*splits: Labelled | None) -> list[str]:
 
 
 def _read(config: RunConfig) -> tuple[Labelled, Labelled | None, Labelled | None]:
-    columns = config.columns
+    columns, groups = config.columns, config.trust.fairness_column
     if config.dataset is None:
         assert config.train is not None  # noqa: S101 - the configuration has one of both
         files = (config.dev, config.test)
-        train = read_labelled(config.train, columns, config.task, config.sheet)
-        dev, test = (read_labelled(path, columns, train.task, config.sheet) if path else None for path in files)
+        # Of train only where dev is cut from it.
+        train = read_labelled(config.train, columns, config.task, config.sheet, () if config.dev else groups)
+        dev, test = (read_labelled(path, columns, train.task, config.sheet, groups) if path else None for path in files)
         return train, dev, test
     name, names = (config.dataset, config.dataset_config), (config.dev_split, config.test_split)
-    train = read_dataset(*name, config.train_split, columns, config.task)
-    dev, test = (read_dataset(*name, split, columns, train.task) if split else None for split in names)
+    train = read_dataset(*name, config.train_split, columns, config.task, () if config.dev_split else groups)
+    dev, test = (read_dataset(*name, split, columns, train.task, groups) if split else None for split in names)
     return train, dev, test
 
 

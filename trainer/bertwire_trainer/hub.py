@@ -1,6 +1,6 @@
 """Splits of a hub dataset, or of a local folder of files or of `save_to_disk`, through `datasets`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,14 @@ from bertwire_data.tables import Batch
 _BATCH_ROWS = 4096
 
 
-def read_dataset(name: str, config: str | None, split: str, columns: Columns, task: Task | None = None) -> Labelled:
+def read_dataset(
+    name: str,
+    config: str | None,
+    split: str,
+    columns: Columns,
+    task: Task | None = None,
+    groups: Sequence[str] = (),
+) -> Labelled:
     """Read the labelled rows of one split; ClassLabel numbers, alone or in lists, become their label names.
 
     Raises:
@@ -22,7 +29,7 @@ def read_dataset(name: str, config: str | None, split: str, columns: Columns, ta
     dataset = _load(name, config, split)
     source = f"{unicode_name(Path(name)) if Path(name).is_dir() else name}:{split}"
     shown = f"dataset {name}, split {split},"
-    return collect(source, shown, lambda: _batches(dataset), columns, task, dataset.column_names)
+    return collect(source, shown, lambda: _batches(dataset), columns, task, dataset.column_names, groups)
 
 
 def _load(name: str, config: str | None, split: str) -> Any:  # noqa: ANN401 - datasets has no types

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from bertwire_core.console import err, out
+from bertwire_trainer.trust.record import Intervals
 
 # Names of the figures in print.
 _NAMES = {
@@ -41,6 +42,7 @@ def metric_name(metric: str) -> str:
     return _NAMES[metric]
 
 
-def figures(metrics: dict[str, float]) -> str:
-    """Return figures as one line."""
-    return ", ".join(f"{metric_name(metric)} {value:.4f}" for metric, value in metrics.items())
+def figures(metrics: dict[str, float], intervals: Intervals | None = None) -> str:
+    """Return figures as one line, each with its 95% interval where it has one."""
+    ends = {metric: f" ({low:.4f} to {high:.4f})" for metric, (low, high) in (intervals or {}).items()}
+    return ", ".join(f"{metric_name(metric)} {value:.4f}{ends.get(metric, '')}" for metric, value in metrics.items())

@@ -17,6 +17,7 @@ from bertwire_trainer.overlaps import overlaps
 from bertwire_trainer.partial import Partial
 from bertwire_trainer.stage import Stage
 from bertwire_trainer.stages import STAGES
+from bertwire_trainer.trust.examine import require_measurable
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,7 @@ def prepare(config: RunConfig) -> Prepared:
     data = load_data(config)
     require_applicable(config, data.task)
     options.require_data(data)
+    require_measurable(config.trust, data)
     warnings = [*oddities(data.train, "train"), *overlaps(data)]
     warn(warnings)
     stages = {name: STAGES[name].read(each, data) for name, each in asked.items()}

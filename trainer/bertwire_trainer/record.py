@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from bertwire_core.pooling import Pooled
 from bertwire_core.tasks import Task
+from bertwire_trainer.trust.record import TrustRecord
 
 
 class _Record(BaseModel):
@@ -60,7 +61,7 @@ class AddedRecord(_Record):
     examples: SplitRecord = Field(description="The rows that gave their prototypes.")
 
 
-class TrainingRecord(Setup):
+class TrainingRecord(Setup, TrustRecord):
     """The whole of `training.json`."""
 
     schema_version: Literal[2] = Field(2, description="Version of this schema.")

@@ -24,6 +24,7 @@ from bertwire_trainer.record import Setup, TrainingRecord
 from bertwire_trainer.same import difference
 from bertwire_trainer.scores import measure, report
 from bertwire_trainer.tokens import tokenize
+from bertwire_trainer.trust.record import TrustRecord
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -45,13 +46,15 @@ def save(model: "Classifier", tokenizer: "PreTrainedTokenizerBase", folder: Path
     (folder / "model.safetensors").chmod((folder / "config.json").stat().st_mode)
 
 
-def evaluate(folder: Path, fitted: Fitted, job: Job) -> dict[str, dict[str, float]]:
+def evaluate(
+    folder: Path, fitted: Fitted, job: Job
+) -> tuple[dict[str, dict[str, float]], dict[str, NDArray[numpy.float32]]]:
     """Score dev and test in float32 with the checkpoint as `folder` has it, whatever precision trained it.
 
     Write `predictions/` and print the report of test.
 
     Returns:
-        The figures of each split by its name.
+        The figures of each split, and its logits, by its name.
 
     Raises:
         UserError: the checkpoint does not give the logits of the fitted model on dev.
@@ -60,7 +63,7 @@ def evaluate(folder: Path, fitted: Fitted, job: Job) -> dict[str, dict[str, floa
     fitted.model.to("cuda" if torch.cuda.is_available() else "cpu")  # type: ignore[arg-type]
     trained = predict(fitted.model, fitted.tokenizer, job.tokens["dev"], data.labels, "dev")
     model, tokenizer = _loaded(folder, job)
-    metrics = {}
+    metrics, found = {}, {}
     for name, split in data.held_out().items():
         tokens = tokenize(model, tokenizer, split, data.targets[name])
         logits = predict(model, tokenizer, tokens, data.labels, f"score {name}")
@@ -71,10 +74,10 @@ def evaluate(folder: Path, fitted: Fitted, job: Job) -> dict[str, dict[str, floa
             )
         answers = (data.task, logits, data.targets[name], data.labels, split.words())
         write_predictions(folder / "predictions" / f"{name}.jsonl", split, data.labels, logits)
-        metrics[name] = measure(*answers)
+        metrics[name], found[name] = measure(*answers), logits
         if name == "test" and (text := report(*answers)):
             say(f"test:\n{text}")
-    return metrics
+    return metrics, found
 
 
 def _loaded(folder: Path, job: Job) -> "tuple[Classifier, PreTrainedTokenizerBase]":
@@ -112,6 +115,7 @@ def write_record(
     setup: Setup,
     metrics: dict[str, dict[str, float]],
     fitted: Fitted,
+    trust: TrustRecord,
     remarks: list[str],
     seconds: float,
 ) -> None:
@@ -122,6 +126,7 @@ def write_record(
         stages={name: options | fitted.stages.get(name, {}) for name, options in setup.stages.items()},
         metrics=metrics,
         best_epoch=fitted.best_epoch,
+        **dict(trust),
         remarks=remarks,
         chosen=fitted.chosen,
         versions=versions | {"python": platform.python_version()},

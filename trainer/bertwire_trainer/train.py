@@ -26,6 +26,8 @@ from bertwire_trainer.stages import staged
 from bertwire_trainer.tokenizer import load_tokenizer
 from bertwire_trainer.tokens import tokenize
 from bertwire_trainer.trial import require_answers
+from bertwire_trainer.trust.examine import examine
+from bertwire_trainer.trust.folds import cross_validate
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -40,6 +42,7 @@ def train_model(prepared: Prepared) -> None:
         UserError: the base checkpoint, the device or the disk does not allow it.
     """
     config, data, partial = prepared.config, prepared.data, prepared.partial
+    trust = config.trust
     precision = choose_precision(config.precision, cuda=torch.cuda.is_available(), fast_bf16=has_fast_bf16())
     set_seed(config.seed)
     model, tokenizer, pooling = _pretrained(prepared)
@@ -69,17 +72,20 @@ def train_model(prepared: Prepared) -> None:
             unseen = uncovered(job.tokens["train"], config.max_length, prepared.base.name)
             warn(unseen)
             method = METHODS[config.method]
-            fitted = staged(lambda job: method.fit(job, prepared.options), prepared.stages)(job)
+            fit = staged(lambda job: method.fit(job, prepared.options), prepared.stages)
+            folds = None if trust.folds is None else cross_validate(job, fit, trust.folds)
+            fitted = fit(job)
             save(fitted.model, fitted.tokenizer, partial.result)
-            metrics = evaluate(partial.result, fitted, job)
+            metrics, logits = evaluate(partial.result, fitted, job)
+            examined = examine(trust, job, fitted, logits, folds)
             seconds = time.perf_counter() - prepared.begun
-            write_record(partial.result, setup, metrics, fitted, [*prepared.remarks, *unseen], seconds)
+            write_record(partial.result, setup, metrics, fitted, examined, [*prepared.remarks, *unseen], seconds)
             partial.publish(prepared.output, overwrite=config.overwrite)
         except KeyboardInterrupt:
             note(_interrupted(partial))
             raise
     for name, scores in metrics.items():
-        say(f"{config.output}: {name} {figures(scores)}")
+        say(f"{config.output}: {name} {figures(scores, examined.intervals.get(name))}")
 
 
 def _pretrained(prepared: Prepared) -> "tuple[Classifier, PreTrainedTokenizerBase, PoolingRecord | None]":

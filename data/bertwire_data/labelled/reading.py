@@ -1,6 +1,6 @@
 """Read labelled rows into memory, and report all faulty rows together."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,10 +16,17 @@ from bertwire_data.rows import read_rows, table_batches
 from bertwire_data.tables import Batch, open_table
 from bertwire_data.tasks import TASK_ROWS, TaskRows
 from bertwire_data.tasks.base import Input, Target
-from bertwire_data.tasks.cells import Fault, Row, read_value
+from bertwire_data.tasks.cells import Fault, Row, is_null, read_value
+from bertwire_data.tasks.label_names import label_name
 
 
-def read_labelled(path: Path, columns: Columns, task: Task | None = None, sheet: str | None = None) -> Labelled:
+def read_labelled(
+    path: Path,
+    columns: Columns,
+    task: Task | None = None,
+    sheet: str | None = None,
+    groups: Sequence[str] = (),
+) -> Labelled:
     """Read the labelled rows of a table; without `task` it is found from the rows.
 
     In CSV, TSV and Excel an empty field and the spellings of null are missing values, and lists are JSON arrays; the
@@ -30,6 +37,7 @@ def read_labelled(path: Path, columns: Columns, task: Task | None = None, sheet:
         columns: the columns to read.
         task: the task of the rows; None: it is found from them.
         sheet: the sheet of an Excel file; None: the first.
+        groups: further columns whose values are kept.
 
     Raises:
         UserError: the file or a column is missing, it has no rows, or rows are faulty (all of them in one line).
@@ -39,7 +47,7 @@ def read_labelled(path: Path, columns: Columns, task: Task | None = None, sheet:
 
     name, batches = unicode_name(path), partial(table_batches, path, sheet)
     try:
-        found = collect(name, str(path), batches, columns, task, present, delimited=delimited)
+        found = collect(name, str(path), batches, columns, task, present, groups, delimited=delimited)
     except UserError as error:  # which may come from what was found out about the file
         raise UserError("; ".join([str(error), *remarks])) from error
     return replace(found, remarks=remarks)
@@ -52,6 +60,7 @@ def collect(
     columns: Columns,
     task: Task | None = None,
     present: list[str] | None = None,
+    groups: Sequence[str] = (),
     *,
     delimited: bool = False,
 ) -> Labelled:
@@ -64,6 +73,7 @@ def collect(
         columns: the columns to read.
         task: the task of the rows; None: it is found from them.
         present: the columns of the table, where the source knows them beforehand.
+        groups: further columns whose values are kept.
         delimited: see `TableReader`.
 
     Raises:
@@ -76,9 +86,10 @@ def collect(
     task_rows = TASK_ROWS[found]
     columns = task_rows.columns(columns, survey.present)
     if survey.present:
-        _require_columns(shown, list(survey.present), columns)
-    inputs, targets, numbers = _read(shown, batches(), task_rows, columns, delimited)
-    return Labelled(source, found, inputs, targets, numbers, columns)
+        _require_columns(shown, list(survey.present), columns, groups)
+    inputs, targets, values, numbers = _read(shown, batches(), task_rows, columns, groups, delimited)
+    kept = {name: list(each) for name, each in zip(groups, zip(*values, strict=True), strict=True)}
+    return Labelled(source, found, inputs, targets, numbers, columns, kept)
 
 
 def _watched(columns: Columns) -> set[str]:
@@ -88,13 +99,28 @@ def _watched(columns: Columns) -> set[str]:
 
 
 def _read(
-    shown: str, batches: Iterable[Batch], task_rows: TaskRows, columns: Columns, delimited: bool
-) -> tuple[list[Any], list[Any], list[int]]:
-    read, numbers = read_rows(shown, batches, lambda row: _read_row(row, task_rows, columns, delimited))
+    shown: str,
+    batches: Iterable[Batch],
+    task_rows: TaskRows,
+    columns: Columns,
+    groups: Sequence[str],
+    delimited: bool,
+) -> tuple[list[Any], list[Any], list[list[str]], list[int]]:
+    def read_row(row: Row) -> tuple[Input, Target, list[str]]:
+        return *_read_row(row, task_rows, columns, delimited), [_group(row.get(name), delimited) for name in groups]
+
+    read, numbers = read_rows(shown, batches, read_row)
     if not read:
         raise UserError(f"{shown} has no rows; add labelled rows")
-    inputs, targets = zip(*read, strict=True)
-    return list(inputs), list(targets), numbers
+    inputs, targets, values = zip(*read, strict=True)
+    return list(inputs), list(targets), list(values), numbers
+
+
+def _group(value: object, delimited: bool) -> str:
+    if is_null(value, delimited=delimited):
+        return ""
+    name = label_name(value)
+    return str(value) if name is None else name
 
 
 def _read_row(row: Row, task_rows: TaskRows, columns: Columns, delimited: bool) -> tuple[Input, Target]:
@@ -107,7 +133,10 @@ def _read_row(row: Row, task_rows: TaskRows, columns: Columns, delimited: bool) 
     return read, target
 
 
-def _require_columns(shown: str, present: list[str], columns: Columns) -> None:
+def _require_columns(shown: str, present: list[str], columns: Columns, groups: Sequence[str]) -> None:
+    if absent := next((name for name in groups if name not in present), None):
+        listed = ", ".join(map(repr, present))
+        raise UserError(f"{shown} has no column {absent!r}; it has {listed}: choose with --fairness-column")
     for name in (columns.text, columns.text_pair, columns.label):
         if name is not None and name not in present:
             options = "--text-column, --text-pair-column" if columns.text_pair else "--text-column"

@@ -27,6 +27,7 @@ class Labelled:
         targets: for each input its label, its labels (distinct, may be none), its words' IOB2 tags, or its number.
         rows: the number of each row in its source; the first is 1, in a workbook the number that its sheet shows.
         columns: the columns that were read.
+        groups: of other columns that were asked for the value of each row, by column; "" where a row has none.
         remarks: how the file was read, where that was found out and not said; one line each.
     """
 
@@ -36,6 +37,7 @@ class Labelled:
     targets: Targets
     rows: list[int]
     columns: Columns = field(default_factory=Columns)
+    groups: dict[str, list[str]] = field(default_factory=dict)
     remarks: Sequence[str] = ()
 
     def __len__(self) -> int:
@@ -77,6 +79,7 @@ class Labelled:
             inputs=cast(Inputs, [self.inputs[index] for index in indices]),
             targets=cast(Targets, [self.targets[index] for index in indices]),
             rows=[self.rows[index] for index in indices],
+            groups={name: [values[index] for index in indices] for name, values in self.groups.items()},
         )
 
 

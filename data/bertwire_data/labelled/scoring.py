@@ -98,6 +98,37 @@ def score(
     return TASK_ROWS[task].score(logits, targets, labels, words, thresholds)
 
 
+def row_sums(
+    task: Task,
+    logits: "NDArray[Any]",
+    targets: "NDArray[Any]",
+    labels: list[str],
+    words: list[int] | None = None,
+    thresholds: Sequence[float] | None = None,
+) -> "NDArray[Any]":
+    """Return what scores are made of, float64 [texts, ...]: counts of each text, or moments of its number.
+
+    Summed over any of the texts, as often as they are counted, `scores_of` makes their scores of it: of all texts those
+    of `score`. Spearman's correlation keeps the ranks among all texts. Arguments as for `score`.
+    """
+    return TASK_ROWS[task].sums(logits, targets, labels, words, thresholds)
+
+
+def scores_of(task: Task, sums: "NDArray[Any]") -> "dict[str, NDArray[Any]]":
+    """Return the scores, by metric floats [...], of sums [..., *row] over texts, each row as `row_sums` has it."""
+    return TASK_ROWS[task].scores_of(sums)
+
+
+def turned(
+    task: Task, logits: "NDArray[Any]", words: list[int] | None = None, thresholds: Sequence[float] | None = None
+) -> "NDArray[Any] | None":
+    """Return logits in which the least certain decision of each text is another one; None for regression.
+
+    That is the best label, one of the labels or the tag of one word. Arguments as for `decisions`.
+    """
+    return TASK_ROWS[task].turned(logits, words, thresholds)
+
+
 def _require_known(labelled: Labelled, ids: dict[str, int]) -> None:
     unknown: dict[int, str] = {}
     names: set[str] = set()

@@ -60,6 +60,24 @@ class TaskRows(Protocol):
     ) -> dict[str, float]:
         """Return the scores of logits against encoded targets, by metric; see `score`."""
 
+    def sums(
+        self,
+        logits: "NDArray[Any]",
+        targets: "NDArray[Any]",
+        labels: list[str],
+        words: list[int] | None,
+        thresholds: Sequence[float] | None,
+    ) -> "NDArray[Any]":
+        """Return what the scores of any texts are made of, once summed over them; see `row_sums`."""
+
+    def scores_of(self, sums: "NDArray[Any]") -> "dict[str, NDArray[Any]]":
+        """Return the scores of summed `sums`; see `scores_of`."""
+
+    def turned(
+        self, logits: "NDArray[Any]", words: list[int] | None, thresholds: Sequence[float] | None
+    ) -> "NDArray[Any] | None":
+        """Return logits in which the least certain decision of each text is another one; see `turned`."""
+
     def order(self, names: Iterable[str]) -> list[str]:
         """Return the distinct label names in the model's order."""
 

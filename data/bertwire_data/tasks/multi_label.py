@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from bertwire_data.columns import LABEL, Columns
 from bertwire_data.tasks.base import Metrics, Target, TextRows
 from bertwire_data.tasks.cells import read_labels
+from bertwire_data.tasks.counts import macro_f1, micro_f1
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from bertwire_data.labelled.survey import Survey
 
 DEFAULT_THRESHOLD = 0.5
+# A logit whose sigmoid is 1 in float64, and 0 of its negative.
+_CERTAIN = 1e3
 
 
 class MultiLabel(TextRows):
@@ -74,6 +77,48 @@ class MultiLabel(TextRows):
             "macro_f1": float(macro),
             "subset_accuracy": float(accuracy_score(true, chosen)),
         }
+
+    def sums(
+        self,
+        logits: "NDArray[Any]",
+        targets: "NDArray[Any]",
+        labels: list[str],  # noqa: ARG002
+        words: list[int] | None,  # noqa: ARG002
+        thresholds: Sequence[float] | None,
+    ) -> "NDArray[Any]":
+        """Return the counts of each label, last whether all are right, beside a 1: float64 [texts, 3, labels + 1]."""
+        import numpy
+
+        there, found = targets > DEFAULT_THRESHOLD, present(logits, thresholds)
+        counts = numpy.stack([there & found, there, found], axis=1).astype(numpy.float64)
+        exact = (there == found).all(axis=1)
+        return numpy.concatenate([counts, numpy.stack([exact, exact | True, exact], axis=1)[:, :, None]], axis=2)
+
+    def scores_of(self, sums: "NDArray[Any]") -> "dict[str, NDArray[Any]]":
+        """Return micro-F1, macro-F1 and the share of texts with all labels right of summed counts."""
+        counts, exact = sums[..., :-1], sums[..., -1]
+        return {
+            "micro_f1": micro_f1(counts),
+            "macro_f1": macro_f1(counts),
+            "subset_accuracy": exact[..., 0] / exact[..., 1],
+        }
+
+    def turned(
+        self,
+        logits: "NDArray[Any]",
+        words: list[int] | None,  # noqa: ARG002
+        thresholds: Sequence[float] | None,
+    ) -> "NDArray[Any] | None":
+        """Return logits in which the label of each text that is nearest to its threshold is decided otherwise."""
+        import numpy
+        from scipy.special import expit
+
+        limits = DEFAULT_THRESHOLD if thresholds is None else numpy.asarray(thresholds, numpy.float64)
+        near = numpy.abs(expit(logits.astype(numpy.float64)) - limits).argmin(axis=1)
+        rows = numpy.arange(len(logits))
+        turned = logits.copy()
+        turned[rows, near] = numpy.where(present(logits, thresholds)[rows, near], -_CERTAIN, _CERTAIN)
+        return turned
 
 
 def present(logits: "NDArray[Any]", thresholds: Sequence[float] | None) -> "NDArray[Any]":

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
     from bertwire_data.labelled.survey import Survey
 
+# Share of the squares below which a product of variances is rounding.
+_CONSTANT = 1e-24
+
 
 class Regression(TextRows):
     """A number a text."""
@@ -67,6 +70,55 @@ class Regression(TextRows):
             "spearman": _correlation(rankdata(predicted), rankdata(targets)),
             "mae": float(mean_absolute_error(targets, predicted)),
         }
+
+    def sums(
+        self,
+        logits: "NDArray[Any]",
+        targets: "NDArray[Any]",
+        labels: list[str],  # noqa: ARG002
+        words: list[int] | None,  # noqa: ARG002
+        thresholds: Sequence[float] | None,  # noqa: ARG002
+    ) -> "NDArray[Any]":
+        """Return a 1, the error, and both moments of numbers and of ranks among all texts, float64 [texts, 12]."""
+        import numpy
+        from scipy.stats import rankdata
+
+        predicted = logits.reshape(-1).astype(numpy.float64)
+        numbers, ranks = (predicted, targets), (rankdata(predicted), rankdata(targets))
+        columns = [numpy.ones(len(targets)), numpy.abs(predicted - targets)]
+        for one, other in (numbers, ranks):
+            # From the mean, so that squares of large numbers do not cancel.
+            x, y = one - one.mean(), other - other.mean()
+            columns += [x, y, x * x, y * y, x * y]
+        return numpy.stack(columns, axis=1)
+
+    def scores_of(self, sums: "NDArray[Any]") -> "dict[str, NDArray[Any]]":
+        """Return Pearson and Spearman correlation, 0 where either side is constant, and the mean absolute error."""
+        count, error = sums[..., 0], sums[..., 1]
+        return {
+            "pearson": _of_moments(sums[..., 2:7], count),
+            "spearman": _of_moments(sums[..., 7:], count),
+            "mae": error / count,
+        }
+
+    def turned(
+        self,
+        logits: "NDArray[Any]",
+        words: list[int] | None,
+        thresholds: Sequence[float] | None,
+    ) -> "NDArray[Any] | None":
+        """Return None: a number is no decision."""
+
+
+def _of_moments(sums: "NDArray[Any]", count: "NDArray[Any]") -> "NDArray[Any]":
+    """Return Pearson's correlation, floats [...], from the sums [..., 5] of x, y, x^2, y^2 and xy; 0 of constants."""
+    import numpy
+
+    x, y, xx, yy, xy = numpy.moveaxis(sums / count[..., None], -1, 0)
+    spread = (xx - x * x) * (yy - y * y)
+    # Of constants rounding leaves some 1e-16 of the squares.
+    varies = spread > _CONSTANT * xx * yy
+    return numpy.where(varies, (xy - x * y) / numpy.sqrt(numpy.where(varies, spread, 1)), 0.0)
 
 
 def _correlation(one: "NDArray[Any]", other: "NDArray[Any]") -> float:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from bertwire_data.columns import Columns
 from bertwire_data.tasks.base import Metrics, Target, TextRows
 from bertwire_data.tasks.cells import read_label
+from bertwire_data.tasks.counts import macro_f1, other_best
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -56,3 +57,32 @@ class SingleLabel(TextRows):
         best = logits.argmax(axis=-1)
         macro = f1_score(targets, best, average="macro", zero_division=0)
         return {"macro_f1": float(macro), "accuracy": float(accuracy_score(targets, best))}
+
+    def sums(
+        self,
+        logits: "NDArray[Any]",
+        targets: "NDArray[Any]",
+        labels: list[str],
+        words: list[int] | None,  # noqa: ARG002
+        thresholds: Sequence[float] | None,  # noqa: ARG002
+    ) -> "NDArray[Any]":
+        """Return the counts of each label, float64 [texts, 3, labels]."""
+        import numpy
+
+        there, found = (numpy.eye(len(labels))[each] for each in (targets, logits.argmax(axis=-1)))
+        return numpy.stack([there * found, there, found], axis=1)
+
+    def scores_of(self, sums: "NDArray[Any]") -> "dict[str, NDArray[Any]]":
+        """Return macro-F1 and accuracy of summed counts."""
+        return {"macro_f1": macro_f1(sums), "accuracy": sums[..., 0, :].sum(axis=-1) / sums[..., 1, :].sum(axis=-1)}
+
+    def turned(
+        self,
+        logits: "NDArray[Any]",
+        words: list[int] | None,  # noqa: ARG002
+        thresholds: Sequence[float] | None,  # noqa: ARG002
+    ) -> "NDArray[Any] | None":
+        """Return logits in which the second best label of each text is the best one."""
+        import numpy
+
+        return other_best(logits, numpy.arange(len(logits)))

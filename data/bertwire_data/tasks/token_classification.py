@@ -7,6 +7,7 @@ from bertwire_core.tags import NONE, OUTSIDE, paired
 from bertwire_data.columns import LABEL, TEXT, WORDS, Columns
 from bertwire_data.tasks.base import Input, Metrics, Target
 from bertwire_data.tasks.cells import Row, read_tags, read_words
+from bertwire_data.tasks.counts import micro_f1, other_best
 from bertwire_data.tasks.label_names import natural_order
 
 if TYPE_CHECKING:
@@ -73,6 +74,44 @@ class TokenClassification:
         true = _by_text([labels[index] for index in targets], words)
         return _entity_scores(true, self.decide(logits, labels, words, thresholds))
 
+    def sums(
+        self,
+        logits: "NDArray[Any]",
+        targets: "NDArray[Any]",
+        labels: list[str],
+        words: list[int] | None,
+        thresholds: Sequence[float] | None,
+    ) -> "NDArray[Any]":
+        """Return the counts of entities, float64 [texts, 3, 1]."""
+        import numpy
+
+        true = _by_text([labels[index] for index in targets], words)
+        found = self.decide(logits, labels, words, thresholds)
+        counts = [_counts([one], [other]) for one, other in zip(true, found, strict=True)]
+        return numpy.asarray(counts, numpy.float64).reshape(-1, 3, 1)
+
+    def scores_of(self, sums: "NDArray[Any]") -> "dict[str, NDArray[Any]]":
+        """Return F1, precision and recall of summed counts of entities."""
+        import numpy
+
+        right, there, found = (sums[..., place, 0] for place in range(3))
+        shares = (right / numpy.maximum(each, 1) for each in (found, there))
+        return {"f1": micro_f1(sums)} | dict(zip(("precision", "recall"), shares, strict=True))
+
+    def turned(
+        self,
+        logits: "NDArray[Any]",
+        words: list[int] | None,
+        thresholds: Sequence[float] | None,  # noqa: ARG002
+    ) -> "NDArray[Any] | None":
+        """Return logits in which the second best tag of the least certain word of each text is the best one."""
+        import numpy
+
+        best = numpy.sort(logits, axis=1)
+        margins = numpy.split(best[:, -1] - best[:, -2], numpy.cumsum(words)[:-1])
+        starts = numpy.cumsum([0, *(words or ())])[:-1]
+        return other_best(logits, starts + numpy.array([each.argmin() for each in margins]))
+
     def order(self, names: Iterable[str]) -> list[str]:
         """Return `O`, then `B-X` and, where it occurs, `I-X` for each type X in natural order."""
         distinct = set(names)
@@ -100,11 +139,17 @@ def _by_text(tags: list[str], words: list[int] | None) -> list[list[str]]:
 
 
 def _entity_scores(true: list[list[str]], predicted: list[list[str]]) -> dict[str, float]:
-    ours, theirs = paired(true, predicted)
-    right = sum(one == other for one, other in zip(ours, theirs, strict=True))
-    there, found = (sum(kind != NONE for kind in side) for side in (ours, theirs))
+    right, there, found = _counts(true, predicted)
     return {
         "f1": 2 * right / (there + found) if right else 0.0,
         "precision": right / found if right else 0.0,
         "recall": right / there if right else 0.0,
     }
+
+
+def _counts(true: list[list[str]], predicted: list[list[str]]) -> tuple[int, int, int]:
+    """Return how many entities are rightly found, there, and found."""
+    ours, theirs = paired(true, predicted)
+    right = sum(one == other for one, other in zip(ours, theirs, strict=True))
+    there, found = (sum(kind != NONE for kind in side) for side in (ours, theirs))
+    return right, there, found

@@ -19,6 +19,7 @@ from bertwire_trainer.record import AddedRecord, SplitRecord
 from bertwire_trainer.result import save, write_predictions
 from bertwire_trainer.scores import measure
 from bertwire_trainer.tokens import tokenize
+from bertwire_trainer.trust.record import TrustRecord
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -107,5 +108,7 @@ def _write_record(prepared: Prepared, metrics: dict[str, dict[str, float]], fold
     )
     new = record.model_copy(
         update={"labels": record.labels + prepared.labels, "metrics": metrics, "added": [*record.added, added]}
+        # What was measured of the checkpoint without them.
+        | dict(TrustRecord())
     )
     (folder / "training.json").write_text(new.model_dump_json(indent=2) + "\n", encoding="utf-8")
