@@ -1,6 +1,9 @@
 """Read texts without labels into memory."""
 
+import hashlib
+import json
 from pathlib import Path
+from typing import Any
 
 from bertwire_core.errors import UserError
 from bertwire_core.lfs import require_fetched
@@ -9,18 +12,32 @@ from bertwire_data.tables import open_table
 from bertwire_data.tasks.cells import read_text
 
 
-def read_texts(path: Path, column: str, option: str) -> list[str]:
-    """Read the texts in a column of a CSV, TSV, JSONL or Parquet file, or the lines of a .txt file that are not blank.
+def read_distinct(paths: list[Path], column: str, option: str, sheet: str | None = None) -> list[str]:
+    """Return the distinct texts of all files, in order; arguments and errors as for `read_texts`."""
+    return [*dict.fromkeys(text for path in paths for text in read_texts(path, column, option, sheet))]
+
+
+def fingerprint(texts: list[str]) -> dict[str, Any]:
+    """Return the number of the texts and the SHA-256 of them in order, each a JSON string and a line feed."""
+    digest = hashlib.sha256()
+    for text in texts:
+        digest.update(json.dumps(text).encode() + b"\n")
+    return {"texts": len(texts), "sha256": digest.hexdigest()}
+
+
+def read_texts(path: Path, column: str, option: str, sheet: str | None = None) -> list[str]:
+    """Read the texts in a column of a table, or the lines of a .txt file that are not blank.
 
     Args:
-        path: the file.
+        path: the file; see `bertwire_data.tables`.
         column: the column of a table.
         option: the option that chooses the column, for messages.
+        sheet: the sheet of an Excel file; None: the first.
 
     Raises:
         UserError: the file or the column is missing, it has no texts, or rows are faulty (all of them in one line).
     """
-    texts = _lines(path) if path.suffix.lower() == ".txt" else _column(path, column, option)
+    texts = _lines(path) if path.suffix.lower() == ".txt" else _column(path, column, option, sheet)
     if not texts:
         raise UserError(f"{path} has no texts")
     return texts
@@ -38,11 +55,11 @@ def _lines(path: Path) -> list[str]:
     return [text for line in lines if (text := line.strip())]
 
 
-def _column(path: Path, column: str, option: str) -> list[str]:
-    with open_table(path) as reader:
+def _column(path: Path, column: str, option: str, sheet: str | None) -> list[str]:
+    with open_table(path, sheet) as reader:
         present, delimited = reader.columns, reader.delimited
     if present is not None and column not in present:
         shown = ", ".join(map(repr, present))
         raise UserError(f"{path} has no column {column!r}; it has {shown}: choose with {option}")
-    texts, _ = read_rows(str(path), table_batches(path), lambda row: read_text(row, column, delimited=delimited))
+    texts, _ = read_rows(str(path), table_batches(path, sheet), lambda row: read_text(row, column, delimited=delimited))
     return texts

@@ -10,6 +10,7 @@ from bertwire_core.console import err, out, print_json
 from bertwire_core.errors import UserError
 from bertwire_core.options import Config, argument, command
 from bertwire_export.config import ExportConfig
+from bertwire_export.facts import wider
 from bertwire_export.tables import checked_table, manifest_table, outcome_table
 from bertwire_runtime.bundle import Bundle, open_bundle
 from bertwire_runtime.bundle.saturation import bundle_products
@@ -17,10 +18,6 @@ from bertwire_runtime.bundle.saturation import bundle_products
 if TYPE_CHECKING:
     from bertwire_export.pipeline import Outcome
     from bertwire_runtime.probe import Checked
-
-
-# Least number of texts that a limit on quality should amount to; with half as many a single text decides.
-_FEW = 2
 
 
 class InspectConfig(Config):
@@ -48,7 +45,7 @@ def run_export(config: ExportConfig) -> None:
 
     outcome = run(config)
     out.print(outcome_table(outcome))
-    for note in (*outcome.notes, *_cautions(config, outcome)):
+    for note in (*outcome.notes, *_cautions(outcome)):
         err.print(note, markup=False, highlight=False, soft_wrap=True)
     if outcome.manifest is not None:
         out.print(f"bundle: {config.output}\nreport: {config.report}", markup=False, highlight=False, soft_wrap=True)
@@ -59,20 +56,16 @@ def run_export(config: ExportConfig) -> None:
         )
 
 
-def _cautions(config: ExportConfig, outcome: "Outcome") -> list[str]:
+def _cautions(outcome: "Outcome") -> list[str]:
     """Return what a reader of the table should know before trusting it."""
     found = []
     # fp32 is compared with PyTorch by its logits; the other precisions by scores, which few texts can change.
-    drops = [
-        config.limits(each.built.precision).max_quality_drop
-        for each in outcome.proven
-        if each.built.precision != "fp32"
-    ]
-    least = min(filter(None, drops), default=None)
-    if least is not None and outcome.texts * least < _FEW:
+    limits = [each.proofs[0].limits for each in outcome.proven if each.built.precision != "fp32"]
+    least = min(limits, key=lambda each: each.max_quality_drop, default=None)
+    if least is not None and (worth := wider(least, outcome.reference.dev)):
         found.append(
-            f"{outcome.texts} dev texts are few: one moves accuracy by {1 / outcome.texts:.4f}, and the limit is "
-            f"{least:g}; prove it on more with --dev"
+            f"{outcome.texts} dev texts are few: scores may lie {least.max_quality_drop:g} below PyTorch's, and what "
+            f"one row is worth where that is more{worth}; prove it on more with --dev"
         )
     return found
 

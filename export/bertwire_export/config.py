@@ -62,8 +62,13 @@ class ExportConfig(Config):
     test: Path | None = Field(
         None, description="Labelled rows for a second proof, without limits; default: the training's test rows, if any."
     )
+    texts: list[Path] = Field(
+        [],
+        description="Texts without labels on which the variants must agree with PyTorch too: CSV, TSV, JSONL, Parquet, "
+        ".xlsx, or a .txt file with a text on each line; once for each file.",
+    )
     sheet: str | None = Field(None, description="Sheet to read of .xlsx files; default: the first.")
-    text_column: str = Field("text", description="Column of --dev and --test that holds the text.")
+    text_column: str = Field("text", description="Column of --dev, --test and --texts that holds the text.")
     text_pair_column: str | None = Field(None, description="Column with the second text, for models of text pairs.")
     label_column: str | None = Field(None, description="Column with the label; default: as bertwire train has it.")
     fp32_min_agreement: float = Field(0.999, ge=0, le=1, description=_AGREEMENT + "fp32.")
@@ -109,7 +114,7 @@ class ExportConfig(Config):
 
     @model_validator(mode="after")
     def _sheet_is_of_a_workbook(self) -> Self:
-        require_workbook(self.sheet, (self.dev, self.test))
+        require_workbook(self.sheet, (self.dev, self.test, *self.texts))
         return self
 
     @model_validator(mode="after")

@@ -1,9 +1,9 @@
 """The facts about a bundle that stand in its manifest, as lines of text."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from bertwire_export.tasks import TASK_EXPORTS
-from bertwire_runtime.bundle import Bundle, Manifest, Proof
+from bertwire_runtime.bundle import Bundle, GateLimits, Manifest, Proof
 from bertwire_runtime.bundle.manifest import MIN_CALIBRATION_TEXTS
 from bertwire_runtime.bundle.saturation import bundle_products
 from bertwire_runtime.bundle.signature import describe
@@ -22,6 +22,8 @@ def bundle_facts(bundle: Bundle) -> Iterator[tuple[str, str]]:
     yield "chosen on", f"dev: {provenance.dev.texts} texts of {provenance.dev.source}"
     if provenance.test is not None:
         yield "scored on", f"test: {provenance.test.texts} texts of {provenance.test.source}"
+    if provenance.texts is not None:
+        yield "compared on", f"{provenance.texts.texts} texts without labels of {provenance.texts.source}"
     yield from _calibration(manifest)
     for variant in manifest.variants:
         yield "limits", f"{variant.name}: {_limits(variant.proofs[0])}{', forced' if variant.forced else ''}"
@@ -39,10 +41,18 @@ def _limits(proof: Proof) -> str:
     limits = proof.limits
     logit = limits.max_logit_difference
     return (
-        f"as PyTorch at least {limits.min_label_agreement:.2%}, scores at most {limits.max_quality_drop:g} below its, "
+        f"as PyTorch at least {limits.least_agreement:.2%}, scores at most {limits.max_quality_drop:g} below its"
+        f"{wider(limits, proof.dev.scores)}, "
         + ("" if logit is None else f"logits off by {logit:g} at most, ")
         + f"batch variance at most {limits.max_batch_variance:g}"
     )
+
+
+def wider(limits: GateLimits, metrics: Iterable[str]) -> str:
+    """Return which scores may lie further below, since one row is worth more, as the middle of a sentence."""
+    most = {name: limits.most_drop(name) for name in metrics}
+    found = [f"{name} {each:.2g}" for name, each in most.items() if each > limits.max_quality_drop]
+    return f" ({', '.join(found)}: one row)" if found else ""
 
 
 def _calibration(manifest: Manifest) -> Iterator[tuple[str, str]]:

@@ -34,26 +34,35 @@ _CUDA_TOKENS = 16384
 
 def torch_logits(checkpoint: Checkpoint, examples: Examples, title: str) -> Logits:
     """Return PyTorch's logits as `Examples.decided` does; batches of one length waste no work on padding."""
-    return _logits(partial(torch_by_text, checkpoint), examples, title, by_length=True)
+    return examples.decided(torch_each(checkpoint, examples.encodings, title))
 
 
 def onnx_logits(runner: Runner, examples: Examples, title: str) -> Logits:
     """Return a graph's logits as `Examples.decided` does, computed in batches in file order."""
-    return _logits(runner.by_text, examples, title, by_length=False)
+    return examples.decided(onnx_each(runner, examples.encodings, title))
 
 
-def _logits(
-    run: Callable[[list[Encoding]], list[Logits]], examples: Examples, title: str, *, by_length: bool
-) -> Logits:
-    encodings = examples.encodings
+def torch_each(checkpoint: Checkpoint, texts: Sequence[Encoding], title: str) -> list[Logits]:
+    """Return PyTorch's logits of each text: float32 [labels], or [tokens, labels]."""
+    return _each(partial(torch_by_text, checkpoint), texts, title, by_length=True)
+
+
+def onnx_each(runner: Runner, texts: Sequence[Encoding], title: str) -> list[Logits]:
+    """Return a graph's logits of each text, float32 [labels] or [tokens, labels], computed in batches in file order."""
+    return _each(runner.by_text, texts, title, by_length=False)
+
+
+def _each(
+    run: Callable[[list[Encoding]], list[Logits]], encodings: Sequence[Encoding], title: str, *, by_length: bool
+) -> list[Logits]:
     order = list(range(len(encodings)))
     if by_length:
-        order.sort(key=examples.lengths.__getitem__)
+        order.sort(key=lambda index: len(encodings[index].ids))
     batches = [order[start : start + BATCH_SIZE] for start in range(0, len(order), BATCH_SIZE)]
     found: dict[int, Logits] = {}
     for batch in tracked(batches, title, len(batches)):
         found.update(zip(batch, run([encodings[index] for index in batch]), strict=True))
-    return examples.decided([found[index] for index in range(len(encodings))])
+    return [found[index] for index in range(len(encodings))]
 
 
 def quality(examples: Examples, logits: Logits, reference: Logits, thresholds: Sequence[float] | None) -> Quality:

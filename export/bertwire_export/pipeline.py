@@ -24,7 +24,7 @@ from bertwire_export.report import write_report
 from bertwire_export.serving_tokenizer import serving_tokenizer
 from bertwire_export.splits import read_splits, remarks
 from bertwire_export.trained import held_out
-from bertwire_runtime.bundle import Manifest, Provider, open_bundle
+from bertwire_runtime.bundle import GateLimits, Manifest, Provider, open_bundle
 from bertwire_runtime.bundle import Reference as ReferenceScores
 from bertwire_runtime.bundle.manifest import MANIFEST, SEAL
 from bertwire_runtime.session import PROVIDERS, cuda_fault
@@ -59,7 +59,9 @@ def run(config: ExportConfig) -> Outcome:
     Raises:
         UserError: the output exists, the checkpoint or the dev rows cannot be used.
     """
-    require_apart(config.output, config.checkpoint, *(path for path in (config.dev, config.test) if path))
+    require_apart(
+        config.output, config.checkpoint, *(path for path in (config.dev, config.test, *config.texts) if path)
+    )
     with in_use(config.output):
         return _run(config)
 
@@ -150,7 +152,10 @@ def _prove(
     """Build and prove the candidates; padded graphs beside packed ones only where none of these may be published."""
 
     def attempt(recipes: list[Recipe]) -> tuple[list[Proven], list[str]]:
-        return prove(_build(workshop, recipes), reference, providers, config.limits)
+        return prove(_build(workshop, recipes), reference, providers, limits)
+
+    def limits(precision: Precision) -> GateLimits:
+        return config.limits(precision).model_copy(update={"one_row": reference.one_row})
 
     proven, failures = attempt(workshop.recipes(precisions, providers))
     if workshop.encoder is None or config.quick:

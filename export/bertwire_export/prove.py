@@ -10,7 +10,7 @@ from bertwire_export.apart import Result, run_apart
 from bertwire_export.candidates import Built
 from bertwire_export.config import Precision
 from bertwire_export.examples import Logits
-from bertwire_export.gate import faults, rare_faults
+from bertwire_export.gate import faults, rare_faults, text_faults
 from bertwire_export.measure import batch_variance, cpu_name, cuda_name, onnx_logits, quality, speeds
 from bertwire_export.reference import Reference, SplitReference
 from bertwire_runtime.bundle import GateLimits, Proof, Provider, Quality, Speed
@@ -115,12 +115,23 @@ def _proof(
     runner = _open(built, provider, threads=0)
     logits, dev = _score(runner, f"{built.name} on dev", reference.dev, reference)
     variance = batch_variance(runner, reference.dev.examples.encodings)
+    texts = None
+    if reference.unlabelled is not None:
+        texts = reference.unlabelled.agreement(runner, f"{built.name} on --texts", _thresholds(reference))
     found = (
         *faults(reference.dev.examples.labelled.task, dev, variance, reference.scores.dev, limits),
+        *(() if texts is None else text_faults(texts, limits)),
         *rare_faults(reference.rare.difference(runner), limits),
     )
     proof = Proof(
-        provider=provider, dev=dev, test=None, batch_variance=variance, speed=speed, limits=limits, faults=found
+        provider=provider,
+        dev=dev,
+        test=None,
+        texts=texts,
+        batch_variance=variance,
+        speed=speed,
+        limits=limits,
+        faults=found,
     )
     return logits, proof
 
@@ -129,7 +140,11 @@ def _score(runner: Runner, title: str, split: SplitReference, reference: Referen
     logits = onnx_logits(runner, split.examples, title)
     if not np.isfinite(logits).all():
         raise UserError(f"{title}: the logits are not all finite numbers; leave its precision out with --variants")
-    return logits, quality(split.examples, logits, split.logits, reference.calibration.thresholds or None)
+    return logits, quality(split.examples, logits, split.logits, _thresholds(reference))
+
+
+def _thresholds(reference: Reference) -> tuple[float, ...] | None:
+    return reference.calibration.thresholds or None
 
 
 def _open(built: Built, provider: Provider, threads: int) -> Runner:

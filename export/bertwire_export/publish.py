@@ -158,6 +158,7 @@ def _provenance(source: Source) -> Provenance:
         converter=source.converter,
         dev=reference.dev.examples.split(),
         test=None if reference.test is None else reference.test.examples.split(),
+        texts=None if reference.unlabelled is None else reference.unlabelled.split,
         reference=reference.scores,
         versions={"python": platform.python_version()}
         | {name: installed_version(name) for name in packages}

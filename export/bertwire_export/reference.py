@@ -9,8 +9,10 @@ from bertwire_export.calibration import calibration_error
 from bertwire_export.checkpoint import Checkpoint
 from bertwire_export.examples import Examples, Logits
 from bertwire_export.measure import torch_logits
+from bertwire_export.one_row import one_row
 from bertwire_export.rare import Rare
 from bertwire_export.tasks import TASK_EXPORTS
+from bertwire_export.unlabelled import Unlabelled
 from bertwire_runtime.bundle import Calibration, Scores
 from bertwire_runtime.bundle import Reference as ReferenceScores
 
@@ -41,6 +43,8 @@ class Reference:
         calibration: temperature and thresholds, fitted on dev.
         scores: PyTorch's scores.
         rare: texts with tokens that the rows may lack.
+        unlabelled: texts without labels, or None.
+        one_row: what one row of dev is worth; see `one_row`.
     """
 
     dev: SplitReference
@@ -48,9 +52,13 @@ class Reference:
     calibration: Calibration
     scores: ReferenceScores
     rare: Rare
+    unlabelled: Unlabelled | None
+    one_row: Scores
 
 
-def make_reference(dev: SplitReference, test: SplitReference | None, rare: Rare) -> Reference:
+def make_reference(
+    dev: SplitReference, test: SplitReference | None, rare: Rare, unlabelled: Unlabelled | None
+) -> Reference:
     """Calibrate and score PyTorch's logits of the splits."""
     calibration = calibrate(dev)
 
@@ -58,7 +66,8 @@ def make_reference(dev: SplitReference, test: SplitReference | None, rare: Rare)
         return split.examples.score(split.logits, calibration.thresholds or None)
 
     scores = ReferenceScores(dev=score(dev), test=None if test is None else score(test))
-    return Reference(dev, test, calibration, scores, rare)
+    worth = one_row(dev.examples, dev.logits, calibration.thresholds or None)
+    return Reference(dev, test, calibration, scores, rare, unlabelled, worth)
 
 
 def calibrate(dev: SplitReference) -> Calibration:

@@ -14,6 +14,7 @@ from bertwire_export.rare import rare_texts
 from bertwire_export.reference import Reference, make_reference, split_reference
 from bertwire_export.serving_tokenizer import require_same_tokens
 from bertwire_export.trained import held_out, recorded_logits, require_trained
+from bertwire_export.unlabelled import read_unlabelled
 
 
 def read_splits(config: ExportConfig, checkpoint: Checkpoint, tokenizer: Tokenizer) -> Reference:
@@ -49,7 +50,8 @@ def read_splits(config: ExportConfig, checkpoint: Checkpoint, tokenizer: Tokeniz
         require_trained(checkpoint, found["dev"])
     found |= {split: split_reference(checkpoint, each, None) for split, each in given.items()}
     dev, test = found["dev"], found.get("test")
-    return make_reference(dev, test, rare_texts(checkpoint, dev.examples.encodings))
+    unlabelled = read_unlabelled(config, checkpoint, tokenizer)
+    return make_reference(dev, test, rare_texts(checkpoint, dev.examples.encodings), unlabelled)
 
 
 def remarks(reference: Reference) -> list[str]:

@@ -111,7 +111,16 @@ def _proof(proof: Proof) -> Rows:
         if speed.cpu_ms_per_text is None
         else {"CPU-ms a text": f"{speed.cpu_ms_per_text:.2f}"}
     )
-    return cost | _quality(proof.dev) | {"batch variance": f"{proof.batch_variance:.2g}"}
+    return cost | _quality(proof.dev) | _texts(proof) | {"batch variance": f"{proof.batch_variance:.2g}"}
+
+
+def _texts(proof: Proof) -> Rows:
+    """Return the agreement on texts without labels."""
+    if proof.texts is None:
+        return {}
+    agreement = proof.texts.label_agreement
+    decided = {} if agreement is None else {"as PyTorch, texts": f"{agreement:.2%}"}
+    return decided | {"logit off, texts": f"{proof.texts.max_logit_difference:.2g}"}
 
 
 def _quality(quality: Quality) -> Rows:

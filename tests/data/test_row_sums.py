@@ -1,5 +1,7 @@
 """What scores are made of, row by row."""
 
+from typing import Any
+
 import numpy
 import pytest
 from numpy.typing import NDArray
@@ -16,13 +18,13 @@ LABELS: dict[Task, list[str]] = {
 WORDS = [1, 3, 2, 4, 2, 3, 5, 1, 2, 2]
 
 
-def made(task: Task, seed: int = 0) -> tuple[NDArray[numpy.floating], NDArray[numpy.generic], list[int] | None]:
+def made(task: Task, seed: int = 0) -> tuple[NDArray[numpy.floating], NDArray[Any], list[int] | None]:
     """Logits, targets and words of ten texts of a task."""
     generator = numpy.random.default_rng(seed)
     words = WORDS if task == "token_classification" else None
     rows, width = sum(words or [1] * len(WORDS)), len(LABELS[task])
     logits = generator.normal(size=(rows, width))
-    targets = {
+    targets: dict[Task, NDArray[Any]] = {
         "single_label": generator.integers(0, 3, rows),
         "multi_label": (generator.random((rows, width)) < 0.4).astype(numpy.float32),
         "token_classification": generator.choice([0, 1, 3], rows),
@@ -57,20 +59,31 @@ def test_constant_numbers_do_not_correlate() -> None:
     """Numbers that are all the same have the correlation 0, as in `score`."""
     sums = row_sums("regression", numpy.full((4, 1), 0.1), numpy.array([0.1, 0.2, 0.3, 0.7]), ["label"])
     found = scores_of("regression", sums.sum(axis=0))
-    assert (found["pearson"], found["spearman"]) == (0, 0)
+    assert float(found["pearson"]) == float(found["spearman"]) == 0
+
+
+def other(
+    task: Task,
+    logits: NDArray[numpy.floating],
+    labels: list[str],
+    words: list[int] | None = None,
+    thresholds: list[float] | None = None,
+) -> list[Any]:
+    """The decisions with one of each text turned."""
+    found = turned(task, logits, words, thresholds)
+    assert found is not None
+    return decisions(task, found, labels, words, thresholds)
 
 
 def test_one_decision_of_each_text_is_turned() -> None:
     """The second best label, the label nearest to its threshold, the second best tag of the least certain word."""
     logits = numpy.array([[3.0, 2.0, 0.0], [0.0, 1.0, 5.0]])
-    assert decisions("single_label", turned("single_label", logits), ["a", "b", "c"]) == ["b", "b"]
+    assert other("single_label", logits, ["a", "b", "c"]) == ["b", "b"]
     several = numpy.array([[3.0, -0.1, -4.0], [0.2, 1.0, -5.0]])
     assert decisions("multi_label", several, ["a", "b", "c"]) == [["a"], ["a", "b"]]
-    assert decisions("multi_label", turned("multi_label", several), ["a", "b", "c"]) == [["a", "b"], ["b"]]
-    high = turned("multi_label", several, thresholds=[0.5, 0.74, 0.5])
-    assert decisions("multi_label", high, ["a", "b", "c"], thresholds=[0.5, 0.74, 0.5]) == [["a", "b"], ["a", "b"]]
+    assert other("multi_label", several, ["a", "b", "c"]) == [["a", "b"], ["b"]]
+    assert other("multi_label", several, ["a", "b", "c"], thresholds=[0.5, 0.74, 0.5]) == [["a", "b"], ["a", "b"]]
     tags = numpy.array([[3.0, 0.0, 2.9], [0.0, 4.0, 1.0], [5.0, 4.0, 0.0]])
     assert decisions("token_classification", tags, ["O", "B-x", "I-x"], [2, 1]) == [["O", "B-x"], ["O"]]
-    other = turned("token_classification", tags, [2, 1])
-    assert decisions("token_classification", other, ["O", "B-x", "I-x"], [2, 1]) == [["I-x", "B-x"], ["B-x"]]
+    assert other("token_classification", tags, ["O", "B-x", "I-x"], [2, 1]) == [["I-x", "B-x"], ["B-x"]]
     assert turned("regression", numpy.ones((2, 1))) is None

@@ -121,15 +121,16 @@ def test_every_method(tiny: Path, tmp_path: Path, method: str) -> None:
 @pytest.mark.parametrize("kind", ["multi_label", "regression", "token_classification"])
 def test_every_task(tiny: Path, tmp_path: Path, kind: str) -> None:
     """Rows of every task are scored, with an interval for each score."""
-    config = TrainConfig(
-        train=write(tmp_path / "train.jsonl", ROWS[kind], range(24)),
-        dev=write(tmp_path / "dev.jsonl", ROWS[kind], range(24, 36)),
-        output=tmp_path / "out",
-        model=str(tiny),
-        max_length=16,
-        epochs=1,
-        folds=2,
-    )
+    given: dict[str, Any] = {
+        "train": write(tmp_path / "train.jsonl", ROWS[kind], range(24)),
+        "dev": write(tmp_path / "dev.jsonl", ROWS[kind], range(24, 36)),
+        "output": tmp_path / "out",
+        "model": str(tiny),
+        "max_length": 16,
+        "epochs": 1,
+        "folds": 2,
+    }
+    config = TrainConfig(**given)
     train_model(prepare(config))
     found = read(config.output)["folds"]
     assert found["rows"] == 36

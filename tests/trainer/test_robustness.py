@@ -44,30 +44,27 @@ def test_edits_of_dev(
         found["no punctuation"] | {"rows": 0, "flips": None, "remark": "no text has what it changes"}
         == (found["no punctuation"])
     )
-    typo = found["typo, two letters swapped"]
-    # `good` is the one word of four letters beside Anna, of which the middle two are the same letter.
-    assert typo["rows"] == 0 or typo["before"] >= typo["score"]
+    # The letters inside of `good` and `Anna` are alike.
+    assert found["typo, two letters swapped"]["rows"] == 0
+    assert found["typo, neighbouring key"]["rows"] == 40 + sum("good" in text for text, _ in separable(10, 300))
     printed = capsys.readouterr().out
     assert "edit of dev" in printed
     assert f"{found['upper case']['rows']:>5}  " in printed
-    assert (
-        "robustness"
-        not in json.loads((run(epochs=1, output=output.parent / "plain") / "training.json").read_text())["recipe"]
-    )
 
 
 @pytest.mark.parametrize("kind", ["multi_label", "regression", "token_classification", "pairs"])
 def test_every_task(tiny: Path, tmp_path: Path, kind: str) -> None:
     """Numbers have an error and a mean change; tags leave out the edits that do not keep the words."""
-    config = TrainConfig(
-        train=write(tmp_path / "train.jsonl", ROWS[kind], range(24)),
-        dev=write(tmp_path / "dev.jsonl", ROWS[kind], range(24, 36)),
-        output=tmp_path / "out",
-        model=str(tiny),
-        max_length=16,
-        epochs=1,
-        robustness=True,
-    )
+    given: dict[str, Any] = {
+        "train": write(tmp_path / "train.jsonl", ROWS[kind], range(24)),
+        "dev": write(tmp_path / "dev.jsonl", ROWS[kind], range(24, 36)),
+        "output": tmp_path / "out",
+        "model": str(tiny),
+        "max_length": 16,
+        "epochs": 1,
+        "robustness": True,
+    }
+    config = TrainConfig(**given)
     train_model(prepare(config))
     found = read(config.output)
     upper = found["upper case"]

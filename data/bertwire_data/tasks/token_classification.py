@@ -108,8 +108,8 @@ class TokenClassification:
         import numpy
 
         best = numpy.sort(logits, axis=1)
-        margins = numpy.split(best[:, -1] - best[:, -2], numpy.cumsum(words)[:-1])
         starts = numpy.cumsum([0, *(words or ())])[:-1]
+        margins = numpy.split(best[:, -1] - best[:, -2], starts[1:])
         return other_best(logits, starts + numpy.array([each.argmin() for each in margins]))
 
     def order(self, names: Iterable[str]) -> list[str]:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertwire_export.evidence import Evidence
+from bertwire_export.facts import wider
 from bertwire_export.tasks import TASK_EXPORTS
 from bertwire_runtime.bundle import Candidate, Manifest, Quality, Scores, Variant
 
@@ -79,6 +80,7 @@ def _graphs(manifest: Manifest) -> Iterator[dict[str, Any]]:
                 "splits": [(split, _quality(found, dev, best)) for split, found, best in measured if found],
                 "proof": proof,
                 "kept": _kept(candidate),
+                "wider": wider(proof.limits, dev),
             }
 
 

@@ -16,12 +16,14 @@ from bertwire_runtime.bundle.manifest import (
     Split,
     Variant,
 )
-from bertwire_runtime.bundle.proof import GateLimits, Proof, Provider, Quality, Scores, Speed
+from bertwire_runtime.bundle.proof import AGREEMENT, Agreement, GateLimits, Proof, Provider, Quality, Scores, Speed
 from bertwire_runtime.bundle.reader import Bundle, open_bundle
 from bertwire_runtime.bundle.writer import add_file, seal
 
 __all__ = [
+    "AGREEMENT",
     "SCHEMA_VERSION",
+    "Agreement",
     "Bundle",
     "BundleError",
     "Calibration",

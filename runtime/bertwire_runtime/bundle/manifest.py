@@ -141,6 +141,7 @@ class Provenance(Part):
         converter: the tool that wrote the first ONNX graph.
         dev: the texts that every candidate was measured on.
         test: further texts, if any.
+        texts: texts without labels on which every candidate was compared with PyTorch, if any.
         reference: PyTorch's scores on them.
         versions: version by package.
     """
@@ -151,6 +152,7 @@ class Provenance(Part):
     converter: Literal["torch", "optimum"]
     dev: Split
     test: Split | None
+    texts: Split | None = None
     reference: Reference
     versions: dict[str, str]
 

@@ -35,6 +35,24 @@ class Quality(Part):
     p99_logit_difference: Distance
 
 
+# The key of the label agreement in `GateLimits.one_row`, beside those of metrics.
+AGREEMENT = "label_agreement"
+
+
+class Agreement(Part):
+    """A variant's difference from PyTorch on texts without labels.
+
+    Attributes:
+        decisions: number of decisions: a text each, a text and label each, or a token each; 0 for regression.
+        label_agreement: share of them equal to PyTorch's; None for regression.
+        max_logit_difference: largest absolute logit difference from PyTorch.
+    """
+
+    decisions: int = Field(ge=0)
+    label_agreement: Share | None
+    max_logit_difference: Distance
+
+
 class GateLimits(Part):
     """Limits that a variant must meet to be published.
 
@@ -43,12 +61,23 @@ class GateLimits(Part):
         max_quality_drop: largest loss of accuracy, F1 or correlation against PyTorch on dev.
         max_logit_difference: largest absolute logit difference, or None for no limit.
         max_batch_variance: largest batch variance.
+        one_row: the most that one row of dev is worth, by metric and for `AGREEMENT`; no limit is finer than that.
     """
 
     min_label_agreement: Share
     max_quality_drop: Distance
     max_logit_difference: Distance | None
     max_batch_variance: Distance
+    one_row: dict[str, Distance] = {}
+
+    @property
+    def least_agreement(self) -> float:
+        """Return the least share of decisions that are PyTorch's, that one of them may differ."""
+        return min(self.min_label_agreement, 1 - self.one_row.get(AGREEMENT, 0.0))
+
+    def most_drop(self, metric: str) -> float:
+        """Return the most that a score may lie below PyTorch's, that one row may be decided otherwise."""
+        return max(self.max_quality_drop, self.one_row.get(metric, 0.0))
 
 
 class Speed(Part):
@@ -80,6 +109,7 @@ class Proof(Part):
     Attributes:
         dev: quality on the dev texts.
         test: quality on the test texts, if any.
+        texts: agreement with PyTorch on texts without labels, if any.
         batch_variance: largest absolute logit difference of a text run alone and with 1, 15 and 63 others.
         speed: cost per text.
         faults: the limits that were broken, in words.
@@ -88,6 +118,7 @@ class Proof(Part):
     provider: Provider
     dev: Quality
     test: Quality | None
+    texts: Agreement | None = None
     batch_variance: Distance
     speed: Speed
     limits: GateLimits

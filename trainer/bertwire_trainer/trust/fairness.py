@@ -25,7 +25,7 @@ def fairness(split: str, answers: Answers, grouping: Grouping) -> FairnessRecord
     gaps = {name: _gap([each[name] for each in figures.values()]) for name in answers.metrics()}
     rates = {label: gaps[f"false positive {place}"] for place, label in enumerate(answers.labels)}
     label = max(rates, key=rates.__getitem__, default=None)
-    kept = {name: gaps[name] for name in ("score", "accuracy") if name in gaps}
+    kept = {name: each for name, each in gaps.items() if name in {"score", "accuracy"}}
     if label is not None:
         kept["false_positive_rate"] = rates[label]
     found = FairnessRecord(

@@ -82,12 +82,12 @@ def _job(job: "Job", rows: Labelled, folder: Path) -> "Job":
     """Return the job with other rows, of which a share like that of dev chooses the best epoch."""
     data = job.data
     parts = deal(rows, max(2, round((len(data.train) + len(data.dev)) / len(data.dev))), job.seed)
-    splits = {"train": rows.take(numpy.flatnonzero(parts != 0).tolist())}
-    splits["dev"] = rows.take(numpy.flatnonzero(parts == 0).tolist())
+    train, dev = (rows.take(numpy.flatnonzero(each).tolist()) for each in (parts != 0, parts == 0))
+    splits = {"train": train, "dev": dev}
     targets = {name: encode_targets(split, data.labels) for name, split in splits.items()}
     return replace(
         job,
-        data=replace(data, **splits, test=None, targets=targets),
+        data=replace(data, train=train, dev=dev, test=None, targets=targets),
         model=deepcopy(job.model),
         tokens={name: tokenize(job.model, job.tokenizer, split, targets[name]) for name, split in splits.items()},
         epochs=folder,

@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from bertwire_core.errors import UserError
 from bertwire_core.tasks import TASKS, Task
+from bertwire_data.texts import fingerprint, read_distinct
 from bertwire_trainer.messages import note
 from bertwire_trainer.method import Fitted, Job
 from bertwire_trainer.stage import StageOptions
 from bertwire_trainer.stages.adapt.options import AdaptOptions
-from bertwire_trainer.stages.texts import fingerprint, read_distinct
 
 if TYPE_CHECKING:
     from bertwire_trainer.data import Data
