@@ -14,7 +14,7 @@ from transformers import TrainerState
 from bertwire_core.errors import UserError
 from bertwire_trainer import train as trainer
 from bertwire_trainer.loop.progress import EpochBars
-from bertwire_trainer.partial import Partial, is_whole
+from bertwire_trainer.partial import Partial, is_whole, resume_point
 
 WriteRows = Callable[[str, list[tuple[str, str]]], Path]
 Run = Callable[..., Path]
@@ -139,7 +139,7 @@ def test_incomplete_checkpoints_are_not_deleted(interrupt: Interrupt, tmp_path: 
     interrupt(15, epochs=3)
     partial = Partial(tmp_path / "out.partial")
     cut_state(partial.epochs / "checkpoint-12")
-    assert partial.last_whole() == partial.epochs / "checkpoint-6"
+    assert resume_point(partial.epochs) == partial.epochs / "checkpoint-6"
     assert (partial.epochs / "checkpoint-12" / "optimizer.pt").is_file()
 
 

@@ -63,12 +63,14 @@ class Fitted:
     Attributes:
         model: a plain transformers model with the weights to publish, in float32.
         tokenizer: its tokenizer.
-        best_epoch: the epoch that the weights are of; the first is 1.
+        best_epoch: the epoch that the weights are of, for a mean the last; the first is 1.
+        weights: which weights they are, in words.
     """
 
     model: "PreTrainedModel"
     tokenizer: "PreTrainedTokenizerBase"
     best_epoch: int
+    weights: str
 
 
 OptionsT = TypeVar("OptionsT", bound=MethodOptions)

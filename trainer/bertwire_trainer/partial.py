@@ -57,12 +57,7 @@ class Partial:
         """
         if resume and self.path.exists():
             self._require_same(setup)
-            checkpoint = self.last_whole()
-            for broken in takewhile(lambda path: path != checkpoint, self._newest_first()):
-                note(f"{broken.name} was not written to its end; going back one epoch")
-            if checkpoint:
-                _name_best_here(checkpoint)
-            return checkpoint
+            return resume_point(self.epochs)
         shutil.rmtree(self.path, ignore_errors=True)
         self.result.mkdir(parents=True)
         with whole_file(self._run) as file:
@@ -83,18 +78,30 @@ class Partial:
                 "repeat that command with --resume or start over with --overwrite"
             )
 
-    def last_whole(self) -> Path | None:
-        """Return the newest checkpoint that was written to its end; None where there is none."""
-        return next((checkpoint for checkpoint in self._newest_first() if is_whole(checkpoint)), None)
-
-    def _newest_first(self) -> list[Path]:
-        names = {path: re.fullmatch(r"checkpoint-(\d+)", path.name) for path in self.epochs.glob("*")}
-        return sorted((path for path, name in names.items() if name), key=lambda path: -int(path.name[11:]))
+    def has_whole(self) -> bool:
+        """Return whether a checkpoint was written to its end."""
+        return any(is_whole(folder) for folder in self.epochs.rglob("checkpoint-*"))
 
     def publish(self, output: Path, *, overwrite: bool) -> None:
         """Move the result to `output`, then remove what is left of the run."""
         publish_folder(self.result, output, overwrite=overwrite)
         shutil.rmtree(self.path)
+
+
+def resume_point(epochs: Path) -> Path | None:
+    """Return the newest of Trainer's checkpoints in a folder that was written to its end; None where there is none."""
+    newest_first = _newest_first(epochs)
+    checkpoint = next(filter(is_whole, newest_first), None)
+    for broken in takewhile(lambda path: path != checkpoint, newest_first):
+        note(f"{broken.name} was not written to its end; going back one epoch")
+    if checkpoint:
+        _name_best_here(checkpoint)
+    return checkpoint
+
+
+def _newest_first(epochs: Path) -> list[Path]:
+    names = {path: re.fullmatch(r"checkpoint-(\d+)", path.name) for path in epochs.glob("*")}
+    return sorted((path for path, name in names.items() if name), key=lambda path: -int(path.name[11:]))
 
 
 def _changes(before: dict[str, object], now: dict[str, object]) -> list[str]:

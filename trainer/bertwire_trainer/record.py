@@ -45,6 +45,7 @@ class TrainingRecord(Setup):
         description="Quality on dev and, if there was one, test, of the saved weights, computed in float32; the first "
         "figure of a split chose the epoch, and loss is without label smoothing and class weights."
     )
-    best_epoch: int = Field(description="Epoch, counted from 1, whose weights were kept.")
+    best_epoch: int = Field(description="Epoch, counted from 1, whose weights were kept; for a mean the last.")
+    weights: str = Field("", description="Which weights were kept: an epoch's, or the mean of several; empty before.")
     versions: dict[str, str] = Field(description="Versions of bertwire, torch, transformers and python.")
     seconds: float = Field(description="Wall-clock seconds of the command; of the last one, if it was resumed.")

@@ -101,14 +101,15 @@ def _given(split: Labelled) -> Iterator[dict[str, Any]]:
 
 
 def write_record(
-    folder: Path, setup: Setup, metrics: dict[str, dict[str, float]], best_epoch: int, seconds: float
+    folder: Path, setup: Setup, metrics: dict[str, dict[str, float]], fitted: Fitted, seconds: float
 ) -> None:
     """Write `training.json`; `seconds` is the wall-clock time of the command."""
     versions = {name: version(name) for name in ("bertwire", "torch", "transformers")}
     record = TrainingRecord(
         **setup.model_dump(),
         metrics=metrics,
-        best_epoch=best_epoch,
+        best_epoch=fitted.best_epoch,
+        weights=fitted.weights,
         versions=versions | {"python": platform.python_version()},
         seconds=round(seconds, 1),
     )

@@ -64,7 +64,7 @@ def train_model(prepared: Prepared) -> None:
             fitted = METHODS[config.method].fit(job, prepared.options)
             save(fitted.model, fitted.tokenizer, partial.result)
             metrics = evaluate(partial.result, fitted, job)
-            write_record(partial.result, setup, metrics, fitted.best_epoch, time.perf_counter() - prepared.begun)
+            write_record(partial.result, setup, metrics, fitted, time.perf_counter() - prepared.begun)
             partial.publish(prepared.output, overwrite=config.overwrite)
         except KeyboardInterrupt:
             note(_interrupted(partial))
@@ -87,7 +87,7 @@ def _pretrained(prepared: Prepared) -> "tuple[PreTrainedModel, PreTrainedTokeniz
 
 
 def _interrupted(partial: Partial) -> str:
-    if partial.last_whole() is None:
+    if not partial.has_whole():
         return "interrupted before an epoch was saved: there is nothing to go on from; start over with --overwrite"
     return f"interrupted; repeat the command with --resume to go on from the last whole epoch in {partial.path}"
 

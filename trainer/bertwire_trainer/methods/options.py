@@ -62,7 +62,7 @@ def _field(name: str) -> tuple[Any, None]:
 
 def _described(fields: dict[str, FieldInfo]) -> str:
     first = next(iter(fields.values()))
-    if first.default in (False, []):
+    if first.default in (None, False, []):
         return first.description or ""
     others = [f"{name} {each.default}" for name, each in fields.items() if each.default != first.default]
     return f"{first.description} [default: {', '.join([str(first.default), *others])}]"
