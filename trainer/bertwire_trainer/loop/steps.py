@@ -1,6 +1,7 @@
 """Transformers' Trainer with the steps and the evaluation of this loop."""
 # ruff: noqa: ANN401 - Trainer's own signatures
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,10 +14,13 @@ from bertwire_trainer.loop.adversary import Adversary
 from bertwire_trainer.loop.arguments import CHOICE, training_arguments
 from bertwire_trainer.loop.averages import LastEpochs
 from bertwire_trainer.loop.dev import choice, measure_dev
+from bertwire_trainer.loop.divergence import Divergence
 from bertwire_trainer.loop.loss import Loss, balanced_weights, make_loss
+from bertwire_trainer.loop.memory import Parts
 from bertwire_trainer.loop.options import LoopOptions
 from bertwire_trainer.method import Job
 from bertwire_trainer.predict import collator
+from bertwire_trainer.scores import NotFiniteError
 
 Rates = Mapping[Parameter, float]
 
@@ -30,6 +34,9 @@ class EpochTrainer(Trainer):
     def __init__(self, job: Job, options: LoopOptions, rates: Rates, callbacks: Sequence[TrainerCallback]) -> None:
         """Train as `options` say; `rates` has the factor of the learning rate of weights for which it is not 1."""
         self._job, self._options, self._rates = job, options, rates
+        self.divergence, self._parts = Divergence(), Parts()
+        # The optimizer step whose batches `_parts` has.
+        self._begun = -1
         self.last_epochs = LastEpochs(job.epochs, options.average_epochs)
         self._adversary = Adversary(job.model.get_input_embeddings(), options.fgm) if options.fgm else None
         super().__init__(
@@ -39,7 +46,7 @@ class EpochTrainer(Trainer):
             train_dataset=job.tokens["train"],
             eval_dataset=job.tokens["dev"],
             compute_loss_func=_loss(job, options),
-            callbacks=list(callbacks),
+            callbacks=[self.divergence, *callbacks],
         )
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
@@ -49,7 +56,16 @@ class EpochTrainer(Trainer):
         return optimizer
 
     def training_step(self, model: torch.nn.Module, inputs: dict[str, Any], *items: Any) -> torch.Tensor:
-        """Add the gradients of a batch, and of its adversarial twin, and return the loss of the first."""
+        """Add the gradients of a batch to those of the step, and return its loss."""
+        if self._begun != self.state.global_step:
+            self._begun = self.state.global_step
+            self._parts.begin()
+        loss = self._parts.run(lambda part: self._pass(model, part, *items), inputs, model.zero_grad)
+        self.divergence.add(loss.item())
+        return loss
+
+    def _pass(self, model: torch.nn.Module, inputs: dict[str, Any], *items: Any) -> torch.Tensor:
+        """Add the gradients of texts, and of their adversarial twins, and return the loss of the first."""
         if self._adversary is None:
             return super().training_step(model, inputs, *items)
         with self._adversary.watching():
@@ -67,20 +83,22 @@ class EpochTrainer(Trainer):
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """Measure dev, print the report and call the callbacks; Trainer calls it at the end of each epoch."""
         epoch, model = round(self.state.epoch or 0), self._job.model
+        try:
+            measured = measure_dev(self._job, model, f"epoch {epoch}", with_report=True)
+        except NotFiniteError:
+            self.divergence.found(f"the answers after epoch {epoch} are not finite", self.control)
+            return {f"eval_{CHOICE}": -math.inf}
         if self._options.average_epochs > 1:
             self.last_epochs.keep(epoch, model)
-        measured = measure_dev(self._job, model, f"epoch {epoch}", with_report=True)
         metrics = {f"eval_{name}": value for name, value in measured.items()}
         self.log(metrics)
         metrics[f"eval_{CHOICE}"] = choice(self._job, measured)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 
-    def best_epoch(self) -> int:
-        """Return the epoch with the best choice; training ends with its weights."""
-        step = self.state.best_global_step
-        evaluated = [entry for entry in self.state.log_history if "eval_loss" in entry]
-        return next(round(entry["epoch"]) for entry in evaluated if entry["step"] == step)
+    def evaluated(self) -> dict[int, int]:
+        """Return the optimizer step after each epoch that dev was measured after."""
+        return {round(entry["epoch"]): int(entry["step"]) for entry in self.state.log_history if "eval_loss" in entry}
 
 
 def _loss(job: Job, options: LoopOptions) -> Loss:

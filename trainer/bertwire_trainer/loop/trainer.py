@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch.utils.tensorboard import SummaryWriter
 from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback
 from transformers.integrations.integration_utils import TensorBoardCallback
 
+from bertwire_core.errors import UserError
 from bertwire_data.labelled import MAIN_METRIC
 from bertwire_trainer.loop.dropout import require_dropout, set_dropout
 from bertwire_trainer.loop.kept import Kept, better
@@ -17,6 +19,8 @@ from bertwire_trainer.loop.steps import EpochTrainer, Rates
 from bertwire_trainer.messages import metric_name, note
 from bertwire_trainer.method import Fitted, Job
 from bertwire_trainer.partial import epochs_run
+
+_REMEDY = "lower --learning-rate, or use --precision fp32"
 
 
 class _Curves(TensorBoardCallback):
@@ -62,9 +66,17 @@ def _train(job: Job, options: LoopOptions, rates: Rates, callbacks: Sequence[Tra
         trainer.remove_callback(PrinterCallback)
         if job.resume_from and (stopped := epochs_run(job.resume_from, options.patience)):
             trainer.args.num_train_epochs = stopped
-        trainer.train(resume_from_checkpoint=str(job.resume_from) if job.resume_from else None)
-    best, last = trainer.best_epoch(), round(trainer.state.epoch or 0)
-    if last < options.epochs:
+        try:
+            trainer.train(resume_from_checkpoint=str(job.resume_from) if job.resume_from else None)
+        except torch.OutOfMemoryError as error:  # not of a batch: of AdamW's moments, or of dev
+            raise UserError("out of GPU memory; choose a smaller --model or lower --max-length") from error
+    if not (evaluated := trainer.evaluated()):
+        raise UserError(f"training diverged in the first epoch: {trainer.divergence.reason}; {_REMEDY}")
+    last = max(evaluated)
+    best = next(epoch for epoch, step in evaluated.items() if step == trainer.state.best_global_step)
+    if trainer.divergence.reason:
+        note(f"stopped: training diverged, {trainer.divergence.reason}; {_REMEDY}")
+    elif last < options.epochs:
         figure = f"dev {metric_name(MAIN_METRIC[job.data.task])}"
         note(f"stopped after epoch {last}: {figure} was no better for {options.patience} epochs in a row")
     assert trainer.state.best_metric is not None  # noqa: S101 - an epoch was evaluated
