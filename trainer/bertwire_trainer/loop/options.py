@@ -17,8 +17,19 @@ class LoopOptions(MethodOptions):
 
     epochs: int = Field(3, ge=1, description="Passes over train at most.")
     patience: int = Field(2, ge=1, description="Stop after this many epochs in a row that are no better on dev.")
-    batch_size: int = Field(32, ge=1, description="Texts of one forward and backward pass.")
+    batch_size: int = Field(
+        32,
+        ge=1,
+        description="Texts of one forward and backward pass on average: a batch has texts of similar lengths, more of "
+        "short ones and fewer of long ones.",
+    )
+    batch_tokens: int | None = Field(
+        None, ge=1, description="Tokens of a batch at most, padding included, in place of --batch-size."
+    )
     gradient_accumulation: int = Field(1, ge=1, description="Batches whose gradients make one optimizer step.")
+    gradient_checkpointing: bool = Field(
+        False, description="Compute activations again in the backward pass: less memory for a third more time."
+    )
     learning_rate: float = Field(1e-4, gt=0, description="Peak learning rate of AdamW; it decays linearly to 0.")
     warmup_ratio: float = Field(0.1, ge=0, lt=1, description="Share of the steps over which the rate rises from 0.")
     weight_decay: float = Field(0.01, ge=0, description="Weight decay of AdamW, off for biases and layer norms.")

@@ -8,11 +8,13 @@ from typing import Any
 
 import torch
 from torch.nn import Parameter
+from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback
 
 from bertwire_trainer.loop.adversary import Adversary
 from bertwire_trainer.loop.arguments import CHOICE, training_arguments
 from bertwire_trainer.loop.averages import LastEpochs
+from bertwire_trainer.loop.batches import TokenBatches
 from bertwire_trainer.loop.dev import choice, measure_dev
 from bertwire_trainer.loop.divergence import Divergence
 from bertwire_trainer.loop.loss import Loss, balanced_weights, make_loss
@@ -54,6 +56,27 @@ class EpochTrainer(Trainer):
         optimizer = super().create_optimizer(model)
         optimizer.param_groups = [part for group in optimizer.param_groups for part in _by_rate(group, self._rates)]
         return optimizer
+
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        """Return the batches of train, planned for all epochs."""
+        options, tokens = self._options, self._job.tokens["train"]
+        batches = TokenBatches(
+            tokens.lengths,
+            options.batch_size,
+            budget=options.batch_tokens,
+            epochs=options.epochs,
+            seed=self._job.seed,
+        )
+        loader = DataLoader(
+            tokens,
+            batch_sampler=batches,
+            collate_fn=self.data_collator,
+            num_workers=self.args.dataloader_num_workers,
+            persistent_workers=self.args.dataloader_num_workers > 0,
+            pin_memory=self.args.dataloader_pin_memory,
+        )
+        prepared: DataLoader[Any] = self.accelerator.prepare(loader)
+        return prepared
 
     def training_step(self, model: torch.nn.Module, inputs: dict[str, Any], *items: Any) -> torch.Tensor:
         """Add the gradients of a batch to those of the step, and return its loss."""
