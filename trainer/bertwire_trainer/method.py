@@ -40,7 +40,7 @@ class Job:
         seed: the seed of everything random.
         epochs: the folder for what the method needs to resume, kept until the checkpoint is published.
         logs: the folder for TensorBoard, published with the checkpoint.
-        resume_from: the folder below `epochs` of the last whole epoch of an interrupted run; None to start.
+        resume_from: the folder below `epochs` of the last checkpoint of an interrupted run; None to start.
     """
 
     data: "Data"

@@ -30,7 +30,7 @@ class Partial:
     """`OUTPUT.partial`.
 
     Attributes:
-        epochs: folder of Trainer's own checkpoints, one for each epoch.
+        epochs: folder of Trainer's own checkpoints, of epochs and of steps between.
         result: folder that becomes OUTPUT.
     """
 
@@ -93,7 +93,7 @@ def resume_point(epochs: Path) -> Path | None:
     newest_first = _newest_first(epochs)
     checkpoint = next(filter(is_whole, newest_first), None)
     for broken in takewhile(lambda path: path != checkpoint, newest_first):
-        note(f"{broken.name} was not written to its end; going back one epoch")
+        note(f"{broken.name} was not written to its end; going back to the one before")
     if checkpoint:
         _name_best_here(checkpoint)
     return checkpoint
@@ -118,11 +118,11 @@ def _flat(values: dict[str, object], prefix: str = "") -> dict[str, object]:
 
 
 def is_whole(checkpoint: Path) -> bool:
-    """Return whether Trainer wrote `checkpoint` to its end and the best epoch that it names is beside it."""
+    """Return whether Trainer wrote `checkpoint` to its end and the best epoch that it names, if any, is beside it."""
     from safetensors import SafetensorError, safe_open
 
     try:
-        for folder in {checkpoint, _best(checkpoint, _state(checkpoint))}:
+        for folder in {checkpoint, _best(checkpoint, _state(checkpoint)) or checkpoint}:
             with safe_open(folder / _WEIGHTS, framework="pt"):  # holds the file's length against its header
                 pass
         parts = [*_PARTS, *(("scaler.pt",) if (checkpoint / "scaler.pt").exists() else ())]
@@ -136,17 +136,19 @@ def _state(checkpoint: Path) -> dict[str, Any]:
     return state
 
 
-def _best(checkpoint: Path, state: dict[str, Any]) -> Path:
-    # Trainer writes absolute paths, which are wrong once the folder has moved.
-    return checkpoint.parent / Path(state["best_model_checkpoint"]).name
+def _best(checkpoint: Path, state: dict[str, Any]) -> Path | None:
+    # Trainer writes absolute paths, which are wrong once the folder has moved; none within the first epoch.
+    best = state["best_model_checkpoint"]
+    return None if best is None else checkpoint.parent / Path(best).name
 
 
 def _name_best_here(checkpoint: Path) -> None:
     """Correct the path of the best epoch in a folder that has moved: Trainer forgets one that it does not find."""
     state = _state(checkpoint)
-    if (best := str(_best(checkpoint, state))) != state["best_model_checkpoint"]:
+    best = _best(checkpoint, state)
+    if best is not None and str(best) != state["best_model_checkpoint"]:
         with whole_file(checkpoint / _STATE) as file:
-            file.write_text(json.dumps(state | {"best_model_checkpoint": best}, indent=2) + "\n", encoding="utf-8")
+            file.write_text(json.dumps(state | {"best_model_checkpoint": str(best)}, indent=2) + "\n", encoding="utf-8")
 
 
 def _is_sound(file: Path) -> bool:

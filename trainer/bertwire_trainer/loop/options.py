@@ -27,6 +27,9 @@ class LoopOptions(MethodOptions):
         None, ge=1, description="Tokens of a batch at most, padding included, in place of --batch-size."
     )
     gradient_accumulation: int = Field(1, ge=1, description="Batches whose gradients make one optimizer step.")
+    save_steps: int | None = Field(
+        None, ge=1, description="Optimizer steps after which the state is saved for --resume also within an epoch."
+    )
     gradient_checkpointing: bool = Field(
         False, description="Compute activations again in the backward pass: less memory for a third more time."
     )

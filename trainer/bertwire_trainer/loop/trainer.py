@@ -14,6 +14,7 @@ from bertwire_trainer.loop.dropout import require_dropout, set_dropout
 from bertwire_trainer.loop.kept import Kept, better
 from bertwire_trainer.loop.options import LoopOptions
 from bertwire_trainer.loop.progress import EpochBars
+from bertwire_trainer.loop.saves import StepSaves
 from bertwire_trainer.loop.soup import train_seeds
 from bertwire_trainer.loop.steps import EpochTrainer, Rates
 from bertwire_trainer.messages import metric_name, note
@@ -62,7 +63,8 @@ def run_epochs(
 def _train(job: Job, options: LoopOptions, rates: Rates, callbacks: Sequence[TrainerCallback]) -> Kept:
     with EpochBars(options.epochs) as bars, SummaryWriter(str(job.logs)) as writer:
         own = [bars, EarlyStoppingCallback(options.patience), _Curves(writer)]  # type: ignore[no-untyped-call]
-        trainer = EpochTrainer(job, options, rates, [*own, *callbacks])
+        saves = [StepSaves(options.save_steps)] if options.save_steps else []
+        trainer = EpochTrainer(job, options, rates, [*own, *saves, *callbacks])
         trainer.remove_callback(PrinterCallback)
         if job.resume_from and (stopped := epochs_run(job.resume_from, options.patience)):
             trainer.args.num_train_epochs = stopped
