@@ -109,9 +109,9 @@ def make_job(rows: Sequence[dict[str, str]], max_length: int, folder: Path) -> J
         tf32=False,
         compile=False,
         seed=0,
+        base=base,
         epochs=folder / "epochs",
         logs=folder / "logs",
-        resume_from=None,
     )
 
 

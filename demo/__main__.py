@@ -46,9 +46,9 @@ def _demo(work: Path, short: bool) -> None:
         rows = vader.read(vader.fetch(Path("build/vader")))
         splits = vader.split(rows[:: 10 if short else 1], work)
     with clock.step("training"):
-        checkpoint = _train(work / "checkpoint", splits)
+        checkpoint = train(work / "checkpoint", splits)
     with clock.step("export"):
-        bundle = _export(work / "vader", checkpoint, short)
+        bundle = export(work / "vader", checkpoint, short)
     scored, summary = work / "scored.csv", work / "summary.json"
     with clock.step("serving and scoring"), _server(bundle) as address:
         run(
@@ -62,7 +62,8 @@ def _demo(work: Path, short: bool) -> None:
     out.print(f"time taken: {clock}", highlight=False, soft_wrap=True)
 
 
-def _train(output: Path, splits: dict[str, Path]) -> Path:
+def train(output: Path, splits: dict[str, Path]) -> Path:
+    """Train on the splits, or resume, or return the checkpoint that was made from them; return its folder."""
     inputs = {name: content_hash(path) for name, path in splits.items()}
     inputs |= {"recipe": " ".join(RECIPE), "code": code_hash("bertwire_trainer")}
     if made_from(output, inputs):
@@ -77,7 +78,8 @@ def _train(output: Path, splits: dict[str, Path]) -> Path:
     return output
 
 
-def _export(output: Path, checkpoint: Path, short: bool) -> Path:
+def export(output: Path, checkpoint: Path, short: bool) -> Path:
+    """Export the checkpoint unless a bundle and report of it are there; return the bundle's folder."""
     inputs = {"checkpoint": content_hash(checkpoint), "short": str(short), "code": code_hash("bertwire_export")}
     if made_from(output, inputs) and _page(output).is_file():
         err.print(f"{output} is whole and made from this checkpoint: used again")

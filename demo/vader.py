@@ -45,14 +45,15 @@ def fetch(folder: Path) -> Path:
         return archive
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as name, err.status("Fetching the VADER texts with pip"):
-        downloaded = _download(Path(name))
+        downloaded = download(Path(name))
         if (found := _sha256(downloaded)) != SDIST_SHA256:
             raise UserError(f"{SDIST} has the SHA-256 {found}, not {SDIST_SHA256}; it is not opened")
         downloaded.replace(archive)
     return archive
 
 
-def _download(folder: Path) -> Path:
+def download(folder: Path) -> Path:
+    """Download the source archive into `folder` by pip; raise `UserError` where that fails."""
     # pip runs a source archive's setup.py for its metadata, but checks the hash before that.
     pin = folder / "pin.txt"
     pin.write_text(f"vaderSentiment==3.3.2 --hash=sha256:{SDIST_SHA256}\n", encoding="utf-8")

@@ -17,7 +17,11 @@ _ODD = (
     "\ufeff", "\uffff", "\U0010ffff", "ﷺ" * 50, "w" * 3000, "字" * 500, "w1 " * 200, "[CLS] [SEP] [MASK] [PAD]",
     "../../etc/passwd", "%s%n{}", "' OR 1=1",
 )  # fmt: skip
-_KNOWN = ("w1", "w1 w2 w3", "1", "latest", "positive", "B-x")
+# With names of the Open Inference Protocol, without which no request gets past its first tensor.
+_KNOWN = (
+    "w1", "w1 w2 w3", "1", "latest", "positive", "B-x",
+    "text", "text_pair", "BYTES", "scores", "classification", "priority", "timeout",
+)  # fmt: skip
 
 
 def _integers(bits: int, *, signed: bool) -> _Strategy:
@@ -40,7 +44,7 @@ _SCALARS: dict[int, _Strategy] = {
 
 @cache
 def messages(kind: Descriptor, depth: int = _DEPTH) -> _Strategy:
-    """Messages of a type, every field at times unset, extreme or odd."""
+    """Return a strategy for messages of a type, every field at times unset, extreme or odd."""
     fields = {each.name: _field(each, depth) for each in kind.fields if _deep(each) < depth}
     factory = GetMessageClass(kind)
     return st.fixed_dictionaries({}, optional=fields).map(lambda values: factory(**values))
@@ -71,7 +75,7 @@ def _value(field: FieldDescriptor, depth: int) -> _Strategy:
 
 
 def encoded(kind: Descriptor) -> st.SearchStrategy[bytes]:
-    """Bytes in the place of a message: one of the type, such a one damaged, or any."""
+    """Return a strategy for bytes in a message's place: one of the type, such a one damaged, or any."""
     whole = messages(kind).map(_serialized)
     return (
         whole | whole | st.builds(_damaged, whole, st.lists(_damage, min_size=1, max_size=4)) | st.binary(max_size=80)

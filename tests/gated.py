@@ -14,6 +14,7 @@ from bertwire_server.access.gate import OPEN
 from bertwire_server.access.setup import Access
 from bertwire_server.edge import Edge
 from bertwire_server.errors import RequestError
+from bertwire_server.handlers import Guarded
 from bertwire_server.protocols.health import Health
 from bertwire_server.rpc import Context
 from bertwire_server.telemetry.config import TelemetryConfig
@@ -80,7 +81,7 @@ async def gated(
             handler = grpc.method_handlers_generic_handler(service, {name: gated.handler(method)})
             server.add_generic_rpc_handlers((handler,))
         edge = Edge(None, Telemetry(TelemetryConfig()))
-        health_pb2_grpc.add_HealthServicer_to_server(health, edge.over(server))
+        health_pb2_grpc.add_HealthServicer_to_server(health, Guarded(edge, server))
 
     async with listening(add, options, access.credentials, where) as port:
         gated.address = f"localhost:{port}" if where == LOCAL else where

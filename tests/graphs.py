@@ -13,11 +13,13 @@ import numpy as np
 import onnx
 import onnxruntime
 
+from bertwire_core.pooling import Pooling
 from support import LABELS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+    from bertwire_core.pooled import PooledClassifier
     from bertwire_export.pipeline import Outcome
 
 VOCABULARY = 80
@@ -67,6 +69,14 @@ def tiny_model(model_type: str, *, by_token: bool = False, layers: int = 2, **se
     model: PreTrainedModel = auto.from_config(config, attn_implementation="eager")  # type: ignore[no-untyped-call]
     model.eval()
     return model
+
+
+def tiny_pooled(model_type: str, pooling: Pooling, **settings: Any) -> PooledClassifier:  # noqa: ANN401
+    """A random classifier as `tiny_model` gives, with a linear layer on a pooled vector as its head."""
+    from bertwire_core.pooled import PooledClassifier
+
+    model: Any = tiny_model(model_type, **settings)
+    return PooledClassifier(model.base_model, pooling).eval()
 
 
 def session_operators(path: Path) -> Counter[str]:

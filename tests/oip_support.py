@@ -15,7 +15,7 @@ from bertwire_server.call import Call, current
 from bertwire_server.errors import ModelNotFound
 from bertwire_server.inference import Inference, RequestLimits
 from bertwire_server.model.model import Model
-from bertwire_server.model.scheduler import Totals
+from bertwire_server.model.runs import Totals
 from bertwire_server.protocols.oip.infer import Inferrer
 from bertwire_server.protocols.oip.statistics import Statistics
 from bertwire_server.query import Prediction, Query

@@ -4,9 +4,9 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, NamedTuple
 
-from bertwire_core.tasks import Task
+from bertwire_core.tasks import Task, TaskTable
 from bertwire_runtime.bundle import Manifest, open_bundle
 from support import WORDS
 
@@ -48,18 +48,30 @@ def paired(number: int) -> Row:
     return {"text": filler(number), "text_pair": word, "label": "yes" if number % 2 else "no"}
 
 
-ROWS: dict[str, Callable[[int], Row]] = {
-    "multi_label": several,
-    "token_classification": tagged,
-    "regression": numbered,
-    "pairs": paired,
-}
-LABELS = {
-    "multi_label": ("bad", "good", "rare"),
-    "token_classification": ("O", "B-x", "I-x"),
-    "regression": ("label",),
-    "pairs": ("no", "yes"),
-}
+class Kind(NamedTuple):
+    """Rows of a task.
+
+    Attributes:
+        name: what tests call them.
+        row: the row of a number.
+        labels: the labels of a model of them, in its order.
+    """
+
+    name: str
+    row: Callable[[int], Row]
+    labels: tuple[str, ...]
+
+
+KINDS: TaskTable[Kind] = TaskTable(
+    {
+        "multi_label": Kind("multi_label", several, ("bad", "good", "rare")),
+        "token_classification": Kind("token_classification", tagged, ("O", "B-x", "I-x")),
+        "regression": Kind("regression", numbered, ("label",)),
+        "single_label": Kind("pairs", paired, ("no", "yes")),
+    }
+)
+ROWS = {each.name: each.row for each in KINDS.values()}
+LABELS = {each.name: each.labels for each in KINDS.values()}
 
 
 @dataclass(frozen=True)
@@ -78,7 +90,7 @@ class Made:
     @property
     def task(self) -> Task:
         """The task that the kind of rows is of."""
-        return "single_label" if self.kind == "pairs" else next(each for each in get_args(Task) if each == self.kind)
+        return next(task for task, kind in KINDS.items() if kind.name == self.kind)
 
 
 def write(path: Path, row: Callable[[int], Row], numbers: range) -> Path:

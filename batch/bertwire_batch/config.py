@@ -9,14 +9,15 @@ from bertwire_client.connection import ConnectionConfig
 from bertwire_client.requests import Priority
 from bertwire_core.files import output_path, require_apart
 from bertwire_core.options import argument
-from bertwire_data.tables import table_format
+from bertwire_data.tables import require_workbook, table_format
 
 
 class ScoreConfig(ConnectionConfig):
     """Settings of one scoring job; each becomes an option of the command."""
 
-    input: Path = argument("File with a text in each row: CSV, TSV, JSONL or Parquet; empty lines are no rows.")
+    input: Path = argument("File with a text in each row: CSV, TSV, JSONL, Parquet or .xlsx; empty lines are no rows.")
     output: Path = Field(description="File to write, in the input's format; it appears whole or not at all.")
+    sheet: str | None = Field(None, description="Sheet to read of an .xlsx file; default: the first.")
     text_column: str = Field("text", description="Column with the text.")
     text_pair_column: str | None = Field(
         None, description="Column with the second text, for a model of text pairs. Unset: text_pair."
@@ -54,6 +55,7 @@ class ScoreConfig(ConnectionConfig):
     def _same_format(self) -> Self:
         if (kind := table_format(self.input)) != table_format(self.output):
             raise ValueError(f"the output is written in the input's format, {kind}; give {self.output} that ending")
+        require_workbook(self.sheet, [self.input])
         return self
 
     @model_validator(mode="after")

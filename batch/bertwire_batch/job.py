@@ -32,7 +32,9 @@ def score_file(config: ScoreConfig) -> Summary:
     with ExitStack() as stack:
         stack.enter_context(in_use(config.output))
         require_absent(config.output, overwrite=config.overwrite)
-        reader = stack.enter_context(open_table(config.input))
+        reader = stack.enter_context(open_table(config.input, config.sheet))
+        for remark in reader.remarks:
+            err.print(remark, markup=False, highlight=False, soft_wrap=True)
         _require_column(config, reader, config.text_column, "--text-column")
         output = stack.enter_context(whole_file(config.output))
         bar = stack.enter_context(progress("score", reader.size))

@@ -34,7 +34,7 @@ def build_app(name: str) -> typer.Typer:
 def _add_loaded(app: typer.Typer, name: str) -> None:
     """Load a command, or a command group: a module with a function per subcommand."""
     command = COMMANDS[name]
-    loaded = getattr(importlib.import_module(command.module), name)
+    loaded = getattr(importlib.import_module(command.module), name.replace("-", "_"))
     if isinstance(loaded, dict):
         group = typer.Typer(no_args_is_help=True)
         for each, function in loaded.items():

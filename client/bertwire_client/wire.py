@@ -50,8 +50,14 @@ _PROXY_VARIABLES = ("grpc_proxy", "https_proxy", "http_proxy")
 
 # Bytes; a call of many long texts exceeds gRPC's default of 4 MiB.
 _MESSAGE_BYTES = 64 << 20
-# Without ClassifyStream: gRPC would buffer the whole stream; `stream` keeps only unanswered requests.
-_RETRIED_METHODS = ("Classify", "ListModels", "GetModel")
+_CLASSIFIER = pb.DESCRIPTOR.services_by_name["Classifier"]
+# The methods that may be sent twice. Without ClassifyStream: gRPC would buffer the whole stream; `stream` keeps only
+# unanswered requests.
+_RETRIED_METHODS = (
+    _CLASSIFIER.methods_by_name["Classify"],
+    _CLASSIFIER.methods_by_name["ListModels"],
+    _CLASSIFIER.methods_by_name["GetModel"],
+)
 
 
 def channel_options(attempts: int) -> list[tuple[str, int | str]]:
@@ -79,7 +85,7 @@ def _service_config(attempts: int) -> str:
         # gRPC's core ends calls that arrive during its shutdown with CANCELLED.
         "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
     }
-    names = [{"service": "bertwire.v1.Classifier", "method": method} for method in _RETRIED_METHODS]
+    names = [{"service": each.containing_service.full_name, "method": each.name} for each in _RETRIED_METHODS]
     return json.dumps({"methodConfig": [{"name": names, "retryPolicy": policy}]})
 
 

@@ -16,6 +16,11 @@ class Command:
 
 COMMANDS = {
     "train": Command("bertwire_trainer.cli", "'.[train]'", "Fine-tune a BERT-family encoder on labelled texts."),
+    "label-next": Command("bertwire_trainer.labelling.cli", "'.[train]'", "Choose the texts to label next."),
+    "label-read": Command("bertwire_trainer.labelling.cli", CLI, "Turn annotation tools' answers into labelled rows."),
+    "add-class": Command(
+        "bertwire_trainer.add_class.cli", "'.[train]'", "Add classes to a checkpoint from a few examples of each."
+    ),
     "export": Command(
         "bertwire_export.cli",
         "'.[export,cpu]' or '.[export,gpu]'",

@@ -11,8 +11,8 @@ INTERNAL = 70
 INTERRUPTED = 130
 
 CLI = "'.[cli]'"
-# Packages that commands of the extra cli need for optional features, with their own extras.
-_EXTRAS = {"pyarrow": "'.[parquet]'", "cryptography": "'.[sign]'"}
+# Packages of the table formats, with their extras, which not every command's own extra brings.
+_TABLES = {"pyarrow": "'.[parquet]'", "openpyxl": "'.[xlsx]'"}
 
 
 def report(error: Exception, command: str, install: str) -> int:
@@ -48,8 +48,9 @@ def _missing(module: str, command: str, install: str) -> str | None:
     package = module.partition(".")[0]
     if package.startswith("bertwire"):
         return None
-    if install == CLI:
-        install = _EXTRAS.get(package, install)
+    install = _TABLES.get(package, install)
+    if install == CLI and package == "cryptography":
+        install = "'.[sign]'"
     needs = f"{f'bertwire {command}'.strip()} needs {package}"
     return f"{needs}: pip install {install} in the folder of bertwire's source"
 

@@ -17,8 +17,12 @@ class TaskTable(dict[Task, T]):
 
     def __init__(self, pieces: Mapping[Task, T]) -> None:
         super().__init__(pieces)
-        if wrong := set(TASKS) ^ set(self):
-            raise TypeError(f"a table of tasks has exactly {', '.join(TASKS)}; wrong: {', '.join(sorted(wrong))}")
+        missing = ", ".join(each for each in TASKS if each not in self)
+        unknown = ", ".join(each for each in self if each not in TASKS)
+        if missing or unknown:
+            raise TypeError(
+                f"a table of tasks has each once; missing: {missing or 'none'}; unknown: {unknown or 'none'}"
+            )
 
     def __missing__(self, task: object) -> NoReturn:
         raise ValueError(f"there is no task {task!r}; there are {', '.join(TASKS)}")

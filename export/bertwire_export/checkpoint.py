@@ -13,13 +13,17 @@ from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from bertwire_core.errors import UserError, first_line
 from bertwire_core.lfs import require_fetched
+from bertwire_core.pooled import Classifier, PooledClassifier, load_pooled
 from bertwire_core.tasks import Task
 from bertwire_export.padding import padding_counts
 from bertwire_export.tasks import TASK_EXPORTS
+from bertwire_runtime.heads import HEADS
 
 WEIGHTS, TOKENIZER, TRAINING = "model.safetensors", "tokenizer.json", "training.json"
 # Fields that make some transformers release fetch and run code.
 CODE_FIELDS = frozenset({"auto_map", "custom_pipelines", "_attn_implementation_internal"})
+# The ONNX fusions know the pattern of eager attention, and not that of scaled_dot_product_attention.
+_ATTENTION = "eager"
 
 
 class TrainedRows(BaseModel):
@@ -62,7 +66,7 @@ class Checkpoint:
 
     path: Path
     training: Training
-    model: PreTrainedModel
+    model: Classifier
     tokenizer: PreTrainedTokenizerBase
     weights_sha256: str
     training_sha256: str
@@ -127,39 +131,44 @@ def _read_training(path: Path) -> Training:
         raise UserError(f"{path / TRAINING} is wrong at {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
 
 
-def _load_model(path: Path, task: Task) -> PreTrainedModel:
+def _load_model(path: Path, task: Task) -> Classifier:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     _refuse_code(path)
-    loader = getattr(transformers, TASK_EXPORTS[task].auto_class)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            # Eager attention: the ONNX fusions know its pattern and not that of scaled_dot_product_attention.
-            model, loading = loader.from_pretrained(
-                path,
-                attn_implementation="eager",
-                use_safetensors=True,
-                trust_remote_code=False,
-                local_files_only=True,
-                output_loading_info=True,
-                # Whatever config.json says: a model that returns anything else cannot be converted.
-                return_dict=True,
-                output_attentions=False,
-                output_hidden_states=False,
-            )
+            model = load_pooled(path, _ATTENTION) or _load_own_head(path, task)
+    except UserError:
+        raise
     except Exception as error:  # safetensors, transformers and torch each raise their own
         raise UserError(f"{path} cannot be loaded: {first_line(error)}") from error
+    if HEADS[task].by_token and isinstance(model, PooledClassifier):
+        raise UserError(f"{path}: its head reads one vector a text, and {task} needs every token; train again")
+    return model.float().eval()
+
+
+def _load_own_head(path: Path, task: Task) -> PreTrainedModel:
+    model, loading = getattr(transformers, TASK_EXPORTS[task].auto_class).from_pretrained(
+        path,
+        attn_implementation=_ATTENTION,
+        use_safetensors=True,
+        trust_remote_code=False,
+        local_files_only=True,
+        output_loading_info=True,
+        # Whatever config.json says: a model that returns anything else cannot be converted.
+        return_dict=True,
+        output_attentions=False,
+        output_hidden_states=False,
+    )
     # Weights that the file lacks would be random, and the gate would compare random weights with themselves.
     for kind, keys in loading.items():
         if keys:
             raise UserError(
                 f"{path / WEIGHTS} does not fit config.json: {kind.replace('_', ' ')} {min(map(str, keys))}"
             )
-    checked: PreTrainedModel = model
-    checked.float()
-    checked.eval()
-    return checked
+    own: PreTrainedModel = model
+    return own
 
 
 def _load_tokenizer(path: Path) -> PreTrainedTokenizerBase:
@@ -187,7 +196,7 @@ def _refuse_code(path: Path) -> None:
         raise UserError(f"{path / 'config.json'} has the field {found[0]}, which can run code; remove it")
 
 
-def _positions(model: PreTrainedModel) -> int:
+def _positions(model: Classifier) -> int:
     table = getattr(getattr(model.base_model, "embeddings", None), "position_embeddings", None)
     if table is None:
         return getattr(model.config, "max_position_embeddings", None) or 1 << 30

@@ -8,7 +8,8 @@ from pydantic import Field, TypeAdapter, ValidationError, field_validator, model
 
 from bertwire_core.files import output_path
 from bertwire_core.options import Config, argument
-from bertwire_runtime.bundle import Identifier, Limits, Provider
+from bertwire_data.tables import require_workbook
+from bertwire_runtime.bundle import GateLimits, Identifier, Provider
 
 _AGREEMENT = "Least share of decisions (labels, tags) that are PyTorch's, "
 _DROP = "Most that accuracy, an F1 or a correlation may lie below PyTorch's, "
@@ -61,6 +62,7 @@ class ExportConfig(Config):
     test: Path | None = Field(
         None, description="Labelled rows for a second proof, without limits; default: the training's test rows, if any."
     )
+    sheet: str | None = Field(None, description="Sheet to read of .xlsx files; default: the first.")
     text_column: str = Field("text", description="Column of --dev and --test that holds the text.")
     text_pair_column: str | None = Field(None, description="Column with the second text, for models of text pairs.")
     label_column: str | None = Field(None, description="Column with the label; default: as bertwire train has it.")
@@ -96,14 +98,19 @@ class ExportConfig(Config):
         """Where the report goes: beside the bundle, whose folder holds only what is sealed."""
         return self.output.with_name(f"{self.output.name}.report.html")
 
-    def limits(self, precision: Precision) -> Limits:
+    def limits(self, precision: Precision) -> GateLimits:
         """Return the limits of a variant of this precision."""
-        return Limits(
+        return GateLimits(
             min_label_agreement=getattr(self, f"{precision}_min_agreement"),
             max_quality_drop=getattr(self, f"{precision}_max_drop"),
             max_logit_difference=self.fp32_max_logit_difference if precision is Precision.FP32 else None,
             max_batch_variance=getattr(self, f"{precision}_max_batch_variance"),
         )
+
+    @model_validator(mode="after")
+    def _sheet_is_of_a_workbook(self) -> Self:
+        require_workbook(self.sheet, (self.dev, self.test))
+        return self
 
     @model_validator(mode="after")
     def _name_is_plain(self) -> Self:

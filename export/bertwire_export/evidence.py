@@ -5,17 +5,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 from tokenizers import Tokenizer
 
 from bertwire_export.examples import Examples
+from bertwire_export.figures import Floats, PerLabel
 from bertwire_export.prove import Proven
 from bertwire_export.reference import Reference
 from bertwire_export.tasks import TASK_EXPORTS
 from bertwire_runtime.bundle import Bundle
 from bertwire_runtime.bundle.saturation import IntegerProducts, bundle_products
-
-Floats = NDArray[np.floating]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +35,7 @@ class Evidence:
     lengths: list[int]
     confusion: NDArray[np.int64] | None = None
     confidence: tuple[Floats, Floats, NDArray[np.bool_]] | None = None
-    per_label: list[tuple[str, float, float, float, int]] | None = None
+    per_label: PerLabel | None = None
     scatter: tuple[Floats, Floats] | None = None
     products: dict[str, IntegerProducts] = field(default_factory=dict)
 
@@ -46,25 +44,16 @@ def collect_evidence(bundle: Bundle, tokenizer: Tokenizer, reference: Reference,
     """Return the decisions of the first variant on dev, the lengths of the texts, and the int8 graphs' products."""
     manifest, examples, products = bundle.manifest, reference.dev.examples, bundle_products(bundle)
     logits = next(each.logits for each in proven if each.built.name == manifest.variants[0].name)
-    lengths, task, targets = _whole_lengths(tokenizer, examples), TASK_EXPORTS[manifest.task], examples.targets
-    decided = task.decide(logits, manifest.calibration.thresholds)
-    if decided is None:
-        return Evidence(lengths, scatter=(targets, logits.reshape(-1)), products=products)
-    before, after = (
-        task.confidence(*examples.read_rows(logits), each) for each in (1.0, manifest.calibration.temperature)
-    )
-    exclusive = decided.ndim == 1
-    true, numbers = targets if exclusive else targets > 0, list(range(len(manifest.labels)))
-    figures = precision_recall_fscore_support(true, decided, labels=numbers, zero_division=0)
+    task, calibration = TASK_EXPORTS[manifest.task], manifest.calibration
+    figures = task.figures(logits, examples.targets, manifest.labels, calibration.thresholds)
+    before, after = (task.confidence(*examples.read_rows(logits), each) for each in (1.0, calibration.temperature))
     return Evidence(
-        lengths,
-        confusion=confusion_matrix(true, decided, labels=numbers) if exclusive else None,
-        confidence=None if before is None or after is None else (before[0], after[0], before[1]),
-        per_label=[
-            (label, float(precision), float(recall), float(f1), int(support))
-            for label, precision, recall, f1, support in zip(manifest.labels, *figures, strict=True)
-        ],
-        products=products,
+        _whole_lengths(tokenizer, examples),
+        figures.confusion,
+        None if before is None or after is None else (before[0], after[0], before[1]),
+        figures.per_label,
+        figures.scatter,
+        products,
     )
 
 

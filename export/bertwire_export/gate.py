@@ -2,10 +2,12 @@
 
 from bertwire_core.tasks import Task
 from bertwire_export.tasks import TASK_EXPORTS
-from bertwire_runtime.bundle import Limits, Quality, Scores
+from bertwire_runtime.bundle import GateLimits, Quality, Scores
 
 
-def faults(task: Task, quality: Quality, batch_variance: float, reference: Scores, limits: Limits) -> tuple[str, ...]:
+def faults(
+    task: Task, quality: Quality, batch_variance: float, reference: Scores, limits: GateLimits
+) -> tuple[str, ...]:
     """Return every limit that a candidate breaks on dev, in words; empty where it may be published."""
     found = []
     agreement = quality.label_agreement
@@ -33,7 +35,7 @@ def faults(task: Task, quality: Quality, batch_variance: float, reference: Score
     return tuple(found)
 
 
-def rare_faults(difference: float, limits: Limits) -> tuple[str, ...]:
+def rare_faults(difference: float, limits: GateLimits) -> tuple[str, ...]:
     """Return the limit broken by the largest difference of a logit on texts with rare tokens, in words, or nothing."""
     limit = limits.max_logit_difference
     if limit is None or difference <= limit:

@@ -17,25 +17,43 @@ def to_half(model: onnx.ModelProto) -> onnx.ModelProto:
     head = _head(model.graph)
     body = onnx.ModelProto()
     body.CopyFrom(model)
-    _replace(body.graph.node, [node for node in body.graph.node if node not in head])
-    made = {value for node in body.graph.node for value in node.output}
+    _replace(body.graph.node, _body(model.graph, head))
+    # The head reads copies: of weights, since ONNX Runtime's fusions keep one tensor of those that are equal, and of
+    # what it shares with the body.
+    outputs = {each.name for each in model.graph.output}
+    own = {weight.name for weight in model.graph.initializer} | {
+        name for node in head for name in node.output
+    } - outputs
     asked = dict.fromkeys(value for node in head for value in node.input)
     if head:
+        made = {value for node in body.graph.node for value in node.output} - own
         # The converter puts Casts where a graph ends, and none around the nodes that it is told to leave alone.
         ends = [helper.make_tensor_value_info(value, TensorProto.FLOAT, None) for value in asked if value in made]
         _replace(body.graph.output, ends)
     half: onnx.ModelProto = convert_float_to_float16(body, keep_io_types=True, disable_shape_infer=True)
-    # The head reads copies, since ONNX Runtime's fusions keep one tensor of those that are equal.
     for weight in model.graph.initializer:
         if weight.name in asked:
             half.graph.initializer.add().CopyFrom(weight)
             half.graph.initializer[-1].name = f"{weight.name}.fp32"
-    weights = {weight.name for weight in model.graph.initializer}
     for node in head:
         half.graph.node.add().CopyFrom(node)
-        _replace(half.graph.node[-1].input, [f"{name}.fp32" if name in weights else name for name in node.input])
+        for names in (half.graph.node[-1].input, half.graph.node[-1].output):
+            _replace(names, [f"{name}.fp32" if name in own else name for name in names])
     _replace(half.graph.output, model.graph.output)
     return half
+
+
+def _body(graph: onnx.GraphProto, head: list[onnx.NodeProto]) -> list[onnx.NodeProto]:
+    """Return the nodes before the head, in the graph's order, with those of the head that they read too."""
+    ours = {node.output[0] for node in head}
+    makers = {value: node for node in graph.node for value in node.output}
+    left = [value for node in graph.node if node.output[0] not in ours for value in node.input]
+    while left:
+        maker = makers.get(left.pop())
+        if maker is not None and maker.output[0] in ours:
+            ours.remove(maker.output[0])
+            left += maker.input
+    return [node for node in graph.node if node.output[0] not in ours]
 
 
 def _head(graph: onnx.GraphProto) -> list[onnx.NodeProto]:

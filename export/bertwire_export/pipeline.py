@@ -1,32 +1,29 @@
 """Make a bundle of a checkpoint: convert, build candidates, prove them, publish the best."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import onnxruntime
-from tokenizers import Tokenizer
 
 from bertwire_core.console import progress
 from bertwire_core.errors import UserError, first_line
 from bertwire_core.files import in_use, require_absent, require_apart, scratch_folder
-from bertwire_data.labelled import Columns, read_labelled
 from bertwire_export.candidates import Built, Recipe, Workshop
 from bertwire_export.checkpoint import Checkpoint, load_checkpoint
 from bertwire_export.config import ExportConfig, Precision
 from bertwire_export.convert import convert, input_names
 from bertwire_export.evidence import collect_evidence
-from bertwire_export.examples import Examples, encode
 from bertwire_export.optimum import convert_with_optimum, require_environment
 from bertwire_export.packed.weights import Encoder, NotPackable, read_encoder
 from bertwire_export.prove import Proven, prove, prove_on_test
 from bertwire_export.publish import Source, choose, publish
-from bertwire_export.rare import rare_texts
-from bertwire_export.reference import Reference, make_reference, split_reference
+from bertwire_export.reference import Reference
 from bertwire_export.report import write_report
-from bertwire_export.serving_tokenizer import require_same_tokens, serving_tokenizer
-from bertwire_export.trained import held_out, recorded_logits, require_trained
+from bertwire_export.serving_tokenizer import serving_tokenizer
+from bertwire_export.splits import read_splits, remarks
+from bertwire_export.trained import held_out
 from bertwire_runtime.bundle import Manifest, Provider, open_bundle
 from bertwire_runtime.bundle import Reference as ReferenceScores
 from bertwire_runtime.bundle.manifest import MANIFEST, SEAL
@@ -45,7 +42,8 @@ class Outcome:
         reference: PyTorch's scores.
         proven: every candidate with its proofs.
         texts: number of dev texts.
-        notes: why no candidate is packed, which do not run on CUDA, which checks were left out; one line each.
+        notes: how the rows were read, why no candidate is packed, which do not run on CUDA, which checks were left out;
+            one line each.
     """
 
     manifest: Manifest | None
@@ -75,14 +73,14 @@ def _run(config: ExportConfig) -> Outcome:
     checkpoint = load_checkpoint(config.checkpoint)
     _require_size(checkpoint)
     tokenizer = serving_tokenizer(checkpoint)
-    reference = _reference(config, checkpoint, tokenizer)
+    reference = read_splits(config, checkpoint, tokenizer)
     encoder, unpacked = _encoder(config, checkpoint)
     with scratch_folder(config.output) as folder:
         # Every second text: the other half proves int8 on texts that its activation ranges were not measured on.
         range_texts = reference.dev.examples.encodings[::2]
         workshop = Workshop(checkpoint, encoder, range_texts, folder, partial(_convert, config, checkpoint))
         proven, failures = _prove(config, workshop, reference, precisions, providers)
-        notes = [*([unpacked] if unpacked else []), *workshop.notes, *failures]
+        notes = [*remarks(reference), *([unpacked] if unpacked else []), *workshop.notes, *failures]
         if "cuda" not in providers and PROVIDERS["cuda"] in onnxruntime.get_available_providers():
             notes.append(f"nothing is proven on CUDA: {cuda_fault()}")
         if not held_out(checkpoint.path, "dev").is_file():
@@ -131,42 +129,6 @@ def _precisions(asked: list[Precision], providers: list[Provider]) -> list[Preci
             f"--variants {missing[0]} cannot be built: {cuda_fault()}. This machine can build {', '.join(able)}"
         )
     return asked or able
-
-
-def _reference(config: ExportConfig, checkpoint: Checkpoint, tokenizer: Tokenizer) -> Reference:
-    """Read the rows, prove that the checkpoint is the one that was trained, and get PyTorch's logits for them."""
-    kept = {split: held_out(checkpoint.path, split) for split in ("dev", "test")}
-    if config.dev is None and not kept["dev"].is_file():
-        raise UserError(f"{kept['dev']} is missing; pass labelled rows with --dev")
-    columns = Columns(config.text_column, config.text_pair_column, config.label_column)
-
-    def read(path: Path, own: str | None) -> Examples:
-        training = checkpoint.training
-        labelled = read_labelled(path, Columns() if own else columns, training.task)
-        if labelled.text_pairs != training.text_pairs:
-            pairs = "pairs of texts; choose the second text with --text-pair-column"
-            single = f"single texts; remove the column {labelled.columns.text_pair!r}"
-            raise UserError(f"{path}: the model reads {pairs if training.text_pairs else single}")
-        if own in training.data and training.data[own].sha256 == labelled.sha256():
-            labelled = replace(labelled, source=training.data[own].source or labelled.source)
-        examples = encode(tokenizer, labelled, training.labels)
-        require_same_tokens(checkpoint, labelled, examples.encodings)
-        return examples
-
-    # All files before PyTorch, so that a wrong column is told at once.
-    own = {split: read(path, split) for split, path in kept.items() if path.is_file()}
-    given = {split: read(path, None) for split, path in (("dev", config.dev), ("test", config.test)) if path}
-    found = {
-        split: split_reference(checkpoint, each, recorded_logits(checkpoint, split, each))
-        for split, each in own.items()
-        # With --dev only --test is scored: the training's test rows need not be from the same source.
-        if split == "dev" or not given
-    }
-    if "dev" in found:
-        require_trained(checkpoint, found["dev"])
-    found |= {split: split_reference(checkpoint, each, None) for split, each in given.items()}
-    dev, test = found["dev"], found.get("test")
-    return make_reference(dev, test, rare_texts(checkpoint, dev.examples.encodings))
 
 
 def _encoder(config: ExportConfig, checkpoint: Checkpoint) -> tuple[Encoder | None, str | None]:

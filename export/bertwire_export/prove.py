@@ -13,7 +13,7 @@ from bertwire_export.examples import Logits
 from bertwire_export.gate import faults, rare_faults
 from bertwire_export.measure import batch_variance, cpu_name, cuda_name, onnx_logits, quality, speeds
 from bertwire_export.reference import Reference, SplitReference
-from bertwire_runtime.bundle import Limits, Proof, Provider, Quality, Speed
+from bertwire_runtime.bundle import GateLimits, Proof, Provider, Quality, Speed
 from bertwire_runtime.runner import Runner
 from bertwire_runtime.session import PROVIDERS
 
@@ -34,7 +34,10 @@ class Proven:
 
 
 def prove(
-    built: Sequence[Built], reference: Reference, providers: Sequence[Provider], limits: Callable[[Precision], Limits]
+    built: Sequence[Built],
+    reference: Reference,
+    providers: Sequence[Provider],
+    limits: Callable[[Precision], GateLimits],
 ) -> tuple[list[Proven], list[str]]:
     """Measure quality on dev, batch variance and speed, and find the limits that each candidate breaks.
 
@@ -69,7 +72,7 @@ def prove(
     return [Proven(each, tuple(proofs[each.name]), logits[each.name]) for each in built if proofs[each.name]], failures
 
 
-def _trial(built: Built, reference: Reference, limits: Limits) -> tuple[Logits, Proof]:
+def _trial(built: Built, reference: Reference, limits: GateLimits) -> tuple[Logits, Proof]:
     """Prove one candidate on CUDA."""
     speed = _speeds([built], reference, "cuda")[built.name]
     return _proof(built, reference, "cuda", speed, limits)
@@ -107,7 +110,7 @@ def _speeds(running: Sequence[Built], reference: Reference, provider: Provider) 
 
 
 def _proof(
-    built: Built, reference: Reference, provider: Provider, speed: Speed, limits: Limits
+    built: Built, reference: Reference, provider: Provider, speed: Speed, limits: GateLimits
 ) -> tuple[Logits, Proof]:
     runner = _open(built, provider, threads=0)
     logits, dev = _score(runner, f"{built.name} on dev", reference.dev, reference)

@@ -10,30 +10,15 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from bertwire_data.labelled import METRIC_NAMES
 from bertwire_export.display import visible
-from bertwire_export.tasks import TASK_EXPORTS
-from bertwire_runtime.bundle import Bundle, Candidate, Manifest, Proof, Provider, Quality, Scores
-from bertwire_runtime.bundle.manifest import MIN_CALIBRATION_TEXTS
-from bertwire_runtime.bundle.saturation import bundle_products
-from bertwire_runtime.bundle.signature import describe
+from bertwire_export.facts import bundle_facts
+from bertwire_runtime.bundle import Bundle, Candidate, Proof, Provider, Quality, Scores
 
 if TYPE_CHECKING:
     from bertwire_export.pipeline import Outcome
     from bertwire_runtime.probe import Checked
 
-_NAMES = {
-    "macro_f1": "macro-F1",
-    "micro_f1": "micro-F1",
-    "subset_accuracy": "all labels right",
-    "f1": "entity F1",
-    "precision": "entity precision",
-    "recall": "entity recall",
-    "pearson": "Pearson correlation",
-    "spearman": "Spearman correlation",
-    "mae": "mean absolute error",
-}
-# The probe's line for a bundle without one.
-UNPROVEN = "none (schema 2): not proven on the machines that serve it; export it again"
 Rows = dict[str, str]
 
 
@@ -93,54 +78,9 @@ def _summary(bundle: Bundle) -> Table:
     table = Table(show_header=False, title=title, title_justify="left")
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    for name, value in _facts(bundle):
+    for name, value in bundle_facts(bundle):
         table.add_row(name, _literal(value))
     return table
-
-
-def _facts(bundle: Bundle) -> Iterator[tuple[str, str]]:
-    manifest, provenance = bundle.manifest, bundle.manifest.provenance
-    yield "task", f"{manifest.task}, pairs of texts" if manifest.text_pairs else manifest.task
-    yield "labels", f"{len(manifest.labels)}: {', '.join(manifest.labels)}"
-    yield "reads", f"{manifest.max_length} tokens, longer text is cut on the {manifest.truncation_side}"
-    yield "base model", provenance.base_model
-    yield "chosen on", f"dev: {provenance.dev.texts} texts of {provenance.dev.source}"
-    if provenance.test is not None:
-        yield "scored on", f"test: {provenance.test.texts} texts of {provenance.test.source}"
-    yield from _calibration(manifest)
-    for variant in manifest.variants:
-        yield "limits", f"{variant.name}: {_limits(variant.proofs[0])}{', forced' if variant.forced else ''}"
-    for name, products in bundle_products(bundle).items():
-        yield "int8", f"{name}: {products}"
-    yield "built with", ", ".join(f"{name} {version}" for name, version in provenance.versions.items())
-    yield "converter", provenance.converter
-    yield "probe", "--run checks with it what this machine computes" if manifest.probe else UNPROVEN
-    yield "seal", bundle.sha256
-    yield "signature", describe(bundle.signature, trusted=bundle.trusted)
-    yield "weights", provenance.checkpoint_sha256
-
-
-def _limits(proof: Proof) -> str:
-    limits = proof.limits
-    logit = limits.max_logit_difference
-    return (
-        f"as PyTorch at least {limits.min_label_agreement:.2%}, scores at most {limits.max_quality_drop:g} below its, "
-        + ("" if logit is None else f"logits off by {logit:g} at most, ")
-        + f"batch variance at most {limits.max_batch_variance:g}"
-    )
-
-
-def _calibration(manifest: Manifest) -> Iterator[tuple[str, str]]:
-    calibration = manifest.calibration
-    if calibration.ece_before is not None and calibration.ece_after is not None:
-        error = f"expected calibration error on dev {calibration.ece_before:.4f}"
-        after = f" before, {calibration.ece_after:.4f} after dividing the logits by {calibration.temperature:.3f}"
-        few = TASK_EXPORTS[manifest.task].has_temperature and manifest.provenance.dev.texts < MIN_CALIBRATION_TEXTS
-        unfitted = f"; no temperature is fitted on fewer than {MIN_CALIBRATION_TEXTS} texts" if few else ""
-        yield "scores", error + (f"{after}, fitted there" if calibration.temperature != 1 else unfitted)
-    if calibration.thresholds:
-        pairs = zip(manifest.labels, calibration.thresholds, strict=True)
-        yield "thresholds", ", ".join(f"{label} {threshold:.3f}" for label, threshold in pairs)
 
 
 def _literal(value: str) -> Text:
@@ -187,7 +127,7 @@ def _quality(quality: Quality) -> Rows:
 
 
 def _scores(scores: Scores) -> Rows:
-    return {_NAMES.get(name, name): f"{value:.4f}" for name, value in scores.items()}
+    return {METRIC_NAMES.get(name, name): f"{value:.4f}" for name, value in scores.items()}
 
 
 def _table(title: str, columns: Sequence[tuple[str, Rows]]) -> Table:

@@ -15,8 +15,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from bertwire_core.errors import first_line
 from bertwire_runtime.bundle.errors import BundleError
-from bertwire_runtime.bundle.manifest import Identifier, Provider, Variant
+from bertwire_runtime.bundle.manifest import Identifier, Variant
 from bertwire_runtime.bundle.parse import read_strictly
+from bertwire_runtime.bundle.proof import Provider
 from bertwire_runtime.bundle.reader import Bundle
 
 PROBE = "probe.json"

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertwire_runtime.bundle.errors import BundleError
-from bertwire_runtime.bundle.manifest import Provider
+from bertwire_runtime.bundle.proof import Provider
 from bertwire_runtime.layouts import Arrays, Layout, Tokens, arrange
 from bertwire_runtime.session import open_session
 

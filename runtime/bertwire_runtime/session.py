@@ -7,7 +7,7 @@ from pathlib import Path
 import onnxruntime
 
 from bertwire_core.errors import UserError, first_line
-from bertwire_runtime.bundle.manifest import Provider
+from bertwire_runtime.bundle.proof import Provider
 from bertwire_runtime.cores import run_threads
 
 PROVIDERS: dict[Provider, str] = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}

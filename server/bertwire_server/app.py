@@ -26,7 +26,7 @@ from bertwire_server.repository.folder import open_source
 from bertwire_server.repository.follow import follow
 from bertwire_server.repository.loader import Loader
 from bertwire_server.repository.registry import Registry
-from bertwire_server.services import SERVICES, Services, build_server
+from bertwire_server.services import SERVICES, Dependencies, build_server
 from bertwire_server.telemetry.reporting import Telemetry
 
 _log = logging.getLogger(__name__)
@@ -60,8 +60,7 @@ async def serve(config: ServerConfig, announce: Callable[[str], None]) -> None:
     counted = CountedModels(telemetry.metrics)
     loader = Loader(config.public_key, _build(config, counted))
     fleet = Fleet(source, loader, registry, _publish(health_service), counted)
-    services = Services(fleet, inference, health_service, telemetry.metrics)
-    server = build_server(config, edge, beside, services)
+    server = build_server(edge, beside, Dependencies(config, fleet, inference, health_service, telemetry.metrics))
     check(config.host, config.port)
     _settle_heap()
     background = [asyncio.create_task(each) for each in (access.watch(), follow(fleet, source, config.watch_seconds))]

@@ -1,6 +1,7 @@
-"""Inference for all protocols: validate a query, find its model, predict."""
+"""Inference for all protocols: lease a model, check what it is asked, predict."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from bertwire_runtime.bundle import Manifest
@@ -48,6 +49,24 @@ class Inference:
     def __init__(self, registry: Registry, limits: RequestLimits) -> None:
         self._registry, self._limits = registry, limits
 
+    @contextmanager
+    def lease(self, model: str, version: str, texts: Sequence[Text]) -> Iterator[Model]:
+        """Lease a model for texts that it can read, and record in the call what is asked of it.
+
+        Args:
+            model: its name; empty for the default model.
+            version: version or alias; empty for the default version.
+            texts: what it shall read.
+
+        Raises:
+            RequestError: there is no such model, or the texts exceed a limit or are not of its kind.
+        """
+        with self._registry.lease(model, version) as found:
+            _record(found, texts)
+            self._check(texts)
+            _check_kind(texts, pairs=found.manifest.text_pairs)
+            yield found
+
     async def predict(self, query: Query, require: Callable[[Manifest], None] = lambda _: None) -> Answered:
         """Answer a query.
 
@@ -58,15 +77,10 @@ class Inference:
         Raises:
             RequestError: the query failed; the subclass says how.
         """
-        with self._registry.lease(query.model, query.version) as model:
-            call = current.get()
-            call.model, call.model_version = model.manifest.name, model.manifest.version
-            call.texts += len(query.texts)
-            call.content = query.texts
-            self._check(query.texts)
-            _check_kind(query.texts, pairs=model.manifest.text_pairs)
+        with self.lease(query.model, query.version, query.texts) as model:
             check_thresholds(query.thresholds, model.manifest)
             require(model.manifest)
+            call = current.get()
             predictions = await model.predict(replace(query, client=call.client))
             if call.trace is not None:
                 call.trace.answered(predictions)
@@ -92,6 +106,14 @@ class Inference:
             total += chars
         if total > self._limits.call_chars and len(texts) > 1:
             raise InvalidRequest(f"{total} characters in one call; send at most {self._limits.call_chars}")
+
+
+def _record(model: Model, texts: Sequence[Text]) -> None:
+    """Record in the call, for all that reports on it, which model is asked to read which texts."""
+    call = current.get()
+    call.model, call.model_version = model.manifest.name, model.manifest.version
+    call.texts += len(texts)
+    call.content = texts
 
 
 def _check_kind(texts: Sequence[Text], *, pairs: bool) -> None:

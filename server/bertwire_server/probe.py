@@ -19,15 +19,23 @@ from bertwire.health import health_pb2, health_pb2_grpc
 from bertwire_client.channel import check_address, tls_credentials
 from bertwire_core.errors import UserError
 
+# Seconds for all of a check. Halved, a busy server counts as unhealthy; doubled, one that hangs is found later.
 _SECONDS = 2.0
 _UNIX = "unix:"
 # Connect directly, whatever proxy the environment sets.
 _OPTIONS = [("grpc.enable_http_proxy", 0)]
 
 
-def health(address: str, service: str = "", certificate: Path | None = None, key: Path | None = None) -> str:
-    """Return `grpc.health.v1`'s status at `address`, or a failure's code or message, within 2 seconds."""
-    end = time.monotonic() + _SECONDS
+def health(
+    address: str,
+    service: str = "",
+    certificate: Path | None = None,
+    key: Path | None = None,
+    *,
+    seconds: float = _SECONDS,
+) -> str:
+    """Return `grpc.health.v1`'s status at `address`, or a failure's code or message, within `seconds`."""
+    end = time.monotonic() + seconds
     with grpc.insecure_channel(address, _OPTIONS) as channel:
         status = _status(channel, service, end)
     if status is None and (shown := _certificate(address, end)) is not None:

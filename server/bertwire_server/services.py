@@ -1,6 +1,9 @@
 """Construction of the gRPC server: options and services."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, NamedTuple
 
 import grpc.aio
 
@@ -16,9 +19,11 @@ from bertwire.v1.repository_pb2_grpc import add_ModelRepositoryServicer_to_serve
 from bertwire_server.access.connection import connection_options
 from bertwire_server.config import ServerConfig
 from bertwire_server.edge import Edge
+from bertwire_server.handlers import Guarded
 from bertwire_server.inference import Inference
 from bertwire_server.protocols.classifier import Classifier
 from bertwire_server.protocols.health import Health
+from bertwire_server.protocols.oip.repository import RepositoryCalls
 from bertwire_server.protocols.oip.service import OpenInference
 from bertwire_server.protocols.reflection import add_reflection
 from bertwire_server.protocols.repository import ModelRepository
@@ -27,42 +32,96 @@ from bertwire_server.protocols.tei import TeiInfo, TeiPredict
 from bertwire_server.repository.fleet import Fleet
 from bertwire_server.telemetry.metrics import Metrics
 
-# Names of the services that need models; health has an entry for each.
-SERVICES = tuple(
-    service.full_name
-    for file in (
-        classifier_pb2.DESCRIPTOR,
-        repository_pb2.DESCRIPTOR,
-        inference_pb2.DESCRIPTOR,
-        model_repository_pb2.DESCRIPTOR,
-        tei_pb2.DESCRIPTOR,
-    )
-    for service in file.services_by_name.values()
-)
-_HEALTH = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 _MAX_PENDING = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Services:
-    """Dependencies of the services."""
+class Dependencies:
+    """What servicers are made of, one of each a server."""
 
+    config: ServerConfig
     fleet: Fleet
     inference: Inference
     health: Health
     metrics: Metrics
 
+    @property
+    def message_bytes(self) -> int:
+        """Return the bytes of the largest message."""
+        return self.config.max_message_mb << 20
 
-def build_server(config: ServerConfig, edge: Edge, beside: Edge, services: Services) -> grpc.aio.Server:
+    @property
+    def streams(self) -> StreamLimits:
+        """Return the limits of a stream."""
+        return StreamLimits(self.config.max_stream_requests, self.message_bytes)
+
+
+def _classifier(given: Dependencies) -> Classifier:
+    return Classifier(given.inference, given.fleet, given.streams, given.metrics)
+
+
+def _open_inference(given: Dependencies) -> OpenInference:
+    return OpenInference(
+        given.inference,
+        given.fleet,
+        given.fleet,
+        given.config.max_texts,
+        given.streams,
+        given.metrics,
+        stopping=given.health.is_closed,
+        allow_timeout_override=given.config.allow_timeout_override,
+    )
+
+
+def _name(file: ModuleType, service: str) -> str:
+    """Return the full name of a proto's service."""
+    return str(file.DESCRIPTOR.services_by_name[service].full_name)
+
+
+class _Row(NamedTuple):
+    """A service that needs models: its full name, the generated function that adds it, and how to make its servicer."""
+
+    name: str
+    add: Callable[[Any, Any], None]
+    servicer: Callable[[Dependencies], object]
+
+
+_ROWS = (
+    _Row(_name(classifier_pb2, "Classifier"), add_ClassifierServicer_to_server, _classifier),
+    _Row(
+        _name(repository_pb2, "ModelRepository"),
+        add_ModelRepositoryServicer_to_server,
+        lambda given: ModelRepository(given.fleet),
+    ),
+    _Row(_name(inference_pb2, "GRPCInferenceService"), add_GRPCInferenceServiceServicer_to_server, _open_inference),
+    _Row(
+        _name(model_repository_pb2, "ModelRepositoryService"),
+        add_ModelRepositoryServiceServicer_to_server,
+        lambda given: RepositoryCalls(given.fleet, given.fleet),
+    ),
+    _Row(
+        _name(tei_pb2, "Info"),
+        add_InfoServicer_to_server,
+        lambda given: TeiInfo(given.fleet, given.config.max_queue_texts),
+    ),
+    _Row(
+        _name(tei_pb2, "Predict"),
+        add_PredictServicer_to_server,
+        lambda given: TeiPredict(given.inference, given.streams, given.metrics),
+    ),
+)
+# Health has an entry for each.
+SERVICES = tuple(each.name for each in _ROWS)
+
+
+def build_server(edge: Edge, beside: Edge, given: Dependencies) -> grpc.aio.Server:
     """Return a server that is not started.
 
     Args:
-        config: the settings.
         edge: wraps the services that need models.
         beside: wraps health and reflection, which the drain neither refuses nor waits for.
-        services: their dependencies.
+        given: what the services are made of.
     """
-    bytes_limit = config.max_message_mb << 20
     server = grpc.aio.server(
         options=[
             # Otherwise a second server on the same port would start and take half of the calls.
@@ -70,35 +129,15 @@ def build_server(config: ServerConfig, edge: Edge, beside: Edge, services: Servi
             # Above 1000 pending calls gRPC cancels some at random; admission refuses them with a reason instead.
             ("grpc.server.max_pending_requests", _MAX_PENDING),
             ("grpc.server.max_pending_requests_hard_limit", _MAX_PENDING),
-            ("grpc.max_receive_message_length", bytes_limit),
-            ("grpc.max_send_message_length", bytes_limit),
-            *connection_options(config),
+            ("grpc.max_receive_message_length", given.message_bytes),
+            ("grpc.max_send_message_length", given.message_bytes),
+            *connection_options(given.config),
         ]
     )
-    _add_models(server, config, edge, services)
-    guarded = beside.over(server)
-    health_pb2_grpc.add_HealthServicer_to_server(services.health, guarded)
-    add_reflection((*SERVICES, _HEALTH), guarded)
+    guarded = Guarded(edge, server)
+    for each in _ROWS:
+        each.add(each.servicer(given), guarded)
+    guarded = Guarded(beside, server)
+    health_pb2_grpc.add_HealthServicer_to_server(given.health, guarded)
+    add_reflection((*SERVICES, _name(health_pb2, "Health")), guarded)
     return server
-
-
-def _add_models(server: grpc.aio.Server, config: ServerConfig, edge: Edge, services: Services) -> None:
-    guarded = edge.over(server)
-    streams = StreamLimits(config.max_stream_requests, config.max_message_mb << 20)
-    add_ClassifierServicer_to_server(Classifier(services.inference, services.fleet, streams, services.metrics), guarded)
-    add_ModelRepositoryServicer_to_server(ModelRepository(services.fleet), guarded)
-    fleet = services.fleet
-    open_inference = OpenInference(
-        services.inference,
-        fleet,
-        fleet,
-        config.max_texts,
-        streams,
-        services.metrics,
-        stopping=services.health.is_closed,
-        allow_timeout_override=config.allow_timeout_override,
-    )
-    add_GRPCInferenceServiceServicer_to_server(open_inference, guarded)
-    add_ModelRepositoryServiceServicer_to_server(open_inference, guarded)
-    add_InfoServicer_to_server(TeiInfo(services.fleet, config.max_queue_texts), guarded)
-    add_PredictServicer_to_server(TeiPredict(services.inference, streams, services.metrics), guarded)

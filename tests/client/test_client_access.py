@@ -30,7 +30,7 @@ AUTHORITY = CA()
 
 
 def keyed(folder: Path, **options: Path) -> Access:
-    """Access by the two keys, of clients 0 and 1."""
+    """Open access by the two keys, of clients 0 and 1."""
     path = folder / "keys.toml"
     path.write_text(
         "".join(
@@ -42,7 +42,7 @@ def keyed(folder: Path, **options: Path) -> Access:
 
 
 async def test_async_client_sends_its_key(tmp_path: Path) -> None:
-    """Each call carries the key, in the clear too; a function is asked for each call; a wrong key is an error."""
+    """Send the key with each call, without TLS too; ask a function for each call; raise for a wrong key."""
     numbers = count()
     async with gated(keyed(tmp_path)) as server:
         async with AsyncClient(server.address, api_key=KEYS[1]) as client:
@@ -58,7 +58,7 @@ async def test_async_client_sends_its_key(tmp_path: Path) -> None:
 
 
 async def test_sync_client_sends_its_key_over_tls(tmp_path: Path) -> None:
-    """The client for threads sends it over TLS, to a server that its CA file vouches for."""
+    """Send the key over TLS to a server whose certificate the CA file has signed."""
     certificate, key = write(AUTHORITY.issue_cert("localhost"), tmp_path, "server")
     access = keyed(tmp_path, tls_certificate=certificate, tls_key=key)
     AUTHORITY.cert_pem.write_to_path(tmp_path / "ca.pem")
@@ -74,7 +74,7 @@ async def test_sync_client_sends_its_key_over_tls(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("variable", ["grpc_proxy", "https_proxy", "http_proxy"])
 async def test_proxy_in_the_way_is_named(variable: str, fake: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server that answers is not reached through a proxy that does not; gRPC's words do not say that there is one."""
+    """Name the environment's proxy where it does not answer, which gRPC's message does not."""
     monkeypatch.setenv(variable, "http://127.0.0.1:9")
     async with AsyncClient(fake.address, attempts=1) as client:
         with pytest.raises(UnavailableError, match=f"through the proxy that {variable} names"):
@@ -86,7 +86,7 @@ async def test_proxy_in_the_way_is_named(variable: str, fake: FakeServer, monkey
 
 @pytest.mark.parametrize(("name", "authority"), [("localhost", "other"), ("127.0.0.1", "test")])
 async def test_certificate_that_is_not_trusted(name: str, authority: str, tmp_path: Path) -> None:
-    """It is told from a server that is not there: of another authority, or for another name."""
+    """Tell a certificate of another authority or name from a server that is not there."""
     certificate, key = write(AUTHORITY.issue_cert("localhost"), tmp_path, "server")
     (AUTHORITY if authority == "test" else CA()).cert_pem.write_to_path(tmp_path / "ca.pem")
     credentials = tls_credentials(tmp_path / "ca.pem")
@@ -101,13 +101,13 @@ async def test_certificate_that_is_not_trusted(name: str, authority: str, tmp_pa
 @pytest.mark.parametrize("kind", [Client, AsyncClient])
 @pytest.mark.parametrize("options", [{"api_key": "a", "token": "b"}, {"api_key": "a b"}, {"token": "\u00e9"}])
 async def test_impossible_credentials_are_refused(kind: type[Client | AsyncClient], options: dict[str, Any]) -> None:
-    """Two credentials, and one that no header can carry, are errors at once, which quote nothing."""
+    """Raise at once, without a quote, for two credentials and for one that no header can carry."""
     with pytest.raises(ValueError, match=r"API key|api_key or token"):
         kind("localhost:1", **options)
 
 
 async def test_tokens_of_a_function_are_not_quoted(fake: FakeServer) -> None:
-    """One read from a file ends with a line break; one that no header can carry is an error that does not show it."""
+    """Strip the line break of a token's file; raise, without a quote, for a token that no header can carry."""
     with Client(fake.address, token=lambda: "secret\n") as client:
         client.classify(["a"])
     assert fake.metadata[0]["authorization"] == "Bearer secret"
@@ -121,7 +121,7 @@ async def test_tokens_of_a_function_are_not_quoted(fake: FakeServer) -> None:
 
 @pytest.mark.parametrize("kind", [Client, AsyncClient])
 async def test_files_are_no_credentials(kind: type[Client | AsyncClient]) -> None:
-    """What makes credentials of them is named."""
+    """Raise for a path in the credentials' place, and name the function that reads it."""
     wrong: Any = "ca.pem"
     with pytest.raises(TypeError, match=r"what tls_credentials\(.*makes of files, not str"):
         kind("localhost:1", credentials=wrong)
@@ -129,27 +129,12 @@ async def test_files_are_no_credentials(kind: type[Client | AsyncClient]) -> Non
 
 @pytest.mark.parametrize("kind", [Client, AsyncClient])
 async def test_what_is_no_address_is_refused(kind: type[Client | AsyncClient]) -> None:
-    """At once, where gRPC would try port 443, or look for a host of that name; its own forms of addresses are taken."""
-    for address in (
-        "",
-        "localhost",
-        "http://localhost:8500",
-        "localhost:http",
-        "::1:8500",
-        "a b:1",
-        "a:70000",
-        "localhost:123456",
-    ):
+    """Raise for what gRPC would take for a host name with port 443; accept its own forms of addresses."""
+    for address in ("", "localhost", "http://localhost:8500", "localhost:http", "::1:8500", "a b:1", "a:70000"):
         with pytest.raises(UserError, match=r"is no address; give HOST:PORT"):
             kind(address)
-    for address in (
-        "localhost:1",
-        "127.0.0.1:1",
-        "[::1]:1",
-        "[fe80::1%br-0]:1",
-        "dns:///localhost:1",
-        "unix:/tmp/none",
-    ):
+    addresses = ("localhost:1", "127.0.0.1:1", "[::1]:1", "[fe80::1%br-0]:1", "dns:///localhost:1", "unix:/tmp/none")
+    for address in addresses:
         closing = kind(address).close()
         if closing is not None:
             await closing
@@ -157,7 +142,7 @@ async def test_what_is_no_address_is_refused(kind: type[Client | AsyncClient]) -
 
 @pytest.mark.parametrize("by_file", [True, False])
 async def test_score_shows_key_and_certificate(by_file: bool, tmp_path: Path) -> None:
-    """The command reaches a server with mTLS and keys by files, or with the key in the environment."""
+    """Reach a server with mTLS and keys, by the key's file or the environment."""
     AUTHORITY.cert_pem.write_to_path(tmp_path / "ca.pem")
     certificate, key = write(AUTHORITY.issue_cert("localhost"), tmp_path, "server")
     options = {"tls_certificate": certificate, "tls_key": key, "tls_client_ca": tmp_path / "ca.pem"}
@@ -178,22 +163,16 @@ async def test_score_shows_key_and_certificate(by_file: bool, tmp_path: Path) ->
         assert "bw_" not in said
 
 
-@pytest.mark.parametrize(
-    ("options", "fault"),
-    [
-        ({"tls_key": "a"}, "go together"),
-        ({"tls_certificate": "a", "tls_key": "a"}, "needs --tls-ca"),
-    ],
-)
-def test_half_a_certificate_is_refused(options: dict[str, str], fault: str) -> None:
-    """What is missing is said before anything is read."""
-    with pytest.raises(UserError, match=fault):
-        validated(ScoreConfig, {"input": "a.csv", "output": "b.csv"} | options)
+def test_half_a_certificate_is_refused() -> None:
+    """Raise for a key without a certificate or CA before any file is read."""
+    for options, fault in (({}, "go together"), ({"tls_certificate": "a"}, "needs --tls-ca")):
+        with pytest.raises(UserError, match=fault):
+            validated(ScoreConfig, {"input": "a.csv", "output": "b.csv", "tls_key": "a"} | options)
 
 
 @pytest.mark.parametrize("content", [b"", b"two words", b"\xff\xfe", b"a\nb"])
 def test_file_without_a_key_is_refused(content: bytes, tmp_path: Path) -> None:
-    """A file that cannot be a key is named, not quoted."""
+    """Name a file that holds no key, without quoting it."""
     path = tmp_path / "key"
     path.write_bytes(content)
     with pytest.raises(UserError, match=f"^{path} holds no API key"):
@@ -205,11 +184,8 @@ def test_file_without_a_key_is_refused(content: bytes, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "fault"),
     [
-        ("ca.pem", b"", "ca.pem holds no certificate"),
         ("ca.pem", AUTHORITY.cert_pem.bytes()[:200], "ca.pem holds no certificate"),
-        ("ca.pem", b"\xff", "ca.pem holds no certificate"),
         ("ca.pem", None, "cannot read .*ca.pem"),
-        ("own.pem", None, "cannot read .*own.pem"),
         ("own.key", None, "cannot read .*own.key"),
         ("own.pem", b"x", "own.key are no certificate in PEM and its key"),
         ("own.key", key_pem(AUTHORITY.issue_cert("other")), "own.key are no certificate in PEM and its key"),
@@ -217,7 +193,7 @@ def test_file_without_a_key_is_refused(content: bytes, tmp_path: Path) -> None:
     ],
 )
 def test_faults_of_tls_files_are_told_at_once(name: str, content: bytes | None, fault: str, tmp_path: Path) -> None:
-    """A missing, damaged, encrypted or foreign file is named before any call."""
+    """Name a missing, damaged, encrypted or foreign file before any call."""
     ca = tmp_path / "ca.pem"
     AUTHORITY.cert_pem.write_to_path(ca)
     own = write(AUTHORITY.issue_cert("own"), tmp_path, "own")
@@ -233,7 +209,7 @@ def test_faults_of_tls_files_are_told_at_once(name: str, content: bytes | None, 
 
 
 def test_environment_is_second_to_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The variable counts where no file is given, and empty it is none."""
+    """Read the variable where no file is given, and none where it is empty."""
     (tmp_path / "key").write_text("of-file\n")
     for value, found in [("of-environment", "of-environment"), ("", None)]:
         monkeypatch.setenv("BERTWIRE_API_KEY", value)
@@ -242,7 +218,7 @@ def test_environment_is_second_to_the_file(tmp_path: Path, monkeypatch: pytest.M
 
 
 async def run(command: list[str], key: str = "") -> tuple[int, str, str]:
-    """Runs a command beside this event loop, `key` in its environment; gives exit status and both outputs."""
+    """Run a command beside the event loop with `key` in its environment; return exit status and both outputs."""
     environment = {**os.environ, "BERTWIRE_API_KEY": key}
     pipe = subprocess.PIPE
     process = await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=pipe, env=environment)

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bertwire_cli.main import main
 from bertwire_core.commands import COMMANDS
 from bertwire_core.errors import UserError, first_line
 from bertwire_core.faults import report
@@ -24,7 +23,7 @@ COMMAND = [sys.executable, "-m", "bertwire_cli"]
 
 
 def bertwire(*arguments: object, before: str = "") -> subprocess.CompletedProcess[str]:
-    """Runs the command; `before` is Python run ahead of it in the same process."""
+    """Run the command; `before` is Python run ahead of it in the same process."""
     command = COMMAND
     if before:
         command = [sys.executable, "-c", f"import sys\n{before}\nfrom bertwire_cli.main import main\nmain()"]
@@ -33,7 +32,7 @@ def bertwire(*arguments: object, before: str = "") -> subprocess.CompletedProces
 
 
 def one_line(result: subprocess.CompletedProcess[str]) -> str:
-    """Standard error, which must be one line of bertwire's own at its end and no trace."""
+    """Return standard error's last line, the one of bertwire's own, without a trace."""
     lines = result.stderr.splitlines()
     assert "Traceback" not in result.stderr
     assert [line.startswith("bertwire: ") for line in lines].count(True) == 1
@@ -41,7 +40,7 @@ def one_line(result: subprocess.CompletedProcess[str]) -> str:
 
 
 def test_help_lists_all_commands_and_loads_none() -> None:
-    """Each command has its line, and no part is imported for it."""
+    """List each command without importing its package."""
     check = "import atexit; atexit.register(lambda: print([m for m in sys.modules if m.startswith('bertwire_')]))"
     result = bertwire("--help", before=check)
     assert result.returncode == 0
@@ -50,7 +49,7 @@ def test_help_lists_all_commands_and_loads_none() -> None:
 
 
 def test_score_loads_no_other_part() -> None:
-    """Help of one command works without the modules of the others."""
+    """Show help of one command without the modules of the others."""
     blocked = "for name in ('bertwire_trainer', 'bertwire_export', 'bertwire_server'): sys.modules[name] = None"
     result = bertwire("score", "--help", before=blocked)
     assert (result.returncode, result.stderr) == (0, "")
@@ -59,7 +58,7 @@ def test_score_loads_no_other_part() -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_names_every_option_in_full(command: str) -> None:
-    """On a terminal of 80 columns nothing is cut, and no type is Python's own."""
+    """Show all of it on a terminal of 80 columns, without Python's names of types."""
     text = bertwire(command, "--help").stdout
     assert len(text.splitlines()) > 5
     assert "…" not in text
@@ -67,15 +66,11 @@ def test_help_names_every_option_in_full(command: str) -> None:
     assert max(map(len, text.splitlines())) <= 80
 
 
-def test_version() -> None:
-    """It needs no command."""
+def test_version_and_wrong_usage() -> None:
+    """Print the version without a command; exit 2 for errors of usage."""
     assert bertwire("--version").stdout.split()[0] == "bertwire"
-
-
-@pytest.mark.parametrize("arguments", [("nope",), ("score",), ("score", "a.csv", "--nope")])
-def test_wrong_usage(arguments: tuple[str, ...]) -> None:
-    """Usage errors exit 2."""
-    assert bertwire(*arguments).returncode == 2
+    for arguments in (("nope",), ("score",), ("score", "a.csv", "--nope")):
+        assert bertwire(*arguments).returncode == 2
 
 
 def test_score_succeeds_and_fails(tmp_path: Path, fake: FakeServer) -> None:
@@ -91,7 +86,7 @@ def test_score_succeeds_and_fails(tmp_path: Path, fake: FakeServer) -> None:
 
 
 def test_user_errors_are_one_line(tmp_path: Path, nowhere: str) -> None:
-    """A missing file, options out of range, a server that is not there."""
+    """Exit with one line for a missing file, options out of range and a server that is not there."""
     (tmp_path / "in.csv").write_text("text\na\n")
     output = ("--output", tmp_path / "out.csv")
     missing = bertwire("score", tmp_path / "no.csv", *output)
@@ -115,7 +110,7 @@ def test_user_errors_are_one_line(tmp_path: Path, nowhere: str) -> None:
 def test_interruption_leaves_nothing(
     numbers: list[signal.Signals], ignored: bool, tmp_path: Path, fake: FakeServer
 ) -> None:
-    """Ctrl-C, SIGTERM or both exit 130 with one line and no output, SIGTERM also where Ctrl-C is ignored."""
+    """Exit 130 with one line and no output after SIGINT, SIGTERM or both, also where SIGINT is ignored."""
     reached, release = threading.Event(), threading.Event()
 
     def fail(_: object) -> None:
@@ -129,10 +124,10 @@ def test_interruption_leaves_nothing(
     command = [sys.executable, "-c", f"{code}from bertwire_cli.main import main; main()", *map(str, arguments)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         try:
-            assert reached.wait(30)
+            assert reached.wait(60)
             for number in numbers:
                 process.send_signal(number)
-            error = process.communicate(timeout=30)[1]
+            error = process.communicate(timeout=60)[1]
         finally:
             process.kill()
             release.set()
@@ -156,28 +151,26 @@ with readable("export"):
 """
 
 
-@pytest.mark.parametrize(("first", "second"), [("SIGINT", "SIGTERM"), ("SIGTERM", "SIGINT"), ("SIGINT", "SIGINT")])
-def test_second_signal_does_not_disturb_the_end(first: str, second: str) -> None:
-    """A signal that comes while the first winds down changes nothing."""
-    script = WIND_DOWN.format(first=first, rest=f"os.kill(os.getpid(), signal.{second})")
+SIGINT, SIGTERM = (f"os.kill(os.getpid(), signal.{name})" for name in ("SIGINT", "SIGTERM"))
+AT_EXIT = "class Late:\n def __del__(self, kill=os.kill, me=os.getpid()): kill(me, 15)\nsys.late = Late()"
+INTERRUPTED = (130, "wound down\n", "bertwire: interrupted\n")
+
+
+@pytest.mark.parametrize(
+    ("first", "rest", "late", "end"),
+    [
+        ("SIGINT", SIGTERM, "", INTERRUPTED),
+        ("SIGTERM", SIGINT, "", INTERRUPTED),
+        ("SIGINT", SIGINT, "", INTERRUPTED),
+        ("SIGINT", "pass", AT_EXIT, INTERRUPTED),
+        ("SIGINT", f"{SIGINT}; {SIGTERM}", "", (-signal.SIGTERM, "", "")),
+    ],
+)
+def test_further_signals(first: str, rest: str, late: str, end: tuple[int, str, str]) -> None:
+    """Ignore a second signal while the process winds down or exits; end at once by a third."""
+    script = WIND_DOWN.format(first=first, rest=rest).replace("with readable", f"{late}\nwith readable")
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
-    assert (done.returncode, done.stdout, done.stderr) == (130, "wound down\n", "bertwire: interrupted\n")
-
-
-def test_signal_at_the_very_end_changes_nothing() -> None:
-    """The exit status is that of the first signal, also where the second finds Python clearing up."""
-    late = "class Late:\n def __del__(self, kill=os.kill, me=os.getpid()): kill(me, 15)\nsys.late = Late()"
-    script = WIND_DOWN.format(first="SIGINT", rest="pass").replace("with readable", f"{late}\nwith readable")
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
-    assert (done.returncode, done.stdout, done.stderr) == (130, "wound down\n", "bertwire: interrupted\n")
-
-
-def test_third_signal_ends_at_once() -> None:
-    """A process that does not wind down can be ended all the same."""
-    rest = "os.kill(os.getpid(), signal.SIGINT); os.kill(os.getpid(), signal.SIGTERM)"
-    script = WIND_DOWN.format(first="SIGINT", rest=rest)
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
-    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGTERM, "", "")
+    assert (done.returncode, done.stdout, done.stderr) == end
 
 
 SIGNAL_AT_IMPORT = """
@@ -193,7 +186,7 @@ sys.meta_path.insert(0, Finder())
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("command", ["serve", "export"])
 def test_signal_while_a_command_is_imported(command: str, number: signal.Signals) -> None:
-    """It ends the process with one line, also that of the server, which has handlers of its own later."""
+    """Exit 130 with one line, also of the server, which sets its own handlers later."""
     result = bertwire(command, "x", before=SIGNAL_AT_IMPORT.format(number=int(number)))
     assert (result.returncode, result.stdout, result.stderr) == (130, "", "bertwire: interrupted\n")
 
@@ -209,25 +202,18 @@ def test_signal_while_a_command_is_imported(command: str, number: signal.Signals
         ("bundle", "pydantic", "'.[sign]'"),
         ("serve", "pydantic", "'.[serve,cpu]' or '.[serve,gpu]'"),
         ("serve", "cryptography", "'.[serve,cpu]' or '.[serve,gpu]'"),
+        ("score", "pyarrow", "'.[parquet]'"),
     ],
 )
-def test_missing_packages_are_named(command: str, missing: str, install: str) -> None:
-    """A part whose packages are absent says in one line what to install."""
-    result = bertwire(command, "x", before=f"sys.modules[{missing!r}] = None")
+def test_missing_packages_are_named(command: str, missing: str, install: str, tmp_path: Path) -> None:
+    """Name in one line what to install for a command, or for Parquet files, whose packages are absent."""
+    (tmp_path / "in.parquet").write_bytes(b"PAR1")
+    arguments = (tmp_path / "in.parquet", "--output", tmp_path / "out.parquet") if missing == "pyarrow" else ("x",)
+    result = bertwire(command, *arguments, before=f"sys.modules[{missing!r}] = None")
     assert result.returncode == 1
     assert (
         one_line(result)
         == f"bertwire: bertwire {command} needs {missing}: pip install {install} in the folder of bertwire's source"
-    )
-
-
-def test_missing_pyarrow_is_named(tmp_path: Path) -> None:
-    """Parquet has an extra of its own."""
-    (tmp_path / "in.parquet").write_bytes(b"PAR1")
-    arguments = ("score", tmp_path / "in.parquet", "--output", tmp_path / "out.parquet")
-    result = bertwire(*arguments, before="sys.modules['pyarrow'] = None")
-    assert one_line(result) == (
-        "bertwire: bertwire score needs pyarrow: pip install '.[parquet]' in the folder of bertwire's source"
     )
 
 
@@ -252,19 +238,19 @@ def test_missing_pyarrow_is_named(tmp_path: Path) -> None:
     ],
 )
 def test_errors_become_lines(error: Exception, line: str, status: int, capsys: pytest.CaptureFixture[str]) -> None:
-    """Every kind of error is one line with its exit status."""
+    """Print every kind of error as one line, with its exit status."""
     assert report(error, "score", "'.[cli]'") == status
     assert capsys.readouterr().err == line + "\n"
 
 
 @pytest.mark.parametrize(("message", "line"), [("", "ValueError"), ("\n \n", "ValueError"), ("\n a\nb", "a")])
 def test_first_line_of_any_message(message: str, line: str) -> None:
-    """An error without a message is named by its kind."""
+    """Name an error without a message by its type."""
     assert first_line(ValueError(message)) == line
 
 
 def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """BERTWIRE_DEBUG=1 brings it back."""
+    """Print the traceback with BERTWIRE_DEBUG=1."""
     monkeypatch.setenv("BERTWIRE_DEBUG", "1")
     try:
         raise ZeroDivisionError
@@ -274,17 +260,9 @@ def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch, capsys: pyte
 
 
 def test_broken_pipe_is_quiet() -> None:
-    """A reader that went away gets no complaint, not even from the flush at exit."""
+    """Print nothing where the reader has gone, not even from the flush at exit."""
     reader, writer = os.pipe()
     os.close(reader)
     result = subprocess.run([*COMMAND, "--help"], stdout=writer, stderr=subprocess.PIPE, text=True)
     os.close(writer)
     assert (result.returncode, result.stderr) == (0, "")
-
-
-def test_main_is_the_entry_point() -> None:
-    """The installed command is this function."""
-    from importlib.metadata import entry_points
-
-    (found,) = entry_points(group="console_scripts", name="bertwire")
-    assert found.load() is main

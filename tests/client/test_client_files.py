@@ -6,7 +6,9 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -30,48 +32,37 @@ from bertwire_core.options import Config, argument, command, validated
 
 
 def names(folder: Path) -> list[str]:
-    """What lies in a folder."""
+    """Return the names in a folder."""
     return sorted(path.name for path in folder.iterdir())
 
 
-@pytest.mark.parametrize("failure", [ValueError, KeyboardInterrupt])
-def test_failed_file_leaves_the_old_one(tmp_path: Path, failure: type[BaseException]) -> None:
-    """Whatever ends the block, the older file stays and nothing else does."""
-    (tmp_path / "out").write_text("old")
+@pytest.mark.parametrize("failure", [None, ValueError, KeyboardInterrupt])
+@pytest.mark.parametrize("kind", [whole_file, partial(whole_folder, overwrite=True)])
+def test_output_is_old_or_new(
+    tmp_path: Path, kind: Callable[[Path], AbstractContextManager[Path]], failure: type[BaseException] | None
+) -> None:
+    """Keep the old output until the block has ended, and where it fails; leave nothing else, nor touch a neighbour."""
+    out, beside = tmp_path / "deep" / "out", [tmp_path / "deep" / name for name in ("out.old", "out.partial")]
 
-    def fail() -> None:
-        with whole_file(tmp_path / "out") as partial:
-            partial.write_text("half")
-            raise failure
+    def content(path: Path) -> str:
+        return (path / "file" if path.is_dir() else path).read_text()
 
-    with pytest.raises(failure):
-        fail()
-    assert (names(tmp_path), (tmp_path / "out").read_text()) == (["out"], "old")
-
-
-def test_file_is_replaced_whole(tmp_path: Path) -> None:
-    """Until the block ends the old file is there; afterwards the new one."""
-    out = tmp_path / "deep" / "out"
-    for text in ["old", "new"]:
-        with whole_file(out) as partial:
-            partial.write_text(text)
-            assert text == "old" or out.read_text() == "old"
-    assert (names(out.parent), out.read_text()) == (["out"], "new")
-
-
-def test_what_lies_beside_a_file_is_not_touched(tmp_path: Path) -> None:
-    """A file of the name with `.partial` belongs to somebody else, whether writing ends well or not."""
-    (tmp_path / "out.partial").write_text("precious")
-    for failure in (None, KeyboardInterrupt()):
-        with suppress(KeyboardInterrupt), whole_file(tmp_path / "out") as partial:
-            partial.write_text("new")
-            if failure:
-                raise failure
-    assert (names(tmp_path), (tmp_path / "out.partial").read_text()) == (["out", "out.partial"], "precious")
+    for text in ("old", "new"):
+        with suppress(ValueError, KeyboardInterrupt), kind(out) as made:
+            (made if kind is whole_file else made / "file").write_text(text)
+            if text == "new":
+                assert content(out) == "old"
+                for each in beside:
+                    each.write_text("precious")
+                if failure:
+                    raise failure
+    assert content(out) == ("old" if failure else "new")
+    assert [each.read_text() for each in beside] == ["precious"] * 2
+    assert names(out.parent) == ["out", "out.old", "out.partial"]
 
 
 def test_one_process_makes_an_output(tmp_path: Path) -> None:
-    """Another is told which one does; how that ends does not matter, and nothing is left of it."""
+    """Name the process that makes the output; allow it again, and leave nothing, however that one ends."""
     out = tmp_path / "deep" / "out"
     code = "import sys, pathlib; from bertwire_core.files import in_use; out = pathlib.Path(sys.argv[1])\n"
     code += "with in_use(out): print(flush=True); sys.stdin.read()"
@@ -90,12 +81,12 @@ def test_one_process_makes_an_output(tmp_path: Path) -> None:
 
 
 def test_full_disk_names_its_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What fails within the block, a library's own error included, is told as the output's disk; nothing is left."""
+    """Name the output whose disk is full, for a library's error too, and leave nothing."""
     out = tmp_path / "out"
 
     def fill(block: AbstractContextManager[Path]) -> None:
-        with block as partial:
-            assert partial.parent == tmp_path
+        with block as made:
+            assert made.parent == tmp_path
             Path("/dev/full").write_text("x", encoding="utf-8")
 
     for block in (whole_file(out), whole_folder(out, overwrite=False), scratch_folder(out)):
@@ -113,7 +104,7 @@ def test_full_disk_names_its_output(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize("umask", [0o022, 0o077, 0o002])
 def test_umask_decides_who_may_read(tmp_path: Path, umask: int) -> None:
-    """Files and folders get the permissions that anything else made in this shell gets."""
+    """Give files and folders the permissions of the umask."""
     before = os.umask(umask)
     try:
         with whole_file(tmp_path / "file"), whole_folder(tmp_path / "folder", overwrite=True):
@@ -124,43 +115,14 @@ def test_umask_decides_who_may_read(tmp_path: Path, umask: int) -> None:
     assert modes == [0o666 & ~umask, 0o777 & ~umask]
 
 
-def test_failed_folder_leaves_the_old_one(tmp_path: Path) -> None:
-    """The older folder stays as it was."""
-    with whole_folder(tmp_path / "out", overwrite=True) as partial:
-        (partial / "a").write_text("old")
-
-    def fail() -> None:
-        with whole_folder(tmp_path / "out", overwrite=True) as partial:
-            (partial / "b").write_text("half")
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        fail()
-    assert (names(tmp_path), names(tmp_path / "out")) == (["out"], ["a"])
-
-
-def test_folder_is_replaced_whole(tmp_path: Path) -> None:
-    """Nothing of the older folder is in the new one, and what else lies beside them is not touched."""
-    for name in ["out.partial", "out.old"]:
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "precious").touch()
-    for name in ["old", "new"]:
-        with whole_folder(tmp_path / "out", overwrite=True) as partial:
-            (partial / "sub").mkdir()
-            (partial / "sub" / name).touch()
-    assert names(tmp_path / "out" / "sub") == ["new"]
-    assert names(tmp_path) == ["out", "out.old", "out.partial"]
-    assert names(tmp_path / "out.old") + names(tmp_path / "out.partial") == ["precious"] * 2
-
-
 @pytest.mark.parametrize("failure", [PermissionError(13, "Permission denied"), KeyboardInterrupt()])
 @pytest.mark.parametrize("after", [False, True])
 def test_swap_that_is_cut_short(
     tmp_path: Path, failure: BaseException, after: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever ends the swap, before its second step or right after, one whole folder is there and nothing else."""
-    with whole_folder(tmp_path / "out", overwrite=True) as partial:
-        (partial / "old").touch()
+    """Leave one whole folder and nothing else where the swap fails before its second step or after."""
+    with whole_folder(tmp_path / "out", overwrite=True) as made:
+        (made / "old").touch()
     rename = Path.rename
 
     def fail(self: Path, target: Path) -> Path:
@@ -171,23 +133,23 @@ def test_swap_that_is_cut_short(
         return rename(self, target)
 
     monkeypatch.setattr(Path, "rename", fail)
-    with pytest.raises(type(failure)), whole_folder(tmp_path / "out", overwrite=True) as partial:
-        (partial / "new").touch()
+    with pytest.raises(type(failure)), whole_folder(tmp_path / "out", overwrite=True) as made:
+        (made / "new").touch()
     assert (names(tmp_path), names(tmp_path / "out")) == (["out"], ["new" if after else "old"])
 
 
 def test_link_to_a_folder_is_replaced_and_not_followed(tmp_path: Path) -> None:
-    """The new folder takes the link's place; what the link named is untouched."""
+    """Replace the link itself, and leave its target alone."""
     (tmp_path / "real").mkdir()
     (tmp_path / "real" / "old").touch()
     (tmp_path / "out").symlink_to("real")
-    with whole_folder(tmp_path / "out", overwrite=True) as partial:
-        (partial / "new").touch()
+    with whole_folder(tmp_path / "out", overwrite=True) as made:
+        (made / "new").touch()
     assert (names(tmp_path), names(tmp_path / "out"), names(tmp_path / "real")) == (["out", "real"], ["new"], ["old"])
 
 
 def test_output_is_no_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An output that is an input, or a folder with one in it, is found under every spelling and link."""
+    """Raise for an output that is an input, or a folder that holds one, under every spelling and link."""
     monkeypatch.chdir(tmp_path)
     source = tmp_path / "data" / "in.csv"
     source.parent.mkdir()
@@ -213,13 +175,13 @@ def test_output_is_no_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.parametrize("path", [".", "..", "/", "a/.."])
 def test_output_needs_a_name(path: str) -> None:
-    """The folder one stands in, and those above it, are no outputs."""
+    """Raise for the working directory and those above it."""
     with pytest.raises(UserError, match="is no name for an output"):
         output_path(Path(path))
 
 
 def test_output_at_home(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`~` is a home, and the home of nobody is an error."""
+    """Expand `~`; raise for an unknown user's."""
     monkeypatch.setenv("HOME", "/somewhere")
     assert output_path(Path("~/x")) == Path("/somewhere/x")
     with pytest.raises(UserError, match="there is no user 'nobody-of-that-name' here"):
@@ -227,7 +189,7 @@ def test_output_at_home(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_kind_of_output_must_fit(tmp_path: Path) -> None:
-    """A file does not replace a folder, nor a folder a file; both are told before the work starts."""
+    """Raise, before the block runs, for a file in a folder's place and the reverse."""
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="is a folder"), whole_file(tmp_path / "folder"):
@@ -237,7 +199,7 @@ def test_kind_of_output_must_fit(tmp_path: Path) -> None:
 
 
 def test_require_absent(tmp_path: Path) -> None:
-    """An existing output needs --overwrite; a file cannot be a parent."""
+    """Raise for an existing output without --overwrite, and for a file as a parent."""
     (tmp_path / "file").touch()
     require_absent(tmp_path / "new" / "file")
     require_absent(tmp_path / "file", overwrite=True)
@@ -259,7 +221,7 @@ class Settings(Config):
 
 
 def invoke(*arguments: str) -> tuple[Settings | None, str]:
-    """Runs a command made of `Settings`; gives what it was called with, and its output."""
+    """Run a command made of `Settings`; return what it was called with, and its output."""
     seen: list[Settings] = []
 
     def run(settings: Settings) -> None:
@@ -279,14 +241,14 @@ def invoke(*arguments: str) -> tuple[Settings | None, str]:
 
 
 def test_command_passes_what_was_given() -> None:
-    """Arguments, options, switches and defaults arrive as a validated configuration."""
+    """Pass arguments, options, switches and defaults as a validated configuration."""
     assert invoke("x")[0] == Settings(source=Path("x"))
     given = invoke("x", "--count", "5", "--quick", "--no-careful", "--json", "--names", "b", "--names", "c")[0]
     assert given == Settings(source=Path("x"), count=5, quick=True, careful=False, as_json=True, names=["b", "c"])
 
 
 def test_command_help() -> None:
-    """Help has each description, defaults that say something, and no --no- form of a switch that is off."""
+    """Show each description and default, and no --no- form of a switch that is off."""
     text = invoke("--help")[1]
     assert all(part in text for part in ["Where from.", "How many.", "[default: 3]", "--quick", "--no-careful"])
     assert "--no-quick" not in text
@@ -294,7 +256,7 @@ def test_command_help() -> None:
 
 
 def test_faults_are_named_as_they_are_typed() -> None:
-    """All faults come in one line, by option; a key that is unknown is refused."""
+    """Name all faults in one line, by option; refuse an unknown key."""
     with pytest.raises(UserError, match=r"^--count: Input should be greater than or equal to 1$"):
         invoke("x", "--count", "0")
     with pytest.raises(UserError, match=r"SOURCE: .*; --json: .*; unknown: Extra inputs"):
@@ -305,12 +267,12 @@ class Terminal(io.StringIO):
     """A file that calls itself a terminal."""
 
     def isatty(self) -> bool:
-        """Says so."""
+        """Return True."""
         return True
 
 
 def test_progress_is_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """The bar goes to standard error and leaves standard output alone."""
+    """Draw the bar on standard error alone."""
     monkeypatch.setattr("sys.stderr", terminal := Terminal())
     monkeypatch.setenv("TERM", "xterm")
     assert list(tracked("ab", "letters", 2)) == ["a", "b"]
@@ -319,7 +281,7 @@ def test_progress_is_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys
 
 
 def test_progress_in_a_file_is_lines(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """A line with every tenth, none within two seconds of another, one at least every half minute, one at the end."""
+    """Print a line per tenth, at most one in two seconds, at least one in half a minute, and one at the end."""
     now = [0.0]
     monkeypatch.setattr("bertwire_core.console.monotonic", lambda: now[0])
     with progress("reading", 1000) as bar:

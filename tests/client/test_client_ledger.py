@@ -11,38 +11,22 @@ GONE = UnavailableError(grpc.StatusCode.UNAVAILABLE, "gone")
 
 
 def ledger() -> Ledger:
-    """An empty one, whose requests have ten seconds."""
+    """Return an empty ledger, whose requests have ten seconds."""
     return Ledger(10, ordered=False, options={})
 
 
 def sent(books: Ledger, now: float) -> list[tuple[str, int]]:
-    """Id and timeout of what is sent at a time."""
+    """Return id and timeout of what is sent at a time."""
     return [(message.id, message.timeout_ms) for message in books.sendable(now)]
 
 
 def answered(index: int) -> ClassifyStreamResponse:
-    """A response to a request of one text."""
+    """Return a response to a request of one text."""
     return ClassifyStreamResponse(id=str(index), response=ClassifyResponse(results=[Result()]))
 
 
-def test_what_is_unanswered_is_sent_again_with_the_time_it_has_left() -> None:
-    """After a break only that is sent which has no answer, in its order."""
-    books = ledger()
-    books.connected = True
-    for now in (0, 1, 2):
-        books.add("a", now)
-    assert sent(books, 2) == [("0", 8000), ("1", 9000), ("2", 10_000)]
-    books.settle(answered(1), 3)
-    books.lose(GONE, 3)
-    assert not books.should_connect(3)
-    assert books.should_connect(3.05)
-    books.connected = True
-    assert sent(books, 4) == [("0", 6000), ("2", 8000)]
-    assert sent(books, 4) == []
-
-
 def test_refused_request_waits_for_its_time() -> None:
-    """It is sent again not before the server's time; a break in between does not send it sooner."""
+    """Send a refused request not before the server's time, also after a break in between."""
     books = ledger()
     books.connected = True
     books.add("a", 0)
@@ -56,7 +40,7 @@ def test_refused_request_waits_for_its_time() -> None:
 
 
 def test_outage_is_measured_from_its_first_break() -> None:
-    """A stream that breaks for as long as a request may take ends; an answer in between begins anew."""
+    """Fail a stream that breaks for as long as a timeout; begin anew after an answer."""
     books = ledger()
     for now in (0.0, 9.0):
         books.add("a", now)
@@ -72,7 +56,7 @@ def test_outage_is_measured_from_its_first_break() -> None:
 
 
 def test_long_idle_stream_begins_anew() -> None:
-    """A server that went while there was nothing to ask is no outage, and neither is one of long ago."""
+    """Count no outage while no request is pending, nor one of long ago."""
     books = ledger()
     books.add("a", 0)
     books.lose(GONE, 1)

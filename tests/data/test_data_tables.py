@@ -135,9 +135,10 @@ def test_ragged_rows_are_faults_and_keep_their_places(file: MakeFile) -> None:
 
 
 def test_bytes_that_are_not_utf8_outlive_csv(file: MakeFile) -> None:
-    """A Latin-1 file is given back byte for byte."""
-    path = file("a.csv", b"text\ncaf\xe9\n")
-    assert copy(path, {"n": int}, {"n": 1}).read_bytes() == b"text,n\ncaf\xe9,1\n"
+    """Damaged UTF-8 is given back byte for byte."""
+    path = file("a.csv", b"text\ncaf\xe9\n\xc3\xa9t\xc3\xa9\n")
+    assert rows(path) == [{"text": "caf\udce9"}, {"text": "été"}]
+    assert copy(path, {"n": int}, {"n": 1}).read_bytes() == b"text,n\ncaf\xe9,1\n\xc3\xa9t\xc3\xa9,1\n"
 
 
 def test_csv_values_are_plain(file: MakeFile) -> None:
@@ -167,15 +168,16 @@ def test_csv_round_trip(tmp_path_factory: pytest.TempPathFactory, table: list[li
         ("a.tsv", b"\n", "must name the columns"),
         ("a.csv", b"a,b,a\n", "names column 'a' twice"),
         ("a.jsonl", b"", "is empty"),
-        ("a.csv", "text,label\né,a\n".encode("utf-16"), "is UTF-16 and must be UTF-8.*iconv -f UTF-16 "),
-        ("a.tsv", codecs.BOM_UTF16_BE + "text\n".encode("utf-16-be"), "is UTF-16 and"),
+        ("a.csv", "text,label\né,a\n".encode("utf-16-le"), "is UTF-16LE and must be UTF-8.*iconv -f UTF-16LE "),
+        ("a.csv", codecs.BOM_UTF16_LE + "text\n".encode("utf-16-le") + b"a", "begins as UTF-16 and is not: truncated"),
+        ("a.jsonl", '{"text": "a"}\n'.encode("utf-16"), "is UTF-16 and must be UTF-8.*iconv -f UTF-16 "),
         ("a.csv", "text\n".encode("utf-32"), "is UTF-32 and"),
         ("a.jsonl", '{"text": "a"}\n'.encode("utf-16-le"), "is UTF-16LE and"),
         ("a.jsonl", '{"text": "a"}\n'.encode("utf-16-be"), "iconv -f UTF-16BE -t UTF-8 a.jsonl > a-utf8.jsonl"),
         ("a.parquet", b"no parquet", "is not a Parquet file"),
         ("a.parquet", b"version https://git-lfs.github.com/spec/v1\n", "is a Git LFS pointer"),
         ("a.csv", b"version https://git-lfs.github.com/spec/v1\n", "is a Git LFS pointer"),
-        ("a.txt", b"x", "cannot tell the format"),
+        ("a.xls", b"x", "cannot tell the format"),
         ("a", b"x", "cannot tell the format"),
     ],
 )

@@ -122,8 +122,8 @@ def test_many_faulty_rows_are_counted(tmp_path: Path) -> None:
 
 
 def test_bytes_that_are_not_utf8(tmp_path: Path) -> None:
-    """Latin-1 bytes of a CSV are reported with their row."""
-    message = fault(write(tmp_path, "a.csv", b"text,label\nok,1\ncaf\xe9,1\n"))
+    """Damaged bytes of a CSV in UTF-8 are reported with their row."""
+    message = fault(write(tmp_path, "a.csv", b"text,label\n\xc3\xa0 \xc3\xa9,1\ncaf\xe9,1\n"))
     assert "1 row (row 2): bytes that are not UTF-8 in column 'text'" in message
 
 

@@ -4,7 +4,9 @@ import numpy
 import pytest
 
 from bertwire_core.errors import UserError
-from bertwire_data.labelled import Labelled, decisions, encode_targets, outside_row, score
+from bertwire_core.tasks import TASKS, Task, TaskTable
+from bertwire_data.labelled import MAIN_METRIC, Labelled, decisions, encode_targets, outside_row, score
+from bertwire_data.tasks import TASK_ROWS
 
 TAGS = ["O", "B-x", "I-x"]
 
@@ -134,3 +136,21 @@ def test_two_numbers() -> None:
     """The correlation of two pairs is that of their order."""
     scores = score("regression", numpy.array([[1.0], [3.0]]), numpy.array([0.5, 0.25]), ["label"])
     assert scores == {"pearson": -1.0, "spearman": -1.0, "mae": 1.625}
+
+
+# Of each task: logits, targets, labels, and the words of each text.
+SCORED: TaskTable[tuple[numpy.ndarray, numpy.ndarray, list[str], list[int] | None]] = TaskTable(
+    {
+        "single_label": (numpy.eye(2), numpy.array([0, 1]), ["a", "b"], None),
+        "multi_label": (numpy.eye(2), numpy.eye(2), ["a", "b"], None),
+        "token_classification": (logits_of(1, 2, 0), numpy.array([1, 2, 0]), TAGS, [3]),
+        "regression": (numpy.array([0.1, 0.4]), numpy.array([0.2, 0.3]), ["label"], None),
+    }
+)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_score_has_a_name(task: Task) -> None:
+    """The scores are those with a name in print, the main one first."""
+    assert list(score(task, *SCORED[task])) == [metric for metric, _ in TASK_ROWS[task].metrics]
+    assert next(iter(score(task, *SCORED[task]))) == MAIN_METRIC[task]

@@ -12,10 +12,12 @@ from bertwire_export.config import ExportConfig, Precision
 from bertwire_export.gate import faults
 from bertwire_export.prove import Proven
 from bertwire_export.publish import choose
-from bertwire_runtime.bundle import Limits, Proof, Provider, Quality, Scores, Speed
+from bertwire_runtime.bundle import GateLimits, Proof, Provider, Quality, Scores, Speed
 from bertwire_runtime.layouts import Layout
 
-LIMITS = Limits(min_label_agreement=0.95, max_quality_drop=0.005, max_logit_difference=0.01, max_batch_variance=0.001)
+LIMITS = GateLimits(
+    min_label_agreement=0.95, max_quality_drop=0.005, max_logit_difference=0.01, max_batch_variance=0.001
+)
 REFERENCE: Scores = {"macro_f1": 0.8, "accuracy": 0.9}
 
 

@@ -14,7 +14,7 @@ import pytest
 from bertwire_core.errors import UserError
 from bertwire_core.tasks import Task
 from bertwire_export.config import ExportConfig
-from bertwire_export.optimum import convert_with_optimum, driver
+from bertwire_export.optimum import convert_with_optimum
 from bertwire_export.pipeline import run
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -144,14 +144,12 @@ def test_failure_is_one_line(checkpoint: Path, stand_in: StandIn, tmp_path: Path
     assert not (tmp_path / "out.onnx").exists()
 
 
-def test_hanging_worker_is_ended(
-    checkpoint: Path, stand_in: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_hanging_worker_is_ended(checkpoint: Path, stand_in: StandIn, tmp_path: Path) -> None:
     """A worker that never ends is killed when its time is up."""
-    monkeypatch.setattr(driver, "_LIMIT_SECONDS", 0.2)
+    python = stand_in("signal.pause()")
     before = set(psutil.Process().children())
     with pytest.raises(UserError, match=r"did not end within 0\.2 seconds"):
-        convert_with_optimum(checkpoint, "single_label", INPUTS, tmp_path / "out.onnx", stand_in("signal.pause()"))
+        convert_with_optimum(checkpoint, "single_label", INPUTS, tmp_path / "out.onnx", python, limit_seconds=0.2)
     assert set(psutil.Process().children()) == before
 
 

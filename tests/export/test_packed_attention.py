@@ -15,13 +15,14 @@ from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
 from scipy.special import erf, softmax
 
+from bertwire_core.pooling import Pooled, Pooling
 from bertwire_export.config import ExportConfig
 from bertwire_export.half import to_half
 from bertwire_export.packed.build import build_packed
 from bertwire_export.packed.linear import Fp32Linears
 from bertwire_export.packed.weights import read_encoder
 from bertwire_runtime.layouts import Layout, arrange
-from graphs import Text, random_batch, tiny_model
+from graphs import Text, random_batch, tiny_model, tiny_pooled
 
 
 class PackedMultiHeadAttention(OpRun):
@@ -109,6 +110,21 @@ def test_equals_the_graph_with_groups(by_token: bool, half: bool) -> None:
     np.testing.assert_allclose(found, expected, atol=0.05 if half else 2e-5)
 
 
+@pytest.mark.parametrize("tokens", ["first", "mean", "max"])
+@pytest.mark.parametrize("half", [False, True])
+def test_pooled_as_the_graph_with_groups(tokens: Pooled, half: bool) -> None:
+    """Each pooling reads exactly the tokens of each text here too."""
+    encoder = read_encoder(tiny_pooled("bert", Pooling(tokens, normalize=True)))
+    texts = random_batch([3, 60, 7, 7, 1])
+    model = build_packed(encoder, Fp32Linears(), 0)
+    found = run(to_half(model) if half else model, texts)
+    arrays, grouped = arrange(texts, Layout("packed", 2, 0, by_token=False)), build_packed(encoder, Fp32Linears(), 2)
+    session = onnxruntime.InferenceSession(grouped.SerializeToString(), providers=["CPUExecutionProvider"])
+    expected = session.run(["logits"], {each.name: arrays[each.name] for each in session.get_inputs()})[0]
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected, atol=0.02 if half else 2e-5)
+
+
 def test_halves_keep_the_batch_variance() -> None:
     """Logits of 4, of which one step in fp16 is 0.004, move less than the limit when sums are rounded differently."""
     encoder = read_encoder(tiny_model("bert", initializer_range=0.12))
@@ -122,11 +138,13 @@ def test_halves_keep_the_batch_variance() -> None:
     assert 0 < moved < ExportConfig.model_fields["fp16_max_batch_variance"].default
 
 
+@pytest.mark.parametrize("tokens", ["first", "mean", "max", None])
 @pytest.mark.parametrize("half", [False, True])
-def test_cuda_alone_lacks_no_kernel_but_attention(half: bool) -> None:
+def test_cuda_alone_lacks_no_kernel_but_attention(half: bool, tokens: Pooled | None) -> None:
     """ONNX Runtime's CPU takes every type and knows every other node: with a sum for attention the graph runs."""
     texts = random_batch([3, 60, 7])
-    model = build_packed(read_encoder(tiny_model("bert")), Fp32Linears(), 0)
+    classifier = tiny_pooled("bert", Pooling(tokens, normalize=True)) if tokens else tiny_model("bert")
+    model = build_packed(read_encoder(classifier), Fp32Linears(), 0)
     model = to_half(model) if half else model
     with pytest.raises(onnxruntime.capi.onnxruntime_pybind11_state.NotImplemented, match="PackedMultiHeadAttention"):
         onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])

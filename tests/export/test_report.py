@@ -17,7 +17,7 @@ from bertwire_core.errors import UserError
 from bertwire_core.tasks import Task
 from bertwire_export.evidence import Evidence
 from bertwire_export.report import write_report
-from bertwire_runtime.bundle.manifest import Manifest, Scores
+from bertwire_runtime.bundle import Manifest, Scores
 
 SEAL = "5" * 64
 VOID = {"meta", "img"}

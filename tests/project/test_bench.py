@@ -240,7 +240,6 @@ def test_what_cannot_be_compared_is_named() -> None:
         both_sides("HEAD")
 
 
-@pytest.mark.timeout(300)
 def test_short_run_fills_every_bar(
     bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

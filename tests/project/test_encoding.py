@@ -16,7 +16,7 @@ def has_no_encoding(call: ast.Call) -> bool:
     if None in given or "encoding" in given:
         return False
     if name in ("read_text", "write_text"):
-        return True
+        return isinstance(call.func, ast.Attribute)
     if name in ("run", "Popen", "check_output"):
         return isinstance(given.get("text"), ast.Constant)
     modes = [each.value for each in (*call.args, given.get("mode")) if isinstance(each, ast.Constant)]

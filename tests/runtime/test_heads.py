@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.special import expit, softmax
 from seqeval.scheme import IOB2, Entities
 
-from bertwire_core.tasks import Task, TaskTable
+from bertwire_core.tasks import TASKS, Task, TaskTable
 from bertwire_runtime.bundle import Manifest
 from bertwire_runtime.bundle.manifest import Calibration
 from bertwire_runtime.heads import HEADS
@@ -171,27 +171,28 @@ WORDS = ((0, 0, 5), (2, 6, 9), (3, 10, 12), (4, 13, 15), (5, 16, 19))
 PLACES = ("O", "B-PER", "I-PER", "B-LOC")
 
 
-@pytest.mark.parametrize(
-    ("task", "labels", "answer", "expected", "known"),
-    [
-        ("single_label", ("a", "b"), output([0.2, 0.8]), [("b", 0.8)], ["a", "b"]),
-        ("multi_label", ("a", "b", "c"), output([0.3, 0.5, 0.9]), [("b", 0.5), ("c", 0.9)], ["a", "b", "c"]),
-        ("multi_label", ("a", "b", "c"), output([0.1, 0.2, 0.3]), [], ["a", "b", "c"]),
-        ("regression", ("stars",), output([4.2]), [], []),
-        (
-            "token_classification",
-            PLACES,
-            output(TOKENS, WORDS),
-            [("PER", 0.9), ("LOC", 0.6), ("PER", 0.7)],
-            ["PER", "LOC"],
-        ),
-        ("token_classification", PLACES, output(TOKENS), [], ["PER", "LOC"]),
-    ],
+Given = tuple[tuple[str, ...], Output, list[tuple[str, float]], list[str]]
+# Of each task: labels, an answer, what is given of it, and the names known before.
+GIVEN: TaskTable[list[Given]] = TaskTable(
+    {
+        "single_label": [(("a", "b"), output([0.2, 0.8]), [("b", 0.8)], ["a", "b"])],
+        "multi_label": [
+            (("a", "b", "c"), output([0.3, 0.5, 0.9]), [("b", 0.5), ("c", 0.9)], ["a", "b", "c"]),
+            (("a", "b", "c"), output([0.1, 0.2, 0.3]), [], ["a", "b", "c"]),
+        ],
+        "token_classification": [
+            (PLACES, output(TOKENS, WORDS), [("PER", 0.9), ("LOC", 0.6), ("PER", 0.7)], ["PER", "LOC"]),
+            (PLACES, output(TOKENS), [], ["PER", "LOC"]),
+        ],
+        "regression": [(("stars",), output([4.2]), [], [])],
+    }
 )
-def test_labels_given(
-    task: Task, labels: tuple[str, ...], answer: Output, expected: list[tuple[str, float]], known: list[str]
-) -> None:
+
+
+@pytest.mark.parametrize(("task", "case"), [(task, case) for task in TASKS for case in GIVEN[task]])
+def test_labels_given(task: Task, case: Given) -> None:
     """The best label, those over the model's own thresholds, the entities, or none; all of names known before."""
+    labels, answer, expected, known = case
     thresholds = (0.4, 0.5, 0.6)[: len(labels)] if task == "multi_label" else ()
     model = manifest(task, labels, thresholds)
     given = [(label, round(value, 3)) for label, value in HEADS[task].given(model, answer)]
@@ -200,9 +201,21 @@ def test_labels_given(
 
 
 def test_unknown_task_is_an_error() -> None:
-    """In a look-up, and in a table that lacks one."""
+    """In a look-up."""
     unknown: Any = "ranking"
     with pytest.raises(ValueError, match="no task 'ranking'"):
         HEADS[unknown]
-    with pytest.raises(TypeError, match="wrong: multi_label, regression, token_classification"):
-        TaskTable({"single_label": 1})
+
+
+@pytest.mark.parametrize(
+    ("tasks", "words"),
+    [
+        (TASKS[1:], "missing: single_label; unknown: none"),
+        ((*TASKS, "ranking"), "missing: none; unknown: ranking"),
+        (("ranking", "regression"), "missing: single_label, multi_label, token_classification; unknown: ranking"),
+    ],
+)
+def test_table_with_other_tasks_is_an_error(tasks: Any, words: str) -> None:  # noqa: ANN401
+    """Which it lacks and which there are not is said as soon as it is made."""
+    with pytest.raises(TypeError, match=words):
+        TaskTable(dict.fromkeys(tasks))

@@ -30,7 +30,7 @@ TLS = {"tls_certificate": "a.pem", "tls_key": "a.key"}
     ],
 )
 def test_what_goes_together_is_asked_for(options: dict[str, Any], fault: str) -> None:
-    """Each half of a setting asks for the other; several faults are one line."""
+    """Name the missing half of each setting, all in one line."""
     with pytest.raises(UserError) as caught:
         validated(AccessConfig, options)
     assert str(caught.value).startswith(fault)
@@ -46,12 +46,12 @@ def test_what_goes_together_is_asked_for(options: dict[str, Any], fault: str) ->
     ],
 )
 def test_limits_of_a_client(options: dict[str, Any], limits: Limits) -> None:
-    """A burst is one second's calls, at least one, unless it is set."""
+    """Take one second's calls for the burst, at least one, unless it is set."""
     assert AccessConfig(**options).limits == limits
 
 
 def test_nothing_configured_costs_nothing() -> None:
-    """Without settings there is no gate, no TLS and no file."""
+    """Make no gate, TLS and file without settings."""
     access = open_access(AccessConfig())
     assert (access.gate, access.credentials, access.files) == (None, None, ())
 
@@ -65,6 +65,7 @@ OPEN, CLEAR = "anyone who reaches it", "in the clear"
         ("127.0.0.1", {}, []),
         ("localhost", {}, []),
         ("::1", {}, []),
+        ("unix:/run/b.sock", {}, []),
         ("0.0.0.0", {}, [OPEN, CLEAR]),
         ("::", {}, [OPEN, CLEAR]),
         ("classifier.internal", TLS, [OPEN]),
@@ -76,7 +77,7 @@ OPEN, CLEAR = "anyone who reaches it", "in the clear"
 def test_open_server_is_warned_of_once(
     host: str, options: dict[str, Any], said: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """One line, with what is missing, where others can reach the server."""
+    """Warn in one line of what is missing where others can reach the server."""
     warn_if_open(host, AccessConfig(**options))
     assert [record.levelno for record in caplog.records] == ([logging.WARNING] if said else [])
     assert [each for each in (OPEN, CLEAR) if each in caplog.text] == said

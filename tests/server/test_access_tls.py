@@ -1,8 +1,8 @@
 """TLS and client certificates, also where their files change while the server runs."""
 
 import asyncio
+import subprocess
 import sys
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -14,29 +14,29 @@ from trustme import CA, LeafCert
 
 from authority import encrypted_key_pem, in_days, key_pem, pem, unusual, write
 from bertwire_core.errors import UserError
-from bertwire_server import probe as probe_module
 from bertwire_server.access.config import AccessConfig
 from bertwire_server.access.keys import key_hash, new_key
 from bertwire_server.access.setup import open_access
+from bertwire_server.probe import health
 from gated import CLASSIFY, LOAD, NOBODY, gated, who
 
 OLD, NEW = CA(), CA()
 
 
 def tls_options(folder: Path, authority: CA = OLD) -> dict[str, Path]:
-    """Settings for a server whose certificate is of an authority, its files written."""
+    """Return settings of a server whose certificate is of an authority, its files written."""
     certificate, key = write(authority.issue_cert("localhost"), folder, "server")
     return {"tls_certificate": certificate, "tls_key": key}
 
 
 def mutual(folder: Path, authority: CA = OLD) -> dict[str, Path]:
-    """The same for a server that asks for a client certificate of that authority."""
+    """Return the same for a server that asks for a client certificate of that authority."""
     authority.cert_pem.write_to_path(folder / "ca.pem")
     return tls_options(folder, authority) | {"tls_client_ca": folder / "ca.pem"}
 
 
 async def call(address: str, trusted: CA, own: LeafCert | None = None, method: str = CLASSIFY) -> str:
-    """One call over a connection of its own; gives the client's name, or gRPC's status."""
+    """Make one call over a connection of its own; return the client's name, or gRPC's status."""
     credentials = grpc.ssl_channel_credentials(
         trusted.cert_pem.bytes(), *((key_pem(own), pem(own)) if own else (None, None))
     )
@@ -49,7 +49,7 @@ async def call(address: str, trusted: CA, own: LeafCert | None = None, method: s
 
 
 async def test_certificate_is_changed_under_a_running_server(tmp_path: Path) -> None:
-    """Who trusts the new authority alone gets in after the change, a connection from before goes on."""
+    """Use a new certificate for new connections, and keep those from before."""
     access = open_access(AccessConfig(**tls_options(tmp_path)))
     assert access.gate is None
     async with gated(access) as server:
@@ -64,7 +64,7 @@ async def test_certificate_is_changed_under_a_running_server(tmp_path: Path) -> 
 
 
 def test_end_of_the_certificate_follows_its_file(tmp_path: Path) -> None:
-    """What the metrics say of the certificate's end is that of the one in use."""
+    """Show the end of the certificate in use."""
     certificate, key = write(OLD.issue_cert("localhost", not_after=in_days(1)), tmp_path, "server")
     access = open_access(AccessConfig(tls_certificate=certificate, tls_key=key))
     assert access.tls is not None
@@ -76,7 +76,7 @@ def test_end_of_the_certificate_follows_its_file(tmp_path: Path) -> None:
 
 
 async def test_client_authority_is_changed_under_a_running_server(tmp_path: Path) -> None:
-    """With the new authority's file in place its clients get in, those of the old one and those of none do not."""
+    """Accept clients of the file's new authority alone."""
     clients = [OLD.issue_cert("client"), NEW.issue_cert("client"), None]
     access = open_access(AccessConfig(**mutual(tmp_path)))
     async with gated(access) as server:
@@ -88,7 +88,7 @@ async def test_client_authority_is_changed_under_a_running_server(tmp_path: Path
 
 
 async def test_bad_new_files_keep_the_old_ones(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A key without its certificate, or half a file, is told of once each, and new connections are still served."""
+    """Keep the files in use, and log once, for a key without its certificate and half a file."""
     options = tls_options(tmp_path)
     access = open_access(AccessConfig(**options))
     async with gated(access) as server:
@@ -108,7 +108,7 @@ async def test_bad_new_files_keep_the_old_ones(tmp_path: Path, caplog: pytest.Lo
 
 
 async def test_certificate_names_the_client(tmp_path: Path) -> None:
-    """The first SAN is the client's name, or else the CN; all may infer, those that are named may administer."""
+    """Name the client by its first SAN, else by the CN; let only those that are listed administer."""
     access = open_access(AccessConfig(**mutual(tmp_path), tls_admins=["ops.internal, other", "spiffe://example/ops"]))
     issue = OLD.issue_cert
     expected = [
@@ -129,7 +129,7 @@ async def test_certificate_names_the_client(tmp_path: Path) -> None:
 
 
 async def test_key_decides_over_the_certificate(tmp_path: Path) -> None:
-    """Where keys are used too, one that is sent counts alone: a good one names the client, a bad one is refused."""
+    """Let a key that is sent decide alone, whatever the certificate."""
     key = new_key()
     keys = tmp_path / "keys.toml"
     keys.write_text(f'[[keys]]\nclient = "by-key"\nscopes = ["infer"]\nsha256 = "{key_hash(key)}"\n')
@@ -163,7 +163,7 @@ async def test_key_decides_over_the_certificate(tmp_path: Path) -> None:
     ],
 )
 def test_faults_of_files_are_one_line(name: str, make: object, fault: str, tmp_path: Path) -> None:
-    """Each damaged, missing, expired or foreign file is named, in one line that quotes none of it."""
+    """Name a damaged, missing, expired or foreign file in one line that quotes none of it."""
     options = mutual(tmp_path)
     if callable(make):
         own = OLD.issue_cert("server")
@@ -177,7 +177,7 @@ def test_faults_of_files_are_one_line(name: str, make: object, fault: str, tmp_p
 
 
 def test_faults_of_all_files_are_told_at_once(tmp_path: Path) -> None:
-    """Certificate, keys and JWKS that are all missing are all named."""
+    """Name certificate, keys and JWKS where all are missing."""
     config = AccessConfig(
         tls_certificate=tmp_path / "a.pem",
         tls_key=tmp_path / "a.key",
@@ -190,55 +190,47 @@ def test_faults_of_all_files_are_told_at_once(tmp_path: Path) -> None:
         open_access(config)
 
 
-Probe = Callable[..., Awaitable[object]]
-
-
-@pytest.fixture
-def probe(monkeypatch: pytest.MonkeyPatch) -> Probe:
-    """Runs the probe with the words of its command line, patient with a busy machine, and gives its exit status."""
-    monkeypatch.setattr(probe_module, "_SECONDS", 30.0)
-
-    async def run(*words: object) -> object:
-        monkeypatch.setattr(sys, "argv", ["probe", *map(str, words)])
-        return await asyncio.to_thread(probe_module._main)
-
-    return run
+async def healthy(address: str, service: str = "", certificate: Path | None = None, key: Path | None = None) -> str:
+    """Run the probe's check beside the event loop, with time enough for a busy machine."""
+    return await asyncio.to_thread(health, address, service, certificate, key, seconds=30)
 
 
 @pytest.mark.parametrize(
     "sans", [(), ("localhost",), ("127.0.0.1",), ("*.example.com",), ("classifier.prod.example.com", "10.1.2.3")]
 )
-async def test_probe_sees_a_server_that_talks_tls(sans: tuple[str, ...], probe: Probe, tmp_path: Path) -> None:
-    """The container's health check finds it SERVING without settings, whatever names its certificate has."""
+async def test_probe_sees_a_server_with_tls(sans: tuple[str, ...], tmp_path: Path) -> None:
+    """Find a server SERVING without settings, whatever names its certificate has, also at a socket file."""
     certificate, key = write(OLD.issue_cert(*sans) if sans else unusual(OLD), tmp_path, "server")
-    async with gated(open_access(AccessConfig(tls_certificate=certificate, tls_key=key))) as server:
-        assert await probe(server.address) == 0
-        assert await probe(server.address, "unknown") == f"unknown at {server.address}: NOT_FOUND"
-
-
-async def test_probe_sees_tls_at_a_socket_file(probe: Probe, tmp_path: Path) -> None:
-    """It takes the certificate from there, too."""
-    certificate, key = write(OLD.issue_cert("localhost"), tmp_path, "server")
-    access = open_access(AccessConfig(tls_certificate=certificate, tls_key=key))
+    config = AccessConfig(tls_certificate=certificate, tls_key=key)
     with TemporaryDirectory(prefix="bw") as folder:  # a socket's path has at most 107 bytes
-        async with gated(access, where=f"unix:{folder}/s") as server:
-            assert await probe(server.address) == 0
+        where = f"unix:{folder}/s"
+        async with gated(open_access(config)) as server, gated(open_access(config), where=where) as other:
+            assert await healthy(server.address) == await healthy(other.address) == "SERVING"
+            assert await healthy(server.address, "unknown") == "NOT_FOUND"
 
 
-async def test_probe_shows_a_certificate_where_one_is_asked_for(probe: Probe, tmp_path: Path) -> None:
-    """A server with mTLS is SERVING to a probe with a certificate, and unhealthy to one without."""
-    access = open_access(AccessConfig(**mutual(tmp_path)))
-    certificate, key = write(OLD.issue_cert("probe"), tmp_path, "probe")
-    async with gated(access) as server:
-        assert await probe(server.address, "--tls-certificate", certificate, "--tls-key", key) == 0
-        assert "does it want a client certificate?" in str(await probe(server.address))
-        missing = await probe(server.address, "--tls-certificate", tmp_path / "none", "--tls-key", key)
-        assert missing == f"cannot read {tmp_path / 'none'}: No such file or directory"
+async def test_probe_shows_a_certificate_where_one_is_asked_for(tmp_path: Path) -> None:
+    """Find a server with mTLS SERVING with a certificate, and say what is missing without one."""
+    own = write(OLD.issue_cert("probe"), tmp_path, "probe")
+    async with gated(open_access(AccessConfig(**mutual(tmp_path)))) as server:
+        assert await healthy(server.address, "", *own) == "SERVING"
+        assert "does it want a client certificate?" in await healthy(server.address)
 
 
-async def test_probe_sees_a_server_in_the_clear(probe: Probe, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It finds a server without TLS SERVING, whatever proxy others are reached by, and nobody where it has gone."""
+async def test_probe_sees_a_server_in_the_clear(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Find a server without TLS SERVING, whatever proxy is set, and none where it has gone."""
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
     async with gated(NOBODY) as server:
-        assert await probe(server.address) == 0
-    assert str(await probe(server.address)).startswith(f"the server at {server.address}: no answer; is it started")
+        assert await healthy(server.address) == "SERVING"
+    assert (await healthy(server.address)).startswith("no answer; is it started")
+
+
+@pytest.mark.parametrize(
+    ("options", "fault"), [((), "no answer; is it started"), (("--tls-key", "none"), "go together")]
+)
+def test_probe_exits_with_one_line(options: tuple[str, ...], fault: str) -> None:
+    """Exit with 1 where no server answers, and for half a certificate."""
+    command = [sys.executable, "-m", "bertwire_server.probe", "localhost:1", *options]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (1, "", 1)
+    assert fault in done.stderr

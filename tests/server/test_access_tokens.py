@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import grpc
 import jwt
@@ -22,7 +23,6 @@ from hypothesis import strategies as st
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
 from bertwire_core.errors import UserError
-from bertwire_server.access import tokens as tokens_module
 from bertwire_server.access.config import AccessConfig
 from bertwire_server.access.identity import Limits
 from bertwire_server.access.setup import open_access
@@ -38,23 +38,24 @@ PRIVATE: dict[str, Any] = {
 TO_JWK: dict[str, Any] = {"RS256": RSAAlgorithm.to_jwk, "ES256": ECAlgorithm.to_jwk, "EdDSA": OKPAlgorithm.to_jwk}
 RULES = TokenRules("https://issuer.example", "bertwire", 30.0, Limits())
 WEAK = new_rsa(65537, 1024)  # noqa: S505 - is to be refused
-CLAIMS = {"iss": RULES.issuer, "aud": RULES.audience, "sub": "billing", "exp": 4_000_000_000, "scope": "infer"}
+END = 4_000_000_000
+CLAIMS = {"iss": RULES.issuer, "aud": RULES.audience, "sub": "billing", "exp": END, "scope": "infer"}
 
 
 def jwk(algorithm: str, key_id: str | None, key: Any = None) -> dict[str, Any]:  # noqa: ANN401 - of any kind
-    """The public half of a key as the file holds it."""
+    """Return the public half of a key as the file holds it."""
     entry: dict[str, Any] = json.loads(TO_JWK[algorithm]((key or PRIVATE[algorithm]).public_key()))
     return entry | ({"kid": key_id} if key_id else {})
 
 
 def write(path: Path, *entries: dict[str, Any]) -> Path:
-    """Writes a JWKS file."""
+    """Write a JWKS file."""
     path.write_text(json.dumps({"keys": entries}))
     return path
 
 
 def token(algorithm: str = "ES256", key_id: str | None = "ES256", key: Any = None, **claims: Any) -> str:  # noqa: ANN401 - of any kind
-    """A token; a claim that is None is left out."""
+    """Return a token; a claim that is None is left out."""
     said = {name: value for name, value in (CLAIMS | claims).items() if value is not None}
     headers = {"kid": key_id} if key_id else None
     return jwt.encode(said, key or PRIVATE[algorithm], algorithm, headers=headers)
@@ -62,7 +63,7 @@ def token(algorithm: str = "ES256", key_id: str | None = "ES256", key: Any = Non
 
 @pytest.fixture(scope="module")
 def tokens(tmp_path_factory: pytest.TempPathFactory) -> Tokens:
-    """Checks with a key of each algorithm."""
+    """Read a file with a key of each algorithm."""
     path = tmp_path_factory.mktemp("jwks") / "jwks.json"
     return read_tokens(write(path, *(jwk(each, each) for each in PRIVATE)), RULES)
 
@@ -80,19 +81,19 @@ def tokens(tmp_path_factory: pytest.TempPathFactory) -> Tokens:
     ],
 )
 def test_good_token_is_an_identity(tokens: Tokens, algorithm: str, said: dict[str, Any], scopes: set[str]) -> None:
-    """Each algorithm's token names its client, and its scopes in any of the forms in use."""
+    """Return the client of each algorithm's token, and its scopes in any of the forms in use."""
     identity = tokens.identity(token(algorithm, algorithm, **said))
     assert (identity.client, set(identity.scopes)) == ("billing", scopes)
 
 
 def encoded(content: str | bytes) -> str:
-    """A part of a token."""
+    """Return a part of a token."""
     plain = content if isinstance(content, bytes) else content.encode(errors="replace")
     return base64.urlsafe_b64encode(plain).decode().rstrip("=")
 
 
 def hmac_with_public_key() -> str:
-    """Signed with HMAC, the public key as the secret: taken by who lets the token choose its algorithm."""
+    """Return a token signed by HMAC with the public key, valid where the token chooses its algorithm."""
     secret = PRIVATE["RS256"].public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     signed = encoded('{"alg":"HS256","kid":"RS256"}') + "." + encoded(json.dumps(CLAIMS))
     return signed + "." + encoded(hmac.digest(secret, signed.encode(), "sha256"))
@@ -131,7 +132,7 @@ BAD = "malformed or not signed"
 def test_bad_token_is_refused(
     tokens: Tokens, make: Callable[[], str], said: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What is wrong with a token that the issuer signed is said; of another nothing is, and none is quoted."""
+    """Say what is wrong with a token that the issuer signed, nothing of another, and quote none."""
     caplog.set_level(logging.DEBUG)
     with pytest.raises(Unauthenticated, match=said) as caught:
         tokens.identity(make())
@@ -145,48 +146,28 @@ def test_bad_token_is_refused(
 @example(encoded('{"alg":"ES256","kid":"ES256","crit":1}') + f".{encoded('{')}.AA")
 @example("\ud800..")
 def test_any_text_is_refused(tokens: Tokens, text: str) -> None:
-    """Whatever stands in a token's place, it is Unauthenticated and nothing else."""
+    """Raise Unauthenticated and nothing else for any text."""
     with pytest.raises(Unauthenticated):
         tokens.identity(text)
 
 
-def test_only_key_needs_no_id(tmp_path: Path) -> None:
-    """A file with one key serves tokens that do not say which key they are signed with."""
-    tokens = read_tokens(write(tmp_path / "jwks.json", jwk("ES256", None)), RULES)
-    assert tokens.identity(token(key_id=None)).client == "billing"
-
-
-def test_good_token_is_checked_once_and_expires(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The signature is looked at once; past its end and the leeway the same token is refused."""
-    tokens = read_tokens(write(tmp_path / "jwks.json", jwk("ES256", "ES256")), RULES)
-    checked = []
-
-    def decode(*arguments: Any, **options: Any) -> dict[str, Any]:  # noqa: ANN401 - jwt's
-        checked.append(arguments)
-        return dict(real(*arguments, **options))
-
-    real = jwt.decode
-    monkeypatch.setattr(jwt, "decode", decode)
-    good = token(exp=4_000_000_000)
-    assert [tokens.identity(good).client for _ in range(3)] == ["billing"] * 3
-    monkeypatch.setattr(time, "time", lambda: 4_000_000_029.0)
-    assert tokens.identity(good).client == "billing"
-    assert len(checked) == 1
-    monkeypatch.setattr(time, "time", lambda: 4_000_000_030.0)
-    tokens.identity(good)
-    assert len(checked) == 2
-
-
-def test_memory_of_tokens_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of many good tokens the ones unused for longest are forgotten."""
-    monkeypatch.setattr(tokens_module, "_MAX_CACHED", 3)
-    tokens = read_tokens(write(tmp_path / "jwks.json", jwk("ES256", "ES256")), RULES)
-    first = token(sub="first")
-    for number in range(10):
-        tokens.identity(first)
-        tokens.identity(token(sub=str(number)))
-    assert len(tokens._good) == 3
-    assert first in tokens._good
+def test_good_tokens_are_checked_once_and_expire(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Verify a token once until its end and the leeway; of more tokens than are kept forget the least recently used."""
+    tokens = read_tokens(write(tmp_path / "jwks.json", jwk("ES256", "ES256")), RULES, most=3)
+    checked = Mock(side_effect=jwt.decode)
+    monkeypatch.setattr(jwt, "decode", checked)
+    first, *others = (token(sub=str(number)) for number in range(10))
+    for other in others:
+        assert (tokens.identity(first).client, tokens.identity(other).client) == ("0", str(others.index(other) + 1))
+    assert checked.call_count == 10
+    tokens.identity(others[0])
+    assert checked.call_count == 11
+    monkeypatch.setattr(time, "time", lambda: END + 29.0)
+    tokens.identity(first)
+    assert checked.call_count == 11
+    monkeypatch.setattr(time, "time", lambda: END + 30.0)
+    tokens.identity(first)
+    assert checked.call_count == 12
 
 
 @pytest.mark.parametrize(
@@ -207,7 +188,7 @@ def test_memory_of_tokens_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyP
     ],
 )
 def test_faults_of_the_file_are_one_line(content: str | None, fault: str, tmp_path: Path) -> None:
-    """A file that is no key set, or one that no server should hold, is said to be so."""
+    """Name a file that is no key set, or holds a key that no server should have."""
     path = tmp_path / "jwks.json"
     if content is not None:
         path.write_text(content)
@@ -218,11 +199,11 @@ def test_faults_of_the_file_are_one_line(content: str | None, fault: str, tmp_pa
 
 
 async def test_server_follows_the_issuers_keys(tmp_path: Path) -> None:
-    """Over gRPC a token is taken until its key leaves the file, a broken file in between changes nothing."""
-    path = write(tmp_path / "jwks.json", jwk("RS256", "RS256"))
+    """Accept a token until its key leaves the file, without a key id where the file has one key."""
+    path = write(tmp_path / "jwks.json", jwk("RS256", None))
     config = AccessConfig(jwt_jwks=path, jwt_issuer=RULES.issuer, jwt_audience=RULES.audience)
     access = open_access(config)
-    old = [("authorization", f"Bearer {token('RS256', 'RS256')}")]
+    old = [("authorization", f"Bearer {token('RS256', None)}")]
     new = [("authorization", f"Bearer {token(scope='admin')}")]
     async with gated(access) as server, grpc.aio.insecure_channel(server.address) as channel:
         assert await who(channel, metadata=old) == "billing"

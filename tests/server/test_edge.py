@@ -8,6 +8,7 @@ import grpc.aio
 import pytest
 
 from bertwire_server.edge import Edge
+from bertwire_server.handlers import Guarded
 from bertwire_server.telemetry.config import TelemetryConfig
 from bertwire_server.telemetry.reporting import Telemetry
 from gated import listening
@@ -30,7 +31,7 @@ async def test_answer_that_is_too_large() -> None:
     edge = Edge(None, Telemetry(TelemetryConfig()), most_bytes=1000)
 
     def add(server: grpc.aio.Server) -> None:
-        edge.over(server).add_registered_method_handlers("s", methods)
+        Guarded(edge, server).add_registered_method_handlers("s", methods)
 
     async with listening(add) as port, grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
         opened: Any = channel

@@ -29,7 +29,6 @@ def channel(server: Server) -> Iterator[grpc.Channel]:
         assert ClassifierStub(channel).Classify(ClassifyRequest(texts=["w1"]), timeout=60).results
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("method", FUZZED, ids=str)
 def test_never_the_servers_fault(channel: grpc.Channel, method: Method) -> None:
     """No message, whole or damaged, gets INTERNAL or UNKNOWN, nor a request within a stream."""

@@ -5,10 +5,10 @@ from contextlib import asynccontextmanager
 
 import grpc
 import grpc.aio
-import pytest
 
 from bertwire.health import health_pb2, health_pb2_grpc
 from bertwire_server.edge import Edge
+from bertwire_server.handlers import Guarded
 from bertwire_server.protocols.health import Health
 from bertwire_server.telemetry.config import TelemetryConfig
 from bertwire_server.telemetry.reporting import Telemetry
@@ -20,17 +20,17 @@ UNKNOWN = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
 
 @asynccontextmanager
 async def asked(health: Health) -> AsyncIterator[health_pb2_grpc.HealthStub]:
-    """A client of the service."""
+    """Yield a client of the service."""
     edge = Edge(None, Telemetry(TelemetryConfig()))
     async with (
-        listening(lambda server: health_pb2_grpc.add_HealthServicer_to_server(health, edge.over(server))) as port,
+        listening(lambda server: health_pb2_grpc.add_HealthServicer_to_server(health, Guarded(edge, server))) as port,
         grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,
     ):
         yield health_pb2_grpc.HealthStub(channel)
 
 
 async def test_every_watch_sees_every_lasting_change() -> None:
-    """Watches of one name go on when another of that name ends; names come and go; closing tells NOT_SERVING."""
+    """Report each change to every watch, past the end of another, and NOT_SERVING once closed."""
     health = Health()
     request = health_pb2.HealthCheckRequest(service="mood")
     async with asked(health) as stub:
@@ -50,16 +50,8 @@ async def test_every_watch_sees_every_lasting_change() -> None:
         second.cancel()
 
 
-async def test_check_of_an_unknown_name() -> None:
-    """A name that is not there is NOT_FOUND."""
-    async with asked(Health()) as stub:
-        with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await stub.Check(health_pb2.HealthCheckRequest(service="x"))
-        assert caught.value.code() is grpc.StatusCode.NOT_FOUND
-
-
 async def test_list_has_every_name() -> None:
-    """List gives the status of each name that Check knows."""
+    """List the status of each name that Check knows."""
     health = Health()
     health.publish({"": True, "mood": True, "topic": False})
     async with asked(health) as stub:

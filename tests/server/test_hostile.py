@@ -7,7 +7,7 @@ import random
 import signal
 import socket
 from collections.abc import Iterator
-from contextlib import AsyncExitStack, ExitStack, suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,6 @@ import psutil
 import pytest
 
 import http2
-from bertwire.health import health_pb2
-from bertwire.health.health_pb2_grpc import HealthStub
 from bertwire.tei import tei_pb2
 from bertwire.v1.classifier_pb2 import ClassifyRequest
 from bertwire.v1.classifier_pb2_grpc import ClassifierStub
@@ -36,19 +34,19 @@ _MEBIBYTE = 1 << 20
 
 @pytest.fixture(scope="module")
 def server(serve: Serve, bundle: Path) -> Iterator[Server]:
-    """A server that all tests of this file abuse; in the end it stops at once, since no call is left in it."""
+    """Start a server for all tests of this file, which stops at once in the end, since no call is left."""
     with serve(bundle, "--variant", "fp32", "--drain-seconds", 300) as running:
         with grpc.insecure_channel(running.address) as channel:
             calls = [ClassifierStub(channel).Classify.future(ClassifyRequest(texts=["w1"]), timeout=60)] * 500
             assert {call.code() for call in calls} == {grpc.StatusCode.OK}
         yield running
         running.process.send_signal(signal.SIGTERM)
-        assert running.process.wait(20) == 0
+        assert running.process.wait(60) == 0
 
 
 @pytest.fixture(autouse=True)
 def unharmed(server: Server) -> Iterator[None]:
-    """After each test the server answers, no connection is left, and its memory has not grown beyond the bound."""
+    """Check after each test that the server answers, has no connection left and has not grown beyond the bound."""
     process = psutil.Process(server.process.pid)
     before = process.memory_info().rss
     yield
@@ -62,13 +60,13 @@ def unharmed(server: Server) -> Iterator[None]:
 
 
 def connections(process: psutil.Process) -> int:
-    """How many connections the server has."""
+    """Return the number of the server's connections."""
     return sum(each.status == psutil.CONN_ESTABLISHED for each in process.net_connections("tcp"))
 
 
 @pytest.mark.parametrize("method", METHODS, ids=str)
 async def test_malformed_messages(server: Server, method: Method) -> None:
-    """Bytes that are no message are the caller's fault in every method of every service."""
+    """Answer INVALID_ARGUMENT to bytes that are no message, in every method of every service."""
     async with grpc.aio.insecure_channel(server.address) as channel:
         for content in GARBAGE:
             opened: Any = channel  # whose methods' types follow from serializers, of which there are none here
@@ -78,12 +76,13 @@ async def test_malformed_messages(server: Server, method: Method) -> None:
                 call = opened.unary_stream(method.name)(content, timeout=20)
             else:
                 call = opened.unary_unary(method.name)(content, timeout=20)
-            code = await call.code()
+            code, details = await call.code(), await call.details()
             assert code in (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.UNIMPLEMENTED)
+            assert "cannot be decoded" in details or code is grpc.StatusCode.UNIMPLEMENTED
 
 
 def answer_to(address: str, content: bytes) -> bytes:
-    """What a server says to bytes, until it closes the connection or the sender has."""
+    """Return what a server answers to bytes, until either side closes the connection."""
     received = b""
     with http2.connect(address) as connection, suppress(ConnectionError):
         connection.sendall(content)
@@ -94,7 +93,7 @@ def answer_to(address: str, content: bytes) -> bytes:
 
 
 def test_random_bytes_on_the_port(server: Server) -> None:
-    """Noise ends its own connection, also where it begins as HTTP/2 does, or in the middle of a call."""
+    """End the connection that sends noise, from its start, after HTTP/2's preface or within a call."""
     generator = random.Random(5)  # noqa: S311 - test data
     hello = http2.PREFACE + http2.frame(http2.SETTINGS, 0, 0)
     begins = (b"", http2.PREFACE, hello, hello + http2.headers(CLASSIFY))
@@ -104,48 +103,15 @@ def test_random_bytes_on_the_port(server: Server) -> None:
     assert server.process.poll() is None
 
 
-def test_random_frames(server: Server) -> None:
-    """Frames of every kind with random flags, streams and content end their connection or nothing."""
-    generator = random.Random(6)  # noqa: S311 - test data
-    for _ in range(200):
-        frames = b"".join(
-            http2.frame(kind, generator.getrandbits(8), generator.choice((0, 1, 1, 3)), generator.randbytes(size))
-            for kind in generator.sample(range(12), 6)
-            for size in [generator.randint(0, 50)]
-        )
-        hello = http2.PREFACE + http2.frame(http2.SETTINGS, 0, 0) + http2.headers(CLASSIFY)
-        answer_to(server.address, hello + frames)
-    assert server.process.poll() is None
-
-
 def test_random_bytes_in_messages(server: Server) -> None:
-    """A message longer than its frame, compressed by nothing known, or too large fails its own call."""
+    """Fail the call of a message with a wrong length, an unknown compression or a size above the limit."""
     hello = http2.PREFACE + http2.frame(http2.SETTINGS, 0, 0) + http2.headers(CLASSIFY)
     for content in (b"\x00\xff\xff\xff\xff", b"\x01\x00\x00\x00\x05abcde", b"\x07" * 20, b"\x00", b""):
         assert answer_to(server.address, hello + http2.frame(http2.DATA, http2.END_STREAM, 1, content))
 
 
-@pytest.mark.parametrize(
-    "request_", ["GET / HTTP/1.1\r\nHost: a\r\n\r\n", "POST /x HTTP/1.0\r\nContent-Length: 9\r\n\r\n"]
-)
-def test_http_1_on_the_port(server: Server, request_: str) -> None:
-    """A browser or a probe of an older HTTP is turned away, not left waiting."""
-    with http2.connect(server.address) as connection, suppress(ConnectionError):
-        connection.sendall(request_.encode())
-        while connection.recv(65536):
-            pass
-
-
-@pytest.mark.parametrize("metadata", [[("x-large", "a" * _MEBIBYTE)], [(f"x-{n}", "a" * 100) for n in range(1000)]])
-async def test_huge_headers(server: Server, metadata: list[tuple[str, str]]) -> None:
-    """Metadata above gRPC's limit is refused before any of it reaches us."""
-    async with grpc.aio.insecure_channel(server.address) as channel:
-        call = ClassifierStub(channel).Classify(ClassifyRequest(texts=["w1"]), metadata=metadata, timeout=20)
-        assert await call.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-
-
 async def test_odd_metadata_and_large_messages(server: Server) -> None:
-    """A request id of any bytes is taken; a message above the limit is refused by its size."""
+    """Accept a request id of any bytes; refuse a message above the limit by its size."""
     async with grpc.aio.insecure_channel(server.address) as channel:
         stub = ClassifierStub(channel)
         odd = [("x-request-id", "~" * 4000), ("x-request-id", " "), ("x-y-bin", b"\x00\xff" * 500)]
@@ -155,7 +121,7 @@ async def test_odd_metadata_and_large_messages(server: Server) -> None:
 
 
 def unary_parts() -> list[bytes]:
-    """What is sent in a call of one message, in pieces that a connection may end between."""
+    """Return the pieces of a call of one message, between which a connection may end."""
     whole = http2.message(ONE_TEXT)
     return [
         http2.headers(CLASSIFY),
@@ -166,12 +132,12 @@ def unary_parts() -> list[bytes]:
 
 
 def stream_parts() -> list[bytes]:
-    """The same for a stream, which is not ended."""
+    """Return the same for a stream, which is not ended."""
     return [http2.headers(STREAM), *[http2.frame(http2.DATA, 0, 1, http2.message(ONE_INPUT) * 40)] * 3]
 
 
 def test_message_that_is_too_large_unpacked(server: Server) -> None:
-    """A small message of which much would become is refused with the reason, by the core or by us."""
+    """Refuse a small message that unpacks to a large one, with the reason."""
     content = gzip.compress(bytes(256 << 20))
     frames = [http2.headers(CLASSIFY, more={"grpc-encoding": "gzip"})]
     packed = b"\x01" + len(content).to_bytes(4, "big") + content
@@ -193,7 +159,7 @@ def test_message_that_is_too_large_unpacked(server: Server) -> None:
 @pytest.mark.parametrize("parts", [unary_parts(), stream_parts()], ids=["unary", "stream"])
 @pytest.mark.parametrize("heard", [False, True])
 def test_connection_reset(server: Server, parts: list[bytes], heard: bool) -> None:
-    """A connection that breaks at any stage of a call, once the server has read that far or before, takes it along."""
+    """Drop the call of a connection that breaks at any stage, whether the server has read that far or not."""
     for _ in range(20):
         for count in range(len(parts) + 1):
             connection = http2.connect(server.address)
@@ -205,7 +171,7 @@ def test_connection_reset(server: Server, parts: list[bytes], heard: bool) -> No
 
 
 def test_stream_reset_by_the_client(server: Server) -> None:
-    """RST_STREAM in the middle of a call, thousands of times on one connection, leaves the connection usable."""
+    """Keep a connection usable over a thousand calls reset in their middle."""
     with http2.connect(server.address) as connection:
         http2.say_hello(connection)
         for number in range(1, 2001, 2):
@@ -217,7 +183,7 @@ def test_stream_reset_by_the_client(server: Server) -> None:
 
 
 def test_connections_that_say_nothing(server: Server) -> None:
-    """Hundreds of connections that stop anywhere before their first call do not keep others from being served."""
+    """Serve others beside hundreds of connections that stop before their first call."""
     with ExitStack() as stack:
         for number in range(300):
             connection = stack.enter_context(http2.connect(server.address))
@@ -227,7 +193,7 @@ def test_connections_that_say_nothing(server: Server) -> None:
 
 
 async def test_cancels_unary_calls(server: Server) -> None:
-    """Calls cancelled at once, on their way, in the queue or while they run leave nothing behind."""
+    """Keep nothing of calls cancelled at once, on their way, in the queue or in a run."""
     async with grpc.aio.insecure_channel(server.address) as channel:
         stub = ClassifierStub(channel)
         codes = set()
@@ -245,7 +211,7 @@ async def test_cancels_unary_calls(server: Server) -> None:
 
 
 async def test_cancels_streams(server: Server) -> None:
-    """Streams cancelled before, between and after their messages leave nothing behind."""
+    """Keep nothing of streams cancelled before, between and after their messages."""
     async with grpc.aio.insecure_channel(server.address) as channel:
         for stage in range(4):
             calls: list[Any] = [channel.stream_stream(STREAM)(timeout=20) for _ in range(30)]
@@ -263,7 +229,7 @@ async def test_cancels_streams(server: Server) -> None:
 
 
 def test_deadlines_of_a_millisecond(server: Server) -> None:
-    """Callers with next to no time get their answer or DEADLINE_EXCEEDED, in unary calls and streams."""
+    """Answer or end with DEADLINE_EXCEEDED for callers with next to no time."""
     codes = set()
     with grpc.insecure_channel(server.address) as channel:
         for _ in range(10):
@@ -281,7 +247,7 @@ def test_deadlines_of_a_millisecond(server: Server) -> None:
 
 
 async def test_reader_that_never_reads(server: Server) -> None:
-    """Who sends on streams and reads no answer is stopped by flow control, long before memory is full."""
+    """Stop by flow control a sender that reads no answer, long before memory is full."""
     most = 10_000
     request = tei_pb2.PredictRequest(inputs="w1 " * 1000, truncate=True).SerializeToString()
     # The client's window does not grow, so that the answers that fit it are few.
@@ -291,21 +257,10 @@ async def test_reader_that_never_reads(server: Server) -> None:
 
 
 async def sent_before_it_blocks(call: Any, request: bytes, most: int) -> int:  # noqa: ANN401 - grpc.aio's
-    """How many requests a stream takes until it takes no more for a second, or `most`."""
+    """Return how many requests a stream takes until it takes none for a second, or `most`."""
     for sent in range(most):
         try:
             await asyncio.wait_for(call.write(request), 1)
         except TimeoutError:
             return sent
     return most
-
-
-async def test_watch_that_never_reads(server: Server) -> None:
-    """Open health watches that nobody reads hold nothing up."""
-    request = health_pb2.HealthCheckRequest(service="bertwire.v1.Classifier")
-    async with AsyncExitStack() as stack:
-        for _ in range(100):
-            channel = await stack.enter_async_context(grpc.aio.insecure_channel(server.address))
-            HealthStub(channel).Watch(request, timeout=100)
-        async with grpc.aio.insecure_channel(server.address) as channel:
-            assert (await ClassifierStub(channel).Classify(ClassifyRequest(texts=["w1"]), timeout=20)).results

@@ -15,8 +15,6 @@ from pydantic import ValidationError
 
 from bertwire_client import Client
 from bertwire_core.errors import UserError
-from bertwire_server.access.config import AccessConfig
-from bertwire_server.access.setup import warn_if_open
 from bertwire_server.config import ServerConfig
 from bertwire_server.listen import bind
 from support import Serve, bertwire
@@ -118,9 +116,3 @@ def test_refuses_what_is_no_host(field: str, given: str) -> None:
     """A port has an option of its own; metrics have no socket file."""
     with pytest.raises(ValidationError, match=field):
         ServerConfig(bundle=Path("b"), **{field: given})
-
-
-def test_socket_file_is_not_open_to_others(caplog: pytest.LogCaptureFixture) -> None:
-    """No warning is needed: the file's permissions decide."""
-    warn_if_open("unix:/run/b.sock", AccessConfig())
-    assert not caplog.records

@@ -1,6 +1,5 @@
 """What answers of the Open Inference Protocol hold, by the model's task."""
 
-import asyncio
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -10,28 +9,38 @@ import numpy as np
 import pytest
 
 from bertwire.oip import inference_pb2 as pb
+from bertwire_core.tasks import TASKS, Task, TaskTable
 from bertwire_runtime.bundle import Manifest, open_bundle
 from bertwire_server.protocols.oip.describe import model_config, model_metadata
 from oip_support import Echo, Infer, raw_request, typed_request, unpacked
+from turns import turns_during
 
 Make = Callable[..., pb.ModelInferRequest]
 LOGITS = [0.0, 2.0, 2.0]
+OUTPUTS: TaskTable[list[str]] = TaskTable(
+    {
+        "single_label": ["label", "score", "scores", "logits"],
+        "multi_label": ["label", "score", "scores", "logits", "labels"],
+        "token_classification": ["entities"],
+        "regression": ["label", "score", "scores", "logits"],
+    }
+)
 
 
 @pytest.fixture
 def manifest(bundle: Path) -> Manifest:
-    """The tiny model's, with scores at temperature 1."""
+    """Return the tiny model's manifest, with temperature 1."""
     plain = open_bundle(bundle).manifest
     return with_calibration(plain, temperature=1.0)
 
 
 def with_calibration(manifest: Manifest, **values: object) -> Manifest:
-    """The manifest with other calibration."""
+    """Return the manifest with other calibration."""
     return manifest.model_copy(update={"calibration": manifest.calibration.model_copy(update=values)})
 
 
 def tensors(response: pb.ModelInferResponse) -> dict[str, Any]:
-    """Every output: numbers as an array, BYTES as a list; from either form."""
+    """Return every output of either form: numbers as an array, BYTES as a list."""
     found: dict[str, Any] = {}
     for index, output in enumerate(response.outputs):
         raw = response.raw_output_contents[index] if response.raw_output_contents else None
@@ -45,14 +54,14 @@ def tensors(response: pb.ModelInferResponse) -> dict[str, Any]:
 
 
 def shapes(response: pb.ModelInferResponse) -> dict[str, tuple[int, ...]]:
-    """Every output's shape."""
+    """Return every output's shape."""
     return {each.name: tuple(each.shape) for each in response.outputs}
 
 
 @pytest.mark.parametrize("make", [raw_request, typed_request])
 @pytest.mark.parametrize("rank", [1, 2])
 async def test_answers_as_it_was_asked(manifest: Manifest, make: Make, rank: int) -> None:
-    """Raw to raw, typed to typed; one element a text has the shape of `text`; of equal scores the first label wins."""
+    """Answer raw to raw, typed to typed, in the shape of `text`; of equal scores take the first label."""
     response = await Infer(Echo(manifest, LOGITS))(make("w1", "w2", rank=rank))
     column = (2, 1)[:rank]
     assert shapes(response) == {"label": column, "score": column, "scores": (2, 3), "logits": (2, 3)}
@@ -66,28 +75,22 @@ async def test_answers_as_it_was_asked(manifest: Manifest, make: Make, rank: int
     np.testing.assert_array_equal(found["score"].ravel(), found["scores"].max(axis=1))
 
 
-async def test_gives_what_is_asked_in_its_order(manifest: Manifest) -> None:
-    """Only the outputs that were asked for, in that order."""
-    response = await Infer(Echo(manifest, LOGITS))(raw_request("w1", outputs=["logits", "label"]))
-    assert list(shapes(response)) == ["logits", "label"]
-
-
 @pytest.mark.parametrize("make", [raw_request, typed_request])
 async def test_classification(manifest: Manifest, make: Make) -> None:
-    """value:index:label, best first, equal values in label order, never more than there are; labels may hold colons."""
+    """Give only the outputs asked for, in that order, as value:index:label, best first, equal values by label."""
     manifest = manifest.model_copy(update={"labels": ("a", "b:b", "ć")})
     request = make("w1", "w2")
     request.outputs.add(name="logits").parameters["classification"].int64_param = 99
     request.outputs.add(name="scores").parameters["classification"].int64_param = 1
     response = await Infer(Echo(manifest, LOGITS))(request)
-    assert shapes(response) == {"logits": (2, 3), "scores": (2, 1)}
+    assert list(shapes(response).items()) == [("logits", (2, 3)), ("scores", (2, 1))]
     found = tensors(response)
     assert found["logits"] == [b"2.000000:1:b:b", "2.000000:2:ć".encode(), b"0.000000:0:a"] * 2
     assert found["scores"] == [b"0.468311:1:b:b"] * 2
 
 
 async def test_multi_label(manifest: Manifest) -> None:
-    """Labels as JSON: those at or above the model's own thresholds, best first; possibly none."""
+    """Give the labels above the model's thresholds as JSON, best first; possibly none."""
     manifest = with_calibration(manifest.model_copy(update={"task": "multi_label"}), thresholds=(0.5, 0.9, 0.2))
     found = tensors(await Infer(Echo(manifest, [0.0, 2.0, 1.0]))(raw_request("w1")))
     assert [each["label"] for each in json.loads(found["labels"][0])] == ["positive", "negative"]
@@ -98,7 +101,7 @@ async def test_multi_label(manifest: Manifest) -> None:
 
 
 async def test_regression(manifest: Manifest) -> None:
-    """The number is score, scores and logits alike; label is its name."""
+    """Give the number as score, scores and logits alike, and its name as label."""
     manifest = manifest.model_copy(update={"task": "regression", "labels": ("stars",)})
     found = tensors(await Infer(Echo(manifest, [-4.5]))(raw_request("w1")))
     assert found == {"label": [b"stars"], "score": [[-4.5]], "scores": [[-4.5]], "logits": [[-4.5]]}
@@ -106,7 +109,7 @@ async def test_regression(manifest: Manifest) -> None:
 
 @pytest.mark.parametrize("make", [raw_request, typed_request])
 async def test_token_classification(manifest: Manifest, make: Make) -> None:
-    """Entities as JSON, with their places in the text as sent."""
+    """Give entities as JSON, with their places in the text as sent."""
     manifest = manifest.model_copy(update={"task": "token_classification", "labels": ("O", "B-PER", "I-PER")})
     model = Echo(manifest, [[9, 0, 0], [0, 9, 0], [0, 0, 9], [9, 0, 0]], words=[(1, 0, 2), (2, 3, 5)])
     response = await Infer(model)(make("ab cd", "ab cd"))
@@ -117,10 +120,10 @@ async def test_token_classification(manifest: Manifest, make: Make) -> None:
         assert 0.99 < entity["score"] <= 1
 
 
-@pytest.mark.parametrize("task", ["single_label", "multi_label", "regression", "token_classification"])
+@pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("pairs", [False, True])
-def test_metadata_and_config_agree(manifest: Manifest, task: str, pairs: bool) -> None:
-    """Both list the same inputs and outputs; the metadata's shapes have the batch in front."""
+def test_metadata_and_config_agree(manifest: Manifest, task: Task, pairs: bool) -> None:
+    """List the same inputs and outputs in both, in the metadata with the batch in front."""
     manifest = manifest.model_copy(update={"task": task, "text_pairs": pairs})
     model = Infer(Echo(manifest, LOGITS)).catalog.model
     metadata, config = model_metadata(manifest, ["1"]), model_config(model, 8, allow_timeout_override=True)
@@ -129,31 +132,20 @@ def test_metadata_and_config_agree(manifest: Manifest, task: str, pairs: bool) -
         assert [(each.name, list(each.shape)) for each in described] == [
             (each.name, [-1, *each.dims]) for each in configured
         ]
-    assert "entities" in {each.name for each in config.output} or task != "token_classification"
+    assert [each.name for each in config.output] == OUTPUTS[task]
 
 
 async def test_large_answer_leaves_others_their_turn(manifest: Manifest) -> None:
-    """While classes of many labels are written, other calls go on."""
+    """Yield to other calls while classes of many labels are written."""
     labels = tuple(map(str, range(1000)))
     infer = Infer(Echo(manifest.model_copy(update={"labels": labels}), list(range(1000))))
     request = raw_request(*["w1"] * 8)
     request.outputs.add(name="scores").parameters["classification"].int64_param = 1000
-    turns = 0
-
-    async def count() -> None:
-        nonlocal turns
-        while True:
-            turns += 1
-            await asyncio.sleep(0)
-
-    counter = asyncio.create_task(count())
-    await infer(request)
-    counter.cancel()
-    assert turns >= 4
+    assert (await turns_during(infer(request)))[1] > 1
 
 
 async def test_statistics_add_up(manifest: Manifest) -> None:
-    """Counts and times are those of the predictions, and batches those that the model ran."""
+    """Add up the counts and times of predictions, and the batches that the model ran."""
     infer = Infer(Echo(manifest, LOGITS))
     await infer(raw_request("w1", "w2"))
     await infer(typed_request("w1"))

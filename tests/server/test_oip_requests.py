@@ -3,10 +3,9 @@
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
+from time import perf_counter
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from bertwire.oip.inference_pb2 import InferParameter, InferTensorContents, ModelInferRequest
 from bertwire_runtime.bundle import open_bundle
@@ -20,20 +19,20 @@ Output = ModelInferRequest.InferRequestedOutputTensor
 
 @pytest.fixture
 def infer(bundle: Path) -> Infer:
-    """A model of single texts."""
+    """Return ModelInfer of a model of single texts."""
     return Infer(Echo(open_bundle(bundle).manifest, [1, 3, 2]))
 
 
 @pytest.fixture
 def infer_pairs(bundle: Path) -> Infer:
-    """A model of pairs."""
+    """Return ModelInfer of a model of pairs."""
     return Infer(Echo(open_bundle(bundle).manifest.model_copy(update={"text_pairs": True}), [1, 3, 2]))
 
 
 @pytest.mark.parametrize("make", [raw_request, typed_request])
 @pytest.mark.parametrize("rank", [1, 2])
 async def test_reads_texts(infer: Infer, make: Callable[..., ModelInferRequest], rank: int) -> None:
-    """Raw and typed, [N] and [N, 1], any Unicode: the texts arrive as they were sent, with model and version."""
+    """Read raw and typed texts, as [N] and [N, 1], of any Unicode, with model and version."""
     texts = ["w1", "zażółć\n😀", "\x00w"]
     response = await infer(make(*texts, rank=rank, model_name="tiny", model_version="1", id="x"))
     (query,) = infer.model.queries
@@ -42,12 +41,14 @@ async def test_reads_texts(infer: Infer, make: Callable[..., ModelInferRequest],
 
 
 async def test_reads_pairs_in_either_order(infer_pairs: Infer) -> None:
-    """The inputs of a pair are told apart by name."""
+    """Tell the inputs of a pair apart by name; refuse a single text."""
     request = ModelInferRequest(raw_input_contents=[packed(b"b", b"d"), packed(b"a", b"c")])
     request.inputs.add(name="text_pair", datatype="BYTES", shape=[2])
     request.inputs.add(name="text", datatype="BYTES", shape=[2, 1])
     await infer_pairs(request)
     assert list(infer_pairs.model.queries[0].texts) == [("a", "b"), ("c", "d")]
+    with pytest.raises(InvalidRequest, match="send a second text"):
+        await infer_pairs(raw_request("w1"))
 
 
 def _tensor(name: str = "text", datatype: str = "BYTES", shape: tuple[int, ...] = (1,), **fields: object) -> Input:
@@ -83,18 +84,15 @@ _ONE = InferParameter(int64_param=1)
     ("request_", "words"),
     [
         (ModelInferRequest(), "no input 'text'"),
-        (_typed(_tensor("text_pair", contents=_contents(b"a"))), "no input 'text'"),
         (_typed(_tensor("prompt", contents=_contents(b"a"))), "no input 'prompt' here"),
         (_typed(_tensor("x" * 500, contents=_contents(b"a"))), "no input 'x{64}' here"),
         (_typed(*[_tensor(contents=_contents(b"a"))] * 2), "two inputs 'text'"),
         (_typed(_tensor(datatype="FP32", contents=_contents(b"a"))), "datatype 'FP32'; send BYTES"),
-        (_typed(_tensor(datatype="", contents=_contents(b"a"))), "datatype ''; send BYTES"),
         (_typed(_tensor(shape=(), contents=_contents(b"a"))), r"the shape \[\]; send"),
         (_typed(_tensor(shape=(1, 2), contents=_contents(b"a", b"b"))), r"the shape \[1, 2\]; send"),
         (_typed(_tensor(shape=(1, 0), contents=_contents())), r"the shape \[1, 0\]; send"),
         (_typed(_tensor(shape=(1,) * 9, contents=_contents(b"a"))), r"the shape \[1, 1, 1, 1, ...\]; send"),
         (_typed(_tensor(shape=(-1,), contents=_contents(b"a"))), r"the shape \[-1\]; send"),
-        (_typed(_tensor(shape=(-1, -1), contents=_contents(b"a"))), r"the shape \[-1, -1\]; send"),
         (_typed(_tensor(shape=(2**62, 4), contents=_contents(b"a"))), "the shape .4611686018427387904, 4.; send"),
         (_typed(_tensor(shape=(2**63 - 1, 1), contents=_contents(b"a"))), "9223372036854775807 texts in one call"),
         (_typed(_tensor(shape=(0,), contents=_contents())), "texts is empty"),
@@ -108,11 +106,8 @@ _ONE = InferParameter(int64_param=1)
         (_typed(_tensor(contents=_contents(b"\xff"))), r"text\[0\] is not UTF-8"),
         (_raw(packed(b"a", b"\xed\xa0\x80"), (2,)), r"text\[1\] is not UTF-8"),
         (_raw(b""), "ends within element 0 of 1"),
-        (_raw(b"\x01\x00\x00"), "ends within element 0 of 1"),
         (_raw(b"\x02\x00\x00\x00a"), "ends within element 0 of 1"),
-        (_raw(b"\xff\xff\xff\xffa"), "ends within element 0 of 1"),
         (_raw(packed(b"a"), (2,)), "ends within element 1 of 2"),
-        (_raw(packed(b"a", b"b")), "goes on after the 1 elements"),
         (_raw(packed(b"a") + b"\x00"), "goes on after the 1 elements"),
         (ModelInferRequest(raw_input_contents=[packed(b"a")]), "1 raw_input_contents for 0 inputs"),
         (ModelInferRequest(inputs=[_tensor()], raw_input_contents=[packed(b"a")] * 2), "2 raw_input_contents for 1"),
@@ -140,16 +135,13 @@ _ONE = InferParameter(int64_param=1)
             "classification is no whole number",
         ),
         (_saying("priority", int64_param=-1), "priority is no whole number"),
-        (_saying("priority", bool_param=True), "priority is no whole number"),
-        (_saying("priority", double_param=1.0), "priority is no whole number"),
         (_saying("priority"), "priority is no whole number"),
-        (_saying("timeout", string_param="soon"), "timeout is no whole number"),
         (_saying("timeout", string_param="٣"), "timeout is no whole number"),
         (_saying("timeout", string_param="9" * 5000), "timeout is no whole number"),
     ],
 )
 async def test_refuses_bad_request(infer: Infer, request_: ModelInferRequest, words: str) -> None:
-    """Each fault is INVALID_ARGUMENT, in one short line that says what is wrong, is counted, and costs no run."""
+    """Raise InvalidRequest in one short line, count the failure, and run nothing."""
     with pytest.raises(InvalidRequest, match=words) as caught:
         await infer(request_)
     assert "\n" not in str(caught.value)
@@ -158,14 +150,8 @@ async def test_refuses_bad_request(infer: Infer, request_: ModelInferRequest, wo
     assert not infer.model.queries
 
 
-async def test_refuses_single_text_for_a_model_of_pairs(infer_pairs: Infer) -> None:
-    """A model of pairs says what is missing."""
-    with pytest.raises(InvalidRequest, match="send a second text"):
-        await infer_pairs(raw_request("w1"))
-
-
 async def test_refuses_unknown_model(infer: Infer) -> None:
-    """A model that is not there is NOT_FOUND, and counted for none."""
+    """Raise ModelNotFound, and count it for no model."""
     for request in (raw_request("w1", model_name="other"), raw_request("w1", model_version="2")):
         with pytest.raises(ModelNotFound):
             await infer(request)
@@ -184,7 +170,7 @@ async def test_refuses_unknown_model(infer: Infer) -> None:
     ],
 )
 async def test_priority(infer: Infer, value: InferParameter, expected: Priority) -> None:
-    """Level 1 is the most urgent of three; 0 and levels that there are none of are the default."""
+    """Take level 1 of three for the most urgent; 0 and unknown levels for the default."""
     await infer(raw_request("w1", parameters={"priority": value, "sequence_id": InferParameter(int64_param=5)}))
     assert infer.model.queries[0].priority is expected
 
@@ -198,19 +184,19 @@ async def test_priority(infer: Infer, value: InferParameter, expected: Priority)
     ],
 )
 async def test_timeout_is_a_deadline(infer: Infer, value: InferParameter) -> None:
-    """The lesser of the call's deadline and the timeout goes with the query; 0 is no timeout."""
-    request = raw_request("w1", parameters={"timeout": value})
+    """Take the lesser of the call's deadline and the timeout in microseconds; 0 for none."""
+    request, start = raw_request("w1", parameters={"timeout": value}), perf_counter()
     await infer(request, 1e12)
     await infer(request, -1e12)
     await infer(raw_request("w1", parameters={"timeout": InferParameter(int64_param=0)}))
     own, callers, none = (query.deadline for query in infer.model.queries)
     assert own is not None
-    assert own < 1e12
+    assert 0 < own - start <= 2 + perf_counter() - start
     assert (callers, none) == (-1e12, None)
 
 
 async def test_timeout_means_nothing_unless_allowed(bundle: Path) -> None:
-    """As in Triton: no deadline, whatever stands there; some clients put seconds into it."""
+    """Ignore any timeout, as Triton; some clients put seconds into it."""
     infer = Infer(Echo(open_bundle(bundle).manifest, [1, 3, 2]), allow_timeout_override=False)
     for value in (InferParameter(int64_param=1), InferParameter(string_param="30 s")):
         await infer(raw_request("w1", parameters={"timeout": value}))
@@ -218,7 +204,7 @@ async def test_timeout_means_nothing_unless_allowed(bundle: Path) -> None:
 
 
 async def test_timeout_ends_the_wait(infer: Infer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A timeout that passes while the model runs is DEADLINE_EXCEEDED, even where the call has no deadline."""
+    """Raise Expired when the timeout passes in a run, also where the call has no deadline."""
 
     async def never(_: object) -> object:
         return await asyncio.Event().wait()
@@ -227,49 +213,3 @@ async def test_timeout_ends_the_wait(infer: Infer, monkeypatch: pytest.MonkeyPat
     with pytest.raises(Expired, match="the request's timeout of 1000 microseconds passed"):
         await infer(raw_request("w1", parameters={"timeout": InferParameter(int64_param=1000)}))
     assert infer.statistics.message(infer.catalog.model).inference_stats.fail.count == 1
-
-
-_NAMES = st.sampled_from(["text", "text_pair", "label", "score", "scores", "logits", "entities", "labels", "", "x"])
-_PARAMETERS = st.dictionaries(
-    st.sampled_from(["priority", "timeout", "classification", "shared_memory_region", "x"]),
-    st.builds(InferParameter, int64_param=st.integers(-(2**63), 2**63 - 1))
-    | st.builds(InferParameter, uint64_param=st.integers(0, 2**64 - 1) | st.integers(0, 4))
-    | st.builds(InferParameter, string_param=st.text(max_size=4))
-    | st.just(InferParameter()),
-    max_size=2,
-)
-_BYTES = st.binary(max_size=6) | st.text(max_size=4).map(str.encode)
-_CONTENTS = st.builds(InferTensorContents, bytes_contents=st.lists(_BYTES, max_size=3)) | st.builds(
-    InferTensorContents, fp32_contents=st.lists(st.floats(width=32), max_size=2)
-)
-_INPUTS = st.builds(
-    Input,
-    name=_NAMES,
-    datatype=st.sampled_from(["BYTES", "BYTES", "BYTES", "FP32", ""]),
-    shape=st.lists(st.integers(-(2**63), 2**63 - 1) | st.integers(0, 3), max_size=3),
-    parameters=_PARAMETERS,
-    contents=st.none() | _CONTENTS,
-)
-_REQUESTS = st.builds(
-    ModelInferRequest,
-    model_name=st.sampled_from(["tiny", "", "other"]),
-    model_version=st.sampled_from(["1", "", "-1"]),
-    id=st.text(max_size=4),
-    parameters=_PARAMETERS,
-    inputs=st.lists(_INPUTS, max_size=3),
-    outputs=st.lists(st.builds(Output, name=_NAMES, parameters=_PARAMETERS), max_size=3),
-    raw_input_contents=st.lists(
-        st.binary(max_size=12) | st.lists(_BYTES, max_size=3).map(lambda each: packed(*each)), max_size=3
-    ),
-)
-
-
-@given(request_=_REQUESTS)
-@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-async def test_any_request_is_answered_or_refused(infer: Infer, request_: ModelInferRequest) -> None:
-    """Whatever its fields hold, a request is answered, or refused as the caller's fault."""
-    try:
-        response = await infer(request_)
-    except (InvalidRequest, ModelNotFound, Expired):
-        return
-    assert len(response.outputs) in (len(request_.outputs), 4)

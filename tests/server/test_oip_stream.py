@@ -13,6 +13,7 @@ from bertwire_server.errors import Overloaded
 from bertwire_server.protocols.oip.infer import Inferrer
 from bertwire_server.protocols.oip.stream import Streams
 from bertwire_server.protocols.streams import StreamLimits
+from turns import turns
 
 
 class Held:
@@ -25,13 +26,13 @@ class Held:
         self.answers: dict[str, asyncio.Future[None]] = {}
 
     async def infer(self, request: ModelInferRequest, until: float | None) -> ModelInferResponse:  # noqa: ARG002
-        """Waits for `let`."""
+        """Wait for `let`."""
         self.begun.append(request.id)
         await self.answers.setdefault(request.id, asyncio.get_running_loop().create_future())
         return ModelInferResponse(id=request.id)
 
     def let(self, number: int, error: Exception | None = None) -> None:
-        """Lets a request be answered, or fail."""
+        """Let a request be answered, or fail."""
         future = self.answers.setdefault(str(number), asyncio.get_running_loop().create_future())
         if error is None:
             future.set_result(None)
@@ -40,7 +41,7 @@ class Held:
 
 
 async def requests(count: int) -> AsyncIterator[ModelInferRequest]:
-    """Requests with the ids 0 to `count`."""
+    """Yield requests with the ids 0 to `count`."""
     for number in range(count):
         yield ModelInferRequest(id=str(number), model_name="m")
 
@@ -48,50 +49,15 @@ async def requests(count: int) -> AsyncIterator[ModelInferRequest]:
 def stream(
     held: Held, count: int, limit: int = 100, metadata: tuple[tuple[str, str], ...] = ()
 ) -> AsyncIterator[ModelStreamInferResponse]:
-    """The answers of a stream of `count` requests."""
+    """Return the answers of a stream of `count` requests."""
     context: Any = SimpleNamespace(invocation_metadata=lambda: metadata, time_remaining=lambda: None)
-    return streams(held, limit).infer(requests(count), context)
-
-
-def streams(held: Held, limit: int) -> Streams:
-    """Streams whose requests are held, within a call."""
     current.set(Call("ModelStreamInfer"))
-    return Streams(cast(Inferrer, held), StreamLimits(limit, 1 << 20), held.metrics)
-
-
-async def turns() -> None:
-    """Lets everything run that can."""
-    for _ in range(20):
-        await asyncio.sleep(0)
-
-
-async def test_answers_come_in_the_order_of_requests() -> None:
-    """However they are ready; and each is the final one of its request."""
-    held = Held()
-    for number in (3, 1, 4, 0, 2):
-        held.let(number)
-    answers = [each async for each in stream(held, 5)]
-    assert [each.infer_response.id for each in answers] == ["0", "1", "2", "3", "4"]
-    assert all(each.infer_response.parameters["triton_final_response"].bool_param for each in answers)
-    assert all(not each.error_message for each in answers)
-
-
-async def test_a_late_answer_holds_back_those_behind_it() -> None:
-    """The second is ready first, and comes second."""
-    held = Held()
-    held.let(1)
-    answers = stream(held, 2)
-    first = asyncio.ensure_future(anext(answers))
-    await turns()
-    assert held.begun == ["0", "1"]
-    assert not first.done()
-    held.let(0)
-    assert (await first).infer_response.id == "0"
-    assert (await anext(answers)).infer_response.id == "1"
+    streams = Streams(cast(Inferrer, held), StreamLimits(limit, 1 << 20), held.metrics)
+    return streams.infer(requests(count), context)
 
 
 async def test_reads_no_more_than_it_may_hold() -> None:
-    """Of many requests only so many begin, answered ones that wait for their turn included."""
+    """Begin so many of many requests, count those that wait for their turn, and answer in the requests' order."""
     held = Held()
     for number in range(1, 50):
         held.let(number)
@@ -101,11 +67,13 @@ async def test_reads_no_more_than_it_may_hold() -> None:
     assert held.begun == ["0", "1", "2", "3"]
     held.let(0)
     assert (await first).infer_response.id == "0"
-    assert [each.infer_response.id async for each in answers] == [str(number) for number in range(1, 50)]
+    rest = [each async for each in answers]
+    assert [each.infer_response.id for each in rest] == [str(number) for number in range(1, 50)]
+    assert all(each.infer_response.parameters["triton_final_response"].bool_param for each in rest)
 
 
 async def test_failure_of_a_request_leaves_the_others_alone(caplog: pytest.LogCaptureFixture) -> None:
-    """It says why, with the request's id; what nobody foresaw says nothing of its cause, which is logged."""
+    """Name the cause with the request's id; log an unforeseen one instead."""
     held = Held()
     held.let(0, Overloaded("slow down"))
     held.let(1, ValueError("secret"))
@@ -122,7 +90,7 @@ async def test_failure_of_a_request_leaves_the_others_alone(caplog: pytest.LogCa
 
 
 async def test_failure_as_status_where_the_client_asks_for_it() -> None:
-    """The stream ends with the failure, after the answers before it."""
+    """End the stream with the failure, after the answers before it."""
     held = Held()
     held.let(0)
     held.let(1, Overloaded("slow down"))

@@ -1,9 +1,10 @@
-"""The small parts of the server: scores, tokenizer, responses."""
+"""Small parts of the server: tokenizer, responses, statuses, messages of streams."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import grpc
 import numpy as np
@@ -22,40 +23,29 @@ from bertwire_server.protocols.streams import StreamLimits, counted, in_order
 from bertwire_server.query import Prediction
 from bertwire_server.status import public
 from bertwire_server.telemetry.metrics import Metrics
+from turns import turns_during
 
 
-@pytest.mark.parametrize(("side", "kept"), [("right", [2, 6, 7, 3]), ("left", [2, 8, 9, 3])])
-def test_truncates_on_its_side(bundle: Path, side: str, kept: list[int]) -> None:
-    """Long text loses its end or its start, keeps its special tokens, and says so."""
-    tokenizer = TextTokenizer((bundle / "tokenizer.json").read_bytes(), 4, side)  # type: ignore[arg-type]
-    long, short = tokenizer.encode(["w1 w2 w3 w4", "w1 w2"])
-    assert (long.ids, long.truncated) == (kept, True)
-    assert (short.ids, short.truncated) == ([2, 6, 7, 3], False)
+class Panic(BaseException):
+    """What a panic of the library raises, which is no Exception."""
 
 
-def test_refuses_what_is_no_tokenizer() -> None:
-    """Bytes that are no tokenizer raise ValueError."""
+@pytest.mark.parametrize("words", [False, True])
+def test_failures_of_the_tokenizer(monkeypatch: pytest.MonkeyPatch, words: bool) -> None:
+    """Raise ValueError for bytes that are no tokenizer, and RuntimeError for a panic, which would end the caller."""
     with pytest.raises(ValueError, match="not a tokenizer"):
         TextTokenizer(b"{}", 8, "right")
-
-
-def test_panic_of_the_tokenizer_is_an_error(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The library's panics are no exceptions, and would end the task that a stream waits for."""
-
-    class Panic(BaseException):
-        """One of them."""
-
-    def panic(*_: object) -> None:
-        raise Panic("out of bounds")
-
-    tokenizer = TextTokenizer((bundle / "tokenizer.json").read_bytes(), 4, "right")
-    monkeypatch.setattr(tokenizer, "_encode", panic)
+    library = Mock()
+    library.from_buffer.return_value.get_vocab.return_value = {"w1": 0}
+    for method in ("encode_batch", "encode_batch_fast"):
+        getattr(library.from_buffer.return_value, method).side_effect = Panic("out of bounds")
+    monkeypatch.setattr("bertwire_runtime.tokenizer.Tokenizer", library)
     with pytest.raises(RuntimeError, match="the tokenizer failed: out of bounds"):
-        tokenizer.encode(["w1"])
+        TextTokenizer(b"", 4, "right", words=words).encode(["w1"])
 
 
 def test_port_that_grpc_cannot_open() -> None:
-    """Though a socket can: gRPC says so by an exception of its own."""
+    """Raise UserError for gRPC's own exception, where a socket could be bound."""
 
     class Server:
         def add_insecure_port(self, _: str) -> int:
@@ -67,7 +57,7 @@ def test_port_that_grpc_cannot_open() -> None:
 
 
 def test_only_methods_that_are_not_there_are_unimplemented(caplog: pytest.LogCaptureFixture) -> None:
-    """Another `NotImplementedError` is a fault, which the log has."""
+    """Take another `NotImplementedError` for a fault, and log it."""
     assert public(NotImplementedError("Method not implemented!"), "/m").code is grpc.StatusCode.UNIMPLEMENTED
     assert not caplog.records
     assert public(NotImplementedError("no sparse tensors"), "/m").code is grpc.StatusCode.INTERNAL
@@ -75,27 +65,17 @@ def test_only_methods_that_are_not_there_are_unimplemented(caplog: pytest.LogCap
 
 
 async def test_large_response_leaves_others_their_turn(bundle: Path) -> None:
-    """While the results of a large call are built, other calls go on."""
+    """Yield to other calls while the results of a large call are built."""
     logits = np.zeros(77, dtype=np.float32)
     predictions = [Prediction(Output(logits, logits, (), 3, truncated=False), 0, 0, 0)] * 1024
     manifest = open_bundle(bundle).manifest.model_copy(update={"labels": tuple(map(str, range(77)))})
-    turns = 0
-
-    async def count() -> None:
-        nonlocal turns
-        while True:
-            turns += 1
-            await asyncio.sleep(0)
-
-    other = asyncio.create_task(count())
-    built = await response(manifest, predictions, ClassifyRequest(logits=True))
-    other.cancel()
+    built, turns = await turns_during(response(manifest, predictions, ClassifyRequest(logits=True)))
     assert [len(result.labels) for result in built.results] == [77] * 1024
-    assert turns > 20
+    assert turns > 1
 
 
 async def test_messages_of_a_stream_count_for_their_own_model() -> None:
-    """Each message is one call of the model that it asked, with its own status, whatever runs beside it."""
+    """Count each message as a call of the model that it asked, with its own status."""
     ended: list[tuple[str, str]] = []
 
     class Counts(Metrics):
@@ -121,7 +101,7 @@ async def test_messages_of_a_stream_count_for_their_own_model() -> None:
 
 
 async def test_answer_of_a_stream_that_is_too_large_fails_alone() -> None:
-    """Where it is sent the whole stream would end."""
+    """Fail one answer that is too large to send, which would end the whole stream."""
 
     async def handle(count: int) -> ClassifyResponse:
         return ClassifyResponse(model="x" * count)

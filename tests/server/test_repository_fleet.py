@@ -1,17 +1,16 @@
 """Loading, replacing and unloading, one step at a time, with real models in this process."""
 
 import asyncio
-import logging
+import gc
 import shutil
 import threading
-import weakref
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from onnxruntime import InferenceSession
 
-from bertwire_core.errors import UserError
 from bertwire_runtime.bundle import Bundle
 from bertwire_runtime.predictor import Predictor
 from bertwire_server.errors import ModelNotFound, ModelRefused, NotReady
@@ -22,12 +21,13 @@ from bertwire_server.repository.fleet import Fleet
 from bertwire_server.repository.folder import Repository
 from bertwire_server.repository.loader import Loader
 from bertwire_server.repository.registry import Registry
+from bertwire_server.repository.service import FleetObserver
 from repositories import damage, put
 
 QUERY = Query(["w1 w2"])
 
 
-class Watched:
+class Watched(FleetObserver):
     """A fleet of a repository, and what it told.
 
     Attributes:
@@ -57,23 +57,23 @@ class Watched:
         self._changed.set()
 
     def load_ended(self, name: str, *, loaded: bool) -> None:
-        """A load ended."""
+        """Note a load that ended."""
         self.events.append((name, "loaded" if loaded else "refused"))
 
     def taken(self, model: Model) -> None:
-        """A model takes traffic."""
+        """Note a model that takes traffic."""
         self.events.append((model.manifest.version, "taken"))
 
     def gone(self, model: Model) -> None:
-        """A model takes none any more."""
+        """Note a model that takes none any more."""
         self.events.append((model.manifest.version, "gone"))
 
     def states(self) -> dict[str, str]:
-        """The state of each version."""
+        """Return the state of each version."""
         return {each.version: each.state for each in self.fleet.entries()}
 
     async def until(self, version: str, state: str) -> None:
-        """Waits until a version is in a state."""
+        """Wait until a version is in a state."""
         async with asyncio.timeout(60):
             while self.states().get(version) != state:
                 self._changed.clear()
@@ -82,10 +82,10 @@ class Watched:
 
 @asynccontextmanager
 async def watched(path: Path) -> AsyncIterator[Watched]:
-    """A fleet that has started."""
+    """Start a fleet."""
     it = Watched(path)
-    await it.fleet.start()
     try:
+        await it.fleet.start()
         yield it
     finally:
         it.gate.set()
@@ -94,14 +94,14 @@ async def watched(path: Path) -> AsyncIterator[Watched]:
 
 @pytest.fixture
 def repository(bundle: Path, tmp_path: Path) -> Path:
-    """Versions 1 and 2 of the model mood."""
+    """Make versions 1 and 2 of the model mood."""
     for version in "12":
         put(bundle, tmp_path / "repository" / "mood" / version)
     return tmp_path / "repository"
 
 
 async def test_cancelled_load_ends_whole(repository: Path, bundle: Path) -> None:
-    """Where the caller of a load goes away, the version is loaded all the same; until then the old one answers."""
+    """Finish a load whose caller has gone; answer by the old version until then."""
     async with watched(repository) as it:
         put(bundle, repository / "mood" / "3")
         it.gate.clear()
@@ -120,7 +120,7 @@ async def test_cancelled_load_ends_whole(repository: Path, bundle: Path) -> None
 
 
 async def test_operations_take_turns(repository: Path, bundle: Path) -> None:
-    """Loads, reloads and unloads asked for at once come one after the other, and nothing is loaded twice."""
+    """Run loads, reloads and unloads one after the other, and load nothing twice."""
     async with watched(repository) as it:
         put(bundle, repository / "mood" / "3")
         await asyncio.gather(
@@ -131,24 +131,8 @@ async def test_operations_take_turns(repository: Path, bundle: Path) -> None:
         assert it.serving == {"": False, "mood": False, "mood/1": False, "mood/2": False, "mood/3": False}
 
 
-async def test_unload_waits_for_leases_and_frees(repository: Path) -> None:
-    """A version that is being used is unloaded once it is not, and its session is freed then."""
-    async with watched(repository) as it:
-        with it.fleet.lease("mood", "2") as model:
-            session = weakref.ref(vars(vars(model.engine)["_runner"])["_session"])
-            unload = asyncio.create_task(it.fleet.unload("mood", "2"))
-            await it.until("2", "UNLOADING")
-            with pytest.raises(ModelNotFound, match="unloaded"):
-                it.fleet.lease("mood", "2")
-            await model.predict(QUERY)
-            assert session() is not None
-        await unload
-        assert session() is None
-        assert it.events[-1] == ("2", "gone")
-
-
 async def test_model_that_ends_by_itself(repository: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A model whose scheduler ends is UNAVAILABLE, the other version answers, and a load brings it back."""
+    """Answer by another version when a model's scheduler ends, until a load brings it back."""
     async with watched(repository) as it:
         with it.fleet.lease("", "2") as model:
             await model.stop()
@@ -166,7 +150,7 @@ async def test_model_that_ends_by_itself(repository: Path, caplog: pytest.LogCap
 
 
 async def test_stop_while_loading(repository: Path) -> None:
-    """Stopping ends the start after the bundle that is loading, and takes nothing more into traffic."""
+    """Stop the start after the bundle that is loading, and take nothing more into traffic."""
     it = Watched(repository)
     it.gate.clear()
     start = asyncio.create_task(it.fleet.start())
@@ -179,50 +163,8 @@ async def test_stop_while_loading(repository: Path) -> None:
     assert (it.serving[""], it.events) == (False, [])
 
 
-async def test_refused_is_tried_again_when_it_changes(repository: Path, bundle: Path) -> None:
-    """A reload by itself leaves alone what was refused and is the same; one by hand tries it anew."""
-    bad = put(bundle, repository / "mood" / "3")
-    damage(bad)
-    async with watched(repository) as it:
-        refused = ("mood", "refused")
-        assert it.events.count(refused) == 1
-        await it.fleet.reload(again=False)
-        assert it.events.count(refused) == 1
-        await it.fleet.reload()
-        assert it.events.count(refused) == 2
-        shutil.rmtree(bad)
-        put(bundle, bad)
-        await it.fleet.reload(again=False)
-        assert it.states()["3"] == "READY"
-
-
-async def test_damaged_replacement_is_told_each_time(repository: Path, bundle: Path) -> None:
-    """A version that serves while its folder holds a bad bundle says so at every load."""
-    async with watched(repository) as it:
-        damage(repository / "mood" / "2")
-        for _ in range(2):
-            with pytest.raises(ModelRefused, match="is not what was sealed"):
-                await it.fleet.load("mood", "2")
-        assert it.states()["2"] == "READY"
-        assert it.events.count(("mood", "refused")) == 2
-        shutil.rmtree(repository / "mood" / "2")
-        put(bundle, repository / "mood" / "2")
-        await it.fleet.load("mood", "2")
-        assert [each.reason for each in it.fleet.entries()] == ["", ""]
-
-
-async def test_further_model_takes_nothing_away(repository: Path, bundle: Path) -> None:
-    """Requests that name no model go on to the one that was alone, when a second one comes."""
-    async with watched(repository) as it:
-        put(bundle, repository / "topic" / "1")
-        await it.fleet.reload()
-        with it.fleet.lease("", "") as model:
-            assert model.manifest.name == "mood"
-        assert it.serving[""]
-
-
 async def test_tells_no_path_of_the_key(repository: Path, tmp_path: Path) -> None:
-    """A public key that cannot be read is no reason for clients to learn where it lies."""
+    """Refuse a bundle for an unreadable public key without its path."""
     loader = Loader(tmp_path / "key.pem", lambda _: pytest.fail("built what no key has signed"))
     fleet = Fleet(Repository(repository, None), loader, Registry(), lambda _: None)
     with pytest.raises(ModelRefused, match="the public key") as caught:
@@ -231,18 +173,8 @@ async def test_tells_no_path_of_the_key(repository: Path, tmp_path: Path) -> Non
     await fleet.stop()
 
 
-async def test_same_bundle_again_is_not_loaded_again(repository: Path) -> None:
-    """Files that were copied anew and hold the same are not loaded again."""
-    async with watched(repository) as it:
-        shutil.copytree(repository / "mood" / "1", repository.parent / "copy")
-        shutil.rmtree(repository / "mood" / "1")
-        shutil.move(repository.parent / "copy", repository / "mood" / "1")
-        await it.fleet.reload()
-        assert it.built == ["2", "1"]
-
-
 async def test_default_that_cannot_answer_leaves_the_old_one(repository: Path, bundle: Path) -> None:
-    """Where the settings name a version that is refused, the name stays with the version that it had."""
+    """Keep a name's version where the settings name one that is refused."""
     settings = repository / "models.toml"
     settings.write_text('[mood]\ndefault = "1"\naliases = { stable = "1" }')
     async with watched(repository) as it:
@@ -258,7 +190,7 @@ async def test_default_that_cannot_answer_leaves_the_old_one(repository: Path, b
 async def test_unforeseen_failure_is_masked(
     repository: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What nobody foresaw while loading goes to the log, and clients learn only that it failed."""
+    """Log an unforeseen failure of a load, and tell clients only that it failed."""
 
     def exhausted(_: object) -> None:
         raise MemoryError("no 123 bytes left")
@@ -277,28 +209,8 @@ async def test_unforeseen_failure_is_masked(
         assert it.states() == {"1": "READY", "2": "READY", "3": "UNAVAILABLE"}
 
 
-async def test_last_model_goes(repository: Path) -> None:
-    """Who asks then is told that there is none, not to try again."""
-    async with watched(repository) as it:
-        shutil.rmtree(repository / "mood")
-        await it.fleet.reload()
-        for name in ("", "mood"):
-            with pytest.raises(ModelNotFound, match="this server has no"):
-                it.fleet.lease(name, "")
-
-
-async def test_alias_of_a_version_that_is_refused(repository: Path) -> None:
-    """Who asks for it learns its state and the reason."""
-    damage(repository / "mood" / "1")
-    (repository / "models.toml").write_text('[mood]\naliases = { stable = "1" }')
-    async with watched(repository) as it:
-        assert find(it.fleet, "mood", "stable").state == "UNAVAILABLE"
-        with pytest.raises(ModelNotFound):
-            find(it.fleet, "mood", "canary")
-
-
 async def test_settings_hold_while_a_bundle_is_replaced(repository: Path, bundle: Path) -> None:
-    """A new alias of a version leads there at once, though the load that the same reload begins takes long."""
+    """Apply a new alias at once, before the load that the same reload begins has ended."""
     async with watched(repository) as it:
         (repository / "models.toml").write_text('[mood]\naliases = { stable = "1" }')
         put(bundle, repository / "mood" / "3")
@@ -311,12 +223,66 @@ async def test_settings_hold_while_a_bundle_is_replaced(repository: Path, bundle
         await reload
 
 
-async def test_nothing_to_serve(repository: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Where no bundle can be served the start fails with the first reason."""
-    for version in "12":
-        damage(repository / "mood" / version)
-    it = Watched(repository)
-    with caplog.at_level(logging.ERROR), pytest.raises(UserError, match=r"2: .*is not what was sealed"):
-        await it.fleet.start()
-    await it.fleet.stop()
-    assert it.serving[""] is False
+def sessions() -> int:
+    """Return how many sessions of ONNX Runtime are in memory."""
+    return sum(type(each) is InferenceSession for each in gc.get_objects())
+
+
+async def test_unload_waits_for_leases_and_frees(repository: Path) -> None:
+    """Unload a version once no call uses it, and free its session then."""
+    gc.collect()  # what other tests left
+    async with watched(repository) as it:
+        before = sessions()
+        with it.fleet.lease("mood", "2") as model:
+            unload = asyncio.create_task(it.fleet.unload("mood", "2"))
+            await it.until("2", "UNLOADING")
+            with pytest.raises(ModelNotFound, match="unloaded"):
+                it.fleet.lease("mood", "2")
+            await model.predict(QUERY)
+            assert sessions() == before
+        await unload
+        assert sessions() == before - 1
+        assert it.events[-1] == ("2", "gone")
+
+
+async def test_refused_bundle_is_tried_again(repository: Path, bundle: Path) -> None:
+    """Count each refusal at a load or reload by hand; by itself try a bundle again only once it has changed."""
+    bad, refused = put(bundle, repository / "mood" / "3"), ("mood", "refused")
+    damage(bad)
+    (repository / "models.toml").write_text('[mood]\naliases = { stable = "3" }')
+    async with watched(repository) as it:
+        assert find(it.fleet, "mood", "stable").state == "UNAVAILABLE"
+        await it.fleet.reload(again=False)
+        assert it.events.count(refused) == 1
+        await it.fleet.reload()
+        damage(repository / "mood" / "2")
+        for number in (3, 4):
+            with pytest.raises(ModelRefused, match="is not what was sealed"):
+                await it.fleet.load("mood", "2")
+            assert it.events.count(refused) == number
+        assert it.states() == {"1": "READY", "2": "READY", "3": "UNAVAILABLE"}
+        for version in "23":
+            shutil.rmtree(repository / "mood" / version)
+            put(bundle, repository / "mood" / version)
+        await it.fleet.reload(again=False)
+        assert [(each.state, each.reason) for each in it.fleet.entries()] == [("READY", "")] * 3
+
+
+async def test_models_come_and_go(repository: Path, bundle: Path) -> None:
+    """Keep the default when a second model comes, load equal files once, and say what is left when all have gone."""
+    async with watched(repository) as it:
+        put(bundle, repository / "topic" / "1")
+        shutil.copytree(repository / "mood" / "1", repository.parent / "copy")
+        shutil.rmtree(repository / "mood" / "1")
+        shutil.move(repository.parent / "copy", repository / "mood" / "1")
+        await it.fleet.reload()
+        assert it.built == ["2", "1", "1"]
+        with it.fleet.lease("", "") as model:
+            assert model.manifest.name == "mood"
+        assert it.serving[""]
+        for name in ("mood", "topic"):
+            shutil.rmtree(repository / name)
+        await it.fleet.reload()
+        for name in ("", "mood"):
+            with pytest.raises(ModelNotFound, match="this server has no"):
+                it.fleet.lease(name, "")

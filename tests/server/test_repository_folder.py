@@ -1,6 +1,8 @@
 """What is found in folders, what `models.toml` means, and when a change counts."""
 
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,28 +14,15 @@ from bertwire_server.repository.settings import ModelSettings, read_settings
 
 
 def test_versions_sort_as_people_do() -> None:
-    """Numbers in versions count as numbers, wherever they stand."""
+    """Sort versions by the numbers in them, wherever they stand."""
     ordered = [
-        "1",
-        "01",
-        "1.0",
-        "1.0-rc1",
-        "1.9",
-        "1.10",
-        "2",
-        "10",
-        "2024-01-02",
-        "2024-1-10",
-        "a1",
-        "a10",
-        "v2",
-        "v10",
-    ]
+        "1", "01", "1.0", "1.0-rc1", "1.9", "1.10", "2", "10", "2024-01-02", "2024-1-10", "a1", "a10", "v2", "v10",
+    ]  # fmt: skip
     assert sorted(set(ordered), key=natural) == ["01", *[each for each in ordered if each != "01"]]
 
 
 def test_finds_names_and_versions(tmp_path: Path) -> None:
-    """Folders and links to folders two levels down are found; files, hidden and oddly named ones are passed over."""
+    """Find folders and links two levels down; pass over files, hidden and oddly named ones."""
     for place in ("mood/1", "mood/.2", ".git/3", "odd name/1", "topic/a b", "topic/1.2-x_y"):
         (tmp_path / "r" / place).mkdir(parents=True)
     (tmp_path / "r" / "README.md").write_text("")
@@ -44,7 +33,7 @@ def test_finds_names_and_versions(tmp_path: Path) -> None:
 
 
 def test_stamp_tells_every_change(tmp_path: Path) -> None:
-    """A file added, written, or exchanged for one of the same size and time changes the stamp of its folder alone."""
+    """Change the stamp of a folder whose file is added, written or exchanged, and no other."""
     for version in "12":
         (tmp_path / "m" / version).mkdir(parents=True)
         (tmp_path / "m" / version / "file").write_text("a")
@@ -62,58 +51,44 @@ def test_stamp_tells_every_change(tmp_path: Path) -> None:
 
 
 def test_change_counts_once_it_has_settled() -> None:
-    """What differs from look to look is still being written; a change is told once, and so is the first look."""
-    looks = iter([1, 1, 1, 2, 3, 3, 3, 1, 1, 3, 3])
-    changes = Changes(lambda: next(looks))
-    told = [changes.poll() for _ in range(10)]
-    assert told == [True, False, False, False, True, False, False, True, False, True]
-
-
-def test_source_that_is_away_is_a_change() -> None:
-    """A folder that cannot be looked at any more is told as a change, once."""
+    """Report the first look, each change that two looks agree on, and a folder that is away, once each."""
 
     def look() -> object:
-        answer = answers.pop(0)
-        if isinstance(answer, OSError):
-            raise answer
-        return answer
+        if (found := next(looks)) is None:
+            raise OSError("gone")
+        return found
 
-    answers: list[object] = [1, 1, OSError("gone"), OSError("gone"), OSError("gone")]
+    looks = iter([1, 1, 1, 2, 3, 3, 3, 1, 1, 3, 3, None, None, None])
     changes = Changes(look)
-    assert [changes.poll() for _ in range(4)] == [True, False, True, False]
+    told = [changes.poll() for _ in range(13)]
+    assert told == [True, False, False, False, True, False, False, True, False, True, False, True, False]
 
 
 @pytest.mark.parametrize(
-    ("versions", "chosen"),
-    [("all", ["10", "9", "2"]), (2, ["10", "9"]), (7, ["10", "9", "2"]), (("2", "10"), ["10", "2"])],
+    ("settings", "chosen"),
+    [
+        ({}, ["10", "9", "2", "1"]),
+        ({"versions": 2}, ["10", "9"]),
+        ({"versions": 7}, ["10", "9", "2", "1"]),
+        ({"versions": ("2", "10")}, ["10", "2"]),
+        ({"versions": 1, "default": "2", "aliases": {"stable": "9"}}, ["10", "9", "2"]),
+    ],
 )
-def test_chosen_versions(versions: object, chosen: list[str]) -> None:
-    """All, the highest ones, or those that are listed."""
-    assert ModelSettings(versions=versions).chosen({"2", "9", "10"}) == chosen
+def test_chosen_versions(settings: dict[str, Any], chosen: list[str]) -> None:
+    """Choose all versions, the highest ones or those listed, and always the default and aliased ones."""
+    assert ModelSettings(**settings).chosen({"1", "2", "9", "10"}) == chosen
 
 
-def test_named_versions_are_chosen() -> None:
-    """A version that is the default or has an alias is served, whatever `versions` leaves out."""
-    settings = ModelSettings(versions=1, default="2", aliases={"stable": "9"})
-    assert settings.chosen({"1", "2", "9", "10"}) == ["10", "9", "2"]
+VERSIONS = 'mood.versions: give "all", a number of at least 1, or a list of versions as text: ["9"]'
 
 
 @pytest.mark.parametrize(
     ("text", "faults"),
     [
         ("default = 3", "default: give the name of a model, as text"),
-        (
-            "[mood]\nversions = 0",
-            'mood.versions: give "all", a number of at least 1, or a list of versions as text: ["9"]',
-        ),
-        (
-            "[mood]\nversions = true",
-            'mood.versions: give "all", a number of at least 1, or a list of versions as text: ["9"]',
-        ),
-        (
-            "[mood]\nversions = ['a/b']",
-            'mood.versions: give "all", a number of at least 1, or a list of versions as text: ["9"]',
-        ),
+        ("[mood]\nversions = 0", VERSIONS),
+        ("[mood]\nversions = true", VERSIONS),
+        ("[mood]\nversions = ['a/b']", VERSIONS),
         (
             "[mood]\ndefault = ''\n[a]\nx = 1",
             "mood.default: string should match pattern|a.x: no such setting; there are versions, default, aliases",
@@ -129,7 +104,7 @@ def test_named_versions_are_chosen() -> None:
     ],
 )
 def test_faulty_settings(tmp_path: Path, text: str, faults: str) -> None:
-    """Each fault is named by its place, all in one line."""
+    """Name each fault by its place, all in one line."""
     (tmp_path / "models.toml").write_text(text)
     with pytest.raises(UserError) as caught:
         read_settings(tmp_path)
@@ -138,10 +113,18 @@ def test_faulty_settings(tmp_path: Path, text: str, faults: str) -> None:
         assert fault in str(caught.value)
 
 
-def test_alias_is_no_version(tmp_path: Path) -> None:
-    """An alias with the name of a version is refused, since it would hide that."""
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("[mood]\naliases = { 1 = '2' }", "mood.aliases.1: a version has this name"),
+        ("[mood]\naliases = { best = '3' }", "mood.aliases.best: the repository has no version '3' of it"),
+        ("[mood]\nversions = ['3']", "mood.versions[0]: the repository has no version '3' of it"),
+    ],
+)
+def test_settings_that_do_not_fit_the_repository(tmp_path: Path, text: str, fault: str) -> None:
+    """Raise for names of versions that are not there, and for an alias that would hide one."""
     for version in "12":
         (tmp_path / "mood" / version).mkdir(parents=True)
-    (tmp_path / "models.toml").write_text('[mood]\naliases = { 1 = "2" }')
-    with pytest.raises(UserError, match=r"mood\.aliases\.1: a version has this name"):
+    (tmp_path / "models.toml").write_text(text)
+    with pytest.raises(UserError, match=re.escape(fault)):
         Repository(tmp_path, None).scan()

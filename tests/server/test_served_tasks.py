@@ -2,30 +2,26 @@
 
 import random
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import grpc
 import numpy as np
-import onnxruntime
 import pytest
-from numpy.typing import NDArray
 from scipy.special import expit, softmax
 from seqeval.scheme import IOB2, Entities
-from tokenizers import Encoding, Tokenizer
 
 from bertwire.v1 import classifier_pb2 as pb
 from bertwire.v1.classifier_pb2_grpc import ClassifierStub
-from bertwire_runtime.bundle import open_bundle
-from bertwire_runtime.layouts import arrange, variant_layout
 from bertwire_runtime.thresholds import Thresholds
 from bertwire_runtime.tokenizer import Text, TextTokenizer
 from bertwire_server.call import Call, current
 from bertwire_server.errors import InvalidRequest
-from bertwire_server.inference import Inference, RequestLimits
 from bertwire_server.query import Query
+from offline import Offline
+from oip_support import Echo, Infer
 from rows import LIMITS, MAX_LENGTH, ROWS, Made
 from support import Serve, export_padded
 
@@ -34,53 +30,31 @@ Pairs = list[tuple[str, str]]
 
 @dataclass(frozen=True)
 class Served:
-    """A server of a task's fp32 variant, and the bundle that it has.
+    """A server of a task's fp32 variant.
 
     Attributes:
         kind: the kind of rows that its model was trained on.
-        bundle: the bundle.
+        offline: the variant by ONNX Runtime alone.
         stub: asks the server.
     """
 
     kind: str
-    bundle: Path
+    offline: Offline
     stub: ClassifierStub
 
     def ask(self, texts: list[str] | Pairs, **fields: object) -> list[pb.Result]:
-        """The results of one call."""
+        """Return the results of one call."""
         pairs = [text for text in texts if not isinstance(text, str)]
         firsts = [text if isinstance(text, str) else text[0] for text in texts]
         request = pb.ClassifyRequest(texts=firsts, text_pairs=[second for _, second in pairs], **fields)  # type: ignore[arg-type]
         return list(self.stub.Classify(request, timeout=20).results)
 
     def refusal(self, texts: list[str] | Pairs, **fields: object) -> str:
-        """Why a call is INVALID_ARGUMENT."""
+        """Return why a call is INVALID_ARGUMENT."""
         with pytest.raises(grpc.RpcError) as caught:
             self.ask(texts, **fields)
         assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
         return str(caught.value.details())
-
-    def encode(self, texts: list[str] | Pairs, side: str = "right") -> list[Encoding]:
-        """The texts' tokens, as the tokenizers library alone gives them."""
-        tokenizer = Tokenizer.from_file(str(self.bundle / "tokenizer.json"))
-        tokenizer.no_padding()
-        tokenizer.enable_truncation(MAX_LENGTH, direction=side)
-        encodings: list[Encoding] = tokenizer.encode_batch(texts)
-        return encodings
-
-    def logits(self, encodings: list[Encoding]) -> list[NDArray[np.float32]]:
-        """What ONNX Runtime alone makes of them, for each text alone: float32 [labels] or [tokens, labels]."""
-        manifest = open_bundle(self.bundle).manifest
-        variant = next(each for each in manifest.variants if each.precision == "fp32")
-        layout = variant_layout(manifest, variant)
-        session = onnxruntime.InferenceSession(self.bundle / variant.file.name, providers=["CPUExecutionProvider"])
-        names = [each.name for each in session.get_inputs()]
-        return [
-            session.run(["logits"], {name: arrange([each], layout)[name] for name in names})[0].reshape(
-                (len(each.ids), -1) if layout.by_token else -1
-            )
-            for each in encodings
-        ]
 
 
 @pytest.fixture(scope="module", params=["packed", "padded"])
@@ -90,7 +64,7 @@ def start(
     make_task: Callable[[str], Made],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Callable[[str], Served]]:
-    """Serves a kind's model in one layout; each server lives until the tests of that layout end."""
+    """Return a function that serves a kind's model in one layout, until the tests of that layout end."""
     with ExitStack() as stack:
         running: dict[str, Served] = {}
 
@@ -103,7 +77,7 @@ def start(
                     bundle = export_padded(made.checkpoint, output, variants=["fp32"], **LIMITS)
                 server = stack.enter_context(serve(bundle, "--variant", "fp32"))
                 channel = stack.enter_context(grpc.insecure_channel(server.address))
-                running[kind] = Served(kind, bundle, ClassifierStub(channel))
+                running[kind] = Served(kind, Offline(bundle, f"fp32-{request.param}"), ClassifierStub(channel))
             return running[kind]
 
         yield started
@@ -111,12 +85,12 @@ def start(
 
 @pytest.fixture(params=list(ROWS))
 def served(request: pytest.FixtureRequest, start: Callable[[str], Served]) -> Served:
-    """A server of each task."""
+    """Serve each task."""
     return start(request.param)
 
 
 def texts_of(kind: str, numbers: range) -> list[str] | Pairs:
-    """Rows of a kind as a server is sent them."""
+    """Return rows of a kind as a server is sent them."""
     rows = [ROWS[kind](number) for number in numbers]
     if kind == "pairs":
         return [(row["text"], row["text_pair"]) for row in rows]
@@ -124,12 +98,12 @@ def texts_of(kind: str, numbers: range) -> list[str] | Pairs:
 
 
 def test_logits_and_scores_equal_offline(served: Served) -> None:
-    """Logits, tokens, scores and their order are those of an independent computation, whatever shares the batch."""
-    manifest = open_bundle(served.bundle).manifest
+    """Answer with the logits, tokens and sorted scores of an independent computation."""
+    manifest = served.offline.manifest
     texts = texts_of(served.kind, range(200, 240))
-    encodings = served.encode(texts)
+    encodings = served.offline.encode(texts)
     results = served.ask(texts, logits=True)
-    for result, encoding, expected in zip(results, encodings, served.logits(encodings), strict=True):
+    for result, encoding, expected in zip(results, encodings, served.offline.each(texts), strict=True):
         np.testing.assert_allclose(result.logits, expected.ravel(), atol=1e-5)
         assert (result.token_count, result.truncated) == (len(encoding.ids), bool(encoding.overflowing))
         if served.kind == "token_classification":
@@ -143,23 +117,17 @@ def test_logits_and_scores_equal_offline(served: Served) -> None:
         assert [each.label for each in result.labels] == [manifest.labels[index] for index in np.argsort(-scores)]
         np.testing.assert_allclose([each.score for each in result.labels], np.sort(scores)[::-1], atol=1e-5)
         assert not result.entities
+        assert all(each.predicted for each in result.labels) or manifest.task != "regression"
     assert not any(each.logits for each in served.ask(texts))
 
 
-def test_top_k_cuts(start: Callable[[str], Served]) -> None:
-    """The best labels of several, whether they are predicted or not."""
-    served = start("multi_label")
-    texts = texts_of("multi_label", range(8))
-    everything = served.ask(texts)
-    for count in (1, 2, 3, 99):
-        for found, every in zip(served.ask(texts, top_k=count), everything, strict=True):
-            assert list(found.labels) == list(every.labels)[:count]
-
-
 def test_predicted_follows_thresholds(start: Callable[[str], Served]) -> None:
-    """Several labels: the manifest's thresholds, over them the call's for all, over these the call's for one."""
+    """Several labels: apply the manifest's thresholds, before them the call's for all, before these the call's for one.
+
+    `top_k` cuts whether labels are predicted or not.
+    """
     served = start("multi_label")
-    manifest = open_bundle(served.bundle).manifest
+    manifest = served.offline.manifest
     own = dict(zip(manifest.labels, manifest.calibration.thresholds, strict=True))
     texts = texts_of("multi_label", range(200, 216))
     seen = set()
@@ -170,17 +138,20 @@ def test_predicted_follows_thresholds(start: Callable[[str], Served]) -> None:
         ({"thresholds": {"good": 1}}, own | {"good": 1}),
         ({"threshold": 1, "thresholds": {"bad": 0}}, dict.fromkeys(own, 1) | {"bad": 0}),
     ):
-        for result, logits in zip(served.ask(texts, **fields), served.logits(served.encode(texts)), strict=True):
+        for result, logits in zip(served.ask(texts, **fields), served.offline.each(texts), strict=True):
             scores = dict(zip(manifest.labels, expit(logits), strict=True))
             assert {each.label: each.predicted for each in result.labels} == {
                 label: bool(score >= limits[label]) for label, score in scores.items()
             }
             seen.add(tuple(sorted(each.label for each in result.labels if each.predicted)))
     assert {(), ("bad",), ("good",), ("bad", "good"), ("bad", "good", "rare")} <= seen
+    for count in (1, 2, 99):
+        for found, every in zip(served.ask(texts, top_k=count), served.ask(texts), strict=True):
+            assert list(found.labels) == list(every.labels)[:count]
 
 
 def test_one_label_is_predicted_from_the_threshold_on(start: Callable[[str], Served]) -> None:
-    """One label: the best, unless it falls short of what the call asks for."""
+    """One label: predict the best unless it falls short of the call's threshold."""
     served = start("pairs")
     texts = texts_of("pairs", range(200, 210))
     for result in served.ask(texts):
@@ -191,20 +162,14 @@ def test_one_label_is_predicted_from_the_threshold_on(start: Callable[[str], Ser
     assert sum(predicted) == sum(score >= asked for score in scores)
 
 
-def test_regression_is_the_number(start: Callable[[str], Served]) -> None:
-    """The one score is the model's number, always predicted, and near what the rows say."""
-    served = start("regression")
-    (few,), (many,) = (list(each.labels) for each in served.ask(["w1 w2 bad bad bad", "w1 w2 good good good"]))
-    assert (few.label, few.predicted, many.predicted) == ("label", True, True)
-    assert many.score > few.score + 0.2
-
-
 @pytest.mark.parametrize(
     ("kind", "fields", "words"),
     [
         ("multi_label", {"threshold": 1.5}, "threshold is 1.5"),
         ("multi_label", {"threshold": float("nan")}, "threshold is nan"),
+        ("multi_label", {"thresholds": {"good": -0.5}}, "thresholds['good'] is -0.5"),
         ("multi_label", {"thresholds": {"ugly": 0.5}}, "names 'ugly'"),
+        ("token_classification", {"thresholds": {"O": 0.5}}, "names 'O'"),
         ("token_classification", {"thresholds": {"B-x": 0.5}}, "names 'B-x'"),
         ("regression", {"threshold": 0.5}, "no threshold applies"),
         ("pairs", {"text_pairs": []}, "reads pairs of texts"),
@@ -216,7 +181,7 @@ def test_regression_is_the_number(start: Callable[[str], Served]) -> None:
 def test_refuses_what_the_task_has_not(
     start: Callable[[str], Served], kind: str, fields: dict[str, Any], words: str
 ) -> None:
-    """Options of another task and missing or needless second texts are the caller's fault, in clear words."""
+    """Answer INVALID_ARGUMENT to options of another task, and to missing or needless second texts."""
     request = pb.ClassifyRequest(texts=["w1"], **({"text_pairs": ["w2"]} if kind == "pairs" else {} | fields) | fields)
     with pytest.raises(grpc.RpcError) as caught:
         start(kind).stub.Classify(request, timeout=20)
@@ -225,7 +190,7 @@ def test_refuses_what_the_task_has_not(
 
 
 def test_truncates_on_either_side_or_refuses(served: Served) -> None:
-    """Which end goes is the call's choice; refused are only texts that are too long."""
+    """Cut on the side that the call chooses, or refuse only texts that are too long."""
     words = [f"w{number}" for number in range(3 * MAX_LENGTH)]
     long: Any = " ".join(words)
     short: Any = "w1 w2"
@@ -234,7 +199,7 @@ def test_truncates_on_either_side_or_refuses(served: Served) -> None:
     for value, side in ((pb.TRUNCATION_LEFT, "left"), (pb.TRUNCATION_RIGHT, "right")):
         (result,) = served.ask([long], logits=True, truncation=value)
         assert (result.token_count, result.truncated) == (MAX_LENGTH, True)
-        np.testing.assert_allclose(result.logits, served.logits(served.encode([long], side))[0].ravel(), atol=1e-5)
+        np.testing.assert_allclose(result.logits, served.offline.each([long], side)[0].ravel(), atol=1e-5)
     own = served.ask([long], logits=True)[0].logits
     assert own == served.ask([long], logits=True, truncation=pb.TRUNCATION_RIGHT)[0].logits
     assert own != served.ask([long], logits=True, truncation=pb.TRUNCATION_LEFT)[0].logits
@@ -244,7 +209,7 @@ def test_truncates_on_either_side_or_refuses(served: Served) -> None:
 
 
 def test_pairs_are_cut_as_in_training(start: Callable[[str], Served], make_task: Callable[[str], Made]) -> None:
-    """Whatever the lengths of the two, the tokens are those of training's tokenizer, the longer cut first."""
+    """Cut pairs of any lengths to the tokens of training's tokenizer, the longer text first."""
     from transformers import AutoTokenizer
 
     served = start("pairs")
@@ -257,28 +222,23 @@ def test_pairs_are_cut_as_in_training(start: Callable[[str], Served], make_task:
     for side in ("right", "left"):
         tokenizer.truncation_side = side
         trained = tokenizer(*map(list, zip(*pairs, strict=True)), truncation="longest_first", max_length=MAX_LENGTH)
-        mine = served.encode(pairs, side)
+        mine = served.offline.encode(pairs, side)
         assert [each.ids for each in mine] == trained["input_ids"]
         assert [each.type_ids for each in mine] == trained["token_type_ids"]
-    for result, expected in zip(results, served.logits(served.encode(pairs)), strict=True):
+    for result, expected in zip(results, served.offline.each(pairs), strict=True):
         np.testing.assert_allclose(result.logits, expected, atol=1e-5)
 
 
 # A text, and what its entities are as a reader sees them.
 SEEN = [
-    ("w1 good w2", ["good"]),
-    ("w1  good\tbad w2", ["good\tbad"]),
     ("\n w1 GOOD  bad  bad\n", ["GOOD  bad  bad"]),
-    ("\U0001f642\U0001f468\u200d\U0001f469\u200d\U0001f467 good \U0001f642", ["good"]),
+    ("\U0001f642\U0001f468\u200d\U0001f469\u200d\U0001f467 good\tbad \U0001f642", ["good\tbad"]),
     ("w1 g\u00f3od w2", ["g\u00f3od"]),
-    ("w1 go\u0301od\u0301 w2", ["go\u0301od\u0301"]),
-    ("w1 good\u0301", ["good\u0301"]),
-    ("\u0130\u0130\u0130 good bad \u0130", ["good bad"]),
+    ("\u0130\u0130\u0130 go\u0301od\u0301 bad \u0130", ["go\u0301od\u0301 bad"]),
     ("w1\0 go\0od w2", ["go\0od"]),
     ("w1 " * 20 + "good", []),
 ]
-
-
+# A text, and its words as a reader sees them.
 WORDS_SEEN = [
     ("w1 (goodxy), w2.", ["w1", "(", "goodxy", ")", ",", "w2", "."]),
     ("p53-null", ["p53", "-", "null"]),
@@ -294,7 +254,7 @@ WORDS_SEEN = [
 
 @pytest.mark.parametrize(("text", "expected"), WORDS_SEEN)
 def test_words_are_what_a_reader_sees(task_base: Path, text: str, expected: list[str]) -> None:
-    """Words are whole, with their accents and signs, whatever the tokenizer strips, folds, splits or cuts off."""
+    """Return whole words, whatever the tokenizer strips, folds, splits or cuts off."""
     tokenizer = TextTokenizer((task_base / "tokenizer.json").read_bytes(), MAX_LENGTH, "right", words=True)
     (encoded,) = tokenizer.encode([text])
     assert [text[start:end] for _, start, end in encoded.words] == expected
@@ -310,23 +270,23 @@ def test_word_cut_at_its_front_is_whole(task_base: Path) -> None:
 
 @pytest.mark.parametrize(("text", "expected"), SEEN)
 def test_entities_are_what_a_reader_sees(start: Callable[[str], Served], text: str, expected: list[str]) -> None:
-    """Offsets cut whole words out of the text as sent, whatever the tokenizer makes of its characters."""
+    """Give offsets of whole words in the text as sent, whatever the tokenizer makes of its characters."""
     (result,) = start("token_classification").ask([text])
     assert [text[each.start : each.end] for each in result.entities] == expected
     assert {each.label for each in result.entities} <= {"x"}
 
 
 def test_entities_equal_offline(start: Callable[[str], Served]) -> None:
-    """Types, places and mean scores are those of the tags of words' first tokens, put together by seqeval."""
+    """Give the types, places and mean scores that seqeval makes of the tags of words' first tokens."""
     served = start("token_classification")
-    labels = open_bundle(served.bundle).manifest.labels
+    labels = served.offline.manifest.labels
     generator = random.Random(1)  # noqa: S311 - test data
     words = ["good", "bad", "goodxy", "w1", "w2", "goodx", "bady"]
     texts = [" ".join(generator.choices(words, k=generator.randint(1, 20))) for _ in range(60)]
-    encodings = served.encode(texts)
+    encodings = served.offline.encode(texts)
     count = 0
     for result, text, encoding, logits in zip(
-        served.ask(texts), texts, encodings, served.logits(encodings), strict=True
+        served.ask(texts), texts, encodings, served.offline.each(texts), strict=True
     ):
         pieces = [token for token, word in enumerate(encoding.word_ids) if word != ([None, *encoding.word_ids])[token]]
         firsts = [token for token in pieces if encoding.word_ids[token] is not None]
@@ -345,22 +305,11 @@ def test_entities_equal_offline(start: Callable[[str], Served]) -> None:
     assert count > 30
 
 
-async def test_unfit_thresholds_cost_no_run(made: Made) -> None:
-    """What the model could not decide by is refused before a text is tokenized or run."""
-
-    class Loaded:
-        manifest = made.manifest
-
-        async def predict(self, _: Query) -> None:
-            pytest.fail("the model ran")
-
-    class Registry:
-        def lease(self, *_: str) -> AbstractContextManager[Loaded]:
-            return nullcontext(Loaded())
-
-    registry: Any = Registry()
-    inference = Inference(registry, RequestLimits(9, 99, 999))
-    current.set(Call("Classify", "1"))
+async def test_bad_thresholds_cost_no_run(made: Made) -> None:
+    """Refuse thresholds that the model cannot decide by before a text is tokenized or run."""
+    infer = Infer(Echo(made.manifest, []))
+    current.set(Call("Classify"))
     texts: list[Text] = [("w1", "w2")] if made.manifest.text_pairs else ["w1"]
     with pytest.raises(InvalidRequest, match="threshold"):
-        await inference.predict(Query(texts, thresholds=Thresholds(all=2)))
+        await infer.inference.predict(Query(texts, thresholds=Thresholds(all=2)))
+    assert not infer.model.queries

@@ -30,7 +30,7 @@ OK, NOT_FOUND = grpc.StatusCode.OK, grpc.StatusCode.NOT_FOUND
 
 @pytest.fixture
 def call() -> Iterator[Call]:
-    """A call under way, of the current context."""
+    """Set a call under way in the current context."""
     made = Call("/bertwire.v1.Classifier/Classify", "r-1", "ann", "mood", "3", texts=2)
     token = current.set(made)
     yield made
@@ -39,7 +39,7 @@ def call() -> Iterator[Call]:
 
 @contextmanager
 def logged(form: Literal["text", "json"], level: int = logging.DEBUG) -> Iterator[io.StringIO]:
-    """What the project's loggers write meanwhile."""
+    """Yield what the project's loggers write meanwhile."""
     stream = io.StringIO()
     logger, to = logging.getLogger("bertwire_server"), handler(form, stream)
     before = logger.level
@@ -53,7 +53,7 @@ def logged(form: Literal["text", "json"], level: int = logging.DEBUG) -> Iterato
 
 
 def test_json_names_the_request(call: Call) -> None:
-    """A message is an object with the time, where it comes from, and the call in which it was logged."""
+    """Write an object with the time, the logger, and the call in which it was logged."""
 
     class Span:
         trace_id = "0af7651916cd43dd8448eb211c80319c"
@@ -74,7 +74,7 @@ def test_json_names_the_request(call: Call) -> None:
 
 
 def test_outside_calls_nothing_is_added() -> None:
-    """A message that belongs to no call has no fields of one."""
+    """Write no fields of a call outside of one."""
     with logged("json") as stream:
         logging.getLogger("bertwire_server.app").info("ready")
     assert set(json.loads(stream.getvalue())) == {"timestamp", "level", "logger", "message"}
@@ -84,7 +84,7 @@ def test_outside_calls_nothing_is_added() -> None:
 
 
 def test_client_cannot_write_lines(call: Call) -> None:
-    """A line break in a client's name does not begin a line of the log."""
+    """Replace a line break in a client's name, which would begin a line of the log."""
     call.client = "ann\n2026-01-01 ERROR forged"
     with logged("text") as stream:
         logging.getLogger("bertwire_server.edge").info("x")
@@ -93,7 +93,7 @@ def test_client_cannot_write_lines(call: Call) -> None:
 
 
 def test_line_of_a_call(call: Call) -> None:
-    """One line at debug says what was asked and what came of it, in words and in fields; none at info."""
+    """Write one line at debug, in words and in fields; none at info."""
     with logged("json") as stream:
         log_call(call, OK, 0.0042, with_texts=False)
     found = json.loads(stream.getvalue())
@@ -106,7 +106,7 @@ def test_line_of_a_call(call: Call) -> None:
 
 
 def test_line_of_a_call_that_was_refused_at_once() -> None:
-    """It names request and client too, though no task has been begun for it."""
+    """Name request and client although no task was begun for the call."""
     refused = Call("/bertwire.v1.Classifier/Classify", "r-2", "bob")
     with logged("json") as stream:
         log_call(refused, grpc.StatusCode.PERMISSION_DENIED, 0.001, with_texts=False)
@@ -116,7 +116,7 @@ def test_line_of_a_call_that_was_refused_at_once() -> None:
 
 
 def test_line_of_a_call_that_failed(call: Call) -> None:
-    """It says what the caller was told, and where that was; of a stream how many of its messages failed."""
+    """Write the reason and the peer, and of a stream how many of its messages failed."""
     call.failures = {"INVALID_ARGUMENT": 4}
     told = "no model 'a\nb' here"
     with logged("json") as stream:
@@ -132,7 +132,7 @@ def test_line_of_a_call_that_failed(call: Call) -> None:
 
 @pytest.mark.parametrize("form", ["text", "json"])
 def test_texts_only_when_asked_and_masked(call: Call, form: Literal["text", "json"]) -> None:
-    """Unasked no text is logged; asked, texts and pairs are, with identifiers masked."""
+    """Write no text unless asked, and then with identifiers masked."""
     call.content = ["I am ann@example.org", ("card 4111111111111111", "yes")]
     with logged(form) as stream:
         log_call(call, OK, 0.1, with_texts=False)
@@ -147,7 +147,7 @@ def test_texts_only_when_asked_and_masked(call: Call, form: Literal["text", "jso
 
 @pytest.mark.parametrize("before", range(3960, 4004))
 def test_long_text_is_not_cut_within_an_identifier(call: Call, before: int) -> None:
-    """Wherever reading stops, no part of a number is shown as if it were none."""
+    """Show no part of a number, wherever a long text is cut."""
     call.content = ["1. " + "ann@example.org " * 245 + " " * (before - 3923) + "4111 1111 1111 1111 and so on"]
     with logged("text") as stream:
         log_call(call, OK, 0.1, with_texts=True)
@@ -198,7 +198,7 @@ FAILURES: dict[str, Callable[[], object]] = {
 @pytest.mark.parametrize("failure", FAILURES)
 @pytest.mark.parametrize("form", ["text", "json"])
 def test_stack_trace_holds_no_text(failure: str, form: Literal["text", "json"]) -> None:
-    """What protobuf, tokenizers and ONNX Runtime raise reaches the log with its trace, and without the text."""
+    """Write the trace of a library's error without the text that it quotes."""
     with logged(form) as stream:
         with pytest.raises(Exception) as caught:  # noqa: PT011 - of three libraries, each with its own
             FAILURES[failure]()
@@ -207,14 +207,10 @@ def test_stack_trace_holds_no_text(failure: str, form: Literal["text", "json"]) 
     assert WORD not in stream.getvalue()
 
 
-def test_texts_need_debug() -> None:
-    """`--log-texts` where no line of a call is logged is refused, and says what to do."""
+def test_settings_that_cannot_work() -> None:
+    """Refuse `--log-texts` without debug, where no line has texts, and a collector without a scheme."""
     with pytest.raises(UserError, match="--log-texts logs nothing at --log-level info; set it to debug"):
         validated(TelemetryConfig, {"log_texts": True})
     assert validated(TelemetryConfig, {"log_texts": True, "log_level": "debug"}).log_texts
-
-
-def test_endpoint_is_a_url() -> None:
-    """A collector without a scheme is refused: whether TLS is spoken must be said."""
     with pytest.raises(UserError, match="--otlp-endpoint"):
         validated(TelemetryConfig, {"otlp_endpoint": "collector:4317"})

@@ -62,7 +62,7 @@ def loaded(metrics: Metrics, info: ModelInfo = INFO, state: State | None = None)
 def scrape(address: str, accept: str = "*/*") -> str:
     """Return what a server shows."""
     request = urllib.request.Request(address, headers={"Accept": accept})  # noqa: S310 - a local address
-    with urllib.request.urlopen(request, timeout=10) as response:  # noqa: S310
+    with urllib.request.urlopen(request, timeout=60) as response:  # noqa: S310
         return str(response.read().decode())
 
 
@@ -81,8 +81,9 @@ def value(metrics: Metrics, name: str, **labels: str) -> float | None:
 
 
 def test_shows_what_was_counted(metrics: Metrics) -> None:
-    """Each event of a model appears in the sample that is named for it."""
-    model = loaded(metrics)
+    """Show each event of a model in the sample that is named for it, and the state at the time of the scrape."""
+    state = State()
+    model = loaded(metrics, state=state)
     observer: Observer = model
     observer.ran(Ran([3, 5], computed=10, queue_seconds=[0.001, 0.3], run_seconds=0.02))
     observer.ran(Ran([4], computed=4, queue_seconds=[20.0], run_seconds=0.02))
@@ -125,22 +126,15 @@ def test_shows_what_was_counted(metrics: Metrics) -> None:
     for (name, labels), count in expected.items():
         assert found[name, frozenset([*OF_MODEL.items(), *labels])] == pytest.approx(count), (name, labels)
     assert found["bertwire_model_info", frozenset((OF_MODEL | VARIANT).items())] == 1
+    state.waiting, state.busy_seconds, state.healthy = 9, 3.5, False
+    gauges = ("bertwire_queue_texts", "bertwire_busy_seconds_total", "bertwire_model_healthy")
+    assert [value(metrics, name, **OF_MODEL) for name in gauges] == [9, 3.5, 0]
     assert ("process_resident_memory_bytes", frozenset()) in found
     assert ("python_gc_collections_total", frozenset({("generation", "0")})) in found
 
 
-def test_state_is_read_at_each_scrape(metrics: Metrics) -> None:
-    """Gauges show the state now, not that of the last batch."""
-    state = State()
-    loaded(metrics, state=state)
-    state.waiting, state.busy_seconds, state.healthy = 9, 3.5, False
-    assert value(metrics, "bertwire_queue_texts", **OF_MODEL) == 9
-    assert value(metrics, "bertwire_busy_seconds_total", **OF_MODEL) == 3.5
-    assert value(metrics, "bertwire_model_healthy", **OF_MODEL) == 0
-
-
 def test_calls_by_model_method_and_code(metrics: Metrics) -> None:
-    """Every call counts by its code; only answered ones enter the times."""
+    """Count every call by its code; time only answered ones."""
     loaded(metrics)
     call = Call(CLASSIFY, model="mood", client="ann")
     metrics.call_ended(call, OK, 0.004)
@@ -154,7 +148,7 @@ def test_calls_by_model_method_and_code(metrics: Metrics) -> None:
 
 
 def test_clients_make_no_labels(metrics: Metrics) -> None:
-    """A thousand unknown models, clients, request ids and labels add no series but one for no model."""
+    """Add no series for unknown models, clients, request ids and labels but one for no model."""
     model = loaded(metrics)
     before = len(values(metrics))
     for number in range(1000):
@@ -165,7 +159,7 @@ def test_clients_make_no_labels(metrics: Metrics) -> None:
 
 
 def test_unloaded_model_is_gone(metrics: Metrics) -> None:
-    """With a version its series go, with the last one those of the model's calls; others stay."""
+    """Drop a version's series with it, and those of the model's calls with the last one, whose late events add none."""
     old, new = loaded(metrics), loaded(metrics, replace(INFO, version="4"))
     loaded(metrics, replace(INFO, name="other"))
     metrics.call_ended(Call(CLASSIFY, model="mood"), OK, 0.1)
@@ -176,6 +170,9 @@ def test_unloaded_model_is_gone(metrics: Metrics) -> None:
     assert value(metrics, "bertwire_tokens_total", model="mood", version="4") == 0
     assert value(metrics, "bertwire_requests_total", model="mood", method=CLASSIFY, code="OK") == 1
     metrics.unloaded(new)
+    new.tokenized(1, 0.1)
+    new.predicted("up", 0.9)
+    metrics.call_ended(Call(CLASSIFY, model="mood"), OK, 0.1)
     assert "mood" not in generate_latest(metrics.registry).decode()
     assert value(metrics, "bertwire_requests_total", model="other", method=CLASSIFY, code="OK") == 1
     assert value(metrics, "bertwire_models_loaded") == 1
@@ -183,7 +180,7 @@ def test_unloaded_model_is_gone(metrics: Metrics) -> None:
 
 @pytest.mark.parametrize("gone", [0, 1])
 def test_same_version_loaded_again(metrics: Metrics, gone: int) -> None:
-    """While a version is loaded twice its counts go on in the same series, and the newer is shown; then the other."""
+    """Go on in the same series while a version is loaded twice; show the newer, then the other."""
     states = [State(waiting=1, busy_seconds=10), State(waiting=2, busy_seconds=20)]
     infos = [INFO, replace(INFO, variant=("fp32", *INFO.variant[1:]))]
     models = [loaded(metrics, info, state) for info, state in zip(infos, states, strict=True)]
@@ -204,18 +201,8 @@ def test_same_version_loaded_again(metrics: Metrics, gone: int) -> None:
     assert value(metrics, "bertwire_models_loaded") == 0
 
 
-def test_unloaded_model_counts_no_more(metrics: Metrics) -> None:
-    """Calls of a model that end after it was unloaded do not bring its series back."""
-    model = loaded(metrics)
-    metrics.unloaded(model)
-    model.tokenized(1, 0.1)
-    model.predicted("up", 0.9)
-    metrics.call_ended(Call(CLASSIFY, model="mood"), OK, 0.1)
-    assert "mood" not in generate_latest(metrics.registry).decode()
-
-
 def test_server_counts(metrics: Metrics) -> None:
-    """Refusals by reason, loads by outcome, and the certificate's end once it is known."""
+    """Count refusals by reason and loads by outcome; show the certificate's end once it is known."""
     assert value(metrics, "bertwire_certificate_expiry_timestamp_seconds") is None
     metrics.refused(Overloaded("slow down"))
     metrics.refused(Unauthenticated("who are you?"))
@@ -231,7 +218,7 @@ def test_server_counts(metrics: Metrics) -> None:
 
 
 def test_speaks_openmetrics(served: tuple[Metrics, str]) -> None:
-    """A scraper that asks for OpenMetrics gets it, with every counter of that type."""
+    """Serve OpenMetrics on request, with every counter of that type."""
     metrics, address = served
     for version in ("3", "4"):
         loaded(metrics, replace(INFO, version=version)).ran(Ran([3], 3, [0.1], 0.1))
@@ -243,23 +230,18 @@ def test_speaks_openmetrics(served: tuple[Metrics, str]) -> None:
 
 
 def test_serves_prometheus(served: tuple[Metrics, str]) -> None:
-    """A plain scrape has the text format, in which metrics of an event appear at once."""
+    """Serve the text format, with an event at once; answer HEAD with the headers alone."""
     metrics, address = served
     metrics.refused(Overloaded("slow down"))
     assert 'bertwire_refused_calls_total{reason="limit"} 1.0\n' in scrape(address)
-
-
-def test_answers_checks_of_availability(served: tuple[Metrics, str]) -> None:
-    """HEAD has the headers of GET and no body."""
-    _, address = served
-    with urllib.request.urlopen(urllib.request.Request(address, method="HEAD"), timeout=10) as response:  # noqa: S310
+    with urllib.request.urlopen(urllib.request.Request(address, method="HEAD"), timeout=60) as response:  # noqa: S310
         assert (response.status, response.read()) == (200, b"")
         assert response.headers["Content-Type"].startswith("text/plain")
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "nowhere.invalid"])
 def test_address_that_cannot_be_bound_is_named(host: str) -> None:
-    """A port that is in use, or a host that is unknown, is a user's error of one line that names the option."""
+    """Raise UserError, with the option's name, for a port in use and an unknown host."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(
@@ -269,7 +251,7 @@ def test_address_that_cannot_be_bound_is_named(host: str) -> None:
 
 
 async def test_closed_server_frees_its_port() -> None:
-    """After close the port can be bound again."""
+    """Release the port at close."""
     telemetry = Telemetry(TelemetryConfig(metrics_port=0))
     await telemetry.close()
     again = Telemetry(TelemetryConfig(metrics_port=telemetry.metrics_port))

@@ -1,9 +1,7 @@
 """Traces as a collector gets them, and reports on the calls of a real gRPC server."""
 
 import asyncio
-import queue
 from collections.abc import AsyncIterator, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from operator import methodcaller
 from typing import Any
@@ -12,14 +10,6 @@ import grpc
 import grpc.aio
 import numpy as np
 import pytest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
-    ExportTraceServiceRequest,
-    ExportTraceServiceResponse,
-)
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import (
-    TraceServiceServicer,
-    add_TraceServiceServicer_to_server,
-)
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from bertwire_runtime.output import Output
@@ -30,6 +20,7 @@ from bertwire_server.rpc import Context
 from bertwire_server.telemetry.config import TelemetryConfig
 from bertwire_server.telemetry.reporting import Telemetry
 from bertwire_server.telemetry.tracing import Tracing
+from collector import Collector, collecting
 from gated import listening
 
 CLASSIFY = "/bertwire.v1.Classifier/Classify"
@@ -38,63 +29,38 @@ SAMPLED = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 NOT_SAMPLED = SAMPLED[:-2] + "00"
 
 
-class Collector(TraceServiceServicer):
-    """Keeps what it is sent."""
-
-    def __init__(self) -> None:
-        self.requests: queue.SimpleQueue[ExportTraceServiceRequest] = queue.SimpleQueue()
-        self.address = ""
-
-    def Export(self, request: ExportTraceServiceRequest, context: object) -> ExportTraceServiceResponse:  # noqa: ARG002, N802
-        """Takes spans."""
-        self.requests.put(request)
-        return ExportTraceServiceResponse()
-
-    def spans(self) -> list[Span]:
-        """All spans that have come."""
-        found = []
-        while not self.requests.empty():
-            for resource in self.requests.get().resource_spans:
-                found += [span for scope in resource.scope_spans for span in scope.spans]
-        return found
-
-
 @pytest.fixture
 def collector() -> Iterator[Collector]:
-    """A collector on a port of its own."""
-    server, made = grpc.server(ThreadPoolExecutor(2)), Collector()
-    add_TraceServiceServicer_to_server(made, server)  # type: ignore[no-untyped-call]
-    made.address = f"http://127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
-    server.start()
-    yield made
-    server.stop(None).wait()
+    """Run a collector."""
+    with collecting() as made:
+        yield made
 
 
 def prediction(queued: float, ran: float) -> Prediction:
-    """An answer that waited and ran so long."""
+    """Return an answer that waited and ran so long."""
     empty = np.zeros(0, np.float32)
     return Prediction(Output(empty, empty, (), 3, truncated=False), queued, 0.001, ran)
 
 
 def attributes(span: Span) -> dict[str, object]:
-    """A span's attributes, whatever their kind."""
+    """Return a span's attributes, whatever their kind."""
     return {each.key: getattr(each.value, str(each.value.WhichOneof("value"))) for each in span.attributes}
 
 
 def test_spans_of_a_call(collector: Collector) -> None:
-    """A sampled caller's trace goes on: one server span, and the stages in it from the times that were measured."""
+    """Continue a sampled trace with one server span, and spans of the measured stages in it."""
     tracing = Tracing(collector.address, 0.0, "1.2")
     call = Call(CLASSIFY, model="mood", model_version="3", texts=2, content=["SECRET"])
     trace = tracing.begin(CLASSIFY, [("user-agent", "SECRET"), ("traceparent", SAMPLED), ("x-bin", b"SECRET")])
     trace.answered([prediction(0.01, 0.02), prediction(0.03, 0.04)])
     trace.end(call, OK)
     tracing.close()
-    request = collector.requests.get_nowait()
+    request = collector.requests.get(timeout=60)
     assert b"SECRET" not in request.SerializeToString()
     resource = {each.key: each.value.string_value for each in request.resource_spans[0].resource.attributes}
     assert (resource["service.name"], resource["service.version"]) == ("bertwire", "1.2")
     collector.requests.put(request)
-    spans = {span.name: span for span in collector.spans()}
+    spans = {span.name: span for span in collector.spans(4)}
     server = spans.pop("bertwire.v1.Classifier/Classify")
     assert server.kind == Span.SPAN_KIND_SERVER
     assert trace.trace_id == server.trace_id.hex() == SAMPLED[3:35]
@@ -119,11 +85,11 @@ def test_spans_of_a_call(collector: Collector) -> None:
     ("code", "failed"), [(grpc.StatusCode.INVALID_ARGUMENT, False), (grpc.StatusCode.INTERNAL, True)]
 )
 def test_span_of_a_failure(collector: Collector, code: grpc.StatusCode, failed: bool) -> None:
-    """A failure's code is in the span, and is an error of the server's where it is the server's."""
+    """Set the failure's code, and an error only where the fault is the server's."""
     tracing = Tracing(collector.address, 1.0, "1.2")
     tracing.begin(CLASSIFY, None).end(Call(CLASSIFY), code)
     tracing.close()
-    (span,) = collector.spans()
+    (span,) = collector.spans(1)
     found = attributes(span)
     assert found["rpc.response.status_code"] == found["error.type"] == code.name
     assert "bertwire.model" not in found
@@ -131,7 +97,7 @@ def test_span_of_a_failure(collector: Collector, code: grpc.StatusCode, failed: 
 
 
 def test_samples_as_told(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The caller's decision holds; without one the ratio, or else the environment's sampler."""
+    """Follow the caller's decision, else the ratio, else the environment's sampler."""
     for ratio, sampler, metadata, expected in (
         (0.0, "", (), 0),
         (1.0, "", (), 1),
@@ -146,11 +112,11 @@ def test_samples_as_told(collector: Collector, monkeypatch: pytest.MonkeyPatch) 
         trace.answered([])
         trace.end(Call(CLASSIFY), OK)
         tracing.close()
-        assert len(collector.spans()) == expected, (ratio, sampler, metadata)
+        assert len(collector.spans(expected)) == expected, (ratio, sampler, metadata)
 
 
 def test_environment_says_where(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
-    """OTEL_ variables turn traces on, say where they go and what the service is called; or turn all off."""
+    """Take endpoint and service name from OTEL_ variables, which may also turn traces off."""
     assert not TelemetryConfig().traces
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.address)
     monkeypatch.setenv("OTEL_SERVICE_NAME", "reviews")
@@ -158,33 +124,33 @@ def test_environment_says_where(collector: Collector, monkeypatch: pytest.Monkey
     tracing = Tracing(None, 1.0, "1.2")
     tracing.begin(CLASSIFY, None).end(Call(CLASSIFY), OK)
     tracing.close()
-    resource = collector.requests.get_nowait().resource_spans[0].resource
+    resource = collector.requests.get(timeout=60).resource_spans[0].resource
     assert ("service.name", "reviews") in {(each.key, each.value.string_value) for each in resource.attributes}
     monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
     assert not TelemetryConfig(otlp_endpoint=collector.address).traces
 
 
 def test_long_stream_has_bounded_spans(collector: Collector) -> None:
-    """Of a stream's answers the first hundred have spans."""
+    """Make spans of the first hundred answers of a stream."""
     tracing = Tracing(collector.address, 1.0, "1.2")
     trace = tracing.begin(CLASSIFY, None)
     for _ in range(300):
         trace.answered([prediction(0.01, 0.02)])
     trace.end(Call(CLASSIFY), OK)
     tracing.close()
-    assert len(collector.spans()) == 301
+    assert len(collector.spans(301)) == 301
 
 
 @pytest.mark.timeout(20)
 def test_close_does_not_wait_for_a_dead_collector() -> None:
-    """Nobody listens at the address: closing gives up, where the exporter would try again for a long time."""
+    """Close without the exporter's retries where no collector answers."""
     tracing = Tracing("http://127.0.0.1:1", 1.0, "1.2")
     tracing.begin(CLASSIFY, None).end(Call(CLASSIFY), OK)
     tracing.close()
 
 
 async def _answer(request: bytes) -> bytes:
-    """Does what the request says."""
+    """Answer, fail or wait as the request says."""
     if request == b"refuse":
         raise InvalidRequest("no")
     if request == b"break":
@@ -226,48 +192,26 @@ def counts(telemetry: Telemetry) -> dict[str, float]:
     return {each.labels["code"]: each.value for each in samples if each.name == "bertwire_requests_total"}
 
 
+@pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize(
     ("request_", "seconds", "code"),
     [
         (b"answer", None, "OK"),
         (b"refuse", None, "INVALID_ARGUMENT"),
         (b"break", None, "INTERNAL"),
-        (b"wait", 0.05, "DEADLINE_EXCEEDED"),
+        (b"wait", 1.0, "DEADLINE_EXCEEDED"),
         (b"wait", None, "CANCELLED"),
     ],
 )
-async def test_every_end_of_a_call_is_counted(request_: bytes, seconds: float | None, code: str) -> None:
-    """Answered, refused, broken, too late or cancelled: the call counts once, under the code that fits."""
+async def test_every_end_of_a_call_is_counted(request_: bytes, seconds: float | None, code: str, stream: bool) -> None:
+    """Count a call once, by its code; a stream only where it fails, since its messages are counted."""
     telemetry = Telemetry(TelemetryConfig())
-    async with serving(telemetry) as (method, begun, ended):
+    async with serving(telemetry, stream=stream) as (method, begun, ended):
         call = method(request_, timeout=seconds)
         if (request_, seconds) == (b"wait", None):
             await begun.wait()
             call.cancel()
         await asyncio.wait([asyncio.ensure_future(call)])
         await ended.wait()
-    assert counts(telemetry) == {code: 1}
-    await telemetry.close()
-
-
-async def test_call_is_traced_from_end_to_end(collector: Collector) -> None:
-    """The caller's traceparent arrives with gRPC's metadata, and its trace holds the call and its stages."""
-    telemetry = Telemetry(TelemetryConfig(otlp_endpoint=collector.address, metrics_port=0))
-    assert telemetry.metrics_port
-    async with serving(telemetry) as (method, _, _):
-        await method(b"answer", metadata=(("traceparent", SAMPLED),))
-    await telemetry.close()
-    spans = collector.spans()
-    assert {span.trace_id.hex() for span in spans} == {SAMPLED[3:35]}
-    assert {span.name for span in spans} == {"s/m", "tokenize", "queue", "run"}
-
-
-@pytest.mark.parametrize(("request_", "counted"), [(b"answer", {}), (b"refuse", {"INVALID_ARGUMENT": 1})])
-async def test_stream_counts_where_it_fails(request_: bytes, counted: dict[str, float]) -> None:
-    """A stream that ends well is not counted beside its messages; one that fails is."""
-    telemetry = Telemetry(TelemetryConfig())
-    async with serving(telemetry, stream=True) as (method, _, ended):
-        await asyncio.wait([asyncio.ensure_future(method(request_))])
-        await ended.wait()
-    assert counts(telemetry) == counted
+    assert counts(telemetry) == ({} if stream and code == "OK" else {code: 1})
     await telemetry.close()

@@ -1,61 +1,38 @@
 """A real server's metrics, traces and log, after real calls."""
 
 import json
-import queue
 import re
 import subprocess
 import sys
 import urllib.request
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import grpc
 import pytest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
-    ExportTraceServiceRequest,
-    ExportTraceServiceResponse,
-)
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import (
-    TraceServiceServicer,
-    add_TraceServiceServicer_to_server,
-)
 from prometheus_client.parser import text_string_to_metric_families
 
 import http2
 from bertwire.v1.classifier_pb2 import ClassifyRequest, ClassifyStreamRequest
 from bertwire.v1.classifier_pb2_grpc import ClassifierStub
+from collector import collecting
 from support import LABELS, bertwire
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 CODES = ("OK", "INVALID_ARGUMENT")
 METHOD = "/bertwire.v1.Classifier/Classify"
-# On a free port, and told to stop it does not wait for balancers.
-AT_ONCE = ("--port", 0, "--shutdown-delay-seconds", 0)
 
 
-class Collector(TraceServiceServicer):
-    """Keeps what it is sent."""
-
-    def __init__(self) -> None:
-        self.requests: queue.SimpleQueue[ExportTraceServiceRequest] = queue.SimpleQueue()
-
-    def Export(self, request: ExportTraceServiceRequest, context: object) -> ExportTraceServiceResponse:  # noqa: ARG002, N802
-        """Takes spans."""
-        self.requests.put(request)
-        return ExportTraceServiceResponse()
+def started(bundle: Path, *options: object) -> "subprocess.Popen[str]":
+    """Start a server on a free port, which ends without delay, and read what it prints."""
+    command = bertwire("serve", bundle, "--port", 0, "--shutdown-delay-seconds", 0, *options, python=sys.executable)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 @pytest.mark.parametrize("texts_logged", [False, True])
 def test_server_shows_what_it_did(bundle: Path, texts_logged: bool) -> None:
-    """Calls appear in the metrics, one traced call in the collector, each call in the log; texts only when asked."""
-    collector, service = grpc.server(ThreadPoolExecutor(2)), Collector()
-    add_TraceServiceServicer_to_server(service, collector)  # type: ignore[no-untyped-call]
-    endpoint = f"http://127.0.0.1:{collector.add_insecure_port('127.0.0.1:0')}"
-    collector.start()
-    options = ("--metrics-port", 0, "--otlp-endpoint", endpoint, "--trace-ratio", 0, "--log-format", "json")
-    command = bertwire("serve", bundle, *AT_ONCE, *options, "--log-level", "debug", python=sys.executable)
-    command += ["--log-texts"] if texts_logged else []
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    """Show calls in the log and a sampled one in the collector; texts only when asked."""
+    options = ("--trace-ratio", 0, "--log-format", "json", "--log-level", "debug", *["--log-texts"] * texts_logged)
+    with collecting() as collector, started(bundle, "--otlp-endpoint", collector.address, *options) as process:
         assert process.stdout is not None
         address = process.stdout.readline().split(" at ")[-1].strip()
         with grpc.insecure_channel(address) as channel:
@@ -67,7 +44,6 @@ def test_server_shows_what_it_did(bundle: Path, texts_logged: bool) -> None:
                 stub.Classify(ClassifyRequest(texts=["w1"], model="other"))
         process.terminate()
         _, errors = process.communicate(timeout=60)
-    collector.stop(None).wait()
     messages = [json.loads(line) for line in errors.splitlines() if line.startswith("{")]
     calls = [each for each in messages if each["logger"] == "bertwire_server.calls"]
     assert [(each["code"], each["texts"]) for each in calls] == [("OK", 2), ("OK", 1), ("NOT_FOUND", 0)]
@@ -77,14 +53,14 @@ def test_server_shows_what_it_did(bundle: Path, texts_logged: bool) -> None:
     assert calls[0].get("content") == (["w1 w2 [e-mail]", "w3"] if texts_logged else None)
     assert "w1" not in errors or texts_logged
     assert "ann@example.org" not in errors
-    spans = [span for scope in service.requests.get_nowait().resource_spans[0].scope_spans for span in scope.spans]
+    spans = collector.spans(4)
     assert {span.name for span in spans} == {METHOD[1:], "tokenize", "queue", "run"}
+    assert {span.trace_id.hex() for span in spans} == {TRACE[3:35]}
 
 
 def test_metrics_of_a_running_server(bundle: Path) -> None:
-    """What was asked, given and refused is in the metrics while the server runs."""
-    command = bertwire("serve", bundle, *AT_ONCE, "--metrics-port", 0, python=sys.executable)
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    """Show in the metrics what was asked, answered and refused."""
+    with started(bundle, "--metrics-port", 0) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         shown = next(found for line in process.stderr if (found := re.search(r"http://\S+/metrics", line)))[0]
@@ -97,7 +73,7 @@ def test_metrics_of_a_running_server(bundle: Path) -> None:
                 stub.Classify(ClassifyRequest(texts=[" "]))
             stream = [ClassifyStreamRequest(id=str(n), request=ClassifyRequest(texts=["w1"] * n)) for n in range(3)]
             assert len(list(stub.ClassifyStream(iter(stream)))) == 3
-        with urllib.request.urlopen(shown, timeout=10) as response:  # noqa: S310
+        with urllib.request.urlopen(shown, timeout=60) as response:  # noqa: S310
             families = list(text_string_to_metric_families(response.read().decode()))
         process.terminate()
         process.communicate(timeout=60)
@@ -121,9 +97,8 @@ def test_metrics_of_a_running_server(bundle: Path) -> None:
 
 
 def test_credential_that_is_no_text_is_not_logged(bundle: Path) -> None:
-    """Metadata that gRPC cannot decode are refused as any other, and no line holds them."""
-    command = bertwire("serve", bundle, *AT_ONCE, python=sys.executable)
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    """Refuse metadata that gRPC cannot decode, and log none of it."""
+    with started(bundle) as process:
         assert process.stdout is not None
         address = process.stdout.readline().split(" at ")[-1].strip()
         with http2.connect(address) as connection:

@@ -35,10 +35,20 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random BERT encoder of 2 layers, hidden size 32, 97 tokens and 64 positions."""
-    import torch
-    from transformers import BertConfig, BertModel, BertTokenizer
+    return _save_tiny(tmp_path_factory.mktemp("bases") / "tiny-bert", "BertModel")
 
-    folder = tmp_path_factory.mktemp("bases") / "tiny-bert"
+
+@pytest.fixture(scope="session")
+def tiny_masked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with a random masked-language-modelling head."""
+    return _save_tiny(tmp_path_factory.mktemp("bases") / "tiny-masked", "BertForMaskedLM")
+
+
+def _save_tiny(folder: Path, kind: str) -> Path:
+    import torch
+    import transformers
+    from transformers import BertConfig, BertTokenizer
+
     torch.manual_seed(0)
     config = BertConfig(
         vocab_size=len(_SPECIAL + _WORDS),
@@ -50,7 +60,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
         # Ten times BERT's own, so that a few steps learn something.
         initializer_range=0.2,
     )
-    BertModel(config).save_pretrained(folder)
+    getattr(transformers, kind)(config).save_pretrained(folder)
     BertTokenizer({word: index for index, word in enumerate(_SPECIAL + _WORDS)}).save_pretrained(folder)
     return folder
 

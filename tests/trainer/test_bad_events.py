@@ -4,7 +4,7 @@ import functools
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 import torch
@@ -17,7 +17,7 @@ from bertwire_trainer.loop.divergence import Divergence
 from bertwire_trainer.record import TrainingRecord
 
 Run = Callable[..., Path]
-Change = Callable[[int, SequenceClassifierOutput], object]
+Change = Callable[[int, torch.Tensor], torch.Tensor]
 Spoil = Callable[..., None]
 RATHER = "lower --learning-rate, or use --precision fp32$"
 
@@ -32,7 +32,7 @@ def epoch_lines(printed: str) -> list[str]:
 
 @pytest.fixture
 def spoil(monkeypatch: pytest.MonkeyPatch) -> Spoil:
-    """Makes a function see, and change, the answer of each forward pass, in training or not; the first is 1."""
+    """Makes a function change the logits of each forward pass, in training or not; the first is 1."""
     forward = BertForSequenceClassification.forward
 
     def start(change: Change, *, training: bool = True) -> None:
@@ -44,7 +44,8 @@ def spoil(monkeypatch: pytest.MonkeyPatch) -> Spoil:
             answer: SequenceClassifierOutput = forward(self, **inputs)
             if self.training == training:
                 passes += 1
-                change(passes, answer)
+                assert answer.logits is not None
+                answer.logits = change(passes, answer.logits)
             return answer
 
         monkeypatch.setattr(BertForSequenceClassification, "forward", changed)
@@ -64,25 +65,24 @@ def test_diverged_run_keeps_the_best_epoch_before(
     run(output=tmp_path / "good", **options)
     said = epoch_lines(capsys.readouterr().out)
 
-    def change(passes: int, answer: SequenceClassifierOutput) -> None:
-        if passes > 13:
-            answer.logits = answer.logits * factor
+    def change(passes: int, logits: torch.Tensor) -> torch.Tensor:
+        return logits * factor if passes > 13 else logits
 
     spoil(change)
     found = TrainingRecord.model_validate_json((run(**options) / "training.json").read_bytes())
     printed = capsys.readouterr()
     assert re.search(f"^stopped: training diverged, {reason}; {RATHER}", printed.err, re.MULTILINE), printed.err
     assert epoch_lines(printed.out) == said[:2]
+    assert found.best_epoch is not None
     assert f"loss {found.metrics['dev']['loss']:.4f}" in said[found.best_epoch - 1]
 
 
 def test_answers_that_are_not_finite(run: Run, spoil: Spoil, capsys: pytest.CaptureFixture[str]) -> None:
     """Weights whose answers on dev are NaN are neither saved nor kept."""
 
-    def change(passes: int, answer: SequenceClassifierOutput) -> None:
+    def change(passes: int, logits: torch.Tensor) -> torch.Tensor:
         # Two passes try the model before training, and each epoch ends with one.
-        if passes == 4:
-            answer.logits = answer.logits * float("nan")
+        return logits * float("nan") if passes == 4 else logits
 
     spoil(change, training=False)
     output = run(epochs=5)
@@ -94,11 +94,7 @@ def test_answers_that_are_not_finite(run: Run, spoil: Spoil, capsys: pytest.Capt
 
 def test_diverged_in_the_first_epoch(run: Run, spoil: Spoil, tmp_path: Path) -> None:
     """With no epoch to keep, nothing is published, and one line says what to change."""
-
-    def change(_: int, answer: SequenceClassifierOutput) -> None:
-        answer.logits = answer.logits * float("nan")
-
-    spoil(change)
+    spoil(lambda _, logits: logits * float("nan"))
     with pytest.raises(UserError, match=f"^training diverged in the first epoch: the loss of step 1 is nan; {RATHER}"):
         run()
     assert not (tmp_path / "out").exists()
@@ -124,13 +120,12 @@ def test_what_is_far_above_the_start(losses: list[float], stopped: bool) -> None
     assert control.should_training_stop == stopped
 
 
-def refuse(_: torch.Tensor) -> None:
+def refuse(_: torch.Tensor) -> NoReturn:
     raise torch.OutOfMemoryError("CUDA out of memory")
 
 
-def too_large(_: int, answer: SequenceClassifierOutput) -> None:
-    if len(answer.logits) > 2:
-        refuse(answer.logits)
+def too_large(_: int, logits: torch.Tensor) -> torch.Tensor:
+    return refuse(logits) if len(logits) > 2 else logits
 
 
 @pytest.mark.parametrize("accumulation", [1, 2])
@@ -171,7 +166,7 @@ def test_batches_that_do_not_fit(
 
 def test_one_text_that_does_not_fit(run: Run, spoil: Spoil) -> None:
     """Where not even one text fits, one line says what to change."""
-    spoil(lambda _, answer: refuse(answer.logits))
+    spoil(lambda _, logits: refuse(logits))
     with pytest.raises(UserError, match=r"^out of GPU memory with one text of \d+ tokens; lower --max-length or"):
         run()
 

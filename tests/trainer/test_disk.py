@@ -18,16 +18,16 @@ Usage = namedtuple("Usage", "total used free")
 def test_too_little_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A disk with less room than a run may write is refused before training."""
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(10**9, 9 * 10**8, 10**8))
-    require_space(tmp_path, 10**6, 10**6)
+    require_space(tmp_path, 10**6, 10**6, 0)
     with pytest.raises(UserError, match=r"has 95 MiB free, training writes up to 127 MiB"):
-        require_space(tmp_path / "deep" / "out.partial", 10**7, 10**3)
+        require_space(tmp_path / "deep" / "out.partial", 10**7, 10**3, 0)
 
 
 def test_what_an_interrupted_run_holds_counts_as_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run that goes on, or starts over, does not need the room of its own files twice."""
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(10**9, 9 * 10**8, 10**8))
     (tmp_path / "checkpoint").write_bytes(bytes(5 * 10**7))
-    require_space(tmp_path, 10**7, 10**3)
+    require_space(tmp_path, 10**7, 10**3, 0)
 
 
 def test_full_disk_while_writing_text(tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ from transformers import TrainerState
 
 from bertwire_core.errors import UserError
 from bertwire_trainer import train as trainer
+from bertwire_trainer.epochs import is_whole, last_whole
 from bertwire_trainer.loop.progress import EpochBars
-from bertwire_trainer.partial import Partial, is_whole, resume_point
 
 WriteRows = Callable[[str, list[tuple[str, str]]], Path]
 Run = Callable[..., Path]
@@ -137,10 +137,10 @@ def test_stray_folders(run: Run, interrupt: Interrupt, tmp_path: Path, capsys: p
 def test_incomplete_checkpoints_are_not_deleted(interrupt: Interrupt, tmp_path: Path) -> None:
     """What looks incomplete is passed over and left for a person to look at."""
     interrupt(15, epochs=3)
-    partial = Partial(tmp_path / "out.partial")
-    cut_state(partial.epochs / "checkpoint-12")
-    assert resume_point(partial.epochs) == partial.epochs / "checkpoint-6"
-    assert (partial.epochs / "checkpoint-12" / "optimizer.pt").is_file()
+    epochs = tmp_path / "out.partial" / "epochs"
+    cut_state(epochs / "checkpoint-12")
+    assert last_whole(epochs) == epochs / "checkpoint-6"
+    assert (epochs / "checkpoint-12" / "optimizer.pt").is_file()
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "scaler.pt", "optimizer.pt"])

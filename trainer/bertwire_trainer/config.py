@@ -9,21 +9,27 @@ from bertwire_core.errors import UserError
 from bertwire_core.options import Config
 from bertwire_core.tasks import Task
 from bertwire_data.labelled import Columns
+from bertwire_data.tables import require_workbook
 from bertwire_trainer.method import MethodOptions
 from bertwire_trainer.methods import DEFAULT, METHODS
-from bertwire_trainer.methods.options import chosen, method_field, option_fields
+from bertwire_trainer.methods.options import chosen, flag, method_field, option_fields
+from bertwire_trainer.stage import StageOptions
+from bertwire_trainer.stages import STAGES
+from bertwire_trainer.stages.options import asked_for, stage_fields
 from bertwire_trainer.tasks import SPECS
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 TruncationSide = Literal["left", "right"]
+PoolingChoice = Literal["first", "mean", "max", "auto"]
 
 
 class RunConfig(Config):
     """What to train on, from which checkpoint, by which method, and where the result goes."""
 
-    train: Path | None = Field(None, description="Labelled rows to train on: CSV, TSV, JSONL or Parquet.")
+    train: Path | None = Field(None, description="Labelled rows to train on: CSV, TSV, JSONL, Parquet or .xlsx.")
     dev: Path | None = Field(None, description="Labelled rows that choose the best epoch. Unset: cut from train.")
     test: Path | None = Field(None, description="Labelled rows that the finished checkpoint is scored on.")
+    sheet: str | None = Field(None, description="Sheet to read of .xlsx files. Unset: the first.")
     dataset: str | None = Field(
         None, description="Hub dataset id or local dataset folder, also of save_to_disk, in place of --train."
     )
@@ -54,6 +60,13 @@ class RunConfig(Config):
     )
     max_length: int = Field(128, ge=3, description="Tokens a text is cut to, special tokens included.")
     truncation_side: TruncationSide = Field("right", description="Side on which a long text is cut.")
+    pooling: PoolingChoice | None = Field(
+        None,
+        description="What the head reads of a text: its first token, or the mean or maximum over its tokens; auto: "
+        "which of them the encoder, not trained yet, does best with on dev. Unset: the architecture's own head.",
+    )
+    pooler: bool = Field(False, description="With --pooling: a dense layer with tanh after it, as in BERT's own head.")
+    normalize: bool = Field(False, description="With --pooling: divide what the head reads by its Euclidean norm.")
     precision: Precision = Field(
         "auto", description="Arithmetic. auto: bf16 where the device has units for it, else fp32."
     )
@@ -63,13 +76,16 @@ class RunConfig(Config):
     method: str = DEFAULT
 
     @model_validator(mode="after")
-    def _one_source(self) -> Self:
+    def _agree(self) -> Self:
         if (self.train is None) == (self.dataset is None):
             raise ValueError("pass either --train or --dataset")
         if self.dataset is not None and (self.dev or self.test):
             raise ValueError("with --dataset, choose --dev-split and --test-split in place of --dev and --test")
         if self.dataset is None and (self.dataset_config or self.dev_split or self.test_split):
             raise ValueError("--dataset-config, --dev-split and --test-split need --dataset")
+        if self.pooling is None and (self.pooler or self.normalize):
+            raise ValueError("--pooler and --normalize need --pooling")
+        require_workbook(self.sheet, (self.train, self.dev, self.test))
         return self
 
     @property
@@ -80,21 +96,35 @@ class RunConfig(Config):
     @property
     def options(self) -> MethodOptions:
         """Return the options of the method; raise `UserError` where one is of another method."""
-        return chosen(self.method, self.model_dump(exclude=set(RunConfig.model_fields)))
+        return chosen(self.method, self.model_dump(include=set(option_fields())))
+
+    @property
+    def stages(self) -> dict[str, StageOptions]:
+        """Return the options of each stage that is asked for; raise `UserError` for those of another."""
+        return asked_for(self.model_dump(include=set(stage_fields())))
 
 
-# A field for each option of a method, so that the command line has them beside those of every run.
+# A field for each option of a method or a stage, so that the command line has them beside those of every run.
 TrainConfig: type[RunConfig] = create_model(
     "TrainConfig",
     __base__=RunConfig,
-    **(method_field() | option_fields()),
+    **(method_field() | option_fields() | stage_fields()),
 )
 
 
 def require_applicable(config: RunConfig, task: Task) -> None:
-    """Raise `UserError` where the method cannot train the task, or an option does not apply to it."""
-    if task not in (tasks := METHODS[config.method].tasks):
-        raise UserError(f"--method {config.method} is for {' and '.join(sorted(tasks))}; this is {task}")
+    """Raise `UserError` where the method, a stage or an option does not apply to the task."""
+    # First, for a method may say why.
     config.options.require_task(task)
+    _require_task(f"--method {config.method}", METHODS[config.method].tasks, task)
+    for stage in config.stages:
+        _require_task(flag(stage), STAGES[stage].tasks, task)
     if config.text_pair_column is not None and SPECS[task].by_word:
         raise UserError(f"--text-pair-column is for whole texts; {task} reads one list of words")
+    if config.pooling is not None and SPECS[task].by_word:
+        raise UserError(f"--pooling is for whole texts; {task} reads every token")
+
+
+def _require_task(option: str, tasks: frozenset[Task], task: Task) -> None:
+    if task not in tasks:
+        raise UserError(f"{option} is for {' and '.join(sorted(tasks))}; this is {task}")

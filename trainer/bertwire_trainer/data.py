@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from bertwire_core.errors import UserError
 from bertwire_core.tasks import Task
-from bertwire_data.labelled import Labelled, encode_targets, read_labelled
+from bertwire_data.labelled import Labelled, encode_targets, label_order, read_labelled
 from bertwire_trainer.config import RunConfig
 from bertwire_trainer.hub import read_dataset
 from bertwire_trainer.messages import note
+from bertwire_trainer.methods import METHODS
 from bertwire_trainer.tasks import SPECS
 
 if TYPE_CHECKING:
@@ -43,6 +44,10 @@ class Data:
         """Return the splits by name."""
         return {"train": self.train, **self.held_out()}
 
+    def remarks(self) -> list[str]:
+        """Return how the files were read, where that was found out and not said; one line each."""
+        return _remarks(*self.splits().values())
+
     def held_out(self) -> dict[str, Labelled]:
         """Return dev and, if there is one, test, by name."""
         return {"dev": self.dev} if self.test is None else {"dev": self.dev, "test": self.test}
@@ -56,10 +61,12 @@ def load_data(config: RunConfig) -> Data:
             splits differ in their kind.
     """
     train, dev, test = _read(config)
+    for remark in _remarks(train, dev, test):
+        note(remark)
     if config.task is None and SPECS[train.task].noted:
         columns = f"{train.columns.text!r} and {train.columns.label!r}"
         note(f"{train.source}: columns {columns} look like {train.task}; --task chooses another")
-    labels = SPECS[train.task].labels(train)
+    labels = _labels(train, config)
     for split in (dev, test):
         if split is not None:
             _require_same_kind(train, split)
@@ -70,18 +77,31 @@ def load_data(config: RunConfig) -> Data:
     return Data(labels, train, dev, test, {name: encode_targets(split, labels) for name, split in splits.items()})
 
 
+def _remarks(*splits: Labelled | None) -> list[str]:
+    return list(dict.fromkeys(remark for split in splits if split is not None for remark in split.remarks))
+
+
 def _read(config: RunConfig) -> tuple[Labelled, Labelled | None, Labelled | None]:
     columns = config.columns
     if config.dataset is None:
         assert config.train is not None  # noqa: S101 - the configuration has one of both
         files = (config.dev, config.test)
-        train = read_labelled(config.train, columns, config.task)
-        dev, test = (read_labelled(path, columns, train.task) if path else None for path in files)
+        train = read_labelled(config.train, columns, config.task, config.sheet)
+        dev, test = (read_labelled(path, columns, train.task, config.sheet) if path else None for path in files)
         return train, dev, test
     name, names = (config.dataset, config.dataset_config), (config.dev_split, config.test_split)
     train = read_dataset(*name, config.train_split, columns, config.task)
     dev, test = (read_dataset(*name, split, columns, train.task) if split else None for split in names)
     return train, dev, test
+
+
+def _labels(train: Labelled, config: RunConfig) -> list[str]:
+    """Return the label names in id order: those of train, and those that the method's options name."""
+    named = config.options.labels() if train.task in METHODS[config.method].tasks else []
+    if new := sorted({*named} - {*train.names()}):
+        note(f"labels without rows in {train.source}, added by their descriptions: {', '.join(new)}")
+    labels = label_order([*train.names(), *named], train.task) if named else []
+    return labels if len(labels) > 1 else SPECS[train.task].labels(train)
 
 
 def _require_same_kind(train: Labelled, split: Labelled) -> None:

@@ -11,19 +11,22 @@ from bertwire_core.errors import UserError
 # Copies of the weights on the disk at once: the published ones, and three checkpoints (the best, the last, the one
 # being written) of the weights and the two moments of AdamW. Halved, a disk can fill up in the third epoch.
 _COPIES = 1 + 3 * 3
+# Copies that a stage keeps until the checkpoint is published: the weights and the two moments of AdamW.
+_STAGE_COPIES = 3
 # Bytes for what else is written: tokenizer, logs, records. Halved, a large tokenizer can find no room at the end.
 _SLACK_BYTES = 32 << 20
 
 
-def require_space(folder: Path, weight_bytes: int, text_bytes: int) -> None:
+def require_space(folder: Path, weight_bytes: int, text_bytes: int, stages: int) -> None:
     """Raise `UserError` where the disk of `folder` has less room than a run is likely to write.
 
     Args:
         folder: the folder to write; what it holds already counts as room, since it is replaced or gone on from.
         weight_bytes: bytes of the model's weights.
         text_bytes: bytes of the texts of dev and test, which the predictions repeat.
+        stages: number of stages around the method.
     """
-    needed = _COPIES * weight_bytes + 2 * text_bytes + _SLACK_BYTES
+    needed = (_COPIES + _STAGE_COPIES * stages) * weight_bytes + 2 * text_bytes + _SLACK_BYTES
     disk = disk_of(folder)
     held = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     free = shutil.disk_usage(disk).free + held

@@ -4,12 +4,15 @@ import inspect
 from typing import TYPE_CHECKING, Any
 
 from bertwire_core.errors import UserError
+from bertwire_core.pooling import KEY, Pooling
 from bertwire_core.tasks import Task
 from bertwire_trainer.base import Base, one_line
 from bertwire_trainer.tasks import SPECS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+    from bertwire_core.pooled import Classifier, PooledClassifier
 
 # Fields of config.json that make transformers run code of the checkpoint's where that is allowed. It never runs here,
 # and whoever loads the result must not be asked to allow it.
@@ -29,10 +32,27 @@ def load_model(base: Base, task: Task, labels: list[str]) -> "PreTrainedModel":
     Raises:
         UserError: the weights are missing, unsafe, damaged or of another model.
     """
+    return _load(model_class(task), base, task, labels)
+
+
+def load_encoder(base: Base, task: Task, labels: list[str], pooling: Pooling) -> "PooledClassifier":
+    """Load the encoder in float32 with a new linear head for `labels` that reads what `pooling` makes of its tokens.
+
+    Raises:
+        UserError: as for `load_model`.
+    """
+    from transformers import AutoModel
+
+    from bertwire_core.pooled import PooledClassifier
+
+    return PooledClassifier(_load(AutoModel, base, task, labels), pooling)
+
+
+def _load(auto: Any, base: Base, task: Task, labels: list[str]) -> "PreTrainedModel":  # noqa: ANN401 - an Auto class
     import torch
 
     with one_line(base):
-        model, report = model_class(task).from_pretrained(
+        model, report = auto.from_pretrained(
             base.location,
             id2label=dict(enumerate(labels)),
             label2id={label: index for index, label in enumerate(labels)},
@@ -46,7 +66,8 @@ def load_model(base: Base, task: Task, labels: list[str]) -> "PreTrainedModel":
         )
     _require_weights(base, model, report)
     model.config.name_or_path = base.name
-    for field in _CODE:
+    # A pooling that the base was trained with is no longer its own.
+    for field in (*_CODE, KEY):
         vars(model.config).pop(field, None)
     return model  # type: ignore[no-any-return]
 
@@ -54,14 +75,14 @@ def load_model(base: Base, task: Task, labels: list[str]) -> "PreTrainedModel":
 def _require_weights(base: Base, model: "PreTrainedModel", report: dict[str, Any]) -> None:
     prefix = model.base_model_prefix + "."
     absent = {*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])}
+    parts = {name for name, _ in model.base_model.named_children()} - {"pooler"}
     # The pooler belongs to the head: some pre-trainings have none.
-    broken = sorted(key for key in absent if key.startswith(prefix) and ".pooler." not in key)
+    broken = sorted(key for key in absent if _is_of(key, prefix, parts))
     if broken:
         raise UserError(
             f"--model {base.name}: its weights lack {len(broken)} tensors of the encoder, the first {broken[0]}; "
             "the file is damaged or of another model"
         )
-    parts = {name for name, _ in model.base_model.named_children()} - {"pooler"}
     unread = sorted(key for key in report["unexpected_keys"] if _is_of(key, prefix, parts))
     if unread:
         raise UserError(
@@ -78,7 +99,7 @@ def _is_of(key: str, prefix: str, parts: set[str]) -> bool:
     return not counted and (part in parts or (inner != key and part != "pooler"))
 
 
-def require_tables(base: Base, model: "PreTrainedModel", vocabulary: int, max_length: int) -> None:
+def require_tables(base: Base, model: "Classifier", vocabulary: int, max_length: int) -> None:
     """Raise `UserError` where the model's tables are too small for `max_length` tokens or the tokenizer's ids."""
     limit = position_limit(model)
     if limit is not None and max_length > limit:
@@ -89,7 +110,7 @@ def require_tables(base: Base, model: "PreTrainedModel", vocabulary: int, max_le
         )
 
 
-def position_limit(model: "PreTrainedModel") -> int | None:
+def position_limit(model: "Classifier") -> int | None:
     """Return how many tokens the position table has rows for; None for models with relative positions only."""
     table = getattr(getattr(model.base_model, "embeddings", None), "position_embeddings", None)
     if table is None:
@@ -99,7 +120,7 @@ def position_limit(model: "PreTrainedModel") -> int | None:
     return int(table.num_embeddings) - unused
 
 
-def reads_type_ids(model: "PreTrainedModel") -> bool:
+def reads_type_ids(model: "Classifier") -> bool:
     """Return whether the model tells the second text of a pair by its token type ids."""
-    parameters = inspect.signature(model.forward).parameters
+    parameters = inspect.signature(model.base_model.forward).parameters
     return "token_type_ids" in parameters and getattr(model.config, "type_vocab_size", 0) > 1

@@ -1,5 +1,7 @@
 """The lines that the command prints beside its bars."""
 
+from collections.abc import Iterable
+
 from bertwire_core.console import err, out
 
 # Names of the figures in print.
@@ -26,6 +28,12 @@ def say(text: str) -> None:
 def note(text: str) -> None:
     """Print a remark to standard error, as it is."""
     err.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def warn(texts: Iterable[str]) -> None:
+    """Print warnings to standard error, a line each."""
+    for text in texts:
+        note(f"warning: {text}")
 
 
 def metric_name(metric: str) -> str:

@@ -1,15 +1,18 @@
 """The interface between the run and a method of training."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from bertwire_core.options import Config
+from bertwire_core.pooling import Pooling
 from bertwire_core.tasks import Task
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase
 
+    from bertwire_core.pooled import Classifier
+    from bertwire_trainer.base import Base
     from bertwire_trainer.data import Data
     from bertwire_trainer.tokens import TokenDataset
 
@@ -19,6 +22,17 @@ class MethodOptions(Config):
 
     def require_task(self, task: Task) -> None:
         """Raise `UserError` where an option that is set does not apply to `task`."""
+
+    def require_data(self, data: "Data") -> None:
+        """Check what the method needs of the rows, and the files that options name, before PyTorch is loaded.
+
+        Raises:
+            UserError: the rows do not fit the options, or a file is faulty.
+        """
+
+    def labels(self) -> list[str]:
+        """Return the labels that the options name, with or without rows in train; `UserError` for a faulty file."""
+        return []
 
     def recorded(self) -> dict[str, Any]:
         """Return what training.json says of the options: each by its name."""
@@ -31,29 +45,31 @@ class Job:
 
     Attributes:
         data: the labelled rows.
-        model: the pretrained encoder with a new head, float32 on the CPU; the method may change it in place.
+        model: the pretrained encoder with a new head, float32 on the CPU; the method may change it in place. It is a
+            `PooledClassifier` where the user chose a pooling, else a model of transformers'.
         tokenizer: the tokenizer of the encoder.
         tokens: the rows of train and dev as token ids.
         precision: the arithmetic to train in.
         tf32: whether fp32 matrix products may use TF32 on a CUDA device.
         compile: whether to compile the model with torch.compile.
         seed: the seed of everything random.
-        epochs: the folder for what the method needs to resume, kept until the checkpoint is published.
+        base: the checkpoint that `model` was loaded from.
+        epochs: the folder for what the method needs to resume, kept until the checkpoint is published. It may not
+            exist; where it holds a whole epoch of an interrupted run, the method goes on from that.
         logs: the folder for TensorBoard, published with the checkpoint.
-        resume_from: the folder below `epochs` of the last checkpoint of an interrupted run; None to start.
     """
 
     data: "Data"
-    model: "PreTrainedModel"
+    model: "Classifier"
     tokenizer: "PreTrainedTokenizerBase"
     tokens: "dict[str, TokenDataset]"
     precision: Literal["fp32", "bf16", "fp16"]
     tf32: bool
     compile: bool
     seed: int
+    base: "Base"
     epochs: Path
     logs: Path
-    resume_from: Path | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,16 +77,25 @@ class Fitted:
     """The output of a method.
 
     Attributes:
-        model: a plain transformers model with the weights to publish, in float32.
+        model: a plain transformers model, or a `PooledClassifier`, with the weights to publish, in float32.
         tokenizer: its tokenizer.
-        best_epoch: the epoch that the weights are of, for a mean the last; the first is 1.
-        weights: which weights they are, in words.
+        best_epoch: the epoch that the weights are of, for a mean the last; the first is 1; None for a method without
+            epochs.
+        weights: which weights they are, in words; empty for a method without epochs.
+        stages: what each stage did, by its name, as training.json says it.
+        chosen: what the method chose by itself, by name, as training.json says it.
     """
 
-    model: "PreTrainedModel"
+    model: "Classifier"
     tokenizer: "PreTrainedTokenizerBase"
-    best_epoch: int
-    weights: str
+    best_epoch: int | None
+    weights: str = ""
+    stages: dict[str, dict[str, Any]] = field(default_factory=dict)
+    chosen: dict[str, Any] = field(default_factory=dict)
+
+    def after(self, stage: str, done: dict[str, Any]) -> "Fitted":
+        """Return this with what a stage did: JSON values by name."""
+        return replace(self, stages=self.stages | {stage: done})
 
 
 OptionsT = TypeVar("OptionsT", bound=MethodOptions)
@@ -82,15 +107,17 @@ class Method(Protocol[OptionsT]):
     Attributes:
         Options: the options of the method.
         tasks: the tasks that it can train.
+        pooling: what the head reads unless the user chooses: then `job.model` is a `PooledClassifier`; None: the head
+            of the model's own architecture, where the user chooses none.
     """
 
     Options: type[OptionsT]
     tasks: frozenset[Task]
+    pooling: Pooling | None
 
     def fit(self, job: Job, options: OptionsT) -> Fitted:
         """Train the model of `job`; raise `UserError` where the data or the device do not allow it.
 
-        Called again with the same job and `resume_from` after an interruption, it returns what it would have returned
-        without.
+        Called again with the same job after an interruption, it returns what it would have returned without.
         """
         ...

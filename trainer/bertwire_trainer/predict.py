@@ -1,5 +1,6 @@
 """Predictions of a model, outside of training steps."""
 
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy
@@ -15,7 +16,10 @@ from bertwire_trainer.tasks.cross_entropy import IGNORED
 from bertwire_trainer.tokens import TokenDataset
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase
+
+    from bertwire_core.pooled import Classifier, PooledClassifier
+    from bertwire_core.pooling import Pooled
 
 # Texts of one forward pass; halved, nothing breaks.
 _BATCH = 64
@@ -28,7 +32,7 @@ def collator(tokenizer: "PreTrainedTokenizerBase", dataset: TokenDataset) -> Any
 
 
 def predict(
-    model: "PreTrainedModel",
+    model: "Classifier",
     tokenizer: "PreTrainedTokenizerBase",
     dataset: TokenDataset,
     labels: list[str],
@@ -39,19 +43,53 @@ def predict(
     A word that was cut off has `outside_row(labels)`.
     """
     by_word = SPECS[dataset.task].by_word
+    blank = outside_row(labels) if by_word else numpy.zeros(len(labels), numpy.float32)
+    result = numpy.tile(blank, (len(dataset.targets), 1))
+    model.eval()
+    with torch.inference_mode():
+        for texts, batch in batches(model, tokenizer, dataset, title):
+            answered = batch.pop("labels") != IGNORED
+            logits = model(**batch).logits.float()
+            rows = numpy.concatenate([dataset.rows(index) for index in texts])
+            result[rows] = (logits[answered] if by_word else logits).cpu().numpy()
+    return result
+
+
+def embed(
+    model: "PooledClassifier",
+    tokenizer: "PreTrainedTokenizerBase",
+    dataset: TokenDataset,
+    title: str,
+    poolings: "Sequence[Pooled]" = (),
+) -> list[NDArray[numpy.float32]]:
+    """Return what the model's linear layer reads of each text, float32 [texts, hidden size]; show a bar.
+
+    Args:
+        model: the model.
+        tokenizer: its tokenizer.
+        dataset: the texts.
+        title: the title of the bar.
+        poolings: tokens to read in place of the model's own; there is one array for each.
+    """
+    read = poolings or (model.pooling.tokens,)
+    result = [numpy.empty((len(dataset), model.head.in_features), numpy.float32) for _ in read]
+    model.eval()
+    with torch.inference_mode():
+        for texts, batch in batches(model, tokenizer, dataset, title):
+            del batch["labels"]
+            vectors = model.encode(**batch)
+            for found, tokens in zip(result, read, strict=True):
+                found[texts] = model.read(vectors, batch["attention_mask"], tokens).cpu().numpy()
+    return result
+
+
+def batches(
+    model: "Classifier", tokenizer: "PreTrainedTokenizerBase", dataset: TokenDataset, title: str
+) -> Iterator[tuple[list[int], dict[str, torch.Tensor]]]:
+    """Yield the places of some texts, and their padded batch with labels on the model's device; show a bar."""
     # Batches of one length waste no work on padding.
     order = sorted(range(len(dataset)), key=dataset.lengths.__getitem__)
     loader = DataLoader(Subset(dataset, order), _BATCH, collate_fn=collator(tokenizer, dataset))
-    blank = outside_row(labels) if by_word else numpy.zeros(len(labels), numpy.float32)
-    result = numpy.tile(blank, (len(dataset.targets), 1))
-    rows = numpy.concatenate([dataset.rows(index) for index in order])
-    model.eval()
-    done = 0
-    with torch.inference_mode():
-        for batch in tracked(loader, title, len(loader)):
-            answered = batch.pop("labels") != IGNORED
-            logits = model(**{key: value.to(model.device) for key, value in batch.items()}).logits.float().cpu()
-            found = (logits[answered] if by_word else logits).numpy()
-            result[rows[done : done + len(found)]] = found
-            done += len(found)
-    return result
+    for number, batch in enumerate(tracked(loader, title, len(loader))):
+        texts = order[number * _BATCH : (number + 1) * _BATCH]
+        yield texts, {key: value.to(model.device) for key, value in batch.items()}

@@ -3,16 +3,20 @@
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from bertwire_core.errors import UserError
 from bertwire_core.files import partial_path, require_absent
+from bertwire_data.labelled import oddities
 from bertwire_trainer.base import Base, find_base
 from bertwire_trainer.config import RunConfig, require_applicable
 from bertwire_trainer.data import Data, load_data
-from bertwire_trainer.messages import note
+from bertwire_trainer.messages import note, warn
 from bertwire_trainer.method import MethodOptions
 from bertwire_trainer.overlaps import overlaps
 from bertwire_trainer.partial import Partial
+from bertwire_trainer.stage import Stage
+from bertwire_trainer.stages import STAGES
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,19 +26,23 @@ class Prepared:
     Attributes:
         config: the settings.
         options: the options of the method.
+        stages: the stages to run around the method, by name, the outermost first.
         output: the checkpoint folder to write, absolute.
         partial: the folder of the run until the checkpoint is published.
         base: the checkpoint to start from.
         data: the labelled rows.
+        remarks: how they were read and what is odd about them, one line each.
         begun: when the command began, in seconds of `time.perf_counter`.
     """
 
     config: RunConfig
     options: MethodOptions
+    stages: dict[str, Stage[Any]]
     output: Path
     partial: Partial
     base: Base
     data: Data
+    remarks: list[str]
     begun: float
 
 
@@ -45,7 +53,7 @@ def prepare(config: RunConfig) -> Prepared:
         UserError: the input, the base checkpoint or the output does not allow the run.
     """
     begun = time.perf_counter()
-    options = config.options
+    options, asked = config.options, config.stages
     if config.task is not None:
         require_applicable(config, config.task)
     output = place(config)
@@ -56,9 +64,11 @@ def prepare(config: RunConfig) -> Prepared:
     base = find_base(config.model)
     data = load_data(config)
     require_applicable(config, data.task)
-    for warning in overlaps(data):
-        note(f"warning: {warning}")
-    return Prepared(config, options, output, partial, base, data, begun)
+    options.require_data(data)
+    warnings = [*oddities(data.train, "train"), *overlaps(data)]
+    warn(warnings)
+    stages = {name: STAGES[name].read(each, data) for name, each in asked.items()}
+    return Prepared(config, options, stages, output, partial, base, data, [*data.remarks(), *warnings], begun)
 
 
 def place(config: RunConfig) -> Path:

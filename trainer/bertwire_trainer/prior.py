@@ -9,10 +9,10 @@ from bertwire_core.tasks import Task
 from bertwire_trainer.tasks import SPECS
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from bertwire_core.pooled import Classifier
 
 
-def start_at_prior(model: "PreTrainedModel", task: Task, targets: NDArray[Any]) -> None:
+def start_at_prior(model: "Classifier", task: Task, targets: NDArray[Any]) -> None:
     """Set the bias of a new head, where the task has a prior: each label's log-odds in train, or the mean number.
 
     Rare labels need logits far below 0, and numbers can lie far from it. Left to the first steps, that push goes

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from transformers import AutoTokenizer
 
 from bertwire_core.errors import UserError
+from bertwire_core.pooled import PooledClassifier, load_pooled
 from bertwire_data.labelled import Labelled, decisions
 from bertwire_data.tasks import TASK_ROWS
 from bertwire_trainer.loading import model_class
@@ -25,12 +26,17 @@ from bertwire_trainer.scores import measure, report
 from bertwire_trainer.tokens import tokenize
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase
+
+    from bertwire_core.pooled import Classifier
 
 
-def save(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", folder: Path) -> None:
+def save(model: "Classifier", tokenizer: "PreTrainedTokenizerBase", folder: Path) -> None:
     """Write the weights in one safetensors file, the configuration and the tokenizer."""
-    model.save_pretrained(folder, max_shard_size="1TB")
+    if isinstance(model, PooledClassifier):
+        model.save(folder)
+    else:
+        model.save_pretrained(folder, max_shard_size="1TB")
     # Training set truncation on the Rust tokenizer; how to cut and pad is for the user of the checkpoint to say.
     tokenizer.backend_tokenizer.no_truncation()
     tokenizer.backend_tokenizer.no_padding()
@@ -51,6 +57,7 @@ def evaluate(folder: Path, fitted: Fitted, job: Job) -> dict[str, dict[str, floa
         UserError: the checkpoint does not give the logits of the fitted model on dev.
     """
     data = job.data
+    fitted.model.to("cuda" if torch.cuda.is_available() else "cpu")  # type: ignore[arg-type]
     trained = predict(fitted.model, fitted.tokenizer, job.tokens["dev"], data.labels, "dev")
     model, tokenizer = _loaded(folder, job)
     metrics = {}
@@ -70,8 +77,8 @@ def evaluate(folder: Path, fitted: Fitted, job: Job) -> dict[str, dict[str, floa
     return metrics
 
 
-def _loaded(folder: Path, job: Job) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
-    model = model_class(job.data.task).from_pretrained(folder, local_files_only=True)
+def _loaded(folder: Path, job: Job) -> "tuple[Classifier, PreTrainedTokenizerBase]":
+    model = load_pooled(folder) or model_class(job.data.task).from_pretrained(folder, local_files_only=True)
     model.to("cuda" if torch.cuda.is_available() else "cpu")
     return model, AutoTokenizer.from_pretrained(folder, local_files_only=True)
 
@@ -101,15 +108,23 @@ def _given(split: Labelled) -> Iterator[dict[str, Any]]:
 
 
 def write_record(
-    folder: Path, setup: Setup, metrics: dict[str, dict[str, float]], fitted: Fitted, seconds: float
+    folder: Path,
+    setup: Setup,
+    metrics: dict[str, dict[str, float]],
+    fitted: Fitted,
+    remarks: list[str],
+    seconds: float,
 ) -> None:
     """Write `training.json`; `seconds` is the wall-clock time of the command."""
     versions = {name: version(name) for name in ("bertwire", "torch", "transformers")}
     record = TrainingRecord(
-        **setup.model_dump(),
+        **setup.model_dump(exclude={"stages"}),
+        stages={name: options | fitted.stages.get(name, {}) for name, options in setup.stages.items()},
         metrics=metrics,
         best_epoch=fitted.best_epoch,
         weights=fitted.weights,
+        remarks=remarks,
+        chosen=fitted.chosen,
         versions=versions | {"python": platform.python_version()},
         seconds=round(seconds, 1),
     )

@@ -15,14 +15,16 @@ from bertwire_trainer.tasks import SPECS
 from bertwire_trainer.tasks.cross_entropy import IGNORED
 
 if TYPE_CHECKING:
-    from transformers import BatchEncoding, PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import BatchEncoding, PreTrainedTokenizerBase
+
+    from bertwire_core.pooled import Classifier
 
 # Texts tokenized by one call, whose ids are Python lists until they are copied to arrays; halved, nothing breaks.
 _CHUNK_TEXTS = 4096
 
 
 def tokenize(
-    model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", labelled: Labelled, targets: NDArray[Any]
+    model: "Classifier", tokenizer: "PreTrainedTokenizerBase", labelled: Labelled, targets: NDArray[Any]
 ) -> "TokenDataset":
     """Return a split as token ids for a model, cut to the tokenizer's `model_max_length`."""
     type_ids = labelled.text_pairs and reads_type_ids(model)
@@ -40,6 +42,8 @@ class TokenDataset(Dataset[dict[str, Any]]):
         task: the task of the labels.
         targets: the targets as `encode_targets` gives them; predictions have as many rows, in this order.
         lengths: tokens of each text, special tokens included.
+        cut: number of texts that are longer than the maximum length.
+        unknown: share of the tokens, special ones left out, that the vocabulary lacks.
     """
 
     def __init__(
@@ -53,6 +57,7 @@ class TokenDataset(Dataset[dict[str, Any]]):
     ) -> None:
         self.task, self.targets = labelled.task, targets
         self.lengths: list[int] = []
+        self.cut = 0
         self._rows: list[NDArray[numpy.integer]] = []
         starts = [0, *accumulate(labelled.words() or ())]
         parts: dict[str, list[NDArray[numpy.integer]]] = defaultdict(list)
@@ -67,8 +72,10 @@ class TokenDataset(Dataset[dict[str, Any]]):
                     parts["token_type_ids"].append(numpy.asarray(encoded["token_type_ids"][index], numpy.int8))
                 parts["input_ids"].append(numpy.asarray(pieces, numpy.int32))
                 self.lengths.append(len(pieces))
+                self.cut += bool(encoded[index].overflowing)
         self._ends = numpy.cumsum(self.lengths)
         self._tokens = {name: numpy.concatenate(values) for name, values in parts.items()}
+        self.unknown = _unknown(tokenizer, self._tokens["input_ids"])
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -97,6 +104,13 @@ def _encode(
             return_token_type_ids=type_ids,
             return_attention_mask=False,
         )
+
+
+def _unknown(tokenizer: "PreTrainedTokenizerBase", ids: NDArray[numpy.integer]) -> float:
+    if tokenizer.unk_token_id is None:
+        return 0.0
+    special = numpy.isin(ids, [each for each in tokenizer.all_special_ids if each != tokenizer.unk_token_id])
+    return float((ids == tokenizer.unk_token_id).sum() / max((~special).sum(), 1))
 
 
 def _first_pieces(word_ids: list[int | None]) -> tuple[list[int], NDArray[numpy.integer]]:

@@ -1,4 +1,4 @@
-"""The training run, whatever the method: load, fit, prove what was saved, publish."""
+"""The training run, whatever the method and its stages: load, fit, prove what was saved, publish."""
 
 import json
 import time
@@ -8,24 +8,29 @@ import torch
 from transformers import set_seed
 
 from bertwire_trainer.architecture import require_trainable
+from bertwire_trainer.coverage import uncovered
 from bertwire_trainer.data import Data
 from bertwire_trainer.device import Precision, choose_precision, has_fast_bf16
 from bertwire_trainer.disk import one_line_faults, require_space
-from bertwire_trainer.loading import load_model, require_tables
-from bertwire_trainer.messages import figures, note, say
+from bertwire_trainer.loading import load_encoder, load_model, require_tables
+from bertwire_trainer.messages import figures, note, say, warn
 from bertwire_trainer.method import Job
 from bertwire_trainer.methods import METHODS
 from bertwire_trainer.partial import Partial, Started
+from bertwire_trainer.poolings import first_pooling, settle_pooling
 from bertwire_trainer.prepare import Prepared
 from bertwire_trainer.prior import start_at_prior
-from bertwire_trainer.record import Setup, SplitRecord
+from bertwire_trainer.record import PoolingRecord, Setup, SplitRecord
 from bertwire_trainer.result import evaluate, save, write_record
+from bertwire_trainer.stages import staged
 from bertwire_trainer.tokenizer import load_tokenizer
 from bertwire_trainer.tokens import tokenize
 from bertwire_trainer.trial import require_answers
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase
+
+    from bertwire_core.pooled import Classifier
 
 
 def train_model(prepared: Prepared) -> None:
@@ -37,13 +42,13 @@ def train_model(prepared: Prepared) -> None:
     config, data, partial = prepared.config, prepared.data, prepared.partial
     precision = choose_precision(config.precision, cuda=torch.cuda.is_available(), fast_bf16=has_fast_bf16())
     set_seed(config.seed)
-    model, tokenizer = _pretrained(prepared)
-    setup = _setup(prepared, precision)
+    model, tokenizer, pooling = _pretrained(prepared)
+    setup = _setup(prepared, precision, pooling)
 
     with one_line_faults(partial.path):
-        require_space(partial.path, _weight_bytes(model), _prediction_bytes(data))
+        require_space(partial.path, _weight_bytes(model), _prediction_bytes(data), len(prepared.stages))
         started = Started(**setup.model_dump(), location=prepared.base.location)
-        resume_from = partial.start(started, resume=config.resume)
+        partial.start(started, resume=config.resume)
         try:
             job = Job(
                 data=data,
@@ -57,14 +62,18 @@ def train_model(prepared: Prepared) -> None:
                 tf32=config.tf32,
                 compile=config.compile,
                 seed=config.seed,
+                base=prepared.base,
                 epochs=partial.epochs,
                 logs=partial.result / "logs",
-                resume_from=resume_from,
             )
-            fitted = METHODS[config.method].fit(job, prepared.options)
+            unseen = uncovered(job.tokens["train"], config.max_length, prepared.base.name)
+            warn(unseen)
+            method = METHODS[config.method]
+            fitted = staged(lambda job: method.fit(job, prepared.options), prepared.stages)(job)
             save(fitted.model, fitted.tokenizer, partial.result)
             metrics = evaluate(partial.result, fitted, job)
-            write_record(partial.result, setup, metrics, fitted, time.perf_counter() - prepared.begun)
+            seconds = time.perf_counter() - prepared.begun
+            write_record(partial.result, setup, metrics, fitted, [*prepared.remarks, *unseen], seconds)
             partial.publish(prepared.output, overwrite=config.overwrite)
         except KeyboardInterrupt:
             note(_interrupted(partial))
@@ -73,26 +82,32 @@ def train_model(prepared: Prepared) -> None:
         say(f"{config.output}: {name} {figures(scores)}")
 
 
-def _pretrained(prepared: Prepared) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
-    """Load the base checkpoint with a new head; raise `UserError` where it cannot be trained on these rows."""
+def _pretrained(prepared: Prepared) -> "tuple[Classifier, PreTrainedTokenizerBase, PoolingRecord | None]":
+    """Load the base checkpoint with a new head, and return what that reads.
+
+    Raises:
+        UserError: the base cannot be trained on these rows.
+    """
     base, data, config = prepared.base, prepared.data, prepared.config
     require_trainable(base, data.task)
     tokenizer = load_tokenizer(base, data.task, config.truncation_side)
-    model = load_model(base, data.task, data.labels)
+    named = (base, data.task, data.labels)
+    pooling = first_pooling(config)
+    model: Classifier = load_model(*named) if pooling is None else load_encoder(*named, pooling)
     start_at_prior(model, data.task, data.targets["train"])
     require_tables(base, model, len(tokenizer), config.max_length)
     tokenizer.model_max_length = config.max_length
     require_answers(base, model, tokenizer)
-    return model, tokenizer
+    return model, tokenizer, settle_pooling(model, tokenizer, data, config)
 
 
 def _interrupted(partial: Partial) -> str:
-    if not partial.has_whole():
+    if not partial.has_epoch():
         return "interrupted before anything was saved: there is nothing to go on from; start over with --overwrite"
-    return f"interrupted; repeat the command with --resume to go on from the last checkpoint in {partial.path}"
+    return f"interrupted; repeat the command with --resume to go on from what was saved in {partial.path}"
 
 
-def _setup(prepared: Prepared, precision: Precision) -> Setup:
+def _setup(prepared: Prepared, precision: Precision, pooling: PoolingRecord | None) -> Setup:
     config, data = prepared.config, prepared.data
     arithmetic = {"tf32": config.tf32, "compile": config.compile, "precision": precision}
     splits = {
@@ -107,13 +122,15 @@ def _setup(prepared: Prepared, precision: Precision) -> Setup:
         truncation_side=config.truncation_side,
         base_model=prepared.base.name,
         method=config.method,
+        pooling=pooling,
         recipe=prepared.options.recorded() | arithmetic,
+        stages={name: stage.recorded() for name, stage in prepared.stages.items()},
         seed=config.seed,
         data=splits,
     )
 
 
-def _weight_bytes(model: "PreTrainedModel") -> int:
+def _weight_bytes(model: "Classifier") -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in model.parameters())
 
 

@@ -11,10 +11,12 @@ from bertwire_trainer.base import Base, one_line
 from bertwire_trainer.same import difference
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase
+
+    from bertwire_core.pooled import Classifier
 
 
-def require_answers(base: Base, model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> None:
+def require_answers(base: Base, model: "Classifier", tokenizer: "PreTrainedTokenizerBase") -> None:
     """Raise `UserError` where the model does not run, or gives a text other logits beside a longer one.
 
     Batches are padded in training and in serving, and no answer may depend on it.
@@ -29,7 +31,7 @@ def require_answers(base: Base, model: "PreTrainedModel", tokenizer: "PreTrained
         )
 
 
-def _logits(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", texts: list[str]) -> NDArray[Any]:
+def _logits(model: "Classifier", tokenizer: "PreTrainedTokenizerBase", texts: list[str]) -> NDArray[Any]:
     batch = tokenizer(texts, truncation=True, padding=True, return_tensors="pt", return_token_type_ids=False)
     model.eval()
     with torch.inference_mode():

@@ -1,47 +1,48 @@
 """Read labelled rows into memory, and report all faulty rows together."""
 
-import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bertwire_core.errors import UserError, first_line
+from bertwire_core.errors import UserError
 from bertwire_core.files import unicode_name
 from bertwire_core.tasks import Task
 from bertwire_data.columns import WORDS, Columns
 from bertwire_data.labelled.rows import Labelled
 from bertwire_data.labelled.survey import Survey
-from bertwire_data.tables import Batch, TableReader, open_table
+from bertwire_data.rows import read_rows, table_batches
+from bertwire_data.tables import Batch, open_table
 from bertwire_data.tasks import TASK_ROWS, TaskRows
 from bertwire_data.tasks.base import Input, Target
 from bertwire_data.tasks.cells import Fault, Row, read_value
 
-_DELIMITED = frozenset({".csv", ".tsv"})
-# Rows read at a time; with half as many less memory is needed, and Parquet files are read in twice as many pieces.
-_BATCH_ROWS = 4096
-# Most kinds of fault that a message names, and most row numbers of each. With half as many a pattern is harder to see,
-# with many more the message is no longer one line.
-_SHOWN = 5
 
+def read_labelled(path: Path, columns: Columns, task: Task | None = None, sheet: str | None = None) -> Labelled:
+    """Read the labelled rows of a table; without `task` it is found from the rows.
 
-def read_labelled(path: Path, columns: Columns, task: Task | None = None) -> Labelled:
-    """Read the labelled rows of a CSV, TSV, JSONL or Parquet file; without `task` it is found from the rows.
+    In CSV, TSV and Excel an empty field and the spellings of null are missing values, and lists are JSON arrays; the
+    other formats have nulls and lists. The file is read twice, so that its rows need not be in memory to be looked at.
 
-    In CSV and TSV an empty field and the spellings of null are missing values, and lists are JSON arrays; the other
-    formats have nulls and lists. The file is read twice, so that its rows need not be in memory to be looked at.
+    Args:
+        path: the file; see `bertwire_data.tables`.
+        columns: the columns to read.
+        task: the task of the rows; None: it is found from them.
+        sheet: the sheet of an Excel file; None: the first.
 
     Raises:
         UserError: the file or a column is missing, it has no rows, or rows are faulty (all of them in one line).
     """
-    with open_table(path) as reader:
-        present = reader.columns
+    with open_table(path, sheet) as reader:
+        present, delimited, remarks = reader.columns, reader.delimited, list(reader.remarks)
 
-    def batches() -> Iterator[Batch]:
-        with open_table(path) as reader:
-            yield from _one_line(path, reader)
-
-    delimited = path.suffix.lower() in _DELIMITED
-    return collect(unicode_name(path), str(path), batches, columns, task, present, delimited=delimited)
+    name, batches = unicode_name(path), partial(table_batches, path, sheet)
+    try:
+        found = collect(name, str(path), batches, columns, task, present, delimited=delimited)
+    except UserError as error:  # which may come from what was found out about the file
+        raise UserError("; ".join([str(error), *remarks])) from error
+    return replace(found, remarks=remarks)
 
 
 def collect(
@@ -63,7 +64,7 @@ def collect(
         columns: the columns to read.
         task: the task of the rows; None: it is found from them.
         present: the columns of the table, where the source knows them beforehand.
-        delimited: whether all values are strings of a CSV or TSV file.
+        delimited: see `TableReader`.
 
     Raises:
         UserError: a column is missing, there are no rows, or rows are faulty (all of them in one line).
@@ -89,24 +90,11 @@ def _watched(columns: Columns) -> set[str]:
 def _read(
     shown: str, batches: Iterable[Batch], task_rows: TaskRows, columns: Columns, delimited: bool
 ) -> tuple[list[Any], list[Any], list[int]]:
-    inputs, targets, rows = [], [], []
-    faults: dict[str, list[int]] = {}
-    for batch in batches:
-        for number, (row, error) in enumerate(zip(batch.rows, batch.errors, strict=True), batch.start):
-            try:
-                if error:
-                    raise Fault(_kind(error))
-                read, target = _read_row(row, task_rows, columns, delimited)
-            except Fault as fault:
-                faults.setdefault(str(fault), []).append(number)
-                continue
-            inputs.append(read)
-            targets.append(target)
-            rows.append(number)
-    if not rows and not faults:
+    read, numbers = read_rows(shown, batches, lambda row: _read_row(row, task_rows, columns, delimited))
+    if not read:
         raise UserError(f"{shown} has no rows; add labelled rows")
-    _refuse(shown, faults)
-    return inputs, targets, rows
+    inputs, targets = zip(*read, strict=True)
+    return list(inputs), list(targets), numbers
 
 
 def _read_row(row: Row, task_rows: TaskRows, columns: Columns, delimited: bool) -> tuple[Input, Target]:
@@ -119,13 +107,6 @@ def _read_row(row: Row, task_rows: TaskRows, columns: Columns, delimited: bool) 
     return read, target
 
 
-def _one_line(path: Path, reader: TableReader) -> Iterator[Batch]:
-    try:
-        yield from reader.batches(_BATCH_ROWS)
-    except ValueError as error:  # pyarrow's errors on damaged data and bytes that are not UTF-8
-        raise UserError(f"{path} cannot be read: {first_line(error)}") from error
-
-
 def _require_columns(shown: str, present: list[str], columns: Columns) -> None:
     for name in (columns.text, columns.text_pair, columns.label):
         if name is not None and name not in present:
@@ -134,23 +115,3 @@ def _require_columns(shown: str, present: list[str], columns: Columns) -> None:
                 f"{shown} has no column {name!r}; it has {', '.join(map(repr, present))}: "
                 f"choose with {options} and --label-column"
             )
-
-
-def _kind(error: str) -> str:
-    """Return what rows with the same kind of fault have in common: the message up to its details."""
-    return re.split("[;:]", error)[0]
-
-
-def _refuse(shown: str, faults: dict[str, list[int]]) -> None:
-    if not faults:
-        return
-    listed = sorted(faults.items(), key=lambda item: item[1])
-    parts = [f"{_rows(numbers)}: {fault}" for fault, numbers in listed[:_SHOWN]]
-    more = f"; and {len(listed) - _SHOWN} more kinds of fault" if len(listed) > _SHOWN else ""
-    raise UserError(f"{shown} has faulty rows: {'; '.join(parts)}{more}; correct or remove them")
-
-
-def _rows(numbers: list[int]) -> str:
-    first = ", ".join(map(str, numbers[:_SHOWN]))
-    dots = ", …" if len(numbers) > _SHOWN else ""
-    return f"{len(numbers)} row{'s' * (len(numbers) > 1)} (row{'s' * (len(numbers) > 1)} {first}{dots})"

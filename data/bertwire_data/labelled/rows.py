@@ -25,8 +25,9 @@ class Labelled:
         inputs: texts, pairs of texts, or for token classification the words of each text, as
             `tokenizers.Tokenizer.encode_batch` takes them.
         targets: for each input its label, its labels (distinct, may be none), its words' IOB2 tags, or its number.
-        rows: the number of each row in its source; the first is 1.
+        rows: the number of each row in its source; the first is 1, in a workbook the number that its sheet shows.
         columns: the columns that were read.
+        remarks: how the file was read, where that was found out and not said; one line each.
     """
 
     source: str
@@ -35,6 +36,7 @@ class Labelled:
     targets: Targets
     rows: list[int]
     columns: Columns = field(default_factory=Columns)
+    remarks: Sequence[str] = ()
 
     def __len__(self) -> int:
         return len(self.inputs)

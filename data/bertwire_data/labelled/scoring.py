@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 # The first score of each task, which chooses between models.
-MAIN_METRIC: TaskTable[str] = TaskTable({task: rows.main_metric for task, rows in TASK_ROWS.items()})
+MAIN_METRIC: TaskTable[str] = TaskTable({task: rows.metrics[0][0] for task, rows in TASK_ROWS.items()})
+# The name of every score in print.
+METRIC_NAMES = {metric: name for rows in TASK_ROWS.values() for metric, name in rows.metrics}
 
 
 def label_order(names: Iterable[str], task: Task | None = None) -> list[str]:

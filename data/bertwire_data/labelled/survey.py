@@ -31,7 +31,7 @@ class Survey:
 
     Attributes:
         present: the columns that occur, in the order of their first row.
-        delimited: whether values are strings of a CSV or TSV file.
+        delimited: see `TableReader`.
     """
 
     present: dict[str, None]

@@ -1,10 +1,10 @@
 """Read and write tables of text in batches, so that a file of any size takes the memory of a few batches.
 
-CSV, TSV, JSONL and Parquet, told apart by their ending. CSV and TSV values stay the strings they are in the file; the
+CSV, TSV, JSONL, Parquet and Excel, told apart by their ending. CSV, TSV and Excel give every value as a string; the
 other formats keep their types. A row that cannot be read is a row all the same, with the reason beside it.
 """
 
-from bertwire_data.tables.formats import create_table, open_table, table_format
+from bertwire_data.tables.formats import create_table, open_table, require_workbook, table_format
 from bertwire_data.tables.rows import Batch, TableReader, TableWriter
 
-__all__ = ["Batch", "TableReader", "TableWriter", "create_table", "open_table", "table_format"]
+__all__ = ["Batch", "TableReader", "TableWriter", "create_table", "open_table", "require_workbook", "table_format"]

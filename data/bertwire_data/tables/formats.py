@@ -1,41 +1,52 @@
 """Open and create tables in the format of a file's ending."""
 
-import codecs
-import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from bertwire_core.errors import UserError
 from bertwire_core.lfs import require_fetched
 from bertwire_data.tables.delimited import DelimitedReader
+from bertwire_data.tables.encodings import require_utf8
 from bertwire_data.tables.jsonl import JsonlReader
 from bertwire_data.tables.rows import TableReader, TableWriter
 
-_FORMATS = {".csv": "CSV", ".tsv": "TSV", ".jsonl": "JSONL", ".ndjson": "JSONL", ".parquet": "Parquet"}
-# The byte order marks of other encodings, that of UTF-32 before that of UTF-16, which begins it; without one, the zero
-# that is half of every ASCII character.
-_OTHERS = (
-    (codecs.BOM_UTF32_LE + b"|" + codecs.BOM_UTF32_BE, "UTF-32"),
-    (codecs.BOM_UTF16_LE + b"|" + codecs.BOM_UTF16_BE, "UTF-16"),
-    (rb"[^\0]\0[^\0]", "UTF-16LE"),
-    (rb"\0[^\0]\0", "UTF-16BE"),
-)
+# Excel names the text files that it writes .txt.
+_FORMATS = {
+    ".csv": "CSV",
+    ".txt": "CSV",
+    ".tsv": "TSV",
+    ".jsonl": "JSONL",
+    ".ndjson": "JSONL",
+    ".parquet": "Parquet",
+    ".xlsx": "Excel",
+}
 
 
 def table_format(path: Path) -> str:
-    """Return the format of a table: CSV, TSV, JSONL or Parquet. Raise `UserError` for another ending."""
+    """Return the format of a table: CSV, TSV, JSONL, Parquet or Excel. Raise `UserError` for another ending."""
     try:
         return _FORMATS[path.suffix.lower()]
     except KeyError:
         raise UserError(f"{path}: cannot tell the format; the name must end in {', '.join(_FORMATS)}") from None
 
 
-def open_table(path: Path) -> TableReader:
-    """Open a CSV, TSV, JSONL or Parquet file; use it in a `with` block.
+def require_workbook(sheet: str | None, paths: Iterable[Path | None]) -> None:
+    """Raise `UserError` where a sheet is named and none of the files has sheets."""
+    if sheet is not None and not any(path and table_format(path) == "Excel" for path in paths):
+        raise UserError(f"--sheet {sheet} is for .xlsx files; leave it out")
+
+
+def open_table(path: Path, sheet: str | None = None) -> TableReader:
+    """Open a CSV, TSV, JSONL, Parquet or Excel file; use it in a `with` block.
+
+    Args:
+        path: the file.
+        sheet: the sheet of an Excel file; None: the first. Other formats have none.
 
     Raises:
-        UserError: the file is missing, empty, not fetched by Git LFS, of another kind or not in UTF-8, or names a
-            column twice.
-        ModuleNotFoundError: the file is Parquet, and pyarrow is not installed.
+        UserError: the file is missing, empty, not fetched by Git LFS, of another kind or encoding, or names a column
+            twice; a workbook has no such sheet.
+        ModuleNotFoundError: the file is Parquet or Excel, and pyarrow or openpyxl is not installed.
     """
     kind = table_format(path)
     if not path.is_file():
@@ -47,18 +58,14 @@ def open_table(path: Path) -> TableReader:
         from bertwire_data.tables.parquet import ParquetReader
 
         return ParquetReader(path)
-    _require_utf8(path)
-    return JsonlReader(path) if kind == "JSONL" else DelimitedReader(path, "," if kind == "CSV" else "\t")
+    if kind == "Excel":
+        from bertwire_data.tables.xlsx import XlsxReader
 
-
-def _require_utf8(path: Path) -> None:
-    with path.open("rb") as file:
-        start = file.read(4)
-    if found := next((name for pattern, name in _OTHERS if re.match(pattern, start, re.DOTALL)), None):
-        raise UserError(
-            f"{path} is {found} and must be UTF-8; convert it: "
-            f"iconv -f {found} -t UTF-8 {path.name} > {path.stem}-utf8{path.suffix}"
-        )
+        return XlsxReader(path, sheet)
+    if kind == "JSONL":
+        require_utf8(path)
+        return JsonlReader(path)
+    return DelimitedReader(path, quoted=kind == "CSV")
 
 
 def create_table(path: Path, like: TableReader, added: dict[str, type]) -> TableWriter:

@@ -1,6 +1,6 @@
 """The interfaces of readers and writers of every table format."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -15,7 +15,7 @@ class Batch:
     """Consecutive rows of a table.
 
     Attributes:
-        start: number of the first row; the table's first is 1.
+        start: number of the first row; the table's first is 1, in a workbook the number that its sheet shows.
         rows: each row's values by column; a row that could not be read has none or some.
         errors: for each row, why it could not be read, or None.
         raw: the rows as the writer of the same format needs them to write them unchanged.
@@ -57,10 +57,14 @@ class TableReader(Closable, Protocol):
     Attributes:
         columns: the columns in file order; None where rows may each have their own (JSONL).
         size: the file's size in the unit of `position`.
+        delimited: whether every value is a string or missing, and a list is its JSON text.
+        remarks: what was found out about the file and is not as its ending says; one line each.
     """
 
     columns: list[str] | None
     size: int
+    delimited: bool = False
+    remarks: Sequence[str] = ()
 
     def batches(self, rows: int) -> Iterator[Batch]:
         """Yield the table's rows, `rows` at a time."""

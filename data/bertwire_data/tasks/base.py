@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 Input = str | tuple[str, str] | list[str]
 Target = str | list[str] | float
+Metrics = tuple[tuple[str, str], ...]
 
 
 class TaskRows(Protocol):
@@ -21,12 +22,12 @@ class TaskRows(Protocol):
 
     Attributes:
         label_column: the column of the label where none is chosen.
-        main_metric: the score that chooses between models, the first one of `score`.
+        metrics: the scores of `score`, each with its name in print; the first one chooses between models.
         by_word: whether an input is a list of words with a target for each, else a text or a pair of texts.
     """
 
     label_column: str
-    main_metric: str
+    metrics: Metrics
     by_word: bool
 
     def matches(self, survey: "Survey", columns: Columns) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from bertwire_data.columns import LABEL, Columns
-from bertwire_data.tasks.base import Target, TextRows
+from bertwire_data.tasks.base import Metrics, Target, TextRows
 from bertwire_data.tasks.cells import read_labels
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ class MultiLabel(TextRows):
     """Any number of labels a text, or none."""
 
     label_column = "labels"
-    main_metric = "micro_f1"
+    metrics: Metrics = (("micro_f1", "micro-F1"), ("macro_f1", "macro-F1"), ("subset_accuracy", "all labels right"))
 
     def matches(self, survey: "Survey", columns: Columns) -> bool:
         """Return whether the chosen label column holds lists, or without one `labels` does beside no `label`."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from bertwire_data.columns import LABEL, Columns
-from bertwire_data.tasks.base import Target, TextRows
+from bertwire_data.tasks.base import Metrics, Target, TextRows
 from bertwire_data.tasks.cells import read_number
 
 if TYPE_CHECKING:
@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 class Regression(TextRows):
     """A number a text."""
 
-    main_metric = "pearson"
+    metrics: Metrics = (
+        ("pearson", "Pearson correlation"),
+        ("spearman", "Spearman correlation"),
+        ("mae", "mean absolute error"),
+    )
 
     def matches(self, survey: "Survey", columns: Columns) -> bool:
         """Return whether all labels are numbers and one has a fraction: whole numbers are more often classes."""

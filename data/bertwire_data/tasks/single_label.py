@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from bertwire_data.columns import Columns
-from bertwire_data.tasks.base import Target, TextRows
+from bertwire_data.tasks.base import Metrics, Target, TextRows
 from bertwire_data.tasks.cells import read_label
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class SingleLabel(TextRows):
     """One label a text: its class."""
 
-    main_metric = "macro_f1"
+    metrics: Metrics = (("macro_f1", "macro-F1"), ("accuracy", "accuracy"))
 
     def matches(self, survey: "Survey", columns: Columns) -> bool:  # noqa: ARG002 - of the interface
         """Return True: rows that no other task matches are of this one."""

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from bertwire_core.tags import NONE, OUTSIDE, paired
 from bertwire_data.columns import LABEL, TEXT, WORDS, Columns
-from bertwire_data.tasks.base import Input, Target
+from bertwire_data.tasks.base import Input, Metrics, Target
 from bertwire_data.tasks.cells import Row, read_tags, read_words
 from bertwire_data.tasks.label_names import natural_order
 
@@ -19,7 +19,7 @@ class TokenClassification:
     """An IOB2 tag for each word of a text."""
 
     label_column = "tags"
-    main_metric = "f1"
+    metrics: Metrics = (("f1", "entity F1"), ("precision", "entity precision"), ("recall", "entity recall"))
     by_word = True
 
     def matches(self, survey: "Survey", columns: Columns) -> bool:

@@ -36,7 +36,14 @@ def require_environment(python: Path) -> None:
         )
 
 
-def convert_with_optimum(checkpoint: Path, task: Task, inputs: list[str], output: Path, python: Path) -> None:
+def convert_with_optimum(
+    checkpoint: Path,
+    task: Task,
+    inputs: list[str],
+    output: Path,
+    python: Path,
+    limit_seconds: float = _LIMIT_SECONDS,
+) -> None:
     """Write a checkpoint as fp32 ONNX: int64 [batch, tokens] inputs to `logits` float32.
 
     Args:
@@ -45,6 +52,7 @@ def convert_with_optimum(checkpoint: Path, task: Task, inputs: list[str], output
         inputs: names of the inputs that the graph must have.
         output: the file to write.
         python: the interpreter of Optimum's environment.
+        limit_seconds: seconds until the conversion is stopped.
 
     Raises:
         UserError: the environment is missing, or Optimum failed, took too long or wrote a graph of other inputs.
@@ -59,13 +67,13 @@ def convert_with_optimum(checkpoint: Path, task: Task, inputs: list[str], output
         arguments = [source, folder / "onnx", TASK_EXPORTS[task].optimum_task, OPSET]
         # -I: no variable, folder or user's package adds to what this interpreter imports. The path is not resolved:
         # Python finds its environment by the link's folder.
-        _run([python.absolute(), "-I", _WORKER, *arguments], folder)
+        _run([python.absolute(), "-I", _WORKER, *arguments], folder, limit_seconds)
         graph = folder / "onnx" / "model.onnx"
         _require_names(graph, inputs)
         shutil.move(graph, output)
 
 
-def _run(command: list[object], folder: Path) -> None:
+def _run(command: list[object], folder: Path, limit_seconds: float) -> None:
     log = folder / "stderr"
     with log.open("wb") as stderr:
         process = subprocess.Popen(
@@ -78,9 +86,9 @@ def _run(command: list[object], folder: Path) -> None:
             start_new_session=True,
         )
     try:
-        code = process.wait(_LIMIT_SECONDS)
+        code = process.wait(limit_seconds)
     except subprocess.TimeoutExpired:
-        raise _failure(f"it did not end within {_LIMIT_SECONDS} seconds") from None
+        raise _failure(f"it did not end within {limit_seconds:g} seconds") from None
     finally:
         if process.poll() is None:  # after Ctrl-C too
             os.killpg(process.pid, signal.SIGKILL)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from bertwire_core.errors import UserError
+from bertwire_core.pooling import KEY
 
 # Fields that decide the graph of each model, by the names that both transformers releases know. All others are left
 # out: fields that run code, and those that only training or text generation reads.
@@ -40,6 +41,8 @@ def plain_config(path: Path) -> dict[str, Any]:
         raise UserError(
             f"{path}: --converter optimum knows the models {', '.join(_FIELDS)}, not {kind}; use --converter torch"
         )
+    if KEY in config:
+        raise UserError(f"{path}: --converter optimum knows no pooled head; use --converter torch")
     return {name: config[name] for name in _FIELDS[kind] if name in config and _is_plain(config[name])}
 
 

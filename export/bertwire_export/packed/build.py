@@ -1,8 +1,8 @@
 """Build a BERT-family encoder as a graph that computes no padding; its inputs are the packed layout.
 
 Every linear layer and normalization works on [tokens, hidden], the texts laid end to end. Attention works on each
-length group by itself and its results are put back in place. Where the first token alone is classified, the last
-layer computes queries, output and feed-forward for the first tokens only.
+length group by itself and its results are put back in place. Where the head reads the first token alone, the last layer
+computes queries, output and feed-forward for the first tokens only.
 """
 
 import numpy as np
@@ -11,6 +11,7 @@ from onnx import TensorProto
 
 from bertwire_export.packed.graph import CONTRIB, Graph
 from bertwire_export.packed.linear import Fp32Linears, Linears
+from bertwire_export.packed.pool import normalized, pooled
 from bertwire_export.packed.weights import Encoder, Layer, Linear, Norm
 
 _INT64, _INT32 = TensorProto.INT64, TensorProto.INT32
@@ -46,7 +47,10 @@ class _Builder:
         for index, layer in layers:
             tokens = self._layer(tokens, layer, f"layer.{index}", first_only=False)
         index, layer = last
-        value = self._layer(tokens, layer, f"layer.{index}", first_only=not encoder.by_token)
+        first_only = not encoder.by_token and encoder.pooling.tokens == "first"
+        value = self._layer(tokens, layer, f"layer.{index}", first_only=first_only)
+        if not encoder.by_token and not first_only:
+            value = pooled(graph, value, encoder.pooling.tokens, self._groups)
         logits = self._head(value)
         return graph.model(logits, ["tokens" if encoder.by_token else "texts", len(encoder.classifier.bias)])
 
@@ -136,6 +140,8 @@ class _Builder:
             value = exact(graph, value, encoder.dense, "dense")
             domain = CONTRIB if encoder.activation == "Gelu" else ""
             value = graph.add(encoder.activation, value, domain=domain)
+        if encoder.pooling.normalize:
+            value = normalized(graph, value)
         return exact(graph, value, encoder.classifier, "classifier")
 
     def _input(self, name: str, *shape: str) -> str:

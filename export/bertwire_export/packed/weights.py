@@ -5,12 +5,14 @@ ELECTRA (Clark et al., 2020), each as transformers implements it.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from transformers import PreTrainedModel
+
+from bertwire_core.pooled import Classifier, PooledClassifier
+from bertwire_core.pooling import Pooling
 
 Floats = NDArray[np.float32]
 Activation = Literal["Tanh", "Relu", "Gelu"]
@@ -64,7 +66,8 @@ class Encoder:
         heads: attention heads.
         dense, activation: the layer before the classifier, or None.
         classifier: to the logits.
-        by_token: whether every token is classified; else the first token of each text.
+        pooling: what `dense`, or the classifier, reads of a text.
+        by_token: whether every token is classified; else each text.
         skips_padding: whether positions count from 1 and leave padding tokens out.
     """
 
@@ -78,6 +81,7 @@ class Encoder:
     dense: Linear | None
     activation: Activation | None
     classifier: Linear
+    pooling: Pooling
     by_token: bool
     skips_padding: bool
 
@@ -96,7 +100,7 @@ class _Family:
     up: str
     down: str
     output_norm: str
-    dense: str
+    dense: str | None
     activation: Activation
     classifier: str
     skips_padding: bool = False
@@ -145,19 +149,24 @@ _FAMILIES = {
 }
 
 
-def read_encoder(model: PreTrainedModel) -> Encoder:
+def read_encoder(model: Classifier) -> Encoder:
     """Read a sequence or token classifier's weights.
 
     Raises:
         NotPackable: another family, another activation or attention, or weights that the graph would leave out.
     """
-    config = model.config
+    config: Any = model.config
     family = _FAMILIES.get(config.model_type)
     if family is None:
         raise NotPackable(f"no packed graph for the model type {config.model_type}")
     _require_plain(config)
+    pooling = Pooling("first")
+    if isinstance(model, PooledClassifier):
+        pooling = model.pooling
+        family = replace(family, dense="pooler" if pooling.pooler else None, activation="Tanh", classifier="head")
     tensors = {name: tensor.detach().float().cpu().numpy() for name, tensor in model.state_dict().items()}
-    encoder = _read(tensors, family, config, by_token=model.__class__.__name__.endswith("ForTokenClassification"))
+    by_token = model.__class__.__name__.endswith("ForTokenClassification")
+    encoder = _read(tensors, family, config, pooling, by_token=by_token)
     if tensors:
         raise NotPackable(f"no packed graph for models with the weight {min(tensors)}")
     return encoder
@@ -173,7 +182,14 @@ def _require_plain(config: Any) -> None:  # noqa: ANN401 - each family has its o
         raise NotPackable("no packed graph for decoders")
 
 
-def _read(tensors: dict[str, Floats], family: _Family, config: Any, *, by_token: bool) -> Encoder:  # noqa: ANN401
+def _read(
+    tensors: dict[str, Floats],
+    family: _Family,
+    config: Any,  # noqa: ANN401
+    pooling: Pooling,
+    *,
+    by_token: bool,
+) -> Encoder:
     """Read the weights, and take them out of `tensors`."""
     take = tensors.pop
 
@@ -186,7 +202,7 @@ def _read(tensors: dict[str, Floats], family: _Family, config: Any, *, by_token:
 
     try:
         by_head = "classifier" if by_token else family.classifier
-        dense = linear(family.dense) if not by_token else None
+        dense = linear(family.dense) if family.dense and not by_token else None
         projection = f"{config.model_type}.embeddings_project"
         positions = take(f"{family.embeddings}position_embeddings.weight")[_first_position(family, config) :]
         types = tensors.pop(f"{family.embeddings}token_type_embeddings.weight", None)
@@ -204,6 +220,7 @@ def _read(tensors: dict[str, Floats], family: _Family, config: Any, *, by_token:
             dense=dense,
             activation=family.activation if dense else None,
             classifier=linear(by_head),
+            pooling=pooling,
             by_token=by_token,
             skips_padding=family.skips_padding,
         )

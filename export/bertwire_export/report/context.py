@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from bertwire_export.evidence import Evidence
 from bertwire_export.tasks import TASK_EXPORTS
-from bertwire_runtime.bundle.manifest import Candidate, Manifest, Quality, Scores, Variant
+from bertwire_runtime.bundle import Candidate, Manifest, Quality, Scores, Variant
 
 # Labels of the confusion matrix; with many more a person finds nothing in it, with half as many 77 do not fit.
 MOST_LABELS = 120

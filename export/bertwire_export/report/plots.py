@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from sklearn.calibration import calibration_curve
 
 from bertwire_export.display import shortened
-from bertwire_export.evidence import Evidence, Floats
+from bertwire_export.evidence import Evidence
+from bertwire_export.figures import Floats
 from bertwire_export.report.context import MOST_POINTS, most_confused, verdict
 from bertwire_runtime.bundle.manifest import Manifest
 

@@ -7,6 +7,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from bertwire_export.figures import Figures
+
     Logits = NDArray[np.float32]
     Confidence = tuple[NDArray[np.floating], NDArray[np.bool_]]
 
@@ -46,6 +48,11 @@ class TaskExport(Protocol):
     def decide(self, logits: "Logits", thresholds: Sequence[float] | None) -> "NDArray[Any] | None":
         """Return the label index of each row, int64 [rows]; or bool [rows, labels]; None where nothing is decided."""
 
+    def figures(
+        self, logits: "Logits", targets: "NDArray[Any]", labels: Sequence[str], thresholds: Sequence[float] | None
+    ) -> "Figures":
+        """Return what a report shows of the decisions beside encoded targets."""
+
 
 class SoftmaxExport:
     """The export of a task that decides for the label with the best softmax of each row."""
@@ -64,7 +71,15 @@ class SoftmaxExport:
 
         return softmax_confidence(logits, targets, temperature)
 
-    def decide(self, logits: "Logits", thresholds: Sequence[float] | None) -> "NDArray[Any] | None":  # noqa: ARG002
+    def decide(self, logits: "Logits", thresholds: Sequence[float] | None) -> "NDArray[Any]":  # noqa: ARG002
         """Return the index of the largest logit of each row."""
         best: NDArray[Any] = logits.argmax(axis=1)
         return best
+
+    def figures(
+        self, logits: "Logits", targets: "NDArray[Any]", labels: Sequence[str], thresholds: Sequence[float] | None
+    ) -> "Figures":
+        """Return the confusion of the labels, and the scores of each."""
+        from bertwire_export.figures import of_classes
+
+        return of_classes(targets, self.decide(logits, thresholds), labels)

@@ -9,6 +9,7 @@ from bertwire_export.tasks.base import Fit
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from bertwire_export.figures import Figures
     from bertwire_export.tasks.base import Confidence, Logits
 
 
@@ -32,6 +33,14 @@ class MultiLabel:
 
         return sigmoid(logits / temperature).reshape(-1), targets.reshape(-1) > 0
 
-    def decide(self, logits: "Logits", thresholds: Sequence[float] | None) -> "NDArray[Any] | None":
+    def decide(self, logits: "Logits", thresholds: Sequence[float] | None) -> "NDArray[Any]":
         """Return whether each label reaches its threshold."""
         return present(logits, thresholds)
+
+    def figures(
+        self, logits: "Logits", targets: "NDArray[Any]", labels: Sequence[str], thresholds: Sequence[float] | None
+    ) -> "Figures":
+        """Return the scores of each label."""
+        from bertwire_export.figures import of_labels
+
+        return of_labels(targets > 0, self.decide(logits, thresholds), labels)

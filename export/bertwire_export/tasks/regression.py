@@ -8,6 +8,7 @@ from bertwire_export.tasks.base import Fit
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from bertwire_export.figures import Figures
     from bertwire_export.tasks.base import Confidence, Logits
 
 
@@ -28,3 +29,15 @@ class Regression:
 
     def decide(self, logits: "Logits", thresholds: Sequence[float] | None) -> "NDArray[Any] | None":
         """Return None: a number is no decision."""
+
+    def figures(
+        self,
+        logits: "Logits",
+        targets: "NDArray[Any]",
+        labels: Sequence[str],  # noqa: ARG002
+        thresholds: Sequence[float] | None,  # noqa: ARG002
+    ) -> "Figures":
+        """Return the true and the predicted numbers."""
+        from bertwire_export.figures import Figures
+
+        return Figures(scatter=(targets, logits.reshape(-1)))

@@ -10,18 +10,13 @@ from bertwire_runtime.bundle.manifest import (
     Candidate,
     FileEntry,
     Identifier,
-    Limits,
     Manifest,
-    Proof,
     Provenance,
-    Provider,
-    Quality,
     Reference,
-    Scores,
-    Speed,
     Split,
     Variant,
 )
+from bertwire_runtime.bundle.proof import GateLimits, Proof, Provider, Quality, Scores, Speed
 from bertwire_runtime.bundle.reader import Bundle, open_bundle
 from bertwire_runtime.bundle.writer import add_file, seal
 
@@ -32,8 +27,8 @@ __all__ = [
     "Calibration",
     "Candidate",
     "FileEntry",
+    "GateLimits",
     "Identifier",
-    "Limits",
     "Manifest",
     "Proof",
     "Provenance",

@@ -3,9 +3,10 @@
 import sys
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from bertwire_core.tasks import Task, TaskTable
+from bertwire_runtime.bundle.proof import Part, Proof, Provider, Scores, Share
 
 SCHEMA_VERSION = 3
 # Schema 2 is schema 3 without a probe.
@@ -21,13 +22,10 @@ FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 # Valid in requests, metric labels and folder names.
 Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
-Share = Annotated[float, Field(ge=0, le=1)]
-Distance = Annotated[float, Field(ge=0)]
 # Outside this range scores no longer discriminate.
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.25, 10.0
 # Dev texts below which the temperature stays 1; three texts of SST-2 gave 10 and useless scores.
 MIN_CALIBRATION_TEXTS = 100
-Provider = Literal["cpu", "cuda"]
 # Per task the number of labels allowed, and whether each has a threshold.
 _LABELS: TaskTable[tuple[range, bool]] = TaskTable(
     {
@@ -39,16 +37,8 @@ _LABELS: TaskTable[tuple[range, bool]] = TaskTable(
 )
 Layout = Literal["padded", "packed"]
 
-# By metric. single_label: macro_f1, accuracy. multi_label: micro_f1, macro_f1, subset_accuracy. token_classification:
-# f1, precision, recall, of entities. regression: pearson, spearman, mae.
-Scores = dict[str, float]
 
-
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class FileEntry(_Part):
+class FileEntry(Part):
     """A file of the bundle."""
 
     name: FileName
@@ -56,7 +46,7 @@ class FileEntry(_Part):
     sha256: Sha256
 
 
-class Split(_Part):
+class Split(Part):
     """The texts of a measurement.
 
     Attributes:
@@ -70,83 +60,7 @@ class Split(_Part):
     sha256: Sha256
 
 
-class Quality(_Part):
-    """A variant's scores on a split, and its difference from PyTorch there.
-
-    Attributes:
-        scores: by metric.
-        label_agreement: share of decisions equal to PyTorch's: per text, per text and label (present or not), or per
-            word. None for regression.
-        max_logit_difference: largest absolute logit difference from PyTorch.
-        p99_logit_difference: 99th percentile of the absolute differences.
-    """
-
-    scores: Scores
-    label_agreement: Share | None
-    max_logit_difference: Distance
-    p99_logit_difference: Distance
-
-
-class Limits(_Part):
-    """Limits that a variant must meet to be published.
-
-    Attributes:
-        min_label_agreement: least `label_agreement` on dev.
-        max_quality_drop: largest loss of accuracy, F1 or correlation against PyTorch on dev.
-        max_logit_difference: largest absolute logit difference, or None for no limit.
-        max_batch_variance: largest batch variance.
-    """
-
-    min_label_agreement: Share
-    max_quality_drop: Distance
-    max_logit_difference: Distance | None
-    max_batch_variance: Distance
-
-
-class Speed(_Part):
-    """Cost per text on the exporting machine, for dev texts in file order, without tokenizing.
-
-    Attributes:
-        cpu_ms_per_text: CPU-milliseconds on one thread; None on CUDA.
-        ms_per_text: wall-clock milliseconds.
-        batch_size: texts per batch; on CUDA as many as average 16,384 tokens.
-        device: name of the processor or GPU.
-    """
-
-    cpu_ms_per_text: Annotated[float, Field(gt=0)] | None
-    ms_per_text: float = Field(gt=0)
-    batch_size: int = Field(ge=1)
-    device: str
-
-    @property
-    def cost(self) -> float:
-        """Return the milliseconds that variants of one provider are ranked by: CPU time, less affected by other load,
-        if known.
-        """
-        return self.ms_per_text if self.cpu_ms_per_text is None else self.cpu_ms_per_text
-
-
-class Proof(_Part):
-    """Measurements of one graph on one provider.
-
-    Attributes:
-        dev: quality on the dev texts.
-        test: quality on the test texts, if any.
-        batch_variance: largest absolute logit difference of a text run alone and with 1, 15 and 63 others.
-        speed: cost per text.
-        faults: the limits that were broken, in words.
-    """
-
-    provider: Provider
-    dev: Quality
-    test: Quality | None
-    batch_variance: Distance
-    speed: Speed
-    limits: Limits
-    faults: tuple[str, ...]
-
-
-class Candidate(_Part):
+class Candidate(Part):
     """A graph that export built and measured.
 
     Attributes:
@@ -193,7 +107,7 @@ class Variant(Candidate):
         return self
 
 
-class Calibration(_Part):
+class Calibration(Part):
     """Calibration of scores, fitted on the dev texts with PyTorch's logits.
 
     Attributes:
@@ -210,14 +124,14 @@ class Calibration(_Part):
     ece_after: Share | None
 
 
-class Reference(_Part):
+class Reference(Part):
     """PyTorch's scores in fp32."""
 
     dev: Scores
     test: Scores | None
 
 
-class Provenance(_Part):
+class Provenance(Part):
     """Origin of the model.
 
     Attributes:
@@ -241,7 +155,7 @@ class Provenance(_Part):
     versions: dict[str, str]
 
 
-class Manifest(_Part):
+class Manifest(Part):
     """The description of a model, with the measurements of its quality.
 
     Attributes:

@@ -47,10 +47,10 @@ class Access:
         for each in self.files:
             each.poll()
 
-    async def watch(self) -> None:
-        """Poll every second, until cancelled; return at once where there are no files."""
+    async def watch(self, every_seconds: float = _POLL_SECONDS) -> None:
+        """Poll the files again and again, until cancelled; return at once where there are none."""
         while self.files:
-            await asyncio.sleep(_POLL_SECONDS)
+            await asyncio.sleep(every_seconds)
             # In a thread: reading many keys takes milliseconds.
             await asyncio.to_thread(self.poll)
 

@@ -59,12 +59,13 @@ class Tokens:
     Args:
         keys: public keys with their ids; None for a key without one.
         rules: requirements of a token.
+        most: verified tokens that are kept.
     """
 
-    def __init__(self, keys: list[tuple[str | None, jwt.PyJWK]], rules: TokenRules) -> None:
+    def __init__(self, keys: list[tuple[str | None, jwt.PyJWK]], rules: TokenRules, most: int = _MAX_CACHED) -> None:
         self._by_id = dict(keys)
         self._only = keys[0][1] if len(keys) == 1 else None
-        self._rules = rules
+        self._rules, self._most = rules, most
         self._good: OrderedDict[str, tuple[float, Identity]] = OrderedDict()
 
     def identity(self, token: str) -> Identity:
@@ -77,7 +78,7 @@ class Tokens:
         claims = self._claims(token)
         identity = Identity(_name(claims["sub"]), _scopes(claims), self._rules.limits)
         self._good[token] = claims["exp"] + self._rules.leeway, identity
-        if len(self._good) > _MAX_CACHED:
+        if len(self._good) > self._most:
             self._good.popitem(last=False)
         return identity
 
@@ -107,7 +108,7 @@ class Tokens:
         return key
 
 
-def read_tokens(path: Path, rules: TokenRules) -> Tokens:
+def read_tokens(path: Path, rules: TokenRules, most: int = _MAX_CACHED) -> Tokens:
     """Read a JWKS file; keys for encryption and for other algorithms than `ALGORITHMS` are ignored.
 
     Raises:
@@ -128,7 +129,7 @@ def read_tokens(path: Path, rules: TokenRules) -> Tokens:
             raise UserError(f"{path} holds an RSA key of less than {_MIN_RSA_BITS} bits")
     if len({key_id for key_id, _ in keys}) < len(keys):
         raise UserError(f"{path} holds keys that cannot be told apart; give each a kid of its own")
-    return Tokens(keys, rules)
+    return Tokens(keys, rules, most)
 
 
 def _allowed(entry: dict[str, Any]) -> bool:

@@ -6,7 +6,9 @@ from time import perf_counter
 from bertwire_server.errors import DeadlineTooShort, Expired, Overloaded
 from bertwire_server.model.observer import Observer
 from bertwire_server.model.pace import Pace
-from bertwire_server.model.queue import Queue, order_by
+from bertwire_server.model.queue import Queue
+from bertwire_server.model.runs import Runs
+from bertwire_server.model.waiting import order_by
 from bertwire_server.query import Priority
 
 _MIN_RETRY_SECONDS, _MAX_RETRY_SECONDS = 0.01, 10.0
@@ -20,20 +22,21 @@ class Admission:
 
     Attributes:
         coming: texts of admitted calls that are being tokenized.
-        until: estimated end of the running batch on the clock of `perf_counter`; 0 without one.
     """
 
-    def __init__(self, queue: Queue, pace: Pace, room: int, observer: Observer) -> None:
+    def __init__(self, queue: Queue, runs: Runs, pace: Pace, room: int, observer: Observer) -> None:
         """Create the admission of a queue.
 
         Args:
             queue: the queue.
+            runs: knows the end of the running batch.
             pace: estimates run times.
             room: most texts in the queue or being tokenized for it.
             observer: notified of refusals.
         """
-        self._queue, self._pace, self._room, self._observer = queue, pace, room, observer
-        self.coming, self.until = 0, 0.0
+        self._queue, self._runs, self._pace = queue, runs, pace
+        self._room, self._observer = room, observer
+        self.coming = 0
 
     @property
     def waiting(self) -> int:
@@ -61,11 +64,11 @@ class Admission:
         if deadline <= now:
             self._observer.expired(texts)
             raise Expired("the deadline passed before the request was read")
-        if deadline == inf or not (self.until or waiting):
+        if deadline == inf or not (self._runs.until or waiting):
             return
         ahead = self._pace.seconds(self._queue.tokens_before(texts, priority, order_by(deadline, now)))
         full = self._pace.full_seconds
-        end = max(now, self.until) + ahead + max(full, self._pace.seconds(tokens)) + full
+        end = max(now, self._runs.until) + ahead + max(full, self._pace.seconds(tokens)) + full
         if end > deadline:
             self._observer.turned_away("deadline", texts)
             reason = "the answer cannot be ready within the deadline; slow down, or allow more time"

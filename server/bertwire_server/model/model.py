@@ -15,8 +15,9 @@ from bertwire_server.errors import InvalidRequest
 from bertwire_server.model.cache import Cache
 from bertwire_server.model.observer import Observer, Unobserved
 from bertwire_server.model.pace import Pace
-from bertwire_server.model.queue import Result
-from bertwire_server.model.scheduler import Scheduler, Totals
+from bertwire_server.model.runs import Totals
+from bertwire_server.model.scheduler import Scheduler
+from bertwire_server.model.waiting import Result
 from bertwire_server.model.warmup import BatchLimits, warm_up
 from bertwire_server.query import Prediction, Query
 from bertwire_server.threads import BEHIND, worker

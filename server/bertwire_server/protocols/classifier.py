@@ -15,7 +15,8 @@ from bertwire.v1.classifier_pb2_grpc import ClassifierServicer
 from bertwire_server.errors import InvalidRequest, RequestError
 from bertwire_server.inference import Inference
 from bertwire_server.protocols.catalog import Catalog, ModelListing
-from bertwire_server.protocols.messages import deadline, query, response, within
+from bertwire_server.protocols.deadlines import deadline, within
+from bertwire_server.protocols.messages import query, response
 from bertwire_server.protocols.streams import StreamLimits, answers, counted
 from bertwire_server.rpc import Context
 from bertwire_server.status import milliseconds

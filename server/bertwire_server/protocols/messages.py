@@ -1,9 +1,7 @@
 """Conversion between messages of `bertwire.v1` and queries and predictions."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from time import perf_counter
-from typing import TypeVar
+from collections.abc import Callable, Sequence
 
 from bertwire.v1 import classifier_pb2 as pb
 from bertwire_core.tasks import TaskTable
@@ -11,11 +9,8 @@ from bertwire_runtime.bundle import Manifest
 from bertwire_runtime.heads import HEADS
 from bertwire_runtime.output import Output, best
 from bertwire_runtime.thresholds import MODELS_OWN, Thresholds
-from bertwire_server.errors import DeadlineTooShort, Expired, InvalidRequest
+from bertwire_server.errors import InvalidRequest
 from bertwire_server.query import Prediction, Priority, Query, Truncation
-from bertwire_server.rpc import Context
-
-T = TypeVar("T")
 
 # Values of a response that are built between yields to the event loop, a few milliseconds; 1,024 texts of 77 labels at
 # once block it for 74 ms.
@@ -32,38 +27,6 @@ _PRIORITIES: dict[int, Priority] = {
     pb.PRIORITY_NORMAL: Priority.NORMAL,
     pb.PRIORITY_HIGH: Priority.HIGH,
 }
-
-
-def deadline(context: Context) -> float | None:
-    """Return the caller's deadline on the clock of `time.perf_counter`; None for none."""
-    remaining = context.time_remaining()
-    return None if remaining is None else perf_counter() + remaining
-
-
-async def within(seconds: float, what: str, until: float | None, answer: Callable[[float], Awaitable[T]]) -> T:
-    """Return the result of `answer`, called with the earlier of the two deadlines.
-
-    Args:
-        seconds: the timeout that the request sets itself.
-        what: its description for messages: `timeout of 30 microseconds`.
-        until: the call's deadline, as of `deadline`.
-        answer: answers the request by a deadline.
-
-    Raises:
-        Expired: the request's own timeout passed.
-        DeadlineTooShort: it would pass before the answer is ready.
-    """
-    own = perf_counter() + seconds
-    if until is not None and until <= own:
-        return await answer(until)
-    try:
-        async with asyncio.timeout(seconds):
-            return await answer(own)
-    except (TimeoutError, Expired):
-        raise Expired(f"the request's {what} passed before the answer was ready; allow more time") from None
-    except DeadlineTooShort as error:
-        reason = f"the answer cannot be ready within the request's {what}; slow down, or allow more time"
-        raise DeadlineTooShort(reason, error.retry_after) from None
 
 
 def query(request: pb.ClassifyRequest, until: float | None) -> Query:

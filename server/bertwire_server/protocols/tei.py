@@ -15,7 +15,7 @@ from bertwire_runtime.tokenizer import Text
 from bertwire_server.errors import InvalidRequest
 from bertwire_server.inference import Answered, Inference
 from bertwire_server.protocols.catalog import Catalog
-from bertwire_server.protocols.messages import deadline
+from bertwire_server.protocols.deadlines import deadline
 from bertwire_server.protocols.streams import StreamLimits, counted, in_order
 from bertwire_server.query import Query, Truncation
 from bertwire_server.rpc import Context

@@ -4,12 +4,13 @@ from weakref import WeakKeyDictionary
 
 from bertwire_runtime.predictor import Predictor
 from bertwire_server.model.model import Model, Serving
+from bertwire_server.repository.service import FleetObserver
 from bertwire_server.telemetry.metrics import Metrics
 from bertwire_server.telemetry.model_metrics import ModelInfo, ModelMetrics
 
 
-class CountedModels:
-    """Builds models with metrics, and shows these while they take traffic: a `FleetObserver`."""
+class CountedModels(FleetObserver):
+    """Builds models with metrics, and shows these while they take traffic."""
 
     def __init__(self, metrics: Metrics) -> None:
         """Show nothing yet.

@@ -44,7 +44,7 @@ class Fleet:
             observer: notified of loads and unloads.
         """
         self._source, self._loader, self._registry = source, loader, registry
-        self._service = Service(loader, registry, publish, observer)
+        self._service = Service(loader, registry, publish, observer or FleetObserver())
         self.lease, self.resolve, self.entries = registry.lease, registry.resolve, registry.entries
         self._lock = asyncio.Lock()
         self._stopping = False
@@ -59,7 +59,7 @@ class Fleet:
         Raises:
             UserError: the source is unusable, or all of it was refused; the first reason.
         """
-        await self._alone(lambda: self._start())
+        await self._alone(self._start)
 
     def summary(self) -> str:
         """Describe the served models in one line."""
@@ -151,17 +151,15 @@ class Fleet:
 
     async def _load(self, name: str, version: str) -> list[Entry]:
         scan = await self._scan()
-        held = scan.versions(name)
-        wanted = (
-            [scan.settings.of(name).aliases.get(version, version)] if version else scan.settings.of(name).chosen(held)
-        )
+        settings, held = scan.settings.of(name), scan.versions(name)
+        wanted = [settings.aliases.get(version, version)] if version else settings.chosen(held)
         if not held or not set(wanted) <= set(held):
             what = f"version {version[:64]!r} of model {name[:64]!r}" if held else f"model {name[:64]!r}"
             raise ModelNotFound(f"the repository has no {what}")
         self._registry.settings = scan.settings
         self._service.show()
-        refused = None
-        for key in [(name, each) for each in wanted]:
+        refused, keys = None, [(name, each) for each in wanted]
+        for key in keys:
             self._dropped.discard(key)
             if version:
                 self._asked.add(key)
@@ -172,8 +170,8 @@ class Fleet:
             raise refused
         if not version:
             others = {key for key in self._registry.records if key[0] != name}
-            await self._remove_others({(name, each) for each in wanted} | self._asked | others)
-        return [each for each in self.entries() if each.name == name and each.version in wanted]
+            await self._remove_others({*keys, *self._asked, *others})
+        return [each for each in self.entries() if (each.name, each.version) in keys]
 
     async def _unload(self, name: str, version: str) -> None:
         wanted = self._registry.resolve(name, version)

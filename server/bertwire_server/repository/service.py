@@ -7,7 +7,6 @@ one finishes its calls, then stops. A refused bundle changes only its own entry.
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from typing import Protocol
 
 from bertwire_core.errors import UserError, first_line
 from bertwire_server.model.model import Model
@@ -21,8 +20,8 @@ _log = logging.getLogger(__name__)
 _ENDED = "it has stopped answering; load it again"
 
 
-class FleetObserver(Protocol):
-    """Notified of loads and unloads; must not raise."""
+class FleetObserver:
+    """Notified of loads and unloads; this one ignores them. Must not raise."""
 
     def load_ended(self, name: str, *, loaded: bool) -> None:
         """Record a load or refusal of a version."""
@@ -42,7 +41,7 @@ class Service:
         loader: Loader,
         registry: Registry,
         publish: Callable[[Mapping[str, bool]], None],
-        observer: FleetObserver | None,
+        observer: FleetObserver,
     ) -> None:
         self._loader, self._registry, self._publish, self._observer = loader, registry, publish, observer
         self._stopping = False
@@ -50,7 +49,7 @@ class Service:
 
     def refused(self, name: str) -> None:
         """Notify the observer that nothing could be loaded, of a model or, with an empty name, at all."""
-        self._tell(lambda observer: observer.load_ended(name, loaded=False))
+        self._observer.load_ended(name, loaded=False)
 
     def show(self) -> None:
         """Recompute the routes and publish what is serving."""
@@ -113,8 +112,8 @@ class Service:
         model.start()
         old, record.loaded = record.loaded, Loaded(model, bundle.sha256)
         record.state, record.reason = "READY", ""
-        self._tell(lambda observer: observer.load_ended(found.name, loaded=True))
-        self._tell(lambda observer: observer.taken(model))
+        self._observer.load_ended(found.name, loaded=True)
+        self._observer.taken(model)
         self.show()
         limits = model.batch_limits
         about = model.engine.variant.name, limits.texts, limits.tokens
@@ -136,7 +135,7 @@ class Service:
         self._registry.records.pop(key)
 
     async def _retire(self, loaded: Loaded) -> None:
-        self._tell(lambda observer: observer.gone(loaded.model))
+        self._observer.gone(loaded.model)
         await loaded.retire()
 
     async def _watch_over(self, key: Key, record: Record, loaded: Loaded) -> None:
@@ -148,10 +147,6 @@ class Service:
         _log.error("%s version %s has stopped answering and is out of service", *key)
         self.show()
         await self._retire(loaded)
-
-    def _tell(self, tell: Callable[[FleetObserver], None]) -> None:
-        if self._observer is not None:
-            tell(self._observer)
 
 
 def unforeseen(error: Exception) -> Exception | None:

@@ -10,12 +10,12 @@ from safetensors.torch import load_file, save_file
 from bertwire_core.files import whole_file
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from bertwire_core.pooled import Classifier
 
 Weights = dict[str, torch.Tensor]
 
 
-def copied(model: "PreTrainedModel") -> Weights:
+def copied(model: "Classifier") -> Weights:
     """Return a copy of the model's weights on the CPU."""
     return {name: tensor.detach().to("cpu", copy=True) for name, tensor in model.state_dict().items()}
 
@@ -38,7 +38,7 @@ class LastEpochs:
         """Keep at most `count` files in `folder`."""
         self._folder, self._count = folder, count
 
-    def keep(self, epoch: int, model: "PreTrainedModel") -> None:
+    def keep(self, epoch: int, model: "Classifier") -> None:
         """Write the weights after an epoch, and delete those that are no longer among the last."""
         with whole_file(self._file(epoch)) as file:
             save_file(copied(model), file)

@@ -9,14 +9,14 @@ from bertwire_trainer.predict import predict
 from bertwire_trainer.scores import measure, report
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from bertwire_core.pooled import Classifier
 
 # Weight of the loss beside the score, per unit of loss. It must be smaller than what one text of any dev set changes
 # the score by, and large enough for float64 to tell scores of the same value apart.
 _TIE = 1e-9
 
 
-def measure_dev(job: Job, model: "PreTrainedModel", title: str, *, with_report: bool = False) -> dict[str, float]:
+def measure_dev(job: Job, model: "Classifier", title: str, *, with_report: bool = False) -> dict[str, float]:
     """Return the figures of dev; print them after `title`, and the report of each label if asked for."""
     logits = predict(model, job.tokenizer, job.tokens["dev"], job.data.labels, "dev")
     answers = (job.data.task, logits, job.tokens["dev"].targets, job.data.labels, job.data.dev.words())

@@ -7,10 +7,10 @@ from torch import nn
 from bertwire_core.errors import UserError
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from bertwire_core.pooled import Classifier
 
 
-def set_dropout(model: "PreTrainedModel", probability: float) -> None:
+def set_dropout(model: "Classifier", probability: float) -> None:
     """Set the dropout probability of the encoder and the head; adapters keep theirs."""
     for name, module in model.named_modules():
         if isinstance(module, nn.Dropout) and ".lora_dropout." not in name:
@@ -20,7 +20,7 @@ def set_dropout(model: "PreTrainedModel", probability: float) -> None:
             module.attention_dropout = probability
 
 
-def require_dropout(model: "PreTrainedModel") -> None:
+def require_dropout(model: "Classifier") -> None:
     """Raise `UserError` where no layer of the model drops anything, so that two passes give the same answers."""
     if not any(isinstance(module, nn.Dropout) and module.p for module in model.modules()):
         raise UserError("--r-drop compares two dropout passes, and this checkpoint has no dropout; set --dropout")

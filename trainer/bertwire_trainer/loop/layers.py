@@ -10,12 +10,13 @@ from bertwire_trainer.loop.encoder import is_of_encoder
 
 if TYPE_CHECKING:
     from torch.nn import Parameter
-    from transformers import PreTrainedModel
+
+    from bertwire_core.pooled import Classifier
 
 Depths = dict["Parameter", int]
 
 
-def depths(model: "PreTrainedModel") -> Depths:
+def depths(model: "Classifier") -> Depths:
     """Return the depth of each weight that needs a gradient: 0 for embeddings, then the layers, last the head."""
     found = {name: _layer(name, model) for name, weight in model.named_parameters() if weight.requires_grad}
     head = max((layer for layer in found.values() if layer is not None), default=0) + 1
@@ -23,7 +24,7 @@ def depths(model: "PreTrainedModel") -> Depths:
     return {weights[name]: head if layer is None else layer for name, layer in found.items()}
 
 
-def _layer(name: str, model: "PreTrainedModel") -> int | None:
+def _layer(name: str, model: "Classifier") -> int | None:
     """Return 0 for embeddings and what lies beside the layers, the number of a layer from 1 on, None for the head."""
     if not is_of_encoder(name, model):
         return None

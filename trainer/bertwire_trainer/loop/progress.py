@@ -13,24 +13,24 @@ from bertwire_core.console import Bar, progress
 class EpochBars(TrainerCallback):
     """One bar for the steps of an epoch; it is closed on exit."""
 
-    def __init__(self, epochs: int) -> None:
-        self._epochs = epochs
+    def __init__(self, epochs: int, title: str = "epoch") -> None:
+        self._epochs, self._title = epochs, title
         self._bar: Bar | None = None
         self._open = ExitStack()
         self._first_step = 0
-        self._loss = ""
+        self._note = ""
 
     def on_epoch_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Open the bar of the epoch."""
         steps, epoch = state.max_steps // self._epochs, int(state.epoch or 0)
         # Not the step that it begins at, which is within the epoch where a run goes on.
         self._first_step = epoch * steps
-        self._bar = self._open.enter_context(progress(f"epoch {epoch + 1}/{self._epochs}", steps))
+        self._bar = self._open.enter_context(progress(f"{self._title} {epoch + 1}/{self._epochs}", steps))
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Move the bar on by one optimizer step."""
         if self._bar:
-            self._bar(state.global_step - self._first_step, self._loss)
+            self._bar(state.global_step - self._first_step, self._note)
 
     def on_log(
         self,
@@ -40,9 +40,9 @@ class EpochBars(TrainerCallback):
         logs: dict[str, float] | None = None,
         **_: Any,
     ) -> None:
-        """Keep the running loss for the note beside the bar."""
+        """Keep the running loss and the learning rate for the note beside the bar."""
         if logs and "loss" in logs:
-            self._loss = f"loss {logs['loss']:.4f}"
+            self._note = f"loss {logs['loss']:.4f}, rate {logs['learning_rate']:.1e}"
 
     def on_epoch_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Close the bar of the epoch."""

@@ -8,7 +8,6 @@ from bertwire_trainer.loop.dev import choice, measure_dev
 from bertwire_trainer.loop.kept import Kept, better
 from bertwire_trainer.messages import note
 from bertwire_trainer.method import Job
-from bertwire_trainer.partial import resume_point
 
 _SEEDS = 2**32
 
@@ -25,7 +24,7 @@ def train_seeds(job: Job, seeds: int, train: Callable[[Job], Kept]) -> Kept:
         note(f"seed {seed}, run {len(runs) + 1} of {seeds}")
         job.model.load_state_dict(begin)
         folder = job.epochs / f"seed-{seed}"
-        one = replace(job, seed=seed, epochs=folder, logs=job.logs / folder.name, resume_from=resume_point(folder))
+        one = replace(job, seed=seed, epochs=folder, logs=job.logs / folder.name)
         kept = train(one)
         # Once more, as the mean will be: after training, in float32.
         score = choice(job, measure_dev(job, job.model, folder.name))

@@ -17,6 +17,7 @@ from bertwire_trainer.loop.averages import LastEpochs
 from bertwire_trainer.loop.batches import TokenBatches
 from bertwire_trainer.loop.dev import choice, measure_dev
 from bertwire_trainer.loop.divergence import Divergence
+from bertwire_trainer.loop.encoder import encoder
 from bertwire_trainer.loop.loss import Loss, balanced_weights, make_loss
 from bertwire_trainer.loop.memory import Parts
 from bertwire_trainer.loop.options import LoopOptions
@@ -40,7 +41,7 @@ class EpochTrainer(Trainer):
         # The optimizer step whose batches `_parts` has.
         self._begun = -1
         self.last_epochs = LastEpochs(job.epochs, options.average_epochs)
-        self._adversary = Adversary(job.model.get_input_embeddings(), options.fgm) if options.fgm else None
+        self._adversary = Adversary(encoder(job.model).get_input_embeddings(), options.fgm) if options.fgm else None
         super().__init__(
             model=job.model,
             args=training_arguments(job, options),

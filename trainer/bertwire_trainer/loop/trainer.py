@@ -1,16 +1,17 @@
 """The loop over epochs: dev evaluated, and the state saved, after every epoch; then the weights to keep."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch.utils.tensorboard import SummaryWriter
 from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback
-from transformers.integrations.integration_utils import TensorBoardCallback
 
 from bertwire_core.errors import UserError
 from bertwire_data.labelled import MAIN_METRIC
+from bertwire_trainer.epochs import epochs_run, last_whole
+from bertwire_trainer.loop.curves import Curves
 from bertwire_trainer.loop.dropout import require_dropout, set_dropout
+from bertwire_trainer.loop.encoder import encoder
 from bertwire_trainer.loop.kept import Kept, better
 from bertwire_trainer.loop.options import LoopOptions
 from bertwire_trainer.loop.progress import EpochBars
@@ -19,16 +20,8 @@ from bertwire_trainer.loop.soup import train_seeds
 from bertwire_trainer.loop.steps import EpochTrainer, Rates
 from bertwire_trainer.messages import metric_name, note
 from bertwire_trainer.method import Fitted, Job
-from bertwire_trainer.partial import epochs_run
 
 _REMEDY = "lower --learning-rate, or use --precision fp32"
-
-
-class _Curves(TensorBoardCallback):
-    """TensorBoard curves without the arguments, which the base class adds at the start and which contain paths."""
-
-    def on_train_begin(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
-        """Write nothing."""
 
 
 def run_epochs(
@@ -51,6 +44,8 @@ def run_epochs(
         set_dropout(job.model, options.dropout)
     if options.r_drop:
         require_dropout(job.model)
+    if options.gradient_checkpointing:
+        encoder(job.model).gradient_checkpointing_enable()
 
     def train(one: Job) -> Kept:
         return _train(one, options, rates or {}, callbacks)
@@ -62,14 +57,15 @@ def run_epochs(
 
 def _train(job: Job, options: LoopOptions, rates: Rates, callbacks: Sequence[TrainerCallback]) -> Kept:
     with EpochBars(options.epochs) as bars, SummaryWriter(str(job.logs)) as writer:
-        own = [bars, EarlyStoppingCallback(options.patience), _Curves(writer)]  # type: ignore[no-untyped-call]
+        own = [bars, EarlyStoppingCallback(options.patience), Curves(writer)]  # type: ignore[no-untyped-call]
         saves = [StepSaves(options.save_steps)] if options.save_steps else []
         trainer = EpochTrainer(job, options, rates, [*own, *saves, *callbacks])
         trainer.remove_callback(PrinterCallback)
-        if job.resume_from and (stopped := epochs_run(job.resume_from, options.patience)):
+        resume_from = last_whole(job.epochs)
+        if resume_from and (stopped := epochs_run(resume_from, options.patience)):
             trainer.args.num_train_epochs = stopped
         try:
-            trainer.train(resume_from_checkpoint=str(job.resume_from) if job.resume_from else None)
+            trainer.train(resume_from_checkpoint=str(resume_from) if resume_from else None)
         except torch.OutOfMemoryError as error:  # not of a batch: of AdamW's moments, or of dev
             raise UserError("out of GPU memory; choose a smaller --model or lower --max-length") from error
     if not (evaluated := trainer.evaluated()):

@@ -2,6 +2,7 @@
 
 from pydantic import Field
 
+from bertwire_core.pooling import Pooling
 from bertwire_core.tasks import TASKS
 from bertwire_trainer.loop.options import LoopOptions
 from bertwire_trainer.method import Fitted, Job
@@ -26,6 +27,7 @@ class Full:
 
     Options = FullOptions
     tasks = frozenset(TASKS)
+    pooling: Pooling | None = None
 
     def fit(self, job: Job, options: FullOptions) -> Fitted:
         """Train all weights of the model and return those of the best epoch."""

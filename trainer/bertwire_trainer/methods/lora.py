@@ -5,13 +5,14 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from bertwire_core.errors import UserError
+from bertwire_core.pooling import Pooling
 from bertwire_core.tasks import TASKS
 from bertwire_trainer.loop.encoder import is_of_encoder
 from bertwire_trainer.loop.options import LoopOptions
 from bertwire_trainer.method import Fitted, Job
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from bertwire_core.pooled import Classifier
 
 
 class LoraOptions(LoopOptions):
@@ -34,6 +35,7 @@ class Lora:
 
     Options = LoraOptions
     tasks = frozenset(TASKS)
+    pooling: Pooling | None = None
 
     def fit(self, job: Job, options: LoraOptions) -> Fitted:
         """Train the adapters and the head; return the model of the best epoch with the adapters merged.
@@ -42,9 +44,12 @@ class Lora:
         epoch, and resumes from that as for full fine-tuning.
         """
         from peft import LoraConfig, LoraModel
+        from transformers import set_seed
 
         from bertwire_trainer.loop.trainer import run_epochs
 
+        # A resumed run may come here with other random numbers drawn.
+        set_seed(job.seed)
         model = job.model
         layers = _linear_layers(model)
         head = [weight for name, weight in model.named_parameters() if not is_of_encoder(name, model)]
@@ -64,7 +69,7 @@ class Lora:
         return fitted
 
 
-def _linear_layers(model: "PreTrainedModel") -> list[str]:
+def _linear_layers(model: "Classifier") -> list[str]:
     """Return the full names of the encoder's linear layers."""
     from torch import nn
 

@@ -33,13 +33,31 @@ def chosen(method: str, given: dict[str, Any]) -> MethodOptions:
         UserError: an option belongs to other methods only, or is out of range.
     """
     options = METHODS[method].Options
-    values = {name: value for name, value in given.items() if value is not None and value != []}
+    values = set_by_user(given)
     for name in values:
         if name not in options.model_fields:
-            flag, owners = "--" + name.replace("_", "-"), " and ".join(_fields(name))
-            raise UserError(f"{flag} is an option of --method {owners}; this is {method}")
+            raise UserError(f"{flag(name)} is an option of --method {' and '.join(_fields(name))}; this is {method}")
     made: MethodOptions = validated(options, values)
     return made
+
+
+def set_by_user(given: dict[str, Any]) -> dict[str, Any]:
+    """Return the options that are neither None nor empty."""
+    return {name: value for name, value in given.items() if value is not None and value != []}
+
+
+def flag(name: str) -> str:
+    """Return the option of a field."""
+    return "--" + name.replace("_", "-")
+
+
+def optional(name: str, field: FieldInfo, description: str) -> tuple[Any, None]:
+    """Return a field with the range of `field` that is None where the user does not set it."""
+    # A switch that is off by default has no form that turns it off, as for other options.
+    extra: JsonDict = {"flag": flag(name)} if field.default is False else {}
+    described = Field(description=description, json_schema_extra=extra)
+    kind: Any = field.annotation
+    return Annotated[(kind | None, *field.metadata, described)], None
 
 
 def _fields(name: str) -> dict[str, FieldInfo]:
@@ -53,11 +71,7 @@ def _field(name: str) -> tuple[Any, None]:
     fields = _fields(name)
     first = next(iter(fields.values()))
     owners = "" if len(fields) == len(METHODS) else f"{', '.join(fields)}: "
-    # A switch that is off by default has no form that turns it off, as for other options.
-    flag: JsonDict = {"flag": "--" + name.replace("_", "-")} if first.default is False else {}
-    described = Field(description=owners + _described(fields), json_schema_extra=flag)
-    kind: Any = first.annotation
-    return Annotated[(kind | None, *first.metadata, described)], None
+    return optional(name, first, owners + _described(fields))
 
 
 def _described(fields: dict[str, FieldInfo]) -> str:

@@ -44,6 +44,15 @@ def _log_odds(targets: "NDArray[Any]") -> "NDArray[numpy.float64]":
     return odds
 
 
+def _similarity(targets: "NDArray[Any]", target: "NDArray[Any]") -> "NDArray[numpy.floating]":
+    """Return the Jaccard index: labels in common, of those of either; of two texts without labels 1."""
+    import numpy
+
+    shared, either = ((each(targets, target) > 0).sum(axis=1) for each in (numpy.minimum, numpy.maximum))
+    index: NDArray[numpy.floating] = numpy.where(either > 0, shared / numpy.maximum(either, 1), 1.0)
+    return index.astype(numpy.float32)
+
+
 def _report(logits: "NDArray[Any]", targets: "NDArray[Any]", labels: list[str], _: list[int] | None) -> str:
     import numpy
     from sklearn.metrics import classification_report
@@ -71,7 +80,7 @@ MULTI_LABEL = TaskSpec(
     mean=_probabilities,
     report=_report,
     prior=_log_odds,
+    similarity=_similarity,
     problem_type="multi_label_classification",
-    unordered=True,
     label_smoothing=True,
 )

@@ -8,6 +8,7 @@ from bertwire_trainer.tasks.cross_entropy import cross_entropy, softmax
 from bertwire_trainer.tasks.spec import TaskSpec
 
 if TYPE_CHECKING:
+    import numpy
     from numpy.typing import NDArray
 
 
@@ -16,6 +17,11 @@ def _labels(train: Labelled) -> list[str]:
     if len(labels) < 2:
         raise UserError(f"{train.source} has one label only, {labels[0]!r}; classification needs at least two")
     return labels
+
+
+def _similarity(targets: "NDArray[Any]", target: int) -> "NDArray[numpy.floating]":
+    same: NDArray[numpy.floating] = (targets == target).astype("float32")
+    return same
 
 
 def _report(logits: "NDArray[Any]", targets: "NDArray[Any]", labels: list[str], _: list[int] | None) -> str:
@@ -32,9 +38,11 @@ SINGLE_LABEL = TaskSpec(
     loss=cross_entropy,
     mean=softmax,
     report=_report,
+    similarity=_similarity,
     problem_type="single_label_classification",
     noted=False,
     stratified=True,
+    classes=True,
     class_weights=True,
     label_smoothing=True,
 )

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     Loss = Callable[[torch.Tensor, torch.Tensor, torch.Tensor | None, float], torch.Tensor]
     Mean = Callable[[torch.Tensor], torch.Tensor]
     Prior = Callable[[NDArray[Any]], NDArray[numpy.float64]]
+    Similarity = Callable[[NDArray[Any], Any], NDArray[numpy.floating]]
     Report = Callable[[NDArray[numpy.floating], NDArray[Any], list[str], list[int] | None], str]
 
 
@@ -35,11 +36,13 @@ class TaskSpec:
             `bertwire_trainer.scores.report`.
         prior: return the bias, float64 [labels], with which a new head predicts the prior of encoded targets; None: the
             head starts at 0.
+        similarity: return the similarity of encoded targets [texts, ...] to one of them, floats [texts]: 1 for the same
+            labels, 0 for none in common; None: the task has no labels of whole texts.
         problem_type: field `problem_type` of config.json.
         by_word: whether each word has a target; else each text has one.
         noted: whether the user is told when the task was read off the columns.
         stratified: whether the cut of dev keeps the share of each label.
-        unordered: whether a target is a list whose order means nothing.
+        classes: whether each whole text has exactly one label, its class.
         class_weights: whether `--class-weights` applies.
         label_smoothing: whether `--label-smoothing` applies.
     """
@@ -49,10 +52,11 @@ class TaskSpec:
     mean: "Mean"
     report: "Report" = no_report
     prior: "Prior | None" = None
+    similarity: "Similarity | None" = None
     problem_type: str | None = None
     by_word: bool = False
     noted: bool = True
     stratified: bool = False
-    unordered: bool = False
+    classes: bool = False
     class_weights: bool = False
     label_smoothing: bool = False

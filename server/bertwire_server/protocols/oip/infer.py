@@ -7,7 +7,7 @@ from bertwire.oip.inference_pb2 import ModelInferRequest, ModelInferResponse
 from bertwire_server.errors import RequestError
 from bertwire_server.inference import Answered, Inference
 from bertwire_server.protocols.catalog import Catalog
-from bertwire_server.protocols.messages import within
+from bertwire_server.protocols.deadlines import within
 from bertwire_server.protocols.oip.outputs import Outputs, asked, require_outputs
 from bertwire_server.protocols.oip.parameters import priority, timeout
 from bertwire_server.protocols.oip.statistics import Statistics

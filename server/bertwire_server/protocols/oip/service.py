@@ -4,21 +4,21 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
 from bertwire.oip import inference_pb2 as pb
 from bertwire.oip.inference_pb2_grpc import GRPCInferenceServiceServicer
-from bertwire_server.errors import InvalidRequest, ModelNotFound, NotReady
+from bertwire_server.errors import ModelNotFound, NotReady
 from bertwire_server.inference import Inference
 from bertwire_server.protocols.catalog import Catalog, ModelLoader
-from bertwire_server.protocols.messages import deadline
+from bertwire_server.protocols.deadlines import deadline
 from bertwire_server.protocols.oip.describe import model_config, model_metadata, server_metadata
 from bertwire_server.protocols.oip.infer import Inferrer
+from bertwire_server.protocols.oip.repository import RepositoryCalls
 from bertwire_server.protocols.oip.statistics import Statistics
 from bertwire_server.protocols.oip.stream import Streams
 from bertwire_server.protocols.streams import StreamLimits
-from bertwire_server.repository.entry import Entry
 from bertwire_server.rpc import Context
 from bertwire_server.telemetry.metrics import Metrics
 
 
-class OpenInference(GRPCInferenceServiceServicer):
+class OpenInference(RepositoryCalls, GRPCInferenceServiceServicer):
     """The service's methods, specified in `inference.proto`."""
 
     def __init__(
@@ -45,8 +45,9 @@ class OpenInference(GRPCInferenceServiceServicer):
             stopping: whether the server is shutting down: it then reports not ready, though it still answers.
             allow_timeout_override: whether a request's own timeout applies; Triton ignores it unless configured.
         """
+        super().__init__(catalog, loader)
         self.statistics = Statistics()
-        self._catalog, self._loader, self._max_texts, self._stopping = catalog, loader, max_texts, stopping
+        self._max_texts, self._stopping = max_texts, stopping
         self._allow_timeout_override = allow_timeout_override
         self._inferrer = Inferrer(inference, catalog, self.statistics, allow_timeout_override=allow_timeout_override)
         self._streams = Streams(self._inferrer, limits, metrics)
@@ -57,7 +58,7 @@ class OpenInference(GRPCInferenceServiceServicer):
 
     async def ServerReady(self, request: pb.ServerReadyRequest, context: Context) -> pb.ServerReadyResponse:  # noqa: N802, ARG002
         """Return whether a model is ready and the server is not stopping."""
-        return pb.ServerReadyResponse(ready=not self._stopping() and bool(self._ready()))
+        return pb.ServerReadyResponse(ready=not self._stopping() and bool(self.ready()))
 
     async def ModelReady(self, request: pb.ModelReadyRequest, context: Context) -> pb.ModelReadyResponse:  # noqa: N802, ARG002
         """Return whether the named model is ready and the server is not stopping."""
@@ -74,7 +75,7 @@ class OpenInference(GRPCInferenceServiceServicer):
     async def ModelMetadata(self, request: pb.ModelMetadataRequest, context: Context) -> pb.ModelMetadataResponse:  # noqa: N802, ARG002
         """Return a model's metadata."""
         with self._catalog.lease(request.name, request.version) as model:
-            versions = [each.version for each in self._ready() if each.name == model.manifest.name]
+            versions = [each.version for each in self.ready() if each.name == model.manifest.name]
             return model_metadata(model.manifest, versions)
 
     async def ModelConfig(self, request: pb.ModelConfigRequest, context: Context) -> pb.ModelConfigResponse:  # noqa: N802, ARG002
@@ -88,41 +89,10 @@ class OpenInference(GRPCInferenceServiceServicer):
         if request.version:
             with self._catalog.lease(request.name, request.version) as model:
                 return pb.ModelStatisticsResponse(model_stats=[self.statistics.message(model)])
-        found = [each.model for each in self._ready() if request.name in ("", each.name)]
+        found = [each.model for each in self.ready() if request.name in ("", each.name)]
         if request.name and not found:
             raise ModelNotFound(f"no model {request.name[:64]!r} is ready here; RepositoryIndex lists those that are")
         return pb.ModelStatisticsResponse(model_stats=[self.statistics.message(each) for each in found if each])
-
-    async def RepositoryIndex(self, request: pb.RepositoryIndexRequest, context: Context) -> pb.RepositoryIndexResponse:  # noqa: N802, ARG002
-        """Return every version of every model."""
-        _require_the_repository(request.repository_name)
-        entries = self._ready() if request.ready else self._catalog.entries()
-        index = pb.RepositoryIndexResponse.ModelIndex
-        return pb.RepositoryIndexResponse(
-            models=[index(name=e.name, version=e.version, state=e.state, reason=e.reason) for e in entries]
-        )
-
-    async def RepositoryModelLoad(  # noqa: N802
-        self,
-        request: pb.RepositoryModelLoadRequest,
-        context: Context,  # noqa: ARG002
-    ) -> pb.RepositoryModelLoadResponse:
-        """Load a model, or its new versions."""
-        if request.parameters:
-            raise InvalidRequest("a model is loaded as the repository has it; send no parameters")
-        name = _model_name(request)
-        await self._loader.load(name)
-        return pb.RepositoryModelLoadResponse(model_name=name, is_loaded=True)
-
-    async def RepositoryModelUnload(  # noqa: N802
-        self,
-        request: pb.RepositoryModelUnloadRequest,
-        context: Context,  # noqa: ARG002
-    ) -> pb.RepositoryModelUnloadResponse:
-        """Unload a model. Models have no dependents, so parameters about them are ignored."""
-        name = _model_name(request)
-        await self._loader.unload(name)
-        return pb.RepositoryModelUnloadResponse(model_name=name, is_unloaded=True)
 
     async def ModelInfer(self, request: pb.ModelInferRequest, context: Context) -> pb.ModelInferResponse:  # noqa: N802
         """Classify the texts of one request."""
@@ -133,21 +103,3 @@ class OpenInference(GRPCInferenceServiceServicer):
     ) -> AsyncGenerator[pb.ModelStreamInferResponse, None]:
         """Classify a stream of requests."""
         return self._streams.infer(request_iterator, context)
-
-    def _ready(self) -> list[Entry]:
-        return [each for each in self._catalog.entries() if each.state == "READY"]
-
-
-def _model_name(request: pb.RepositoryModelLoadRequest | pb.RepositoryModelUnloadRequest) -> str:
-    """Return the model's name from either Triton's or KServe's field."""
-    if request.model_name:
-        _require_the_repository(request.repository_name)
-        return request.model_name
-    if not request.repository_name:
-        raise InvalidRequest("model_name is empty; name a model")
-    return request.repository_name
-
-
-def _require_the_repository(name: str) -> None:
-    if name:
-        raise InvalidRequest(f"no repository {name[:64]!r} here; leave repository_name empty")

@@ -10,7 +10,7 @@ from bertwire_server.model.model import Model
 
 
 @dataclass(slots=True)
-class Tally:
+class Durations:
     """A count of events and their total seconds."""
 
     count: int = 0
@@ -28,12 +28,12 @@ class Tally:
 
 @dataclass(slots=True)
 class _Counters:
-    success: Tally = field(default_factory=Tally)
-    fail: Tally = field(default_factory=Tally)
-    queue: Tally = field(default_factory=Tally)
-    tokenize: Tally = field(default_factory=Tally)
-    run: Tally = field(default_factory=Tally)
-    output: Tally = field(default_factory=Tally)
+    success: Durations = field(default_factory=Durations)
+    fail: Durations = field(default_factory=Durations)
+    queue: Durations = field(default_factory=Durations)
+    tokenize: Durations = field(default_factory=Durations)
+    run: Durations = field(default_factory=Durations)
+    output: Durations = field(default_factory=Durations)
     texts: int = 0
     last: float = 0.0
 
@@ -77,7 +77,7 @@ class Statistics:
                 compute_output=counters.output.message(),
             ),
             batch_stats=[
-                pb.InferBatchStatistics(batch_size=texts, compute_infer=Tally(*runs).message())
+                pb.InferBatchStatistics(batch_size=texts, compute_infer=Durations(*runs).message())
                 for texts, runs in sorted(model.totals.by_size.items())
             ],
         )

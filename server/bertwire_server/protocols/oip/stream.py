@@ -6,7 +6,7 @@ from functools import partial
 
 from bertwire.oip.inference_pb2 import ModelInferRequest, ModelInferResponse, ModelStreamInferResponse
 from bertwire_server.errors import RequestError
-from bertwire_server.protocols.messages import deadline
+from bertwire_server.protocols.deadlines import deadline
 from bertwire_server.protocols.oip.infer import Inferrer
 from bertwire_server.protocols.streams import StreamLimits, counted, in_order
 from bertwire_server.rpc import Context

@@ -1,0 +1,94 @@
+"""The measurements of a graph, as parts of `manifest.json`."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Distance = Annotated[float, Field(ge=0)]
+Provider = Literal["cpu", "cuda"]
+# By metric. single_label: macro_f1, accuracy. multi_label: micro_f1, macro_f1, subset_accuracy. token_classification:
+# f1, precision, recall, of entities. regression: pearson, spearman, mae.
+Scores = dict[str, float]
+
+
+class Part(BaseModel):
+    """A frozen part of the manifest, without unknown fields or numbers that JSON does not have."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Quality(Part):
+    """A variant's scores on a split, and its difference from PyTorch there.
+
+    Attributes:
+        scores: by metric.
+        label_agreement: share of decisions equal to PyTorch's: per text, per text and label (present or not), or per
+            word. None for regression.
+        max_logit_difference: largest absolute logit difference from PyTorch.
+        p99_logit_difference: 99th percentile of the absolute differences.
+    """
+
+    scores: Scores
+    label_agreement: Share | None
+    max_logit_difference: Distance
+    p99_logit_difference: Distance
+
+
+class GateLimits(Part):
+    """Limits that a variant must meet to be published.
+
+    Attributes:
+        min_label_agreement: least `label_agreement` on dev.
+        max_quality_drop: largest loss of accuracy, F1 or correlation against PyTorch on dev.
+        max_logit_difference: largest absolute logit difference, or None for no limit.
+        max_batch_variance: largest batch variance.
+    """
+
+    min_label_agreement: Share
+    max_quality_drop: Distance
+    max_logit_difference: Distance | None
+    max_batch_variance: Distance
+
+
+class Speed(Part):
+    """Cost per text on the exporting machine, for dev texts in file order, without tokenizing.
+
+    Attributes:
+        cpu_ms_per_text: CPU-milliseconds on one thread; None on CUDA.
+        ms_per_text: wall-clock milliseconds.
+        batch_size: texts per batch; on CUDA as many as average 16,384 tokens.
+        device: name of the processor or GPU.
+    """
+
+    cpu_ms_per_text: Annotated[float, Field(gt=0)] | None
+    ms_per_text: float = Field(gt=0)
+    batch_size: int = Field(ge=1)
+    device: str
+
+    @property
+    def cost(self) -> float:
+        """Return the milliseconds that variants of one provider are ranked by: CPU time, less affected by other load,
+        if known.
+        """
+        return self.ms_per_text if self.cpu_ms_per_text is None else self.cpu_ms_per_text
+
+
+class Proof(Part):
+    """Measurements of one graph on one provider.
+
+    Attributes:
+        dev: quality on the dev texts.
+        test: quality on the test texts, if any.
+        batch_variance: largest absolute logit difference of a text run alone and with 1, 15 and 63 others.
+        speed: cost per text.
+        faults: the limits that were broken, in words.
+    """
+
+    provider: Provider
+    dev: Quality
+    test: Quality | None
+    batch_variance: Distance
+    speed: Speed
+    limits: GateLimits
+    faults: tuple[str, ...]

@@ -1,0 +1,21 @@
+"""The table of stages, the outermost first. A stage imports PyTorch when it runs, so that its options are read fast."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from bertwire_trainer.stage import Fit, Stage
+from bertwire_trainer.stages.adapt import Adapt
+from bertwire_trainer.stages.augment import Augment
+from bertwire_trainer.stages.prune import Prune
+from bertwire_trainer.stages.self_train import SelfTrain
+
+# What changes the shapes of the weights comes before what copies or keeps weights.
+STAGES: dict[str, type[Stage[Any]]] = {"adapt": Adapt, "prune": Prune, "self_train": SelfTrain, "augment": Augment}
+
+
+def staged(fit: Fit, stages: Mapping[str, Stage[Any]]) -> Fit:
+    """Return `fit` with the stages around it, the first one outermost."""
+    for stage in reversed([*stages.values()]):
+        fit = partial(stage.run, fit=fit)
+    return fit
