@@ -23,7 +23,7 @@ def last_whole(epochs: Path) -> Path | None:
     newest_first = _newest_first(epochs)
     checkpoint = next(filter(is_whole, newest_first), None)
     for broken in takewhile(lambda path: path != checkpoint, newest_first):
-        note(f"{broken.name} was not written to its end; going back one epoch")
+        note(f"{broken.name} was not written to its end; going back to the one before")
     if checkpoint:
         _name_best_here(checkpoint)
     return checkpoint

@@ -103,8 +103,8 @@ def _pretrained(prepared: Prepared) -> "tuple[Classifier, PreTrainedTokenizerBas
 
 def _interrupted(partial: Partial) -> str:
     if not partial.has_epoch():
-        return "interrupted before an epoch was saved: there is nothing to go on from; start over with --overwrite"
-    return f"interrupted; repeat the command with --resume to go on from the last whole epoch in {partial.path}"
+        return "interrupted before anything was saved: there is nothing to go on from; start over with --overwrite"
+    return f"interrupted; repeat the command with --resume to go on from what was saved in {partial.path}"
 
 
 def _setup(prepared: Prepared, precision: Precision, pooling: PoolingRecord | None) -> Setup:
