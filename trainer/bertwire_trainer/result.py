@@ -126,6 +126,7 @@ def write_record(
         stages={name: options | fitted.stages.get(name, {}) for name, options in setup.stages.items()},
         metrics=metrics,
         best_epoch=fitted.best_epoch,
+        weights=fitted.weights,
         **dict(trust),
         remarks=remarks,
         chosen=fitted.chosen,

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from bertwire_data.labelled import MAIN_METRIC
+from bertwire_trainer import ranks
 from bertwire_trainer.messages import metric_name, note
 from bertwire_trainer.stages.rows import joined
 from bertwire_trainer.trust.answers import Answers
@@ -33,6 +34,7 @@ def require_measurable(options: "TrustOptions", data: "Data") -> None:
     options.require_packages()
     read_terms(options.identity_terms)
     if options.folds is not None:
+        ranks.require_one("--folds")
         deal(joined(data.train, data.dev), options.folds, 0)
 
 
