@@ -36,27 +36,28 @@ def require(folder: Path, task: Task, labels: list[str], logits: list[list[float
 
 
 def test_a_decision_on_the_edge_may_turn(tmp_path: Path) -> None:
-    """Of a hundred decisions one may differ, as it can between machines; of the same hundred not two."""
+    """Of a hundred decisions one may differ, as it can between machines, and of fifty too; of a hundred not two."""
     logits = [[1.0, 0.0]] * 100
     require(tmp_path / "one", "single_label", ["x", "y"], logits, ["y"] + ["x"] * 99)
+    require(tmp_path / "few", "single_label", ["x", "y"], logits[:50], ["y"] + ["x"] * 49)
     with pytest.raises(UserError, match=f"decides 98 of 100 dev rows as it did after training; {CHANGED}"):
         require(tmp_path / "two", "single_label", ["x", "y"], logits, ["y"] * 2 + ["x"] * 98)
 
 
 def test_every_label_of_a_text_counts(tmp_path: Path) -> None:
     """The labels of a text are the same only together, by the threshold 0.5 that training knew."""
-    logits = [[1.0, -1.0], [-1.0, -1.0]]
-    require(tmp_path / "same", "multi_label", ["x", "y"], logits, [["x"], []])
-    with pytest.raises(UserError, match="decides 1 of 2"):
-        require(tmp_path / "other", "multi_label", ["x", "y"], logits, [["x", "y"], []])
+    logits = [[1.0, -1.0], [-1.0, -1.0]] * 2
+    require(tmp_path / "same", "multi_label", ["x", "y"], logits, [["x"], []] * 2)
+    with pytest.raises(UserError, match="decides 2 of 4"):
+        require(tmp_path / "other", "multi_label", ["x", "y"], logits, [["x", "y"], []] * 2)
 
 
 def test_every_tag_of_a_text_counts(tmp_path: Path) -> None:
     """The tags of a text are the same only together."""
-    logits = [[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]]
-    require(tmp_path / "same", "token_classification", ["O", "B-x"], logits, [["O", "B-x"], ["O"]])
-    with pytest.raises(UserError, match="decides 1 of 2"):
-        require(tmp_path / "other", "token_classification", ["O", "B-x"], logits, [["B-x", "B-x"], ["O"]])
+    logits = [[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]] * 2
+    require(tmp_path / "same", "token_classification", ["O", "B-x"], logits, [["O", "B-x"], ["O"]] * 2)
+    with pytest.raises(UserError, match="decides 2 of 4"):
+        require(tmp_path / "other", "token_classification", ["O", "B-x"], logits, [["B-x", "B-x"], ["O"]] * 2)
 
 
 def test_numbers_may_differ_by_rounding(tmp_path: Path) -> None:
@@ -64,8 +65,8 @@ def test_numbers_may_differ_by_rounding(tmp_path: Path) -> None:
     require(tmp_path / "same", "regression", ["stars"], [[100.0], [0.0]], [100.9, 0.009])
     with pytest.raises(UserError, match="decides 0 of 2"):
         require(tmp_path / "other", "regression", ["stars"], [[100.0], [0.0]], [102.0, 0.02])
-    with pytest.raises(UserError, match="decides 1 of 2"):
-        require(tmp_path / "text", "regression", ["stars"], [[100.0], [0.0]], ["100", 0])
+    with pytest.raises(UserError, match="decides 2 of 4"):
+        require(tmp_path / "text", "regression", ["stars"], [[100.0], [0.0]] * 2, ["100", 0] * 2)
 
 
 def test_rows_without_predictions_are_named(tmp_path: Path) -> None:
