@@ -12,8 +12,8 @@ from bertwire_export.checkpoint import Checkpoint
 from bertwire_export.examples import Examples, Logits
 from bertwire_export.reference import SplitReference
 
-# Most of the dev rows, as a share, whose decision is not that of training; one row may always differ. The same weights in
-# fp32 on another machine may turn a decision whose logits are nearly equal, and no more than that.
+# Largest share of dev rows whose decision is not that of training; one row may always differ. The same weights in fp32
+# on another machine may turn a decision whose logits are nearly equal, and no more than that.
 _MOST_OTHER = 0.01
 
 

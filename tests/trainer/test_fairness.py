@@ -68,8 +68,9 @@ def test_terms_by_hand() -> None:
 
 def test_rate_without_rows() -> None:
     """Where all rows of a group have a label nobody can wrongly get it, and the gap leaves the group out."""
-    rows, given = answers({"g": ["a", "b", "b", "b", "a", "b"]})
+    rows, given = answers({"g": ["", "b", "b", "b", "", "b"]})
     (grouping,) = groupings(rows, ["g"], {})
+    assert list(grouping.members) == ["no value", "b"]
     found = fairness("dev", given, grouping)
     assert found.groups[0].false_positive_rate == {"no": 0.5, "yes": None}
     assert found.groups[1].false_positive_rate == {"no": None, "yes": 0.5}

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from bertwire_trainer.method import Job
     from bertwire_trainer.stage import Fit
 
+# Of the rows that a fold leaves, at least one in so many chooses the epoch: with one in twice as many, few do.
+_MOST_PARTS = 10
+
 
 def cross_validate(job: "Job", fit: "Fit", count: int) -> FoldsRecord:
     """Fit copies of the model without each fold, score these, and print the result; `job` stays as it is.
@@ -81,7 +84,8 @@ def _fold(job: "Job", fit: "Fit", title: str, rest: Labelled, held: Labelled) ->
 def _job(job: "Job", rows: Labelled, folder: Path) -> "Job":
     """Return the job with other rows, of which a share like that of dev chooses the best epoch."""
     data = job.data
-    parts = deal(rows, max(2, round((len(data.train) + len(data.dev)) / len(data.dev))), job.seed)
+    share = round((len(data.train) + len(data.dev)) / len(data.dev))
+    parts = deal(rows, max(2, min(share, _MOST_PARTS)), job.seed)
     train, dev = (rows.take(numpy.flatnonzero(each).tolist()) for each in (parts != 0, parts == 0))
     splits = {"train": train, "dev": dev}
     targets = {name: encode_targets(split, data.labels) for name, split in splits.items()}

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from bertwire_data.labelled import Labelled
 from bertwire_trainer.trust.terms import Terms, mentions
 
-# The group of texts without any of the terms.
-NO_TERM = "no term"
+# The groups of rows without a value in the column, and of texts without any of the terms.
+NO_VALUE, NO_TERM = "no value", "no term"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ def groupings(rows: Labelled, columns: Sequence[str], terms: Terms) -> list[Grou
 
 def _of_values(values: list[str]) -> dict[str, NDArray[numpy.bool_]]:
     found = numpy.array(values)
-    return {name: found == name for name in sorted(set(values))}
+    return {name or NO_VALUE: found == name for name in sorted(set(values))}
 
 
 def _of_terms(rows: Labelled, groups: dict[str, list[str]]) -> dict[str, NDArray[numpy.bool_]]:
