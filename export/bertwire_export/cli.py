@@ -64,8 +64,8 @@ def _cautions(outcome: "Outcome") -> list[str]:
     least = min(limits, key=lambda each: each.max_quality_drop, default=None)
     if least is not None and (worth := wider(least, outcome.reference.dev)):
         found.append(
-            f"{outcome.texts} dev texts are few: scores may lie {least.max_quality_drop:g} below PyTorch's, and what "
-            f"one row is worth where that is more{worth}; prove it on more with --dev"
+            f"{outcome.texts} dev texts are few: one row is worth more than the limit of {least.max_quality_drop:g}, "
+            f"and scores may lie as much as one below PyTorch's{worth}; prove it on more with --dev"
         )
     return found
 

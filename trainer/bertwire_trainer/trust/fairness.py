@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy
 
+from bertwire_trainer.messages import metric_name
 from bertwire_trainer.trust.answers import Answers
 from bertwire_trainer.trust.groups import Grouping
 from bertwire_trainer.trust.record import FairnessRecord, GroupRecord
@@ -68,7 +69,7 @@ def _group(answers: Answers, name: str, rows: int, figures: Figures) -> GroupRec
 
 
 def _print(found: FairnessRecord) -> None:
-    lines = [(f"{found.groups_by} of {found.split}", "texts", found.metric, "accuracy", "")]
+    lines = [(f"{found.groups_by} of {found.split}", "texts", metric_name(found.metric), "accuracy", "")]
     lines += [
         (each.name, str(each.rows), number(each.score), number(each.accuracy), each.remark) for each in found.groups
     ]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy
 
 from bertwire_data.labelled import MAIN_METRIC, Labelled, decisions, encode_targets, row_sums, scores_of
+from bertwire_trainer.messages import metric_name
 from bertwire_trainer.predict import predict
 from bertwire_trainer.tokens import tokenize
 from bertwire_trainer.trust.edits import EDITS, EditSpec, edited
@@ -81,9 +82,18 @@ def _changes(pairs: list[tuple[Any, Any]]) -> dict[str, float]:
 
 
 def _print(found: list[EditRecord]) -> None:
-    metric = next((each.metric for each in found if each.metric), "score")
+    metric = next((metric_name(each.metric) for each in found if each.metric), "")
     numbers = any(each.change is not None for each in found)
-    lines = [("edit of dev", "texts", metric, "after", "mean change" if numbers else "flips", "")]
+    lines = [
+        (
+            "edit of dev",
+            "texts",
+            metric_name(metric) if metric else "",
+            "after",
+            "mean change" if numbers else "flips",
+            "",
+        )
+    ]
     for each in found:
         size = each.change if numbers else each.flips
         shown = "" if size is None else f"{size:.4f}" if numbers else f"{size:.1%}"
