@@ -88,7 +88,7 @@ def _print(found: list[EditRecord]) -> None:
         (
             "edit of dev",
             "texts",
-            metric_name(metric) if metric else "",
+            metric,
             "after",
             "mean change" if numbers else "flips",
             "",
