@@ -84,16 +84,7 @@ def _changes(pairs: list[tuple[Any, Any]]) -> dict[str, float]:
 def _print(found: list[EditRecord]) -> None:
     metric = next((metric_name(each.metric) for each in found if each.metric), "")
     numbers = any(each.change is not None for each in found)
-    lines = [
-        (
-            "edit of dev",
-            "texts",
-            metric,
-            "after",
-            "mean change" if numbers else "flips",
-            "",
-        )
-    ]
+    lines = [("edit of dev", "texts", metric, "after", "mean change" if numbers else "flips", "")]
     for each in found:
         size = each.change if numbers else each.flips
         shown = "" if size is None else f"{size:.4f}" if numbers else f"{size:.1%}"
