@@ -35,26 +35,19 @@ def suspects(material: Material) -> list[Section]:
         return [Section(_TITLE, "None: labels of words are not checked, since the vectors are of whole texts.")]
     sample, train = material.vectors.train, data.train
     targets = data.targets["train"][sample.places]
-    rows_read = train.take(sample.places.tolist())
-    found = doubt(rows_read, sample.vectors, targets, data.labels, material.vectors.strength, material.job.seed)
-    order = [each for each in numpy.argsort(found.quality, kind="stable").tolist() if found.suspect[each]]
-    rows = [_suspect(found, each, train, int(sample.places[each])) for each in order]
+    judged, strength = train.take(sample.places.tolist()), material.vectors.strength
+    found = doubt(judged, sample.vectors, targets, data.labels, strength, material.job.seed)
+    rows = [_suspect(found, each, train, int(sample.places[each])) for each in ranked(found)]
     _write(material.folder / "suspects.jsonl", rows)
-    checked = (
-        f"{len(targets)} of the {len(train)} rows of train, drawn at random,"
-        if len(targets) < len(train)
-        else "The rows of train"
-    )
+    some = f"{len(targets)} of the {len(train)} rows of train, drawn at random,"
+    checked = some if len(targets) < len(train) else "The rows of train"
     remark = (
         f"{checked} were judged by a linear layer on the encoder as it was before training and by TF-IDF, each row by "
         f"models that have not seen it. {len(rows)} labels are likely wrong, the most doubtful first; suspects.jsonl "
         "has all of them."
     )
-    return [
-        Section(
-            _TITLE, remark, tables=[_table(rows)] if rows else [], figures={"rows": len(targets), "suspects": len(rows)}
-        )
-    ]
+    figures = {"rows": len(targets), "suspects": len(rows)}
+    return [Section(_TITLE, remark, tables=[_table(rows)] if rows else [], figures=figures)]
 
 
 def doubt(
@@ -82,6 +75,11 @@ def doubt(
         by_words = kind.fit(terms[learnt], targets[learnt], labels)(terms[held])
         logits[held] = kind.joined(vectors[held] @ weight.T + bias, by_words)
     return kind.doubts(logits, targets, labels)
+
+
+def ranked(found: Doubts) -> list[int]:
+    """Return the places of the suspects, the most doubtful first."""
+    return [each for each in numpy.argsort(found.quality, kind="stable").tolist() if found.suspect[each]]
 
 
 def _suspect(found: Doubts, at: int, train: Labelled, place: int) -> dict[str, Any]:
