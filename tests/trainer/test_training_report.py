@@ -173,6 +173,7 @@ def test_method_that_is_a_baseline(report: Report) -> None:
     output = report(marked, **given)
     assert [*figures(output)["baselines"]] == ["frozen", "TF-IDF"]
     assert "logs no steps" in text_of(sections(output)["Curves"])
+    assert "Not computed" not in (output / "report.html").read_text(encoding="utf-8")
 
 
 def test_decisive_words_are_marked(report: Report) -> None:

@@ -8,6 +8,7 @@ import numpy
 import torch
 from numpy.typing import NDArray
 
+from bertwire_core.pooled import PooledClassifier
 from bertwire_core.pooling import Pooling
 from bertwire_trainer.linear import choose_strength
 from bertwire_trainer.loading import load_encoder
@@ -61,7 +62,7 @@ class Vectors:
         )
 
     @cached_property
-    def _model(self):  # type: ignore[no-untyped-def]  # noqa: ANN202 - transformers is loaded by now
+    def _model(self) -> PooledClassifier:
         job = self._job
         model = load_encoder(job.base, job.data.task, job.data.labels, Pooling("mean"))
         return model.to("cuda" if torch.cuda.is_available() else "cpu")

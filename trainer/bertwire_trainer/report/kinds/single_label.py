@@ -51,7 +51,8 @@ class SingleLabel:
     def joined(self, one: Logits, other: Logits) -> Logits:
         """Return the mean log-probability; of models of one label each, their probabilities in proportion."""
         alone = -numpy.logaddexp(0, -other.astype(numpy.float64))
-        return (log_softmax(one.astype(numpy.float64), axis=1) + log_softmax(alone, axis=1)) / 2
+        mean: Logits = (log_softmax(one.astype(numpy.float64), axis=1) + log_softmax(alone, axis=1)) / 2
+        return mean
 
     def fit(self, inputs: Any, targets: NDArray[Any], labels: list[str]) -> Any:  # noqa: ANN401
         """Fit one logistic regression for each label."""

@@ -47,7 +47,7 @@ class TokenClassification:
         """Yield the words whose best tag is, or is not, the target."""
         scores, decided = _softmax(logits).max(axis=1), logits.argmax(axis=1)
         chosen = numpy.flatnonzero(((decided == targets) == right) & _read(logits, labels))
-        ends = numpy.cumsum(rows.words())
+        ends = numpy.cumsum(rows.words() or ())
         for at in chosen[numpy.argsort(-scores[chosen], kind="stable")].tolist():
             place = int(numpy.searchsorted(ends, at, side="right"))
             words = rows.inputs[place]
