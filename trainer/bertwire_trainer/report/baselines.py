@@ -82,13 +82,14 @@ def _tfidf(material: Material, asked: dict[str, Places]) -> _Result:
     note(f"report: TF-IDF on {len(order)} rows of train")
     terms = vectorizer(texts)
     fitted = material.kind.fit(terms.fit_transform(texts), data.targets["train"][order], data.labels)
+    seconds = time.perf_counter() - begun
 
     def logits(name: str) -> Logits:
         rows = material.held[name].rows.inputs
         found: Logits = fitted(terms.transform([text_of(rows[place]) for place in asked[name]]))
         return found
 
-    return _Result("TF-IDF", len(order), time.perf_counter() - begun, _scored(material, asked, logits))
+    return _Result("TF-IDF", len(order), seconds, _scored(material, asked, logits))
 
 
 def _frozen(material: Material) -> _Result:
@@ -96,9 +97,10 @@ def _frozen(material: Material) -> _Result:
     begun, train = time.perf_counter(), vectors.train
     targets = data.targets["train"][train.places]
     weight, bias = fit_linear(train.vectors, targets, data.task, len(data.labels), vectors.strength)
+    seconds = train.seconds + time.perf_counter() - begun
     asked = {name: each.places for name, each in vectors.held.items()}
     found = _scored(material, asked, lambda name: vectors.held[name].vectors @ weight.T + bias)
-    return _Result("frozen", len(targets), time.perf_counter() - begun, found)
+    return _Result("frozen", len(targets), seconds, found)
 
 
 def _scored(material: Material, asked: dict[str, Places], logits: Callable[[str], Logits]) -> dict[str, float]:

@@ -14,6 +14,8 @@ from bertwire_trainer.report.section import Plot, Section
 # Of a curve its steps and values.
 Curve = tuple[list[int], list[float]]
 _TITLE = "Curves"
+# Values of a curve below which each is a dot; with many more dots the curve is hidden.
+_FEW_STEPS = 30
 
 
 def curves(material: Material) -> list[Section]:
@@ -44,6 +46,8 @@ def _plot(tags: dict[str, Curve], metric: str) -> Figure:
         f"{score} on dev": {score: f"eval/{metric}"},
         "learning rate": {"learning rate": "train/learning_rate"},
     }
+    # Trainer writes the epoch of a step beside each of its values.
+    epochs = dict(zip(*tags.get("train/epoch", ((), ())), strict=True))
     drawn = {title: lines for title, lines in panels.items() if any(tag in tags for tag in lines.values())}
     figure = Figure((4.5 * max(len(drawn), 1), 3.4), layout="constrained")
     for axes, (title, lines) in zip(
@@ -51,8 +55,10 @@ def _plot(tags: dict[str, Curve], metric: str) -> Figure:
     ):
         for name, tag in lines.items():
             if tag in tags:
-                axes.plot(*tags[tag], "o-" if len(tags[tag][0]) < 30 else "-", markersize=3, label=name)
-        axes.set(title=title, xlabel="step")
+                steps, values = tags[tag]
+                places = [epochs.get(step, step) for step in steps]
+                axes.plot(places, values, "o-" if len(steps) < _FEW_STEPS else "-", markersize=3, label=name)
+        axes.set(title=title, xlabel="epoch" if epochs else "step")
         if len(lines) > 1:
             axes.legend()
     return figure

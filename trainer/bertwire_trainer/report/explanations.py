@@ -49,16 +49,15 @@ def explanations(material: Material) -> list[Section]:
 
 
 def _cases(material: Material) -> list[tuple[str, Case]]:
+    """Return wrong and right decisions in turn, each with a line about it, so that there are both if time is short."""
     held, kind = material.held["dev"], material.kind
     found = []
     for title, right, most in (("Wrong", False, _WRONG), ("Right", True, _RIGHT)):
-        for each in islice(kind.cases(held.rows, held.logits, held.targets, material.labels, right=right), most):
-            row = held.rows.rows[each.place]
-            about = (
-                f"{title}, row {row} of dev: true {each.true}, predicted {each.decided}, {kind.score} {each.score:.4f}"
-            )
-            found.append((about, each))
-    return found
+        cases = islice(kind.cases(held.rows, held.logits, held.targets, material.labels, right=right), most)
+        for place, each in enumerate(cases):
+            said = f"row {held.rows.rows[each.place]} of dev: true {each.true}, predicted {each.decided}"
+            found.append((place / most, f"{title}, {said}, {kind.score} {each.score:.4f}", each))
+    return [(about, case) for _, about, case in sorted(found, key=lambda each: each[0])]
 
 
 class _Explainer:

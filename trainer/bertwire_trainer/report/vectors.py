@@ -30,10 +30,11 @@ Floats = NDArray[numpy.float32]
 
 
 class Sample(NamedTuple):
-    """Rows drawn from a split: their places, ascending, and their vectors, float32 [places, size]."""
+    """Rows drawn from a split: their places, ascending, their vectors, float32 [places, size], and the time it took."""
 
     places: NDArray[numpy.integer]
     vectors: Floats
+    seconds: float
 
 
 class Vectors:
@@ -73,13 +74,12 @@ class Vectors:
         begun = time.perf_counter()
         first = self._embed(name, order[:_FIRST])
         a_row = (time.perf_counter() - begun) / len(first)
-        # A whole split that is small is not worth a second thought.
         order = order[: min(most, max(_FIRST, int(seconds / a_row)))]
         if len(order) < len(split):
             note(f"report: reads {len(order)} of the {len(split)} rows of {name}")
         rest = [self._embed(name, order[_FIRST:])] if len(order) > _FIRST else []
         places = numpy.argsort(order)
-        return Sample(order[places], numpy.concatenate([first, *rest])[places])
+        return Sample(order[places], numpy.concatenate([first, *rest])[places], time.perf_counter() - begun)
 
     def _embed(self, name: str, places: NDArray[numpy.integer]) -> Floats:
         job = self._job
