@@ -1,5 +1,6 @@
 """The curves of training, from what it wrote for TensorBoard."""
 
+import math
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -27,15 +28,20 @@ def curves(material: Material) -> list[Section]:
     if not found:
         return [Section(_TITLE, f"None: {material.record['method']} logs no steps.")]
     plots = [Plot(image(_plot(tags, metric)), f"Curves of {name}") for name, tags in found.items()]
-    names = [name for name in found if name != "."]
-    remark = f"Of {', '.join(found)} in logs/, in this order." if names else ""
+    remark = f"In this order, of these folders of logs/: {', '.join(found)}." if len(found) > 1 else ""
     return [Section(_TITLE, remark, plots, figures=found)]
 
 
 def _read(folder: Path) -> dict[str, Curve]:
-    """Return the curves of a folder by TensorBoard's tags; of a step that was written twice, the last value."""
+    """Return the curves of a folder by TensorBoard's tags.
+
+    Of a step that was written twice the last value counts; one that is not finite is left out, for JSON has none.
+    """
     events = EventAccumulator(str(folder), size_guidance={"scalars": 0}).Reload()
-    tags = {tag: {each.step: each.value for each in events.Scalars(tag)} for tag in events.Tags()["scalars"]}
+    tags = {
+        tag: {each.step: each.value for each in events.Scalars(tag) if math.isfinite(each.value)}
+        for tag in events.Tags()["scalars"]
+    }
     return {tag: ([*values], [*values.values()]) for tag, values in tags.items()}
 
 
