@@ -167,6 +167,8 @@ class Model:
         output = self.predictor.output(text, result.logits)
         for label, score in self.predictor.head.given(self.manifest, output):
             self._observer.predicted(label, score)
+        for rule in output.rules:
+            self._observer.matched(rule)
         return Prediction(output, result.queue_seconds, tokenize_seconds, result.run_seconds)
 
     async def _results(self, query: Query, encoded: list[Encoded], deadline: float) -> list[Result]:

@@ -71,6 +71,8 @@ async def response(
         fill(result, manifest, each.output, thresholds, top_k)
         if request.logits:
             result.logits.extend(each.output.logits.ravel().tolist())
+        if each.output.rules:
+            result.rules.extend(each.output.rules)
         built += len(result.labels) + len(result.entities) + len(result.logits) + 1
         if built >= _VALUES_PER_TURN:
             built = 0
