@@ -91,15 +91,8 @@ def _run(config: ExportConfig) -> Outcome:
         proven = [prove_on_test(each, reference) if each.built.name in chosen else each for each in proven]
         if not chosen:
             return Outcome(None, reference.scores, proven, len(reference.dev.examples.labelled), notes)
-        source = Source(
-            config.model_name,
-            config.version,
-            checkpoint,
-            tokenizer,
-            config.converter,
-            reference,
-            measure_rules(rules, reference),
-        )
+        ruled = measure_rules(rules, reference)
+        source = Source(config.model_name, config.version, checkpoint, tokenizer, config.converter, reference, ruled)
         publish(config.output, source, proven, chosen, overwrite=config.overwrite)
         bundle = open_bundle(config.output)
         evidence = collect_evidence(bundle, tokenizer, reference, proven, rules.rules.rules if rules else ())
