@@ -107,9 +107,9 @@ class Client:
             text: the text.
             timeout: deadline of this call in seconds, retries included; None: the client's.
             metadata: as of `classify`.
-            **options: text_pair, the second text for a text pair model; label, the label to explain, by default the best
-                one; max_spans, with more words than that neighbours form equal groups, by default the server's limit;
-                model, model_version, truncation and priority as of `Request`.
+            **options: text_pair, the second text for a text pair model; label, the label to explain, by default the
+                best one; max_spans, with more words than that neighbours form equal groups, by default the server's
+                limit; model, model_version, truncation and priority as of `Request`.
 
         Raises:
             RequestError: the call failed; subclass and `code` tell how.

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import NamedTuple
 
 from bertwire_runtime.bundle import Manifest
@@ -108,9 +109,7 @@ def grouped(words: Sequence[Sequence[Span]], most: int) -> list[Part]:
         others = sum(1 for each in words[text + 1 :] if each)
         share = min(len(spans), max(1, min(round(left * len(spans) / max(words_left, 1)), left - others)))
         bounds = [len(spans) * each // share for each in range(share + 1)] if share else []
-        parts += [
-            Part(text, spans[one][0], spans[other - 1][1]) for one, other in zip(bounds, bounds[1:], strict=False)
-        ]
+        parts += [Part(text, spans[one][0], spans[other - 1][1]) for one, other in pairwise(bounds)]
         left, words_left = left - share, words_left - len(spans)
     return parts
 

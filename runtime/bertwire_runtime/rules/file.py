@@ -4,16 +4,15 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from types import ModuleType
-from typing import Any
+from typing import Any, get_args
 
 from bertwire_core.errors import UserError
-from bertwire_runtime.rules.rule import Rule
+from bertwire_runtime.rules.rule import Effect, Rule
 
 # The file's name in a bundle.
 RULES = "rules.json"
 _KEYS = ("name", "pattern", "label")
-_EFFECTS = ("force", "forbid", "boost")
+_EFFECTS: tuple[Effect, ...] = get_args(Effect)
 # As of models and variants: valid in metric labels.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 # Largest absolute boost in logits, which decides against any model. Sums of boosts stay far from float32's infinity.
@@ -44,7 +43,7 @@ def parse(content: bytes, labels: Sequence[str]) -> list[Rule]:
     return [rule for rule, _ in found if rule is not None]
 
 
-def re2_module() -> ModuleType:
+def re2_module() -> Any:  # noqa: ANN401 - it has no types
     """Return the module `re2`; raise `UserError` where it is not installed."""
     try:
         import re2
@@ -53,7 +52,7 @@ def re2_module() -> ModuleType:
     return re2
 
 
-def re2_options(**values: object) -> Any:  # noqa: ANN401 - the module has no types
+def re2_options(**values: object) -> Any:  # noqa: ANN401 - as above
     """Return options of RE2 that write no errors to standard error."""
     options = re2_module().Options()
     for name, value in {"log_errors": False, **values}.items():
@@ -95,7 +94,7 @@ def _entry(entry: Any, labels: Sequence[str]) -> tuple[Rule | None, list[str]]: 
     faults = list(_faults(entry, labels))
     if faults:
         return None, faults
-    effect = next(each for each in _EFFECTS if each in entry)
+    effect: Effect = next(each for each in _EFFECTS if each in entry)
     boost = float(entry["boost"]) if effect == "boost" else 0.0
     return Rule(entry["name"], entry["pattern"], labels.index(entry["label"]), effect, boost), []
 

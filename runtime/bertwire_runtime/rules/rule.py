@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+Effect = Literal["force", "forbid", "boost"]
+
 
 @dataclass(frozen=True, slots=True)
 class Rule:
@@ -18,7 +20,7 @@ class Rule:
     name: str
     pattern: str
     label: int
-    effect: Literal["force", "forbid", "boost"]
+    effect: Effect
     boost: float = 0.0
 
     def __str__(self) -> str:
