@@ -70,7 +70,7 @@ class Explainer:
             place = _place(model.manifest, label)
             parts = grouped(await model.words(query), most)
             texts = [text, *(without(text, each) for each in parts)]
-            self._inference.check_size(texts)
+            self._check(texts)
             call = current.get()
             call.texts += len(parts)
             whole, *rest = await model.predict(replace(query, texts=texts, client=call.client, counted=False))
@@ -79,6 +79,13 @@ class Explainer:
             if place is None:
                 (place,) = best(whole.output.scores, 1)
             return Explained(model.manifest, place, whole, list(zip(parts, rest, strict=True)))
+
+    def _check(self, texts: Sequence[Text]) -> None:
+        try:
+            self._inference.check_size(texts)
+        except InvalidRequest as error:
+            reason = f"{len(texts)} texts are run to explain this one: {error}, or set a lower max_spans"
+            raise InvalidRequest(reason) from None
 
     def _most(self, asked: int | None) -> int:
         most = self._most_parts
