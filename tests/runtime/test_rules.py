@@ -7,13 +7,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from scipy.special import expit, softmax
 
 from bags import logits, make_bag, table
 from bertwire_core.errors import UserError
 from bertwire_core.tasks import Task
-from bertwire_runtime.bundle import BundleError, open_bundle
+from bertwire_runtime.bundle import BundleError, Calibration, Manifest, open_bundle
 from bertwire_runtime.heads import HEADS
+from bertwire_runtime.output import Output
 from bertwire_runtime.predictor import Predictor
 from bertwire_runtime.rules import RuleSet, RulesFaulty, read_rules
 from bertwire_runtime.thresholds import Thresholds
@@ -26,6 +28,18 @@ Rules = list[dict[str, Any]]
 
 def rule(name: str, label: str, pattern: str = ".", **effect: Any) -> dict[str, Any]:  # noqa: ANN401
     return {"name": name, "pattern": pattern, "label": label, **effect}
+
+
+def manifest(task: Task, labels: tuple[str, ...], thresholds: tuple[float, ...] = ()) -> Manifest:
+    """As much of a manifest as decisions look at."""
+    calibration = Calibration(temperature=1, thresholds=thresholds, ece_before=None, ece_after=None)
+    known: dict[str, Any] = {"task": task, "labels": labels, "calibration": calibration}
+    return Manifest.model_construct(**known)
+
+
+def output(scores: NDArray[np.float32]) -> Output:
+    """An answer with these scores."""
+    return Output(scores, scores, (), 3, truncated=False)
 
 
 def rule_set(rules: object, task: Task = "single_label") -> RuleSet:
@@ -61,7 +75,7 @@ FAULTS: list[tuple[object, list[str]]] = [
     ([rule("r", UP, boost=10**400)], ["rule 1 (r): boost is no number"]),
     ([rule("r", UP, boost=float("nan"))], ["rule 1 (r): boost is no number"]),
     (b'[{"name": "r", "name": "r", "pattern": ".", "label": "neutral", "boost": 1}]', ["a key stands in it twice"]),
-    ([rule(f"r{n}", UP, f"(?i)w{n}.{{0,900}}x", force=True) for n in range(99)], ["the patterns together are too"]),
+    ([rule(f"r{n}", UP, f"(?i)w{n}.{{0,900}}x", force=True) for n in range(150)], ["the patterns together are too"]),
 ]
 
 
@@ -119,8 +133,6 @@ def test_matching() -> None:
 
 def scores(task: Task, rules: Rules, given: list[float], thresholds: tuple[float, ...] = ()) -> tuple[list[float], str]:
     """The scores of logits with rules that all match, and the labels decided for."""
-    from test_heads import manifest, output
-
     found = rule_set(rules, task)
     made = manifest(task, tuple(LABELS), thresholds)
     values = HEADS[task].scores(made, found.adjusted(found.matching("w"), np.array(given, np.float32)))
@@ -173,8 +185,6 @@ def test_several_labels(rules: Rules, expected: list[float], decided: str) -> No
 
 def test_many_labels_and_thresholds_of_callers() -> None:
     """Forbid by score 0 among many labels too; a threshold of 0 lets all labels through but those."""
-    from test_heads import manifest, output
-
     names = tuple(f"l{number}" for number in range(30))
     made = manifest("multi_label", names, (0.5,) * 30)
     forbids = [rule("a", "l3", forbid=True), rule("b", "l4", force=True)]
