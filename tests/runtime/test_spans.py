@@ -34,7 +34,7 @@ def test_words_of_a_pair_that_is_cut(task_base: Path) -> None:
     pair = ("w1 w2 w3 w4", "bad w5 w6 w7")
     read = {}
     for side in ("right", "left"):
-        first, second = tokenizer.words(pair, side)  # type: ignore[arg-type]
+        first, second = tokenizer.words(pair, side)
         read[side] = [pair[0][start:end] for start, end in first], [pair[1][start:end] for start, end in second]
     assert len(read["right"][0]) + len(read["right"][1]) == 5
     assert read["right"][0] == pair[0].split()[: len(read["right"][0])]

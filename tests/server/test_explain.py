@@ -43,7 +43,8 @@ def stub(serve: Serve, bundle: Path, tmp_path_factory: pytest.TempPathFactory) -
 
 def explain(stub: ClassifierStub, text: str, **fields: Any) -> pb.ExplainResponse:  # noqa: ANN401 - any field
     """Ask for an explanation."""
-    return stub.Explain(pb.ExplainRequest(text=text, **fields), timeout=20)
+    response: pb.ExplainResponse = stub.Explain(pb.ExplainRequest(text=text, **fields), timeout=20)
+    return response
 
 
 def classify(stub: ClassifierStub, *texts: str) -> list[pb.Result]:
