@@ -28,6 +28,7 @@ class FakeServer(ClassifierServicer, ModelRepositoryServicer):
     Attributes:
         fail: called with each request; a code and a message that it gives fail the call. May wait.
         requests: all requests so far.
+        explained: all requests of `Explain`; the first fails where there is a pushback.
         metadata: what came with each call and each stream of it.
         pushback: what a failing call says of when to try again, as `grpc-retry-pushback-ms`; None: nothing.
         answer: called with each request of a stream; gives the responses to send now, and ends the stream by `Broken`.
@@ -41,6 +42,7 @@ class FakeServer(ClassifierServicer, ModelRepositoryServicer):
     def __init__(self, address: str = "localhost:0") -> None:
         self.fail: Callable[[pb.ClassifyRequest], Failure | None] = lambda _: None
         self.requests: list[pb.ClassifyRequest] = []
+        self.explained: list[pb.ExplainRequest] = []
         self.metadata: list[dict[str, str | bytes]] = []
         self.pushback: str | None = None
         self.answer: Callable[[pb.ClassifyStreamRequest], Iterable[pb.ClassifyStreamResponse]] = self.answered
@@ -69,6 +71,21 @@ class FakeServer(ClassifierServicer, ModelRepositoryServicer):
             if "bad" in text:
                 context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"text {index} is bad")
         return self._response(request)
+
+    def Explain(self, request: pb.ExplainRequest, context: grpc.ServicerContext) -> pb.ExplainResponse:  # noqa: N802
+        """Explains a text by its first character alone, once it need not fail."""
+        self.explained.append(request)
+        self.metadata.append(dict(context.invocation_metadata()))
+        if self.pushback is not None and len(self.explained) == 1:
+            context.set_trailing_metadata((("grpc-retry-pushback-ms", self.pushback),))
+            context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "later")
+        spans = [
+            pb.Attribution(start=0, end=1, logit=0.5, score=0.25),
+            pb.Attribution(start=2, end=4, in_text_pair=request.HasField("text_pair"), logit=-0.25, score=-0.125),
+        ]
+        return pb.ExplainResponse(
+            model="fake", model_version=self.version, label=request.label or "long", logit=2, score=0.75, spans=spans
+        )
 
     def ClassifyStream(  # noqa: N802
         self, request_iterator: Iterator[pb.ClassifyStreamRequest], context: grpc.ServicerContext

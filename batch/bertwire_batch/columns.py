@@ -69,12 +69,14 @@ class Form:
     Attributes:
         texts: the text column, and for pairs that of the second text.
         prefix: prefix of their names.
+        rules: whether the model has rules.
     """
 
     texts: tuple[str, ...]
     decision: Decision
     prefix: str
     all_scores: bool
+    rules: bool = False
 
     @property
     def top_k(self) -> int | None:
@@ -86,6 +88,8 @@ class Form:
         columns = {**self.decision.columns, "truncated": bool, "error": str}
         if self.all_scores:
             columns["scores"] = dict
+        if self.rules:
+            columns["rules"] = list
         return {self.prefix + name: kind for name, kind in columns.items()}
 
     def added_values(self, outcome: Outcome) -> dict[str, Any]:
@@ -95,6 +99,8 @@ class Form:
         values = self.decision.values(outcome) | {"truncated": outcome.truncated}
         if self.all_scores:
             values["scores"] = {each.label: _rounded(each.score) for each in outcome.labels}
+        if self.rules:
+            values["rules"] = list(outcome.rules)
         return {self.prefix + name: value for name, value in values.items()}
 
     def texts_and_faults(self, batch: Batch) -> tuple[list[Text], list[str | None]]:
@@ -121,7 +127,7 @@ def choose_form(config: ScoreConfig, model: ModelInfo) -> Form:
     if config.text_pair_column is not None and not model.text_pairs:
         raise ValueError("--text-pair-column is for a model of text pairs, and the model reads single texts")
     second = (config.text_pair_column or TEXT_PAIR,) if model.text_pairs else ()
-    return Form((config.text_column, *second), decision, config.prefix, config.all_scores)
+    return Form((config.text_column, *second), decision, config.prefix, config.all_scores, bool(model.rules))
 
 
 def _rounded(score: float) -> float:

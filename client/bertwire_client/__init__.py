@@ -22,7 +22,17 @@ from bertwire_client.errors import (
     UnauthenticatedError,
     UnavailableError,
 )
-from bertwire_client.replies import Answer, Entity, LabelScore, ModelInfo, Reply, Result, Timing
+from bertwire_client.replies import (
+    Answer,
+    Attribution,
+    Entity,
+    Explanation,
+    LabelScore,
+    ModelInfo,
+    Reply,
+    Result,
+    Timing,
+)
 from bertwire_core.errors import UserError
 
 if TYPE_CHECKING:
@@ -36,9 +46,11 @@ __all__ = [
     "Admin",
     "Answer",
     "AsyncClient",
+    "Attribution",
     "Client",
     "DeadlineExceededError",
     "Entity",
+    "Explanation",
     "FailedPreconditionError",
     "InvalidArgumentError",
     "LabelScore",

@@ -11,8 +11,8 @@ import grpc
 from bertwire.v1.classifier_pb2 import GetModelRequest, ListModelsRequest
 from bertwire.v1.classifier_pb2_grpc import ClassifierStub
 from bertwire_client.channel import Credential, check_address, check_credentials, with_credential
-from bertwire_client.replies import Answer, ModelInfo, Reply
-from bertwire_client.requests import Metadata, Options, Request, checked, refuse_single
+from bertwire_client.replies import Answer, Explanation, ModelInfo, Reply
+from bertwire_client.requests import ExplainOptions, Metadata, Options, Request, checked, explain_request, refuse_single
 from bertwire_client.retries import seconds_to_retry
 from bertwire_client.stream.ledger import MAX_IN_FLIGHT, Ledger
 from bertwire_client.stream.tasks import stream
@@ -21,6 +21,7 @@ from bertwire_client.wire import (
     DEFAULT_TIMEOUT,
     channel_options,
     parse_error,
+    parse_explanation,
     parse_model,
     parse_reply,
 )
@@ -80,6 +81,18 @@ class AsyncClient:
         return parse_reply(
             await self._call(self._stub.Classify, message, timeout, checked(metadata)), len(message.texts)
         )
+
+    async def explain(
+        self,
+        text: str,
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109 - as above
+        metadata: Metadata = (),
+        **options: Unpack[ExplainOptions],
+    ) -> Explanation:
+        """Explain a decision; arguments, result and errors are those of `Client.explain`."""
+        message = explain_request(text, options)
+        return parse_explanation(await self._call(self._stub.Explain, message, timeout, checked(metadata)))
 
     def stream(
         self,

@@ -10,8 +10,8 @@ import grpc
 from bertwire.v1.classifier_pb2 import GetModelRequest, ListModelsRequest
 from bertwire.v1.classifier_pb2_grpc import ClassifierStub
 from bertwire_client.channel import Credential, check_address, check_credentials, with_credential
-from bertwire_client.replies import Answer, ModelInfo, Reply
-from bertwire_client.requests import Metadata, Options, Request, checked, refuse_single
+from bertwire_client.replies import Answer, Explanation, ModelInfo, Reply
+from bertwire_client.requests import ExplainOptions, Metadata, Options, Request, checked, explain_request, refuse_single
 from bertwire_client.retries import seconds_to_retry
 from bertwire_client.stream.ledger import MAX_IN_FLIGHT, Ledger
 from bertwire_client.stream.threads import stream
@@ -20,6 +20,7 @@ from bertwire_client.wire import (
     DEFAULT_TIMEOUT,
     channel_options,
     parse_error,
+    parse_explanation,
     parse_model,
     parse_reply,
 )
@@ -89,6 +90,34 @@ class Client:
         """
         message = Request(texts, text_pairs, **options).message()
         return parse_reply(self._call(self._stub.Classify, message, timeout, checked(metadata)), len(message.texts))
+
+    def explain(
+        self,
+        text: str,
+        *,
+        timeout: float | None = None,
+        metadata: Metadata = (),
+        **options: Unpack[ExplainOptions],
+    ) -> Explanation:
+        """Say which words of a text speak for a label, and which against it.
+
+        The server runs the text once for each word that it leaves out, so this takes as long as `classify` of as many.
+
+        Args:
+            text: the text.
+            timeout: deadline of this call in seconds, retries included; None: the client's.
+            metadata: as of `classify`.
+            **options: text_pair, the second text for a text pair model; label, the label to explain, by default the
+                best one; max_spans, with more words than that neighbours form equal groups, by default the server's
+                limit; model, model_version, truncation and priority as of `Request`.
+
+        Raises:
+            RequestError: the call failed; subclass and `code` tell how.
+            TypeError: a text is not a string, or an option is unknown.
+            ValueError: a text cannot be encoded as UTF-8, or an option, metadata or token is invalid.
+        """
+        message = explain_request(text, options)
+        return parse_explanation(self._call(self._stub.Explain, message, timeout, checked(metadata)))
 
     def stream(
         self,

@@ -64,6 +64,7 @@ class Result:
         truncated: whether the text exceeded the model's token limit and was cut.
         timing: server-side time.
         entities: for token classification the entities in text order.
+        rules: names of the model's rules that match the text, in the order of their file.
     """
 
     labels: tuple[LabelScore, ...]
@@ -72,6 +73,7 @@ class Result:
     truncated: bool
     timing: Timing
     entities: tuple[Entity, ...] = ()
+    rules: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
@@ -107,6 +109,48 @@ class Reply:
     model: str
     model_version: str
     results: tuple[Result, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Attribution:
+    """What a word, or a group of words, of an explained text adds to the label.
+
+    Attributes:
+        start: index of its first character in the text as sent, or in its second text.
+        end: index after its last character.
+        in_text_pair: whether it is in the second text of a pair.
+        logit: by how much the label's logit is lower without it: above 0 where it speaks for the label.
+        score: the same of its score.
+    """
+
+    start: int
+    end: int
+    in_text_pair: bool
+    logit: float
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Which words of a text speak for a label and which against it.
+
+    Attributes:
+        model: name of the model that answered.
+        model_version: its version.
+        label: the label that is explained.
+        logit: its logit for the whole text.
+        score: its score.
+        spans: in the order of the text, then of its second text; of a text that was cut only what the model read.
+        truncated: whether the text exceeded the model's token limit and was cut.
+    """
+
+    model: str
+    model_version: str
+    label: str
+    logit: float
+    score: float
+    spans: tuple[Attribution, ...]
+    truncated: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +194,7 @@ class ModelInfo:
         quality: the variant's scores on held-out texts, by metric.
         proven: whether it passed the bundle's probe on the server's machine; False without a probe.
         fallback_reason: why a better variant of the bundle is not used; empty where the best one is.
+        rules: names of its rules, in the order of their file.
     """
 
     name: str
@@ -168,3 +213,4 @@ class ModelInfo:
     quality: Mapping[str, float]
     proven: bool
     fallback_reason: str
+    rules: tuple[str, ...] = ()

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypedDict
+from typing import Any, Literal, TypedDict
 
 from bertwire.v1 import classifier_pb2 as pb
 
@@ -37,6 +37,18 @@ class Options(TypedDict, total=False):
     model_version: str
     threshold: float | None
     thresholds: Mapping[str, float] | None
+    truncation: Truncation
+    priority: Priority
+
+
+class ExplainOptions(TypedDict, total=False):
+    """Keywords of `explain`, see `explain_request`."""
+
+    text_pair: str | None
+    label: str
+    max_spans: int | None
+    model: str
+    model_version: str
     truncation: Truncation
     priority: Priority
 
@@ -81,10 +93,7 @@ class Request:
             _require_texts("text_pairs", self.text_pairs)
             if len(self.text_pairs) != len(self.texts):
                 raise ValueError(f"{len(self.text_pairs)} text_pairs for {len(self.texts)} texts; give one with each")
-        if self.truncation not in _TRUNCATIONS:
-            raise ValueError(f"truncation is {self.truncation!r}; choose one of {', '.join(_TRUNCATIONS)}")
-        if self.priority not in _PRIORITIES:
-            raise ValueError(f"priority is {self.priority!r}; choose one of {', '.join(_PRIORITIES)}")
+        truncation, priority = _truncation(self.truncation), _priority(self.priority)
         try:
             return pb.ClassifyRequest(
                 texts=self.texts,
@@ -95,11 +104,44 @@ class Request:
                 model_version=self.model_version,
                 threshold=self.threshold,
                 thresholds=self.thresholds,
-                truncation=_TRUNCATIONS[self.truncation],
-                priority=_PRIORITIES[self.priority],
+                truncation=truncation,
+                priority=priority,
             )
         except UnicodeEncodeError as error:
             raise ValueError(f"a text or the model's name has no UTF-8 form: {error}") from None
+
+
+def explain_request(text: str, options: ExplainOptions) -> pb.ExplainRequest:
+    """Return the message that asks for an explanation of a text.
+
+    Raises:
+        TypeError: a text is no string, or an option is unknown or of another type.
+        ValueError: a text has a lone surrogate, or an option is invalid.
+    """
+    if unknown := set(options) - set(ExplainOptions.__annotations__):
+        raise TypeError(f"explain has no option {min(unknown)!r}")
+    values: dict[str, Any] = dict(options)
+    for name, value in (("text", text), ("text_pair", options.get("text_pair"))):
+        if not isinstance(value, str) and (name == "text" or value is not None):
+            raise TypeError(f"{name} is not a string but {type(value).__name__}")
+    values["truncation"] = _truncation(options.get("truncation", "model"))
+    values["priority"] = _priority(options.get("priority", "normal"))
+    try:
+        return pb.ExplainRequest(text=text, **values)
+    except UnicodeEncodeError as error:
+        raise ValueError(f"a text or a name has no UTF-8 form: {error}") from None
+
+
+def _truncation(name: Truncation) -> pb.Truncation:
+    if name not in _TRUNCATIONS:
+        raise ValueError(f"truncation is {name!r}; choose one of {', '.join(_TRUNCATIONS)}")
+    return _TRUNCATIONS[name]
+
+
+def _priority(name: Priority) -> pb.Priority:
+    if name not in _PRIORITIES:
+        raise ValueError(f"priority is {name!r}; choose one of {', '.join(_PRIORITIES)}")
+    return _PRIORITIES[name]
 
 
 def checked(metadata: Metadata) -> Metadata:

@@ -18,7 +18,7 @@ from bertwire_client.errors import (
     UnauthenticatedError,
     UnavailableError,
 )
-from bertwire_client.replies import Entity, LabelScore, ModelInfo, Reply, Result, Timing
+from bertwire_client.replies import Attribution, Entity, Explanation, LabelScore, ModelInfo, Reply, Result, Timing
 
 DEFAULT_TIMEOUT = 10.0
 DEFAULT_ATTEMPTS = 4
@@ -55,6 +55,7 @@ _CLASSIFIER = pb.DESCRIPTOR.services_by_name["Classifier"]
 # unanswered requests.
 _RETRIED_METHODS = (
     _CLASSIFIER.methods_by_name["Classify"],
+    _CLASSIFIER.methods_by_name["Explain"],
     _CLASSIFIER.methods_by_name["ListModels"],
     _CLASSIFIER.methods_by_name["GetModel"],
 )
@@ -106,6 +107,22 @@ def _result(message: pb.Result) -> Result:
         truncated=message.truncated,
         timing=Timing(timing.queue_us, timing.tokenize_us, timing.run_us),
         entities=tuple(Entity(each.label, each.start, each.end, each.score) for each in message.entities),
+        rules=tuple(message.rules),
+    )
+
+
+def parse_explanation(message: pb.ExplainResponse) -> Explanation:
+    """Return the response to an explained text as `Explanation`."""
+    return Explanation(
+        model=message.model,
+        model_version=message.model_version,
+        label=message.label,
+        logit=message.logit,
+        score=message.score,
+        spans=tuple(
+            Attribution(each.start, each.end, each.in_text_pair, each.logit, each.score) for each in message.spans
+        ),
+        truncated=message.truncated,
     )
 
 
@@ -128,6 +145,7 @@ def parse_model(message: pb.Model) -> ModelInfo:
         quality=dict(message.quality),
         proven=message.proven,
         fallback_reason=message.fallback_reason,
+        rules=tuple(message.rules),
     )
 
 

@@ -71,6 +71,9 @@ class ExportConfig(Config):
     text_column: str = Field("text", description="Column of --dev, --test and --texts that holds the text.")
     text_pair_column: str | None = Field(None, description="Column with the second text, for models of text pairs.")
     label_column: str | None = Field(None, description="Column with the label; default: as bertwire train has it.")
+    rules: Path | None = Field(
+        None, description="JSON file of rules: patterns that force, forbid or boost a label. They go into the bundle."
+    )
     fp32_min_agreement: float = Field(0.999, ge=0, le=1, description=_AGREEMENT + "fp32.")
     fp32_max_drop: float = Field(0.001, ge=0, description=_DROP + "fp32.")
     fp32_max_logit_difference: float = Field(0.001, ge=0, description=_LOGIT + "fp32.")

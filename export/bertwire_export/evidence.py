@@ -14,6 +14,7 @@ from bertwire_export.reference import Reference
 from bertwire_export.tasks import TASK_EXPORTS
 from bertwire_runtime.bundle import Bundle
 from bertwire_runtime.bundle.saturation import IntegerProducts, bundle_products
+from bertwire_runtime.rules import Rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,7 @@ class Evidence:
         per_label: label, precision, recall, F1 and support, one a label, of the manifest's first variant.
         scatter: regression: the true numbers and those that the manifest's first variant predicts, each [texts].
         products: the integer products of the int8 variants, by their names.
+        rules: the bundle's rules.
     """
 
     lengths: list[int]
@@ -38,9 +40,16 @@ class Evidence:
     per_label: PerLabel | None = None
     scatter: tuple[Floats, Floats] | None = None
     products: dict[str, IntegerProducts] = field(default_factory=dict)
+    rules: tuple[Rule, ...] = ()
 
 
-def collect_evidence(bundle: Bundle, tokenizer: Tokenizer, reference: Reference, proven: Sequence[Proven]) -> Evidence:
+def collect_evidence(
+    bundle: Bundle,
+    tokenizer: Tokenizer,
+    reference: Reference,
+    proven: Sequence[Proven],
+    rules: tuple[Rule, ...] = (),
+) -> Evidence:
     """Return the decisions of the first variant on dev, the lengths of the texts, and the int8 graphs' products."""
     manifest, examples, products = bundle.manifest, reference.dev.examples, bundle_products(bundle)
     logits = next(each.logits for each in proven if each.built.name == manifest.variants[0].name)
@@ -54,6 +63,7 @@ def collect_evidence(bundle: Bundle, tokenizer: Tokenizer, reference: Reference,
         figures.per_label,
         figures.scatter,
         products,
+        rules,
     )
 
 

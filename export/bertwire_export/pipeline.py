@@ -21,6 +21,7 @@ from bertwire_export.prove import Proven, prove, prove_on_test
 from bertwire_export.publish import Source, choose, publish
 from bertwire_export.reference import Reference
 from bertwire_export.report import write_report
+from bertwire_export.ruled import measure_rules, read_rule_file
 from bertwire_export.serving_tokenizer import serving_tokenizer
 from bertwire_export.splits import read_splits, remarks
 from bertwire_export.trained import held_out
@@ -57,11 +58,10 @@ def run(config: ExportConfig) -> Outcome:
     """Build candidates, prove them, and write a bundle of the best; none if none keeps its limits.
 
     Raises:
-        UserError: the output exists, the checkpoint or the dev rows cannot be used.
+        UserError: the output exists, the checkpoint, the dev rows or the rules cannot be used.
     """
-    require_apart(
-        config.output, config.checkpoint, *(path for path in (config.dev, config.test, *config.texts) if path)
-    )
+    inputs = (config.dev, config.test, config.rules, *config.texts)
+    require_apart(config.output, config.checkpoint, *(path for path in inputs if path))
     with in_use(config.output):
         return _run(config)
 
@@ -74,6 +74,7 @@ def _run(config: ExportConfig) -> Outcome:
     precisions = _precisions(config.variants, providers)
     checkpoint = load_checkpoint(config.checkpoint)
     _require_size(checkpoint)
+    rules = read_rule_file(config.rules, checkpoint.training.task, checkpoint.training.labels)
     tokenizer = serving_tokenizer(checkpoint)
     reference = read_splits(config, checkpoint, tokenizer)
     encoder, unpacked = _encoder(config, checkpoint)
@@ -91,10 +92,11 @@ def _run(config: ExportConfig) -> Outcome:
         proven = [prove_on_test(each, reference) if each.built.name in chosen else each for each in proven]
         if not chosen:
             return Outcome(None, reference.scores, proven, len(reference.dev.examples.labelled), notes)
-        source = Source(config.model_name, config.version, checkpoint, tokenizer, config.converter, reference)
+        ruled = measure_rules(rules, reference)
+        source = Source(config.model_name, config.version, checkpoint, tokenizer, config.converter, reference, ruled)
         publish(config.output, source, proven, chosen, overwrite=config.overwrite)
         bundle = open_bundle(config.output)
-        evidence = collect_evidence(bundle, tokenizer, reference, proven)
+        evidence = collect_evidence(bundle, tokenizer, reference, proven, rules.rules.rules if rules else ())
     write_report(config.report, bundle.manifest, evidence, seal=bundle.sha256)
     return Outcome(bundle.manifest, reference.scores, proven, len(reference.dev.examples.labelled), notes)
 

@@ -15,6 +15,7 @@ from bertwire_export.checkpoint import TOKENIZER, Checkpoint
 from bertwire_export.probe import make_probe
 from bertwire_export.prove import Proven
 from bertwire_export.reference import Reference
+from bertwire_export.ruled import Ruled
 from bertwire_runtime.bundle import (
     SCHEMA_VERSION,
     Candidate,
@@ -26,7 +27,9 @@ from bertwire_runtime.bundle import (
     add_file,
     seal,
 )
+from bertwire_runtime.bundle.manifest import Rules
 from bertwire_runtime.probe import PROBE
+from bertwire_runtime.rules import RULES
 
 # Ratio up to which two costs are equal. Repeated measurements on a machine with other work differ by as much; with half
 # the margin chance chooses more often between equal graphs.
@@ -43,6 +46,7 @@ class Source:
         tokenizer: as the server will use it.
         converter: the converter that wrote the padded graphs.
         reference: the rows, with PyTorch's logits.
+        ruled: rules that change its decisions; None for none.
     """
 
     name: str
@@ -51,6 +55,7 @@ class Source:
     tokenizer: Tokenizer
     converter: Literal["torch", "optimum"]
     reference: Reference
+    ruled: Ruled | None
 
 
 def choose(proven: list[Proven], *, force: bool) -> dict[str, tuple[Provider, ...]]:
@@ -114,12 +119,20 @@ def publish(
             pad_token_id=source.checkpoint.pad_token_id,
             tokenizer=add_file(folder, TOKENIZER),
             probe=add_file(folder, PROBE),
+            rules=_rules(source.ruled, folder),
             calibration=source.reference.calibration,
             variants=tuple(sorted(variants, key=lambda each: min(proof.speed.cost for proof in each.proofs))),
             candidates=tuple(_candidate(each) for each in proven if each.built.name not in chosen),
             provenance=_provenance(source),
         )
         seal(folder, manifest)
+
+
+def _rules(ruled: Ruled | None, folder: Path) -> Rules | None:
+    if ruled is None:
+        return None
+    (folder / RULES).write_bytes(ruled.file.content)
+    return Rules(file=add_file(folder, RULES), names=ruled.file.rules.names, dev=ruled.dev, test=ruled.test)
 
 
 def _variant(proven: Proven, providers: tuple[Provider, ...], folder: Path) -> Variant:

@@ -13,7 +13,7 @@ from rich.text import Text
 from bertwire_data.labelled import METRIC_NAMES
 from bertwire_data.pages.display import visible
 from bertwire_export.facts import bundle_facts
-from bertwire_runtime.bundle import Bundle, Candidate, Proof, Provider, Quality, Scores
+from bertwire_runtime.bundle import Bundle, Candidate, Manifest, Proof, Provider, Quality, Scores
 
 if TYPE_CHECKING:
     from bertwire_export.pipeline import Outcome
@@ -31,7 +31,8 @@ def outcome_table(outcome: Outcome) -> RenderableType:
             verdict = "no" if each.built.name not in kept else "forced" if proof.faults else "yes"
             columns = tables.setdefault(proof.provider, [("PyTorch", _scores(outcome.reference.dev))])
             columns.append((each.built.name, _proof(proof) | {"published": verdict}))
-    return Group(*(_table(f"Proven on {outcome.texts} dev texts, {key}", tables[key]) for key in tables))
+    proven = [_table(f"Proven on {outcome.texts} dev texts, {key}", tables[key]) for key in tables]
+    return Group(*proven, *_rules(outcome.manifest))
 
 
 def manifest_table(bundle: Bundle) -> RenderableType:
@@ -52,7 +53,7 @@ def manifest_table(bundle: Bundle) -> RenderableType:
         parts.append(_table("Variants, on test", [("PyTorch", _scores(reference.test)), *on_test]))
     if manifest.candidates:
         parts.append(_table("Built and not published, on dev", list(_columns(manifest.candidates))))
-    return Group(*parts)
+    return Group(*parts, *_rules(manifest))
 
 
 def checked_table(checked: Iterable[Checked]) -> RenderableType:
@@ -86,6 +87,26 @@ def _summary(bundle: Bundle) -> Table:
 def _literal(value: str) -> Text:
     """Return text from outside as it is: neither rich's markup nor a terminal's control codes act."""
     return Text(visible(value))
+
+
+def _rules(manifest: Manifest | None) -> Iterator[Table]:
+    """Yield the table of what a bundle's rules change, if it has any."""
+    if manifest is None or manifest.rules is None:
+        return
+    table = Table(title="Rules, by PyTorch's logits")
+    table.add_column("", overflow="fold")
+    effects = {"dev": manifest.rules.dev, "test": manifest.rules.test}
+    found = {split: effect for split, effect in effects.items() if effect is not None}
+    for split in found:
+        table.add_column(split, justify="right")
+    for place, name in enumerate(manifest.rules.names):
+        table.add_row(f"texts of {name}", *(str(each.matched[place]) for each in found.values()))
+    table.add_row("decisions changed", *(str(each.changed) for each in found.values()))
+    without = {"dev": manifest.provenance.reference.dev, "test": manifest.provenance.reference.test or {}}
+    for metric in found["dev"].scores:
+        cells = [f"{without[split][metric]:.4f} to {each.scores[metric]:.4f}" for split, each in found.items()]
+        table.add_row(METRIC_NAMES.get(metric, metric), *cells)
+    yield table
 
 
 def _columns(candidates: Iterable[Candidate]) -> Iterator[tuple[str, Rows]]:

@@ -21,6 +21,7 @@ class Output:
             in code points; else empty.
         token_count: tokens after truncation, special tokens included.
         truncated: whether the text was cut.
+        rules: names of the rules that matched the text, in file order; `scores` are with them, `logits` without.
     """
 
     logits: Floats
@@ -28,6 +29,7 @@ class Output:
     words: Sequence[tuple[int, int, int]]
     token_count: int
     truncated: bool
+    rules: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

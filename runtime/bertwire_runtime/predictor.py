@@ -1,12 +1,15 @@
 """Prediction: tokenize, run, interpret."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 from bertwire_runtime.bundle import Bundle, BundleError, Manifest
 from bertwire_runtime.engine import Engine, choose_engine
 from bertwire_runtime.heads import HEADS, Head
 from bertwire_runtime.output import Floats, Output
+from bertwire_runtime.rules import RuleSet, read_rules
+from bertwire_runtime.spans import Span
 from bertwire_runtime.tokenizer import Encoded, Text, TextTokenizer
 
 # Texts per batch of `run`; larger batches amortise hardly any more overhead.
@@ -39,10 +42,11 @@ class Predictor:
             threads: threads per run on the CPU; 0: one per usable core.
 
         Raises:
-            UserError: the bundle has no such variant, or the provider is unavailable.
+            UserError: the bundle has no such variant, the provider is unavailable, or a package for rules is missing.
             BundleError: the bundle is damaged, or no variant passes the probe.
         """
         self.manifest: Manifest = bundle.manifest
+        self.rules: RuleSet | None = read_rules(bundle)
         self.head: Head = HEADS[bundle.manifest.task]
         self.engine: Engine = choose_engine(bundle, variant, provider, threads)
         self._tokenizer = _tokenizer(bundle, words=self.head.by_token)
@@ -65,17 +69,27 @@ class Predictor:
         return outputs
 
     def encode(self, texts: Sequence[Text], side: Literal["left", "right"] | None = None) -> list[Encoded]:
-        """Tokenize texts in order, cutting long ones on `side`; None: on the model's own."""
-        return self._tokenizer.encode(texts, side)
+        """Tokenize texts in order, cutting long ones on `side`; None: on the model's own. Rules see them uncut."""
+        encoded, rules = self._tokenizer.encode(texts, side), self.rules
+        if rules is None:
+            return encoded
+        return [replace(each, rules=rules.matching(text)) for each, text in zip(encoded, texts, strict=True)]
+
+    def words(self, text: Text, side: Literal["left", "right"] | None = None) -> list[list[Span]]:
+        """Return start and end of the words that the model reads of a text, or of each text of a pair."""
+        return self._tokenizer.words(text, side)
 
     def logits(self, encoded: Sequence[Encoded]) -> list[Floats]:
         """Run one batch and return each text's logits, float32 [labels] or [tokens, labels]."""
         return self.engine.by_text(encoded)
 
     def output(self, encoded: Encoded, logits: Floats) -> Output:
-        """Return the output of one text's logits."""
-        scores = self.head.scores(self.manifest, logits)
-        return Output(logits, scores, encoded.words, len(encoded.ids), encoded.truncated)
+        """Return the output of one text's logits: the scores with the rules that match the text, if any."""
+        matched, decisive = encoded.rules, logits
+        if matched and self.rules is not None:
+            decisive = self.rules.adjusted(matched, logits)
+        scores, names = self.head.scores(self.manifest, decisive), tuple(each.name for each in matched)
+        return Output(logits, scores, encoded.words, len(encoded.ids), encoded.truncated, names)
 
     def close(self) -> None:
         """Free the session and its memory; call nothing afterwards."""

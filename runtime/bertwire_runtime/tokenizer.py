@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
-from unicodedata import category
 
 from tokenizers import Encoding, Tokenizer
+
+from bertwire_runtime.rules.rule import Rule
+from bertwire_runtime.spans import Span, as_seen, words
 
 # A text, or a pair of texts.
 Text = str | tuple[str, str]
@@ -20,12 +22,14 @@ class Encoded:
         type_ids: segment ids.
         truncated: whether the text was cut.
         words: see `Output`; empty unless requested.
+        rules: the rules that match the text, in file order.
     """
 
     ids: list[int]
     type_ids: list[int]
     truncated: bool
     words: Sequence[tuple[int, int, int]] = ()
+    rules: tuple[Rule, ...] = ()
 
 
 class TextTokenizer:
@@ -53,6 +57,11 @@ class TextTokenizer:
         # The side is state of the tokenizer object, which threads share.
         self._by_side = {side: _load(content, max_length, side) for side in ("left", "right")}
         self.last_id = max(self._by_side[truncation_side].get_vocab().values(), default=0)
+
+    def words(self, text: Text, side: Literal["left", "right"] | None = None) -> list[list[Span]]:
+        """Return the words that the model reads of a text, or of each text of a pair, see `spans.words`."""
+        (encoding,) = self._by_side[side or self._side].encode_batch([text])
+        return words(encoding, (text,) if isinstance(text, str) else text)
 
     def encode(self, texts: Sequence[Text], side: Literal["left", "right"] | None = None) -> list[Encoded]:
         """Tokenize texts in order, cutting long ones on `side`; None: on the model's own."""
@@ -99,7 +108,7 @@ def _words(encoding: Encoding, text: str) -> list[tuple[int, int, int]]:
         before = word
     if found and encoding.overflowing:
         _mend_cut_words(found, encoding)
-    words = ((token, *_as_seen(text, start, end)) for token, start, end in found)
+    words = ((token, *as_seen(text, start, end)) for token, start, end in found)
     return [word for word in words if word[1] < word[2]]
 
 
@@ -112,14 +121,3 @@ def _mend_cut_words(found: list[tuple[int, int, int]], encoding: Encoding) -> No
                 if word == cut:
                     token, first, last = found[place]
                     found[place] = (token, min(first, start), max(last, end))
-
-
-def _as_seen(text: str, start: int, end: int) -> tuple[int, int]:
-    """Return a word's bounds without leading spaces, which some tokenizers include, and with trailing combining marks,
-    which some drop.
-    """
-    while start < end and text[start].isspace():
-        start += 1
-    while end < len(text) and text[end] > "\x7f" and category(text[end])[0] == "M":
-        end += 1
-    return start, end

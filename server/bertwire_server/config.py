@@ -58,6 +58,11 @@ class ServerConfig(TelemetryConfig, AccessConfig, RepositoryConfig):
     max_texts: int = Field(1024, ge=1, description="Most texts of one call.")
     max_text_chars: int = Field(100_000, ge=1, description="Most characters of one text.")
     max_call_chars: int = Field(1_000_000, ge=1, description="Most characters of one call's texts together.")
+    max_explain_spans: int = Field(
+        64,
+        ge=1,
+        description="Most words, or groups of words, that Explain leaves out of a text; each is a text to run.",
+    )
     allow_timeout_override: bool = Field(
         False,
         description="Take the parameter timeout of the Open Inference Protocol, in microseconds, for a deadline; "

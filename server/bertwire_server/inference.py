@@ -64,6 +64,7 @@ class Inference:
         with self._registry.lease(model, version) as found:
             _record(found, texts)
             self._check(texts)
+            self.check_size(texts)
             _check_kind(texts, pairs=found.manifest.text_pairs)
             yield found
 
@@ -93,9 +94,14 @@ class Inference:
         if texts > self._limits.texts:
             raise InvalidRequest(f"{texts} texts in one call; send at most {self._limits.texts}")
 
-    def _check(self, texts: Sequence[Text]) -> None:
+    def check_size(self, texts: Sequence[Text]) -> None:
+        """Raise `InvalidRequest` where texts are too many, or too long together."""
         self.check_count(len(texts))
-        total = 0
+        total = sum(len(text) if isinstance(text, str) else sum(map(len, text)) for text in texts)
+        if total > self._limits.call_chars and len(texts) > 1:
+            raise InvalidRequest(f"{total} characters in one call; send at most {self._limits.call_chars}")
+
+    def _check(self, texts: Sequence[Text]) -> None:
         for index, text in enumerate(texts):
             parts = (text,) if isinstance(text, str) else text
             chars = sum(map(len, parts))
@@ -103,9 +109,6 @@ class Inference:
                 raise InvalidRequest(f"texts[{index}] has {chars} characters; send at most {self._limits.text_chars}")
             if any(not part or part.isspace() for part in parts):
                 raise InvalidRequest(f"texts[{index}] is blank; send text with at least one visible character")
-            total += chars
-        if total > self._limits.call_chars and len(texts) > 1:
-            raise InvalidRequest(f"{total} characters in one call; send at most {self._limits.call_chars}")
 
 
 def _record(model: Model, texts: Sequence[Text]) -> None:

@@ -31,6 +31,7 @@ class Query:
         truncation: side on which text past the token limit is cut, `model` for that of its training; or refuse.
         thresholds: the caller's thresholds, validated before the run.
         client: the caller; empty without authentication.
+        counted: whether the labels given are counted; those of texts that are made of another one are not.
     """
 
     texts: Sequence[Text]
@@ -41,6 +42,7 @@ class Query:
     truncation: Truncation = "model"
     thresholds: Thresholds = MODELS_OWN
     client: str = ""
+    counted: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from bertwire.v1.repository_pb2_grpc import add_ModelRepositoryServicer_to_serve
 from bertwire_server.access.connection import connection_options
 from bertwire_server.config import ServerConfig
 from bertwire_server.edge import Edge
+from bertwire_server.explain import Explainer
 from bertwire_server.handlers import Guarded
 from bertwire_server.inference import Inference
 from bertwire_server.protocols.classifier import Classifier
@@ -57,7 +58,9 @@ class Dependencies:
 
 
 def _classifier(given: Dependencies) -> Classifier:
-    return Classifier(given.inference, given.fleet, given.streams, given.metrics)
+    # The text itself is run with its parts.
+    explainer = Explainer(given.inference, min(given.config.max_explain_spans, given.config.max_texts - 1))
+    return Classifier(given.inference, explainer, given.fleet, given.streams, given.metrics)
 
 
 def _open_inference(given: Dependencies) -> OpenInference:

@@ -49,6 +49,8 @@ def report_context(manifest: Manifest, evidence: Evidence) -> dict[str, Any]:
         "numbers": numbers,
         "points": min(numbers, MOST_POINTS),
         "hashes": _hashes(manifest).items(),
+        "rules": list(_rules(manifest, evidence)),
+        "rules_scores": list(_rules_scores(manifest)),
     }
 
 
@@ -100,6 +102,27 @@ def _padding_share(lengths: NDArray[np.int64]) -> float:
     """Return the share of padding in batches of texts in the given order, each filled up to its longest text."""
     batches = [lengths[start : start + _BATCH_TEXTS] for start in range(0, len(lengths), _BATCH_TEXTS)]
     return 1 - float(lengths.sum()) / sum(len(each) * int(each.max()) for each in batches)
+
+
+def _rules(manifest: Manifest, evidence: Evidence) -> Iterator[tuple[str, str, str, str, str, str]]:
+    """Yield each rule: name, what it does to which label, pattern, and texts of dev and test that it matches."""
+    if manifest.rules is None:
+        return
+    dev, test = manifest.rules.dev, manifest.rules.test
+    for place, rule in enumerate(evidence.rules):
+        on_test = "-" if test is None else str(test.matched[place])
+        yield rule.name, str(rule), manifest.labels[rule.label], rule.pattern, str(dev.matched[place]), on_test
+
+
+def _rules_scores(manifest: Manifest) -> Iterator[tuple[str, str, str, str, str]]:
+    """Yield each metric of each split without and with the rules, and the number of decisions that they change."""
+    if manifest.rules is None:
+        return
+    source = manifest.provenance.reference
+    for split, effect, without in (("dev", manifest.rules.dev, source.dev), ("test", manifest.rules.test, source.test)):
+        if effect is not None and without is not None:
+            for metric, value in effect.scores.items():
+                yield split, metric, f"{without[metric]:.4f}", f"{value:.4f}", str(effect.changed)
 
 
 def _hashes(manifest: Manifest) -> dict[str, str]:

@@ -84,20 +84,22 @@ class ClassifyResponse(_message.Message):
     def __init__(self, model: _Optional[str] = ..., model_version: _Optional[str] = ..., results: _Optional[_Iterable[_Union[Result, _Mapping]]] = ...) -> None: ...
 
 class Result(_message.Message):
-    __slots__ = ("labels", "logits", "token_count", "truncated", "timing", "entities")
+    __slots__ = ("labels", "logits", "token_count", "truncated", "timing", "entities", "rules")
     LABELS_FIELD_NUMBER: _ClassVar[int]
     LOGITS_FIELD_NUMBER: _ClassVar[int]
     TOKEN_COUNT_FIELD_NUMBER: _ClassVar[int]
     TRUNCATED_FIELD_NUMBER: _ClassVar[int]
     TIMING_FIELD_NUMBER: _ClassVar[int]
     ENTITIES_FIELD_NUMBER: _ClassVar[int]
+    RULES_FIELD_NUMBER: _ClassVar[int]
     labels: _containers.RepeatedCompositeFieldContainer[LabelScore]
     logits: _containers.RepeatedScalarFieldContainer[float]
     token_count: int
     truncated: bool
     timing: Timing
     entities: _containers.RepeatedCompositeFieldContainer[Entity]
-    def __init__(self, labels: _Optional[_Iterable[_Union[LabelScore, _Mapping]]] = ..., logits: _Optional[_Iterable[float]] = ..., token_count: _Optional[int] = ..., truncated: bool = ..., timing: _Optional[_Union[Timing, _Mapping]] = ..., entities: _Optional[_Iterable[_Union[Entity, _Mapping]]] = ...) -> None: ...
+    rules: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, labels: _Optional[_Iterable[_Union[LabelScore, _Mapping]]] = ..., logits: _Optional[_Iterable[float]] = ..., token_count: _Optional[int] = ..., truncated: bool = ..., timing: _Optional[_Union[Timing, _Mapping]] = ..., entities: _Optional[_Iterable[_Union[Entity, _Mapping]]] = ..., rules: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class LabelScore(_message.Message):
     __slots__ = ("label", "score", "predicted")
@@ -130,6 +132,58 @@ class Timing(_message.Message):
     tokenize_us: int
     run_us: int
     def __init__(self, queue_us: _Optional[int] = ..., tokenize_us: _Optional[int] = ..., run_us: _Optional[int] = ...) -> None: ...
+
+class ExplainRequest(_message.Message):
+    __slots__ = ("model", "model_version", "text", "text_pair", "label", "max_spans", "truncation", "priority")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    TEXT_PAIR_FIELD_NUMBER: _ClassVar[int]
+    LABEL_FIELD_NUMBER: _ClassVar[int]
+    MAX_SPANS_FIELD_NUMBER: _ClassVar[int]
+    TRUNCATION_FIELD_NUMBER: _ClassVar[int]
+    PRIORITY_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    model_version: str
+    text: str
+    text_pair: str
+    label: str
+    max_spans: int
+    truncation: Truncation
+    priority: Priority
+    def __init__(self, model: _Optional[str] = ..., model_version: _Optional[str] = ..., text: _Optional[str] = ..., text_pair: _Optional[str] = ..., label: _Optional[str] = ..., max_spans: _Optional[int] = ..., truncation: _Optional[_Union[Truncation, str]] = ..., priority: _Optional[_Union[Priority, str]] = ...) -> None: ...
+
+class ExplainResponse(_message.Message):
+    __slots__ = ("model", "model_version", "label", "logit", "score", "spans", "truncated")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
+    LABEL_FIELD_NUMBER: _ClassVar[int]
+    LOGIT_FIELD_NUMBER: _ClassVar[int]
+    SCORE_FIELD_NUMBER: _ClassVar[int]
+    SPANS_FIELD_NUMBER: _ClassVar[int]
+    TRUNCATED_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    model_version: str
+    label: str
+    logit: float
+    score: float
+    spans: _containers.RepeatedCompositeFieldContainer[Attribution]
+    truncated: bool
+    def __init__(self, model: _Optional[str] = ..., model_version: _Optional[str] = ..., label: _Optional[str] = ..., logit: _Optional[float] = ..., score: _Optional[float] = ..., spans: _Optional[_Iterable[_Union[Attribution, _Mapping]]] = ..., truncated: bool = ...) -> None: ...
+
+class Attribution(_message.Message):
+    __slots__ = ("start", "end", "in_text_pair", "logit", "score")
+    START_FIELD_NUMBER: _ClassVar[int]
+    END_FIELD_NUMBER: _ClassVar[int]
+    IN_TEXT_PAIR_FIELD_NUMBER: _ClassVar[int]
+    LOGIT_FIELD_NUMBER: _ClassVar[int]
+    SCORE_FIELD_NUMBER: _ClassVar[int]
+    start: int
+    end: int
+    in_text_pair: bool
+    logit: float
+    score: float
+    def __init__(self, start: _Optional[int] = ..., end: _Optional[int] = ..., in_text_pair: bool = ..., logit: _Optional[float] = ..., score: _Optional[float] = ...) -> None: ...
 
 class ClassifyStreamRequest(_message.Message):
     __slots__ = ("id", "request", "timeout_ms")
@@ -180,7 +234,7 @@ class GetModelRequest(_message.Message):
     def __init__(self, model: _Optional[str] = ..., model_version: _Optional[str] = ...) -> None: ...
 
 class Model(_message.Message):
-    __slots__ = ("name", "version", "aliases", "default", "state", "reason", "task", "text_pairs", "labels", "max_length", "variant", "precision", "provider", "quality", "proven", "fallback_reason")
+    __slots__ = ("name", "version", "aliases", "default", "state", "reason", "task", "text_pairs", "labels", "max_length", "variant", "precision", "provider", "quality", "proven", "fallback_reason", "rules")
     class QualityEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -204,6 +258,7 @@ class Model(_message.Message):
     QUALITY_FIELD_NUMBER: _ClassVar[int]
     PROVEN_FIELD_NUMBER: _ClassVar[int]
     FALLBACK_REASON_FIELD_NUMBER: _ClassVar[int]
+    RULES_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: str
     aliases: _containers.RepeatedScalarFieldContainer[str]
@@ -220,4 +275,5 @@ class Model(_message.Message):
     quality: _containers.ScalarMap[str, float]
     proven: bool
     fallback_reason: str
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., aliases: _Optional[_Iterable[str]] = ..., default: bool = ..., state: _Optional[_Union[ModelState, str]] = ..., reason: _Optional[str] = ..., task: _Optional[str] = ..., text_pairs: bool = ..., labels: _Optional[_Iterable[str]] = ..., max_length: _Optional[int] = ..., variant: _Optional[str] = ..., precision: _Optional[str] = ..., provider: _Optional[str] = ..., quality: _Optional[_Mapping[str, float]] = ..., proven: bool = ..., fallback_reason: _Optional[str] = ...) -> None: ...
+    rules: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., aliases: _Optional[_Iterable[str]] = ..., default: bool = ..., state: _Optional[_Union[ModelState, str]] = ..., reason: _Optional[str] = ..., task: _Optional[str] = ..., text_pairs: bool = ..., labels: _Optional[_Iterable[str]] = ..., max_length: _Optional[int] = ..., variant: _Optional[str] = ..., precision: _Optional[str] = ..., provider: _Optional[str] = ..., quality: _Optional[_Mapping[str, float]] = ..., proven: bool = ..., fallback_reason: _Optional[str] = ..., rules: _Optional[_Iterable[str]] = ...) -> None: ...

@@ -44,6 +44,11 @@ class ClassifierStub(object):
                 request_serializer=bertwire_dot_v1_dot_classifier__pb2.ClassifyStreamRequest.SerializeToString,
                 response_deserializer=bertwire_dot_v1_dot_classifier__pb2.ClassifyStreamResponse.FromString,
                 _registered_method=True)
+        self.Explain = channel.unary_unary(
+                '/bertwire.v1.Classifier/Explain',
+                request_serializer=bertwire_dot_v1_dot_classifier__pb2.ExplainRequest.SerializeToString,
+                response_deserializer=bertwire_dot_v1_dot_classifier__pb2.ExplainResponse.FromString,
+                _registered_method=True)
         self.ListModels = channel.unary_unary(
                 '/bertwire.v1.Classifier/ListModels',
                 request_serializer=bertwire_dot_v1_dot_classifier__pb2.ListModelsRequest.SerializeToString,
@@ -76,6 +81,14 @@ class ClassifierServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Explain(self, request, context):
+        """Says which words of a text speak for a label and which against it: each is left out in turn, and all the texts that
+        this gives are run as one call of `Classify` would be, under the same limits.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListModels(self, request, context):
         """The models that can be asked.
         """
@@ -102,6 +115,11 @@ def add_ClassifierServicer_to_server(servicer, server):
                     servicer.ClassifyStream,
                     request_deserializer=bertwire_dot_v1_dot_classifier__pb2.ClassifyStreamRequest.FromString,
                     response_serializer=bertwire_dot_v1_dot_classifier__pb2.ClassifyStreamResponse.SerializeToString,
+            ),
+            'Explain': grpc.unary_unary_rpc_method_handler(
+                    servicer.Explain,
+                    request_deserializer=bertwire_dot_v1_dot_classifier__pb2.ExplainRequest.FromString,
+                    response_serializer=bertwire_dot_v1_dot_classifier__pb2.ExplainResponse.SerializeToString,
             ),
             'ListModels': grpc.unary_unary_rpc_method_handler(
                     servicer.ListModels,
@@ -168,6 +186,33 @@ class Classifier(object):
             '/bertwire.v1.Classifier/ClassifyStream',
             bertwire_dot_v1_dot_classifier__pb2.ClassifyStreamRequest.SerializeToString,
             bertwire_dot_v1_dot_classifier__pb2.ClassifyStreamResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Explain(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bertwire.v1.Classifier/Explain',
+            bertwire_dot_v1_dot_classifier__pb2.ExplainRequest.SerializeToString,
+            bertwire_dot_v1_dot_classifier__pb2.ExplainResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -8,9 +8,11 @@ from pydantic import Field, model_validator
 from bertwire_core.tasks import Task, TaskTable
 from bertwire_runtime.bundle.proof import Part, Proof, Provider, Scores, Share
 
-SCHEMA_VERSION = 3
-# Schema 2 is schema 3 without a probe.
-READABLE_VERSIONS = (2, SCHEMA_VERSION)
+SCHEMA_VERSION = 4
+# Schema 3 is schema 4 without rules; schema 2 is schema 3 without a probe.
+READABLE_VERSIONS = (2, 3, SCHEMA_VERSION)
+# The first schema with a probe.
+_PROBE_VERSION = 3
 MANIFEST = "manifest.json"
 # One line for `sha256sum -c manifest.sha256`.
 SEAL = "manifest.sha256"
@@ -124,6 +126,35 @@ class Calibration(Part):
     ece_after: Share | None
 
 
+class RulesEffect(Part):
+    """What rules change on a split, by PyTorch's logits; `Reference` has the scores without them.
+
+    Attributes:
+        matched: texts that each rule matches, in file order.
+        changed: texts with another decision.
+        scores: by metric, with the rules.
+    """
+
+    matched: tuple[Annotated[int, Field(ge=0)], ...]
+    changed: int = Field(ge=0)
+    scores: Scores
+
+
+class Rules(Part):
+    """The rules of a bundle.
+
+    Attributes:
+        file: the file of the rules (`bertwire_runtime.rules`).
+        names: their names, in file order.
+        dev, test: what they change on the texts of the proofs.
+    """
+
+    file: FileEntry
+    names: tuple[Identifier, ...] = Field(min_length=1)
+    dev: RulesEffect
+    test: RulesEffect | None
+
+
 class Reference(Part):
     """PyTorch's scores in fp32."""
 
@@ -168,11 +199,12 @@ class Manifest(Part):
         max_length: most tokens of a text or pair, special tokens included.
         truncation_side: the side on which longer text is cut.
         probe: token sequences with each variant's logits (`bertwire_runtime.probe`); None in schema 2.
+        rules: patterns that change decisions; None where it has none.
         variants: the graphs; for each provider, the fastest first.
         candidates: graphs that were built and not published, with their measurements.
     """
 
-    schema_version: Literal[2, 3]
+    schema_version: Literal[2, 3, 4]
     name: Identifier
     version: Identifier
     task: Task
@@ -183,6 +215,7 @@ class Manifest(Part):
     pad_token_id: int = Field(ge=0, lt=2**31)
     tokenizer: FileEntry
     probe: FileEntry | None = None
+    rules: Rules | None = None
     calibration: Calibration
     variants: tuple[Variant, ...] = Field(min_length=1)
     candidates: tuple[Candidate, ...]
@@ -192,12 +225,15 @@ class Manifest(Part):
     def files(self) -> tuple[FileEntry, ...]:
         """Return every file that the manifest lists."""
         probe = () if self.probe is None else (self.probe,)
-        return (self.tokenizer, *probe, *(variant.file for variant in self.variants))
+        rules = () if self.rules is None else (self.rules.file,)
+        return (self.tokenizer, *probe, *rules, *(variant.file for variant in self.variants))
 
     @model_validator(mode="after")
     def _probe_by_schema(self) -> Self:
-        if (self.probe is None) != (self.schema_version < SCHEMA_VERSION):
-            raise ValueError(f"schema {SCHEMA_VERSION} has a probe, those before it have none")
+        if (self.probe is None) != (self.schema_version < _PROBE_VERSION):
+            raise ValueError(f"schema {_PROBE_VERSION} and later have a probe, those before it have none")
+        if self.rules is not None and self.schema_version < SCHEMA_VERSION:
+            raise ValueError(f"schemas before {SCHEMA_VERSION} have no rules")
         return self
 
     @model_validator(mode="after")

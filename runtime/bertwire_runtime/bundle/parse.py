@@ -22,7 +22,7 @@ def require_schema(path: Path, content: bytes) -> None:
     if type(version) is not int or version not in READABLE_VERSIONS:
         raise BundleError(
             f"{path}: {MANIFEST} has schema version {version!r:.40}, this bertwire reads "
-            f"{' and '.join(map(str, READABLE_VERSIONS))}; "
+            f"{', '.join(map(str, READABLE_VERSIONS))}; "
             "export the checkpoint with this version, or use the bertwire that wrote the bundle"
         )
 

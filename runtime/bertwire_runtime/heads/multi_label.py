@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from math import exp
+from math import exp, inf
 from operator import ge
 
 import numpy as np
@@ -16,16 +16,19 @@ from bertwire_runtime.thresholds import MODELS_OWN, Thresholds
 _FEW = 20
 # Clipping bound of logits: beyond it `exp` overflows, and the sigmoid is 0 or 1 in float32 anyway.
 _FAR = 80.0
+# Below the sigmoid of -_FAR, the least score of a label that is not forbidden.
+_LEAST = 1e-36
 
 
 class MultiLabel(ByText):
     """Sigmoid scores; a label is predicted where its score reaches its fitted threshold."""
 
     def scores(self, manifest: Manifest, logits: Floats) -> Floats:  # noqa: ARG002 - the interface's
-        """Return the sigmoids of the logits."""
+        """Return the sigmoids of the logits; exactly 0 of minus infinity, a label that rules forbid."""
         if len(logits) <= _FEW:
-            return np.array([1 / (1 + exp(-min(max(value, -_FAR), _FAR))) for value in logits.tolist()], np.float32)
+            return np.array([_sigmoid(value) for value in logits.tolist()], np.float32)
         sigmoids: Floats = (1 / (1 + np.exp(-np.clip(logits, -_FAR, _FAR)))).astype(np.float32)
+        sigmoids[np.isneginf(logits)] = 0
         return sigmoids
 
     def names(self, manifest: Manifest) -> Sequence[str]:
@@ -42,8 +45,13 @@ class MultiLabel(ByText):
         """Return per label whether it reaches its threshold."""
         limits = _as_float32(manifest.calibration.thresholds)
         if thresholds:
-            limits = tuple(map(thresholds.of, manifest.labels, limits))
+            # At a threshold of 0 too, a label that rules forbid is not predicted.
+            limits = tuple(max(each, _LEAST) for each in map(thresholds.of, manifest.labels, limits))
         return list(map(ge, output.scores.tolist(), limits))
+
+
+def _sigmoid(logit: float) -> float:
+    return 0.0 if logit == -inf else 1 / (1 + exp(-min(max(logit, -_FAR), _FAR)))
 
 
 @lru_cache(maxsize=64)

@@ -4,12 +4,16 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import inf
 from time import perf_counter
+from typing import Literal
 
 from bertwire_runtime.bundle import Manifest
 from bertwire_runtime.engine import Engine
+from bertwire_runtime.output import Output
 from bertwire_runtime.predictor import Predictor
+from bertwire_runtime.spans import Span
 from bertwire_runtime.tokenizer import Encoded, Text
 from bertwire_server.errors import InvalidRequest
 from bertwire_server.model.cache import Cache
@@ -158,16 +162,30 @@ class Model:
         results = await self._results(query, encoded, deadline)
         predictions = []
         for text, result in zip(encoded, results, strict=True):
-            predictions.append(self._prediction(text, result, seconds))
+            predictions.append(self._prediction(query, text, result, seconds))
             if not len(predictions) % _TEXTS_PER_TURN:
                 await asyncio.sleep(0)
         return predictions
 
-    def _prediction(self, text: Encoded, result: Result, tokenize_seconds: float) -> Prediction:
+    async def words(self, query: Query) -> list[list[Span]]:
+        """Return the words that the model reads of a query's only text, or of both texts of a pair."""
+        (text,) = query.texts
+        words = partial(self.predictor.words, text, _side(query))
+        if _chars(text) <= _INLINE_CHARS:
+            return words()
+        return await asyncio.get_running_loop().run_in_executor(self._tokenizing, words)
+
+    def _prediction(self, query: Query, text: Encoded, result: Result, tokenize_seconds: float) -> Prediction:
         output = self.predictor.output(text, result.logits)
+        if query.counted:
+            self._count(output)
+        return Prediction(output, result.queue_seconds, tokenize_seconds, result.run_seconds)
+
+    def _count(self, output: Output) -> None:
         for label, score in self.predictor.head.given(self.manifest, output):
             self._observer.predicted(label, score)
-        return Prediction(output, result.queue_seconds, tokenize_seconds, result.run_seconds)
+        for rule in output.rules:
+            self._observer.matched(rule)
 
     async def _results(self, query: Query, encoded: list[Encoded], deadline: float) -> list[Result]:
         cache = self._cache
@@ -202,7 +220,7 @@ class Model:
         return encoded
 
     def _encode(self, query: Query) -> list[Encoded]:
-        return self.predictor.encode(query.texts, query.truncation if query.truncation in ("left", "right") else None)
+        return self.predictor.encode(query.texts, _side(query))
 
     def _check(self, encoded: Sequence[Encoded], query: Query) -> None:
         for index, text in enumerate(encoded):
@@ -213,6 +231,10 @@ class Model:
                     f"texts[{index}] has more than the {self.manifest.max_length} tokens that the model reads; "
                     "shorten it, or let it be truncated"
                 )
+
+
+def _side(query: Query) -> Literal["left", "right"] | None:
+    return query.truncation if query.truncation in ("left", "right") else None
 
 
 def _chars(text: Text) -> int:

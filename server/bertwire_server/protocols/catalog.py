@@ -83,6 +83,7 @@ def model_message(entry: Entry) -> pb.Model:
         manifest, engine = entry.model.manifest, entry.model.engine
         message.task, message.text_pairs, message.max_length = manifest.task, manifest.text_pairs, manifest.max_length
         message.labels.extend(manifest.labels)
+        message.rules.extend(manifest.rules.names if manifest.rules else ())
         message.variant, message.precision = engine.variant.name, engine.variant.precision
         message.provider, message.proven, message.fallback_reason = engine.provider, engine.proven, engine.passed_over
         message.quality.update(_quality(engine.variant, engine.provider))

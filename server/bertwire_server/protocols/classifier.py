@@ -9,13 +9,17 @@ from bertwire.v1.classifier_pb2 import (
     ClassifyResponse,
     ClassifyStreamRequest,
     ClassifyStreamResponse,
+    ExplainRequest,
+    ExplainResponse,
     Failure,
 )
 from bertwire.v1.classifier_pb2_grpc import ClassifierServicer
 from bertwire_server.errors import InvalidRequest, RequestError
+from bertwire_server.explain import Explainer
 from bertwire_server.inference import Inference
 from bertwire_server.protocols.catalog import Catalog, ModelListing
 from bertwire_server.protocols.deadlines import deadline, within
+from bertwire_server.protocols.explanations import explain_query, explain_response
 from bertwire_server.protocols.messages import query, response
 from bertwire_server.protocols.streams import StreamLimits, answers, counted
 from bertwire_server.rpc import Context
@@ -28,15 +32,26 @@ _MAX_ID_BYTES = 128
 class Classifier(ModelListing, ClassifierServicer):
     """The service's methods."""
 
-    def __init__(self, inference: Inference, catalog: Catalog, limits: StreamLimits, metrics: Metrics) -> None:
+    def __init__(
+        self, inference: Inference, explainer: Explainer, catalog: Catalog, limits: StreamLimits, metrics: Metrics
+    ) -> None:
         super().__init__(catalog)
-        self._inference, self._limits, self._metrics = inference, limits, metrics
+        self._inference, self._explainer = inference, explainer
+        self._limits, self._metrics = limits, metrics
 
     async def Classify(  # noqa: N802 - the protocol's name
         self, request: ClassifyRequest, context: Context
     ) -> ClassifyResponse:
         """Classify the texts of one request."""
         return await self._classify(request, deadline(context))
+
+    async def Explain(  # noqa: N802 - the protocol's name
+        self, request: ExplainRequest, context: Context
+    ) -> ExplainResponse:
+        """Explain the decision for one text."""
+        max_spans = request.max_spans if request.HasField("max_spans") else None
+        query = explain_query(request, deadline(context))
+        return explain_response(await self._explainer.explain(query, request.label, max_spans))
 
     async def ClassifyStream(  # noqa: N802 - the protocol's name
         self,

@@ -33,19 +33,29 @@ def query(request: pb.ClassifyRequest, until: float | None) -> Query:
     """Return a request as a query; raise `InvalidRequest` where it is invalid."""
     if request.HasField("top_k") and request.top_k < 1:
         raise InvalidRequest(f"top_k is {request.top_k}; it must be at least 1, or unset for every label")
-    if request.truncation not in _TRUNCATIONS:
-        raise InvalidRequest(f"truncation is {request.truncation}, which means nothing; see enum Truncation")
-    if request.priority not in _PRIORITIES:
-        raise InvalidRequest(f"priority is {request.priority}, which means nothing; see enum Priority")
     return Query(
         texts=_texts(request),
         model=request.model,
         version=request.model_version,
-        priority=_PRIORITIES[request.priority],
+        priority=priority(request.priority),
         deadline=until,
-        truncation=_TRUNCATIONS[request.truncation],
+        truncation=truncation(request.truncation),
         thresholds=_thresholds(request),
     )
+
+
+def truncation(number: int) -> Truncation:
+    """Return a truncation by its number; raise `InvalidRequest` for an unknown one."""
+    if number not in _TRUNCATIONS:
+        raise InvalidRequest(f"truncation is {number}, which means nothing; see enum Truncation")
+    return _TRUNCATIONS[number]
+
+
+def priority(number: int) -> Priority:
+    """Return a priority by its number; raise `InvalidRequest` for an unknown one."""
+    if number not in _PRIORITIES:
+        raise InvalidRequest(f"priority is {number}, which means nothing; see enum Priority")
+    return _PRIORITIES[number]
 
 
 def _texts(request: pb.ClassifyRequest) -> list[str] | list[tuple[str, str]]:
@@ -71,6 +81,8 @@ async def response(
         fill(result, manifest, each.output, thresholds, top_k)
         if request.logits:
             result.logits.extend(each.output.logits.ravel().tolist())
+        if each.output.rules:
+            result.rules.extend(each.output.rules)
         built += len(result.labels) + len(result.entities) + len(result.logits) + 1
         if built >= _VALUES_PER_TURN:
             built = 0

@@ -33,6 +33,7 @@ class CountedModels(FleetObserver):
             queue_texts=serving.room,
             proven=engine.proven,
             fallback=bool(engine.passed_over),
+            rules=() if manifest.rules is None else manifest.rules.names,
         )
         counted = ModelMetrics(info)
         model = Model(predictor, serving, counted)

@@ -70,6 +70,7 @@ class ModelInfo:
         name, version: of the model; labels of all its series.
         variant: values of the labels variant, precision, provider, layout and task.
         labels: the model's labels; predictions are counted for these alone.
+        rules: names of its rules.
         queue_texts: most texts that may wait for it.
         proven: whether the variant gave on this machine the logits that the bundle holds.
         fallback: whether a better variant did not, so that this one runs.
@@ -82,6 +83,7 @@ class ModelInfo:
     queue_texts: int
     proven: bool
     fallback: bool
+    rules: tuple[str, ...] = ()
 
 
 class Families:
@@ -98,12 +100,13 @@ class Families:
         self.gauges = {name: gauge(f"bertwire_{name}", text, _BY_MODEL) for name, text in _GAUGES.items()}
         self.rejected = counter("bertwire_rejected_texts", "Texts refused on arrival.", (*_BY_MODEL, "reason"))
         self.predictions = counter("bertwire_predictions", "Labels given.", (*_BY_MODEL, "label"))
+        self.rules = counter("bertwire_rule_matches", "Texts that a rule matched.", (*_BY_MODEL, "rule"))
         self.info = gauge("bertwire_model_info", "1; the labels name the variant.", (*_BY_MODEL, *_OF_VARIANT))
 
     def remove(self, name: str, version: str) -> None:
         """Remove all series of a version."""
         families = (*self.histograms.values(), *self.counters.values(), *self.gauges.values())
-        for family in (*families, self.rejected, self.predictions, self.info):
+        for family in (*families, self.rejected, self.predictions, self.rules, self.info):
             family.remove_by_labels({"model": name, "version": version})
 
 
@@ -125,6 +128,7 @@ class ModelMetrics:
         self._counters = {name: family.labels(*key) for name, family in families.counters.items()}
         self._rejected = {reason: families.rejected.labels(*key, reason) for reason in get_args(Reason)}
         self._labels = {label: families.predictions.labels(*key, label) for label in info.labels}
+        self._rules = {rule: families.rules.labels(*key, rule) for rule in info.rules}
         gauges = {name: family.labels(*key) for name, family in families.gauges.items()}
         gauges["queue_texts"].set_function(lambda: state.waiting)
         gauges["model_healthy"].set_function(lambda: state.healthy)
@@ -172,6 +176,10 @@ class ModelMetrics:
         self._histograms["prediction_confidence"].observe(confidence)
         if (series := self._labels.get(label)) is not None:
             series.inc()
+
+    def matched(self, rule: str) -> None:
+        """Count a text that a rule matched."""
+        self._rules[rule].inc()
 
 
 class BusySeconds(Collector):

@@ -91,8 +91,8 @@ class Outputs:
             labels = self._manifest.labels
             self._strings("label", self._column, [labels[each.scores.argmax()].encode() for each in texts])
         else:
-            make = self._entities if output.name == "entities" else self._labels
-            self._strings(output.name, self._column, await self._each(make))
+            makers = {"entities": self._entities, "labels": self._labels, "rules": _rules}
+            self._strings(output.name, self._column, await self._each(makers[output.name]))
 
     async def _add_classes(self, name: str, count: int) -> None:
         """Add each text's best labels in Triton's form: `value:index:label`."""
@@ -143,6 +143,11 @@ class Outputs:
             self._response.raw_output_contents.append(b"".join(parts))
         else:
             output.contents.bytes_contents.extend(elements)
+
+
+def _rules(output: Output) -> list[bytes]:
+    """Return JSON of the names of the rules that matched."""
+    return [_json(output.rules)]
 
 
 def _json(value: object) -> bytes:

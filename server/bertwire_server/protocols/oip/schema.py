@@ -39,7 +39,8 @@ _OUTPUTS: TaskTable[tuple[Tensor, ...]] = TaskTable(
         "token_classification": (Tensor("entities", "BYTES"),),
     }
 )
-OUTPUT_NAMES = frozenset(each.name for tensors in _OUTPUTS.values() for each in tensors)
+_RULES = Tensor("rules", "BYTES")
+OUTPUT_NAMES = frozenset(each.name for tensors in (*_OUTPUTS.values(), (_RULES,)) for each in tensors)
 
 
 def inputs(manifest: Manifest) -> tuple[Tensor, ...]:
@@ -50,4 +51,5 @@ def inputs(manifest: Manifest) -> tuple[Tensor, ...]:
 
 def outputs(manifest: Manifest) -> Mapping[str, Tensor]:
     """Return a model's outputs by name."""
-    return {each.name: each for each in _OUTPUTS[manifest.task]}
+    rules = () if manifest.rules is None else (_RULES,)
+    return {each.name: each for each in (*_OUTPUTS[manifest.task], *rules)}
