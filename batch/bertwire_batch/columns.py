@@ -36,7 +36,7 @@ class Decision:
 
 def _label(result: Result) -> dict[str, Any]:
     best = result.labels[0]
-    # Below its threshold the best label is not predicted, but its score is kept.
+    # Where it is below its threshold or the model abstains, the best label is not predicted, but its score is kept.
     return {"label": best.label if best.predicted else None, "score": _rounded(best.score)}
 
 
@@ -69,12 +69,14 @@ class Form:
     Attributes:
         texts: the text column, and for pairs that of the second text.
         prefix: prefix of their names.
+        abstains: whether the model can abstain, which has a column of its own.
     """
 
     texts: tuple[str, ...]
     decision: Decision
     prefix: str
     all_scores: bool
+    abstains: bool
 
     @property
     def top_k(self) -> int | None:
@@ -84,6 +86,8 @@ class Form:
     def added_columns(self) -> dict[str, type]:
         """Return names and types of the added columns, in file order."""
         columns = {**self.decision.columns, "truncated": bool, "error": str}
+        if self.abstains:
+            columns["abstained"] = bool
         if self.all_scores:
             columns["scores"] = dict
         return {self.prefix + name: kind for name, kind in columns.items()}
@@ -93,6 +97,8 @@ class Form:
         if isinstance(outcome, str):
             return {self.prefix + "error": outcome}
         values = self.decision.values(outcome) | {"truncated": outcome.truncated}
+        if self.abstains:
+            values["abstained"] = outcome.abstained
         if self.all_scores:
             values["scores"] = {each.label: _rounded(each.score) for each in outcome.labels}
         return {self.prefix + name: value for name, value in values.items()}
@@ -121,7 +127,7 @@ def choose_form(config: ScoreConfig, model: ModelInfo) -> Form:
     if config.text_pair_column is not None and not model.text_pairs:
         raise ValueError("--text-pair-column is for a model of text pairs, and the model reads single texts")
     second = (config.text_pair_column or TEXT_PAIR,) if model.text_pairs else ()
-    return Form((config.text_column, *second), decision, config.prefix, config.all_scores)
+    return Form((config.text_column, *second), decision, config.prefix, config.all_scores, model.abstains)
 
 
 def _rounded(score: float) -> float:

@@ -72,6 +72,8 @@ def run_classify(config: ClassifyConfig) -> None:
             out.print(
                 f"cut to {result.token_count} tokens: {_start(text)}", highlight=False, markup=False, soft_wrap=True
             )
+        if result.abstained:
+            out.print(f"abstained: {_start(text)}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _table(texts: list[str], reply: Reply) -> Table:

@@ -64,6 +64,7 @@ class Result:
         truncated: whether the text exceeded the model's token limit and was cut.
         timing: server-side time.
         entities: for token classification the entities in text order.
+        abstained: whether the text looks like none of the labels; then none is predicted.
     """
 
     labels: tuple[LabelScore, ...]
@@ -72,10 +73,11 @@ class Result:
     truncated: bool
     timing: Timing
     entities: tuple[Entity, ...] = ()
+    abstained: bool = False
 
     @property
     def label(self) -> str:
-        """Return the best label; raise `ValueError` for token classification."""
+        """Return the best label, predicted or not; raise `ValueError` for token classification."""
         return self._best().label
 
     @property
@@ -150,6 +152,7 @@ class ModelInfo:
         quality: the variant's scores on held-out texts, by metric.
         proven: whether it passed the bundle's probe on the server's machine; False without a probe.
         fallback_reason: why a better variant of the bundle is not used; empty where the best one is.
+        abstains: whether it recognizes texts that belong to none of its labels.
     """
 
     name: str
@@ -168,3 +171,4 @@ class ModelInfo:
     quality: Mapping[str, float]
     proven: bool
     fallback_reason: str
+    abstains: bool = False

@@ -106,6 +106,7 @@ def _result(message: pb.Result) -> Result:
         truncated=message.truncated,
         timing=Timing(timing.queue_us, timing.tokenize_us, timing.run_us),
         entities=tuple(Entity(each.label, each.start, each.end, each.score) for each in message.entities),
+        abstained=message.abstained,
     )
 
 
@@ -128,6 +129,7 @@ def parse_model(message: pb.Model) -> ModelInfo:
         quality=dict(message.quality),
         proven=message.proven,
         fallback_reason=message.fallback_reason,
+        abstains=message.abstains,
     )
 
 

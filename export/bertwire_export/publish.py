@@ -115,6 +115,7 @@ def publish(
             tokenizer=add_file(folder, TOKENIZER),
             probe=add_file(folder, PROBE),
             calibration=source.reference.calibration,
+            abstention=source.reference.abstention,
             variants=tuple(sorted(variants, key=lambda each: min(proof.speed.cost for proof in each.proofs))),
             candidates=tuple(_candidate(each) for each in proven if each.built.name not in chosen),
             provenance=_provenance(source),

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from bertwire_core.errors import UserError
+from bertwire_core.scope import scopes
 from bertwire_export.calibration import calibration_error
-from bertwire_export.checkpoint import Checkpoint
+from bertwire_export.checkpoint import Abstain, Checkpoint
 from bertwire_export.examples import Examples, Logits
 from bertwire_export.measure import torch_logits
 from bertwire_export.rare import Rare
 from bertwire_export.tasks import TASK_EXPORTS
-from bertwire_runtime.bundle import Calibration, Scores
+from bertwire_runtime.bundle import Abstention, Calibration, Scores
 from bertwire_runtime.bundle import Reference as ReferenceScores
 
 # Texts on which PyTorch has to give the logits that the trainer wrote down, before those are taken for all. A change of
@@ -39,6 +40,7 @@ class Reference:
         dev: the rows on which candidates are compared.
         test: further rows, or None.
         calibration: temperature and thresholds, fitted on dev.
+        abstention: when the model abstains; None where it never does.
         scores: PyTorch's scores.
         rare: texts with tokens that the rows may lack.
     """
@@ -46,19 +48,32 @@ class Reference:
     dev: SplitReference
     test: SplitReference | None
     calibration: Calibration
+    abstention: Abstention | None
     scores: ReferenceScores
     rare: Rare
 
 
-def make_reference(dev: SplitReference, test: SplitReference | None, rare: Rare) -> Reference:
-    """Calibrate and score PyTorch's logits of the splits."""
+def make_reference(
+    dev: SplitReference, test: SplitReference | None, rare: Rare, abstain: Abstain | None = None
+) -> Reference:
+    """Calibrate and score PyTorch's logits of the splits; `abstain` is of a model that does."""
     calibration = calibrate(dev)
 
     def score(split: SplitReference) -> Scores:
         return split.examples.score(split.logits, calibration.thresholds or None)
 
     scores = ReferenceScores(dev=score(dev), test=None if test is None else score(test))
-    return Reference(dev, test, calibration, scores, rare)
+    return Reference(dev, test, calibration, _abstention(dev, test, abstain), scores, rare)
+
+
+def _abstention(dev: SplitReference, test: SplitReference | None, abstain: Abstain | None) -> Abstention | None:
+    if abstain is None:
+        return None
+
+    def share(split: SplitReference) -> float:
+        return float((scopes(split.logits) < abstain.threshold).mean())
+
+    return Abstention(threshold=abstain.threshold, dev=share(dev), test=None if test is None else share(test))
 
 
 def calibrate(dev: SplitReference) -> Calibration:

@@ -49,7 +49,8 @@ def read_splits(config: ExportConfig, checkpoint: Checkpoint, tokenizer: Tokeniz
         require_trained(checkpoint, found["dev"])
     found |= {split: split_reference(checkpoint, each, None) for split, each in given.items()}
     dev, test = found["dev"], found.get("test")
-    return make_reference(dev, test, rare_texts(checkpoint, dev.examples.encodings))
+    rare = rare_texts(checkpoint, dev.examples.encodings)
+    return make_reference(dev, test, rare, checkpoint.training.stages.abstain)
 
 
 def remarks(reference: Reference) -> list[str]:

@@ -21,6 +21,7 @@ class Output:
             in code points; else empty.
         token_count: tokens after truncation, special tokens included.
         truncated: whether the text was cut.
+        abstained: whether the text looks like none of the labels; then none is predicted.
     """
 
     logits: Floats
@@ -28,6 +29,7 @@ class Output:
     words: Sequence[tuple[int, int, int]]
     token_count: int
     truncated: bool
+    abstained: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Literal
 
+from bertwire_core.scope import scopes
 from bertwire_runtime.bundle import Bundle, BundleError, Manifest
 from bertwire_runtime.engine import Engine, choose_engine
 from bertwire_runtime.heads import HEADS, Head
@@ -74,8 +75,9 @@ class Predictor:
 
     def output(self, encoded: Encoded, logits: Floats) -> Output:
         """Return the output of one text's logits."""
-        scores = self.head.scores(self.manifest, logits)
-        return Output(logits, scores, encoded.words, len(encoded.ids), encoded.truncated)
+        scores, abstention = self.head.scores(self.manifest, logits), self.manifest.abstention
+        abstained = abstention is not None and bool(scopes(logits) < abstention.threshold)
+        return Output(logits, scores, encoded.words, len(encoded.ids), encoded.truncated, abstained)
 
     def close(self) -> None:
         """Free the session and its memory; call nothing afterwards."""

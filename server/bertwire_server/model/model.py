@@ -165,6 +165,8 @@ class Model:
 
     def _prediction(self, text: Encoded, result: Result, tokenize_seconds: float) -> Prediction:
         output = self.predictor.output(text, result.logits)
+        if output.abstained:
+            self._observer.abstained()
         for label, score in self.predictor.head.given(self.manifest, output):
             self._observer.predicted(label, score)
         return Prediction(output, result.queue_seconds, tokenize_seconds, result.run_seconds)

@@ -49,6 +49,9 @@ class Observer(Protocol):
     def predicted(self, label: str, confidence: float) -> None:
         """Record a predicted label or entity with its score."""
 
+    def abstained(self) -> None:
+        """Record a text that looks like none of the labels."""
+
 
 class Unobserved:
     """An observer that records nothing."""
@@ -66,3 +69,5 @@ class Unobserved:
     def cached(self, hits: int, misses: int) -> None: ...  # noqa: D102
 
     def predicted(self, label: str, confidence: float) -> None: ...  # noqa: D102
+
+    def abstained(self) -> None: ...  # noqa: D102

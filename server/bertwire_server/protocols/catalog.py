@@ -85,6 +85,7 @@ def model_message(entry: Entry) -> pb.Model:
         message.labels.extend(manifest.labels)
         message.variant, message.precision = engine.variant.name, engine.variant.precision
         message.provider, message.proven, message.fallback_reason = engine.provider, engine.proven, engine.passed_over
+        message.abstains = manifest.abstention is not None
         message.quality.update(_quality(engine.variant, engine.provider))
     return message
 

@@ -34,6 +34,7 @@ _COUNTERS = {
     "computed_tokens": "Tokens computed, padding included.",
     "expired_texts": "Texts whose deadline passed in the queue; never computed.",
     "cancelled_texts": "Texts cancelled by their caller while they waited; never computed.",
+    "abstained_texts": "Texts that look like none of the labels.",
     "cache_hits": "Texts answered from the cache.",
     "cache_misses": "Texts looked up in the cache and run.",
 }
@@ -172,6 +173,10 @@ class ModelMetrics:
         self._histograms["prediction_confidence"].observe(confidence)
         if (series := self._labels.get(label)) is not None:
             series.inc()
+
+    def abstained(self) -> None:
+        """Count a text that looks like none of the labels."""
+        self._counters["abstained_texts"].inc()
 
 
 class BusySeconds(Collector):

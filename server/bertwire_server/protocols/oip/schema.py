@@ -19,7 +19,7 @@ class Tensor:
     """
 
     name: str
-    datatype: Literal["BYTES", "FP32"]
+    datatype: Literal["BYTES", "FP32", "BOOL"]
     by_label: bool = False
 
     def width(self, manifest: Manifest) -> int:
@@ -39,7 +39,8 @@ _OUTPUTS: TaskTable[tuple[Tensor, ...]] = TaskTable(
         "token_classification": (Tensor("entities", "BYTES"),),
     }
 )
-OUTPUT_NAMES = frozenset(each.name for tensors in _OUTPUTS.values() for each in tensors)
+_ABSTAINED = Tensor("abstained", "BOOL")
+OUTPUT_NAMES = frozenset(each.name for tensors in (*_OUTPUTS.values(), (_ABSTAINED,)) for each in tensors)
 
 
 def inputs(manifest: Manifest) -> tuple[Tensor, ...]:
@@ -50,4 +51,5 @@ def inputs(manifest: Manifest) -> tuple[Tensor, ...]:
 
 def outputs(manifest: Manifest) -> Mapping[str, Tensor]:
     """Return a model's outputs by name."""
-    return {each.name: each for each in _OUTPUTS[manifest.task]}
+    further = () if manifest.abstention is None else (_ABSTAINED,)
+    return {each.name: each for each in (*_OUTPUTS[manifest.task], *further)}
