@@ -54,9 +54,9 @@ def bundle(task_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         name: write(folder / f"{name}.jsonl", row, each)
         for name, each in {"train": range(60), "dev": range(60, 100), "test": range(100, 120)}.items()
     }
-    recipe: dict[str, Any] = {"epochs": 3, "batch_size": 8, "learning_rate": 3e-3, "max_length": 16}
+    recipe: dict[str, Any] = {"epochs": 3, "batch_size": 8, "learning_rate": 3e-3, "max_length": 16, "abstain": True}
     checkpoint, output = folder / "checkpoint", folder / "bundle"
-    train_model(prepare(TrainConfig(**files, **recipe, model=str(task_base), output=checkpoint, abstain=True)))
+    train_model(prepare(TrainConfig(**files, **recipe, model=str(task_base), output=checkpoint)))
     run(ExportConfig(checkpoint=checkpoint, output=output, quick=True, variants=["fp32", "int8"], force=True))
     return output
 

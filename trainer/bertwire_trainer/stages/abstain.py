@@ -81,7 +81,7 @@ def choose_threshold(found: "NDArray[numpy.float64]", refused: int) -> float:
     Raises:
         UserError: all of the least are equal, so that none can be told from the others.
     """
-    ordered = sorted(found.tolist())
+    ordered: list[float] = sorted(found.tolist())
     while refused and ordered[refused - 1] == ordered[refused]:
         refused -= 1
     if not refused:
