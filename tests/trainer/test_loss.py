@@ -72,6 +72,13 @@ def test_loss_of_several_labels() -> None:
     torch.testing.assert_close(loss, torch.nn.functional.binary_cross_entropy_with_logits(LOGITS, targets))
 
 
+def test_smoothing_of_several_labels() -> None:
+    """A label that a text has, or lacks, is so with the rest of the mass and half of what is spread."""
+    loss = make_loss("multi_label", None, 0.2)(SequenceClassifierOutput(logits=LOGITS), torch.ones(3, 3))
+    expected = torch.nn.functional.binary_cross_entropy_with_logits(LOGITS, torch.full((3, 3), 0.9))
+    torch.testing.assert_close(loss, expected)
+
+
 def test_loss_of_numbers() -> None:
     """The mean squared error."""
     loss = make_loss("regression", None, 0.0)(

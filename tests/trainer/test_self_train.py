@@ -11,10 +11,9 @@ from safetensors.torch import load_file
 
 from bertwire_core.errors import UserError
 from bertwire_trainer.config import TrainConfig
-from bertwire_trainer.loop.options import LoopOptions
 from bertwire_trainer.loop.progress import EpochBars
 from bertwire_trainer.method import Fitted, Job
-from bertwire_trainer.methods.full import Full
+from bertwire_trainer.methods.full import Full, FullOptions
 from bertwire_trainer.prepare import prepare
 from bertwire_trainer.record import TrainingRecord
 from bertwire_trainer.stages.self_train.choice import choose
@@ -90,7 +89,7 @@ def test_a_worse_round_is_not_published(
     """It ends the rounds, and the weights are those of a run without the stage."""
     plain, fit = run(output=tmp_path / "plain"), Full.fit
 
-    def spoil(method: Full, job: Job, options: LoopOptions) -> Fitted:
+    def spoil(method: Full, job: Job, options: FullOptions) -> Fitted:
         fitted = fit(method, job, options)
         if len(job.data.train) > 48:
             with torch.no_grad():

@@ -51,7 +51,7 @@ class RunConfig(Config):
 
     output: Path = Field(description="Checkpoint folder to write; it appears whole or not at all.")
     overwrite: bool = Field(False, description="Replace OUTPUT, and throw away an interrupted run of it.")
-    resume: bool = Field(False, description="Continue an interrupted run of OUTPUT from its last whole epoch.")
+    resume: bool = Field(False, description="Continue an interrupted run of OUTPUT from its last checkpoint.")
 
     model: str = Field(
         "minilm",

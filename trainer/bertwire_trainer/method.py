@@ -79,7 +79,9 @@ class Fitted:
     Attributes:
         model: a plain transformers model, or a `PooledClassifier`, with the weights to publish, in float32.
         tokenizer: its tokenizer.
-        best_epoch: the epoch that the weights are of; the first is 1; None for a method without epochs.
+        best_epoch: the epoch that the weights are of, for a mean the last; the first is 1; None for a method without
+            epochs.
+        weights: which weights they are, in words; empty for a method without epochs.
         stages: what each stage did, by its name, as training.json says it.
         chosen: what the method chose by itself, by name, as training.json says it.
     """
@@ -87,6 +89,7 @@ class Fitted:
     model: "Classifier"
     tokenizer: "PreTrainedTokenizerBase"
     best_epoch: int | None
+    weights: str = ""
     stages: dict[str, dict[str, Any]] = field(default_factory=dict)
     chosen: dict[str, Any] = field(default_factory=dict)
 

@@ -72,8 +72,10 @@ class TrainingRecord(Setup):
         [], description="How the rows were read and what was odd about them, as printed; one line each."
     )
     best_epoch: int | None = Field(
-        description="Epoch, counted from 1, whose weights were kept; null for a method without epochs."
+        description="Epoch, counted from 1, whose weights were kept, for a mean the last; null for a method without "
+        "epochs."
     )
+    weights: str = Field("", description="Which weights were kept: an epoch's, or the mean of several; empty before.")
     chosen: dict[str, Any] = Field({}, description="What the method chose by itself, such as a scale, by name.")
     added: list[AddedRecord] = Field([], description="What bertwire add-class added, in order.")
     versions: dict[str, str] = Field(description="Versions of bertwire, torch, transformers and python.")

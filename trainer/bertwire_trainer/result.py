@@ -122,6 +122,7 @@ def write_record(
         stages={name: options | fitted.stages.get(name, {}) for name, options in setup.stages.items()},
         metrics=metrics,
         best_epoch=fitted.best_epoch,
+        weights=fitted.weights,
         remarks=remarks,
         chosen=fitted.chosen,
         versions=versions | {"python": platform.python_version()},

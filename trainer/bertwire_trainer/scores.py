@@ -15,6 +15,10 @@ from bertwire_trainer.tasks.cross_entropy import IGNORED
 Floats = NDArray[numpy.floating]
 
 
+class NotFiniteError(UserError):
+    """A model's answers are NaN or infinite."""
+
+
 def measure(
     task: Task, logits: Floats, targets: NDArray[Any], labels: list[str], words: list[int] | None
 ) -> dict[str, float]:
@@ -28,12 +32,12 @@ def measure(
         words: number of words of each text, for a task by word; else None.
 
     Raises:
-        UserError: a logit is not finite.
+        NotFiniteError: a logit is not finite.
     """
     import torch
 
     if not numpy.isfinite(logits).all():
-        raise UserError("training diverged: the model's outputs are not finite; lower --learning-rate or use fp32")
+        raise NotFiniteError("training diverged: the model's outputs are not finite; lower --learning-rate or use fp32")
     learnt = targets
     if SPECS[task].by_word:
         # The logits that stand for words that were cut off are not the model's.

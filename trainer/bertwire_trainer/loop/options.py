@@ -1,8 +1,8 @@
 """The options of methods that train with the loop over epochs."""
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from bertwire_core.errors import UserError
 from bertwire_core.tasks import Task
@@ -17,13 +17,57 @@ class LoopOptions(MethodOptions):
 
     epochs: int = Field(3, ge=1, description="Passes over train at most.")
     patience: int = Field(2, ge=1, description="Stop after this many epochs in a row that are no better on dev.")
-    batch_size: int = Field(32, ge=1, description="Texts of one forward and backward pass.")
+    batch_size: int = Field(
+        32,
+        ge=1,
+        description="Texts of one forward and backward pass on average: a batch has texts of similar lengths, more of "
+        "short ones and fewer of long ones.",
+    )
+    batch_tokens: int | None = Field(
+        None, ge=1, description="Tokens of a batch at most, padding included, in place of --batch-size."
+    )
     gradient_accumulation: int = Field(1, ge=1, description="Batches whose gradients make one optimizer step.")
+    save_steps: int | None = Field(
+        None, ge=1, description="Optimizer steps after which the state is saved for --resume also within an epoch."
+    )
+    gradient_checkpointing: bool = Field(
+        False, description="Compute activations again in the backward pass: less memory for a third more time."
+    )
     learning_rate: float = Field(1e-4, gt=0, description="Peak learning rate of AdamW; it decays linearly to 0.")
     warmup_ratio: float = Field(0.1, ge=0, lt=1, description="Share of the steps over which the rate rises from 0.")
     weight_decay: float = Field(0.01, ge=0, description="Weight decay of AdamW, off for biases and layer norms.")
+    dropout: float | None = Field(
+        None, ge=0, lt=1, description="Dropout of the encoder and the head. Unset: the checkpoint's own."
+    )
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="Probability mass spread over all labels.")
     class_weights: ClassWeights = Field("none", description="balanced: weigh labels by inverse frequency in train.")
+    r_drop: float = Field(
+        0.0,
+        ge=0,
+        description="R-Drop: run each batch through dropout twice, and add to the loss this times the symmetric KL "
+        "divergence of the two answers. Twice the time a step.",
+    )
+    fgm: float = Field(
+        0.0,
+        ge=0,
+        description="FGM adversarial training: learn each batch again with its token embeddings moved, by this L2 norm "
+        "a text, in the direction that raises the loss. Twice the time a step.",
+    )
+    average_epochs: int = Field(
+        1, ge=1, description="Try the mean of the weights after the last so many epochs; keep it if better on dev."
+    )
+    seeds: int = Field(
+        1,
+        ge=1,
+        description="Model soup: train this many times, from --seed on, and try the mean of the weights; keep it if "
+        "better on dev than the best run.",
+    )
+
+    @model_validator(mode="after")
+    def _dropout_to_compare(self) -> Self:
+        if self.r_drop and self.dropout == 0:
+            raise ValueError("--r-drop compares two dropout passes; raise --dropout above 0")
+        return self
 
     def require_task(self, task: Task) -> None:
         """Raise `UserError` where class weights or label smoothing are set and do not apply to `task`."""

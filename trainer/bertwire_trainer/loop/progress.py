@@ -22,9 +22,10 @@ class EpochBars(TrainerCallback):
 
     def on_epoch_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Open the bar of the epoch."""
-        self._first_step = state.global_step
-        label = f"{self._title} {round(state.epoch or 0) + 1}/{self._epochs}"
-        self._bar = self._open.enter_context(progress(label, state.max_steps // self._epochs))
+        steps, epoch = state.max_steps // self._epochs, int(state.epoch or 0)
+        # Not the step that it begins at, which is within the epoch where a run goes on.
+        self._first_step = epoch * steps
+        self._bar = self._open.enter_context(progress(f"{self._title} {epoch + 1}/{self._epochs}", steps))
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Move the bar on by one optimizer step."""

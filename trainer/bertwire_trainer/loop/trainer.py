@@ -1,102 +1,97 @@
-"""The loop over epochs: transformers' Trainer with dev evaluated, and the state saved, after every epoch."""
+"""The loop over epochs: dev evaluated, and the state saved, after every epoch; then the weights to keep."""
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from contextlib import ExitStack
 
+import torch
 from torch.utils.tensorboard import SummaryWriter
-from transformers import EarlyStoppingCallback, PrinterCallback, Trainer
+from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback
 
+from bertwire_core.errors import UserError
 from bertwire_data.labelled import MAIN_METRIC
+from bertwire_trainer import ranks
 from bertwire_trainer.epochs import epochs_run, last_whole
-from bertwire_trainer.loop.arguments import CHOICE, training_arguments
 from bertwire_trainer.loop.curves import Curves
-from bertwire_trainer.loop.loss import Loss, balanced_weights, make_loss
+from bertwire_trainer.loop.dropout import require_dropout, set_dropout
+from bertwire_trainer.loop.encoder import encoder
+from bertwire_trainer.loop.kept import Kept, better
 from bertwire_trainer.loop.options import LoopOptions
 from bertwire_trainer.loop.progress import EpochBars
-from bertwire_trainer.messages import figures, metric_name, note, say
+from bertwire_trainer.loop.saves import StepSaves
+from bertwire_trainer.loop.soup import train_seeds
+from bertwire_trainer.loop.steps import EpochTrainer, Rates
+from bertwire_trainer.messages import metric_name, note
 from bertwire_trainer.method import Fitted, Job
-from bertwire_trainer.predict import collator, predict
-from bertwire_trainer.scores import measure, report
 
-if TYPE_CHECKING:
-    from bertwire_core.pooled import Classifier
-
-# Weight of the loss beside the score, per unit of loss. It must be smaller than what one text of any dev set changes
-# the score by, and large enough for float64 to tell scores of the same value apart.
-_TIE = 1e-9
+_REMEDY = "lower --learning-rate, or use --precision fp32"
 
 
-class _Trainer(Trainer):
-    """Trainer with another evaluation: its own pads every answer to the longest text, and loses the texts' order."""
-
-    measure_dev: Callable[[], dict[str, float]]
-    metric: str
-
-    def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:  # noqa: ANN401 - Trainer's arguments, unused
-        """Measure dev and call the callbacks; Trainer calls it at the end of each epoch."""
-        measured = self.measure_dev()
-        metrics = {f"eval_{name}": value for name, value in measured.items()}
-        self.log(metrics)
-        metrics[f"eval_{CHOICE}"] = measured[self.metric] - _TIE * measured["loss"]
-        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
-        return metrics
-
-
-def run_epochs(job: Job, options: LoopOptions) -> Fitted:
+def run_epochs(
+    job: Job, options: LoopOptions, rates: Rates | None = None, callbacks: Sequence[TrainerCallback] = ()
+) -> Fitted:
     """Train the weights of `job.model` that need a gradient, until `patience` epochs are no better on dev.
 
-    Of epochs with the same score the one with the lower loss is better: on few texts all may be right, or the score
-    the same as by chance, from the first epoch on. Print the report on dev after each epoch.
+    Print the report on dev after each epoch.
+
+    Args:
+        job: the input of the method.
+        options: the options of the loop.
+        rates: factors of the learning rate by weight; 1 for those that it lacks.
+        callbacks: what else Trainer calls.
 
     Returns:
-        The model in place, with the weights of the best epoch and without what Trainer wraps around it.
+        The model in place, with the weights that are best on dev and without what Trainer wraps around it.
     """
-    arguments, metric = training_arguments(job, options), MAIN_METRIC[job.data.task]
-    resume_from = last_whole(job.epochs)
-    if resume_from and (stopped := epochs_run(resume_from, options.patience)):
-        arguments.num_train_epochs = stopped
-    with EpochBars(options.epochs) as bars, SummaryWriter(str(job.logs)) as writer:
-        trainer = _Trainer(
-            model=job.model,
-            args=arguments,
-            data_collator=collator(job.tokenizer, job.tokens["train"]),
-            train_dataset=job.tokens["train"],
-            eval_dataset=job.tokens["dev"],
-            compute_loss_func=_loss(job, options),
-            callbacks=[bars, EarlyStoppingCallback(options.patience), Curves(writer)],  # type: ignore[no-untyped-call]
-        )
-        trainer.metric = metric
-        trainer.measure_dev = lambda: _measure_dev(trainer, job)
+    if options.dropout is not None:
+        set_dropout(job.model, options.dropout)
+    if options.r_drop:
+        require_dropout(job.model)
+    if options.gradient_checkpointing:
+        encoder(job.model).gradient_checkpointing_enable()
+
+    def train(one: Job) -> Kept:
+        return _train(one, options, rates or {}, callbacks)
+
+    kept = train(job) if options.seeds == 1 else train_seeds(job, options.seeds, train)
+    note(f"kept {kept.weights}")
+    return Fitted(job.model, job.tokenizer, kept.epoch, kept.weights)
+
+
+def _train(job: Job, options: LoopOptions, rates: Rates, callbacks: Sequence[TrainerCallback]) -> Kept:
+    with ExitStack() as opened:
+        own: list[TrainerCallback] = [
+            opened.enter_context(EpochBars(options.epochs)),
+            EarlyStoppingCallback(options.patience),
+        ]
+        if ranks.is_first():
+            writer = opened.enter_context(SummaryWriter(str(job.logs)))
+            own.append(Curves(writer))  # type: ignore[no-untyped-call]
+        if options.save_steps:
+            own.append(StepSaves(options.save_steps))
+        trainer = EpochTrainer(job, options, rates, [*own, *callbacks])
         trainer.remove_callback(PrinterCallback)
-        trainer.train(resume_from_checkpoint=str(resume_from) if resume_from else None)
-    best, last = _best_epoch(trainer, metric), round(trainer.state.epoch or 0)
-    if last < options.epochs:
-        figure = f"dev {metric_name(metric)}"
+        resume_from = last_whole(job.epochs)
+        if resume_from and (stopped := epochs_run(resume_from, options.patience)):
+            trainer.args.num_train_epochs = stopped
+        try:
+            trainer.train(resume_from_checkpoint=str(resume_from) if resume_from else None)
+        except torch.OutOfMemoryError as error:  # not of a batch: of AdamW's moments, or of dev
+            raise UserError(
+                "out of GPU memory; choose a smaller --model, lower --max-length or --batch-size"
+            ) from error
+    if not (evaluated := trainer.evaluated()):
+        raise UserError(f"training diverged in the first epoch: {trainer.divergence.reason}; {_REMEDY}")
+    last = max(evaluated)
+    best = next(epoch for epoch, step in evaluated.items() if step == trainer.state.best_global_step)
+    if trainer.divergence.reason:
+        note(f"stopped: training diverged, {trainer.divergence.reason}; {_REMEDY}")
+    elif last < options.epochs:
+        figure = f"dev {metric_name(MAIN_METRIC[job.data.task])}"
         note(f"stopped after epoch {last}: {figure} was no better for {options.patience} epochs in a row")
-    note(f"kept epoch {best}")
-    model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False, keep_torch_compile=False)
-    return Fitted(model, job.tokenizer, best)
-
-
-def _loss(job: Job, options: LoopOptions) -> Loss:
-    balanced = options.class_weights == "balanced"
-    weights = balanced_weights(job.data.targets["train"], len(job.data.labels)) if balanced else None
-    return make_loss(job.data.task, weights, options.label_smoothing)
-
-
-def _measure_dev(trainer: Trainer, job: Job) -> dict[str, float]:
-    model: Classifier = trainer.model  # type: ignore[assignment]  # the model that training was given
-    logits = predict(model, job.tokenizer, job.tokens["dev"], job.data.labels, "dev")
-    answers = (job.data.task, logits, job.tokens["dev"].targets, job.data.labels, job.data.dev.words())
-    metrics = measure(*answers)
-    say(f"epoch {round(trainer.state.epoch or 0)}: dev {figures(metrics)}\n{report(*answers)}")
-    return metrics
-
-
-def _best_epoch(trainer: Trainer, metric: str) -> int:
-    step = trainer.state.best_global_step
-    return next(
-        round(entry["epoch"])
-        for entry in trainer.state.log_history
-        if entry["step"] == step and f"eval_{metric}" in entry
-    )
+    assert trainer.state.best_metric is not None  # noqa: S101 - an epoch was evaluated
+    kept = Kept(f"epoch {best}", best, trainer.state.best_metric)
+    if len(epochs := trainer.last_epochs.epochs(last)) > 1:
+        what = f"mean of epochs {epochs[0]} to {last}"
+        kept = better(job, kept, trainer.last_epochs.mean(last), what, last)
+    trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False, keep_torch_compile=False)
+    return kept

@@ -7,6 +7,7 @@ from pydantic import Field
 from bertwire_core.errors import UserError
 from bertwire_core.pooling import Pooling
 from bertwire_core.tasks import TASKS
+from bertwire_trainer.loop.encoder import is_of_encoder
 from bertwire_trainer.loop.options import LoopOptions
 from bertwire_trainer.method import Fitted, Job
 
@@ -51,7 +52,7 @@ class Lora:
         set_seed(job.seed)
         model = job.model
         layers = _linear_layers(model)
-        head = [weight for name, weight in model.named_parameters() if not _is_of_encoder(name, model)]
+        head = [weight for name, weight in model.named_parameters() if not is_of_encoder(name, model)]
         shape = LoraConfig(
             r=options.lora_rank,
             lora_alpha=options.lora_alpha,
@@ -68,17 +69,12 @@ class Lora:
         return fitted
 
 
-def _is_of_encoder(name: str, model: "Classifier") -> bool:
-    """Return whether a weight or layer is of the encoder; its pooler counts as part of the head."""
-    return name.startswith(f"{model.base_model_prefix}.") and ".pooler." not in f"{name}."
-
-
 def _linear_layers(model: "Classifier") -> list[str]:
     """Return the full names of the encoder's linear layers."""
     from torch import nn
 
     return [
-        name for name, layer in model.named_modules() if isinstance(layer, nn.Linear) and _is_of_encoder(name, model)
+        name for name, layer in model.named_modules() if isinstance(layer, nn.Linear) and is_of_encoder(name, model)
     ]
 
 

@@ -24,3 +24,8 @@ def cross_entropy(
         label_smoothing=smoothing,
         reduction="sum",
     )
+
+
+def softmax(logits: "torch.Tensor") -> "torch.Tensor":
+    """Return the probability of each label."""
+    return logits.softmax(dim=-1)

@@ -21,10 +21,18 @@ def _labels(train: Labelled) -> list[str]:
     return labels
 
 
-def _loss(logits: "torch.Tensor", targets: "torch.Tensor", *_: object) -> "torch.Tensor":
+def _loss(
+    logits: "torch.Tensor", targets: "torch.Tensor", _: "torch.Tensor | None", smoothing: float
+) -> "torch.Tensor":
     import torch
 
-    return torch.nn.functional.binary_cross_entropy_with_logits(logits, targets.float(), reduction="sum")
+    # Each label is a choice of two, present or not, over which the mass is spread.
+    smooth = targets.float() * (1 - smoothing) + smoothing / 2
+    return torch.nn.functional.binary_cross_entropy_with_logits(logits, smooth, reduction="sum")
+
+
+def _probabilities(logits: "torch.Tensor") -> "torch.Tensor":
+    return logits.sigmoid()
 
 
 def _log_odds(targets: "NDArray[Any]") -> "NDArray[numpy.float64]":
@@ -69,8 +77,10 @@ def _report(logits: "NDArray[Any]", targets: "NDArray[Any]", labels: list[str], 
 MULTI_LABEL = TaskSpec(
     labels=_labels,
     loss=_loss,
+    mean=_probabilities,
     report=_report,
     prior=_log_odds,
     similarity=_similarity,
     problem_type="multi_label_classification",
+    label_smoothing=True,
 )

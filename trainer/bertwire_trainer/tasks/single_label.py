@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from bertwire_core.errors import UserError
 from bertwire_data.labelled import Labelled, label_order
-from bertwire_trainer.tasks.cross_entropy import cross_entropy
+from bertwire_trainer.tasks.cross_entropy import cross_entropy, softmax
 from bertwire_trainer.tasks.spec import TaskSpec
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ def _report(logits: "NDArray[Any]", targets: "NDArray[Any]", labels: list[str], 
 SINGLE_LABEL = TaskSpec(
     labels=_labels,
     loss=cross_entropy,
+    mean=softmax,
     report=_report,
     similarity=_similarity,
     problem_type="single_label_classification",

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Loss = Callable[[torch.Tensor, torch.Tensor, torch.Tensor | None, float], torch.Tensor]
+    Mean = Callable[[torch.Tensor], torch.Tensor]
     Prior = Callable[[NDArray[Any]], NDArray[numpy.float64]]
     Similarity = Callable[[NDArray[Any], Any], NDArray[numpy.floating]]
     Report = Callable[[NDArray[numpy.floating], NDArray[Any], list[str], list[int] | None], str]
@@ -30,6 +31,7 @@ class TaskSpec:
         labels: return the label names in id order; raise `UserError` where train has nothing to tell apart.
         loss: return the summed loss, a scalar, of logits [..., labels] and targets as a batch of `TokenDataset` has
             them, with class weights [labels] or None and the label smoothing in [0, 1).
+        mean: return the mean, [..., labels], of the distribution that logits stand for: probabilities, or the number.
         report: return the precision, recall, F1 and count of each label that occurs, for people; arguments as for
             `bertwire_trainer.scores.report`.
         prior: return the bias, float64 [labels], with which a new head predicts the prior of encoded targets; None: the
@@ -47,6 +49,7 @@ class TaskSpec:
 
     labels: Callable[[Labelled], list[str]]
     loss: "Loss"
+    mean: "Mean"
     report: "Report" = no_report
     prior: "Prior | None" = None
     similarity: "Similarity | None" = None

@@ -6,7 +6,7 @@ from bertwire_core.errors import UserError
 from bertwire_core.tags import NONE, paired
 from bertwire_core.tasks import Task
 from bertwire_data.labelled import Labelled, decisions, label_order
-from bertwire_trainer.tasks.cross_entropy import cross_entropy
+from bertwire_trainer.tasks.cross_entropy import cross_entropy, softmax
 from bertwire_trainer.tasks.spec import TaskSpec
 
 if TYPE_CHECKING:
@@ -38,4 +38,6 @@ def _report(logits: "NDArray[Any]", targets: "NDArray[Any]", labels: list[str], 
     return str(classification_report(*both, labels=kinds, digits=4, zero_division=0))
 
 
-TOKEN_CLASSIFICATION = TaskSpec(labels=_labels, loss=cross_entropy, report=_report, by_word=True, label_smoothing=True)
+TOKEN_CLASSIFICATION = TaskSpec(
+    labels=_labels, loss=cross_entropy, mean=softmax, report=_report, by_word=True, label_smoothing=True
+)

@@ -36,13 +36,14 @@ class Round(BaseModel):
         texts: number of pseudo-labelled texts beside them.
         dev: the figures on dev.
         best_epoch: as in `Fitted`.
-        stages, chosen: as in `Fitted`.
+        weights, stages, chosen: as in `Fitted`.
     """
 
     number: int
     texts: int
     dev: dict[str, float]
     best_epoch: int | None
+    weights: str
     stages: dict[str, dict[str, Any]]
     chosen: dict[str, Any]
 
@@ -74,7 +75,7 @@ class Rounds:
             best = found
         note(f"self-train: kept round {best.number}")
         done = [{"texts": each.texts, self._metric: each.dev[self._metric]} for each in rounds]
-        fitted = Fitted(self._model(best), self._job.tokenizer, best.best_epoch, best.stages, best.chosen)
+        fitted = Fitted(self._model(best), self._job.tokenizer, best.best_epoch, best.weights, best.stages, best.chosen)
         return fitted.after("self_train", {"rounds": done, "best_round": best.number})
 
     def _better(self, one: Round, other: Round) -> bool:
@@ -108,6 +109,7 @@ class Rounds:
             texts=texts,
             dev=dev,
             best_epoch=fitted.best_epoch,
+            weights=fitted.weights,
             stages=fitted.stages,
             chosen=fitted.chosen,
         )
