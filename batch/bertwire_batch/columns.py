@@ -36,7 +36,7 @@ class Decision:
 
 def _label(result: Result) -> dict[str, Any]:
     best = result.labels[0]
-    # Below its threshold the best label is not predicted, but its score is kept.
+    # Where it is below its threshold or the model abstains, the best label is not predicted, but its score is kept.
     return {"label": best.label if best.predicted else None, "score": _rounded(best.score)}
 
 
@@ -70,6 +70,7 @@ class Form:
         texts: the text column, and for pairs that of the second text.
         prefix: prefix of their names.
         rules: whether the model has rules.
+        abstains: whether the model can abstain, which has a column of its own.
     """
 
     texts: tuple[str, ...]
@@ -77,6 +78,7 @@ class Form:
     prefix: str
     all_scores: bool
     rules: bool = False
+    abstains: bool = False
 
     @property
     def top_k(self) -> int | None:
@@ -86,6 +88,8 @@ class Form:
     def added_columns(self) -> dict[str, type]:
         """Return names and types of the added columns, in file order."""
         columns = {**self.decision.columns, "truncated": bool, "error": str}
+        if self.abstains:
+            columns["abstained"] = bool
         if self.all_scores:
             columns["scores"] = dict
         if self.rules:
@@ -97,6 +101,8 @@ class Form:
         if isinstance(outcome, str):
             return {self.prefix + "error": outcome}
         values = self.decision.values(outcome) | {"truncated": outcome.truncated}
+        if self.abstains:
+            values["abstained"] = outcome.abstained
         if self.all_scores:
             values["scores"] = {each.label: _rounded(each.score) for each in outcome.labels}
         if self.rules:
@@ -127,7 +133,14 @@ def choose_form(config: ScoreConfig, model: ModelInfo) -> Form:
     if config.text_pair_column is not None and not model.text_pairs:
         raise ValueError("--text-pair-column is for a model of text pairs, and the model reads single texts")
     second = (config.text_pair_column or TEXT_PAIR,) if model.text_pairs else ()
-    return Form((config.text_column, *second), decision, config.prefix, config.all_scores, bool(model.rules))
+    return Form(
+        (config.text_column, *second),
+        decision,
+        config.prefix,
+        config.all_scores,
+        rules=bool(model.rules),
+        abstains=model.abstains,
+    )
 
 
 def _rounded(score: float) -> float:

@@ -87,6 +87,8 @@ def run_classify(config: ClassifyConfig) -> None:
             out.print(
                 f"cut to {result.token_count} tokens: {_start(text)}", highlight=False, markup=False, soft_wrap=True
             )
+        if result.abstained:
+            out.print(f"abstained: {_start(text)}", highlight=False, markup=False, soft_wrap=True)
     for text, pair, explanation in zip_longest(config.texts, config.text_pair, explanations):
         if explanation:
             out.print(explained(text, pair, explanation))

@@ -65,6 +65,7 @@ class Result:
         timing: server-side time.
         entities: for token classification the entities in text order.
         rules: names of the model's rules that match the text, in the order of their file.
+        abstained: whether the text looks like none of the labels; then none is predicted.
     """
 
     labels: tuple[LabelScore, ...]
@@ -74,10 +75,11 @@ class Result:
     timing: Timing
     entities: tuple[Entity, ...] = ()
     rules: tuple[str, ...] = ()
+    abstained: bool = False
 
     @property
     def label(self) -> str:
-        """Return the best label; raise `ValueError` for token classification."""
+        """Return the best label, predicted or not; raise `ValueError` for token classification."""
         return self._best().label
 
     @property
@@ -195,6 +197,7 @@ class ModelInfo:
         proven: whether it passed the bundle's probe on the server's machine; False without a probe.
         fallback_reason: why a better variant of the bundle is not used; empty where the best one is.
         rules: names of its rules, in the order of their file.
+        abstains: whether it recognizes texts that belong to none of its labels.
     """
 
     name: str
@@ -214,3 +217,4 @@ class ModelInfo:
     proven: bool
     fallback_reason: str
     rules: tuple[str, ...] = ()
+    abstains: bool = False

@@ -108,6 +108,7 @@ def _result(message: pb.Result) -> Result:
         timing=Timing(timing.queue_us, timing.tokenize_us, timing.run_us),
         entities=tuple(Entity(each.label, each.start, each.end, each.score) for each in message.entities),
         rules=tuple(message.rules),
+        abstained=message.abstained,
     )
 
 
@@ -146,6 +147,7 @@ def parse_model(message: pb.Model) -> ModelInfo:
         proven=message.proven,
         fallback_reason=message.fallback_reason,
         rules=tuple(message.rules),
+        abstains=message.abstains,
     )
 
 

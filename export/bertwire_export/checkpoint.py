@@ -38,6 +38,18 @@ class TrainedRows(BaseModel):
     source: str = ""
 
 
+class Abstain(BaseModel):
+    """When the model abstains, as `bertwire train --abstain` chose it."""
+
+    threshold: float = Field(allow_inf_nan=False)
+
+
+class Stages(BaseModel):
+    """The stages of training that export needs to know of."""
+
+    abstain: Abstain | None = None
+
+
 class Training(BaseModel):
     """The part of `training.json` that export needs; other keys are the trainer's own."""
 
@@ -49,6 +61,7 @@ class Training(BaseModel):
     truncation_side: Literal["left", "right"]
     base_model: str
     data: dict[str, TrainedRows] = {}
+    stages: Stages = Stages()
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from bertwire_export.tasks import TASK_EXPORTS
-from bertwire_runtime.bundle import Bundle, GateLimits, Manifest, Proof
+from bertwire_runtime.bundle import Abstention, Bundle, GateLimits, Manifest, Proof
 from bertwire_runtime.bundle.manifest import MIN_CALIBRATION_TEXTS
 from bertwire_runtime.bundle.saturation import bundle_products
 from bertwire_runtime.bundle.signature import describe
@@ -25,6 +25,8 @@ def bundle_facts(bundle: Bundle) -> Iterator[tuple[str, str]]:
     if provenance.texts is not None:
         yield "compared on", f"{provenance.texts.texts} texts without labels of {provenance.texts.source}"
     yield from _calibration(manifest)
+    if manifest.abstention is not None:
+        yield "abstains", abstention_fact(manifest.abstention)
     for variant in manifest.variants:
         yield "limits", f"{variant.name}: {_limits(variant.proofs[0])}{', forced' if variant.forced else ''}"
     for name, products in bundle_products(bundle).items():
@@ -35,6 +37,12 @@ def bundle_facts(bundle: Bundle) -> Iterator[tuple[str, str]]:
     yield "seal", bundle.sha256
     yield "signature", describe(bundle.signature, trusted=bundle.trusted)
     yield "weights", provenance.checkpoint_sha256
+
+
+def abstention_fact(abstention: Abstention) -> str:
+    """Return from which share of the texts PyTorch abstains, and by which threshold."""
+    test = "" if abstention.test is None else f" and {abstention.test:.2%} of test"
+    return f"from {abstention.dev:.2%} of dev{test} by PyTorch, where the scope is below {abstention.threshold:.4f}"
 
 
 def _limits(proof: Proof) -> str:

@@ -55,6 +55,17 @@ def text_faults(found: Agreement, limits: GateLimits) -> tuple[str, ...]:
     return tuple(faults)
 
 
+def abstain_faults(quality: Quality, texts: int, limits: GateLimits) -> tuple[str, ...]:
+    """Return the limit broken by the agreement on abstaining on dev, in words, or nothing.
+
+    One of the `texts` of dev may always differ: the threshold lies between two of them.
+    """
+    agreement, least = quality.abstain_agreement, min(limits.min_label_agreement, (texts - 1) / texts)
+    if agreement is None or agreement >= least:
+        return ()
+    return (f"it abstains as PyTorch in {agreement:.2%} of the cases, at least {least:.2%} is asked",)
+
+
 def rare_faults(difference: float, limits: GateLimits) -> tuple[str, ...]:
     """Return the limit broken by the largest difference of a logit on texts with rare tokens, in words, or nothing."""
     limit = limits.max_logit_difference

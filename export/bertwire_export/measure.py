@@ -13,11 +13,12 @@ import torch
 from tokenizers import Encoding
 
 from bertwire_core.console import tracked
+from bertwire_core.scope import scopes
 from bertwire_export.checkpoint import Checkpoint
 from bertwire_export.examples import Examples, Logits
 from bertwire_export.tasks import TASK_EXPORTS
 from bertwire_export.torch_run import torch_by_text
-from bertwire_runtime.bundle import Provider, Quality, Speed
+from bertwire_runtime.bundle import Abstention, Provider, Quality, Speed
 from bertwire_runtime.runner import Runner
 
 # Texts a batch. With half as many every run starts twice as often.
@@ -65,12 +66,21 @@ def _each(
     return [found[index] for index in range(len(encodings))]
 
 
-def quality(examples: Examples, logits: Logits, reference: Logits, thresholds: Sequence[float] | None) -> Quality:
+def quality(
+    examples: Examples,
+    logits: Logits,
+    reference: Logits,
+    thresholds: Sequence[float] | None,
+    abstention: Abstention | None = None,
+) -> Quality:
     """Return a graph's scores and distance from PyTorch's logits; both logits are what `Examples.decided` returns."""
     difference = np.abs(logits - reference)
+    ours, theirs = (None if abstention is None else scopes(each) < abstention.threshold for each in (logits, reference))
     return Quality(
         scores=examples.score(logits, thresholds),
         label_agreement=_agreement(examples, logits, reference, thresholds),
+        abstained=None if ours is None else float(ours.mean()),
+        abstain_agreement=None if ours is None else float((ours == theirs).mean()),
         max_logit_difference=float(difference.max()),
         p99_logit_difference=float(np.percentile(difference, 99)),
     )

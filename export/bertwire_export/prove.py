@@ -10,7 +10,7 @@ from bertwire_export.apart import Result, run_apart
 from bertwire_export.candidates import Built
 from bertwire_export.config import Precision
 from bertwire_export.examples import Logits
-from bertwire_export.gate import faults, rare_faults, text_faults
+from bertwire_export.gate import abstain_faults, faults, rare_faults, text_faults
 from bertwire_export.measure import batch_variance, cpu_name, cuda_name, onnx_logits, quality, speeds
 from bertwire_export.reference import Reference, SplitReference
 from bertwire_runtime.bundle import GateLimits, Proof, Provider, Quality, Speed
@@ -121,6 +121,7 @@ def _proof(
     found = (
         *faults(reference.dev.examples.labelled.task, dev, variance, reference.scores.dev, limits),
         *(() if texts is None else text_faults(texts, limits)),
+        *abstain_faults(dev, len(reference.dev.examples.labelled), limits),
         *rare_faults(reference.rare.difference(runner), limits),
     )
     proof = Proof(
@@ -140,7 +141,7 @@ def _score(runner: Runner, title: str, split: SplitReference, reference: Referen
     logits = onnx_logits(runner, split.examples, title)
     if not np.isfinite(logits).all():
         raise UserError(f"{title}: the logits are not all finite numbers; leave its precision out with --variants")
-    return logits, quality(split.examples, logits, split.logits, _thresholds(reference))
+    return logits, quality(split.examples, logits, split.logits, _thresholds(reference), reference.abstention)
 
 
 def _thresholds(reference: Reference) -> tuple[float, ...] | None:

@@ -121,6 +121,7 @@ def publish(
             probe=add_file(folder, PROBE),
             rules=_rules(source.ruled, folder),
             calibration=source.reference.calibration,
+            abstention=source.reference.abstention,
             variants=tuple(sorted(variants, key=lambda each: min(proof.speed.cost for proof in each.proofs))),
             candidates=tuple(_candidate(each) for each in proven if each.built.name not in chosen),
             provenance=_provenance(source),

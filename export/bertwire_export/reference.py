@@ -5,15 +5,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from bertwire_core.errors import UserError
+from bertwire_core.scope import scopes
 from bertwire_data.pages.figures import calibration_error
-from bertwire_export.checkpoint import Checkpoint
+from bertwire_export.checkpoint import Abstain, Checkpoint
 from bertwire_export.examples import Examples, Logits
 from bertwire_export.measure import torch_logits
 from bertwire_export.one_row import one_row
 from bertwire_export.rare import Rare
 from bertwire_export.tasks import TASK_EXPORTS
 from bertwire_export.unlabelled import Unlabelled
-from bertwire_runtime.bundle import Calibration, Scores
+from bertwire_runtime.bundle import Abstention, Calibration, Scores
 from bertwire_runtime.bundle import Reference as ReferenceScores
 
 # Texts on which PyTorch has to give the logits that the trainer wrote down, before those are taken for all. A change of
@@ -41,6 +42,7 @@ class Reference:
         dev: the rows on which candidates are compared.
         test: further rows, or None.
         calibration: temperature and thresholds, fitted on dev.
+        abstention: when the model abstains; None where it never does.
         scores: PyTorch's scores.
         rare: texts with tokens that the rows may lack.
         unlabelled: texts without labels, or None.
@@ -50,6 +52,7 @@ class Reference:
     dev: SplitReference
     test: SplitReference | None
     calibration: Calibration
+    abstention: Abstention | None
     scores: ReferenceScores
     rare: Rare
     unlabelled: Unlabelled | None
@@ -57,9 +60,13 @@ class Reference:
 
 
 def make_reference(
-    dev: SplitReference, test: SplitReference | None, rare: Rare, unlabelled: Unlabelled | None
+    dev: SplitReference,
+    test: SplitReference | None,
+    rare: Rare,
+    unlabelled: Unlabelled | None = None,
+    abstain: Abstain | None = None,
 ) -> Reference:
-    """Calibrate and score PyTorch's logits of the splits."""
+    """Calibrate and score PyTorch's logits of the splits; `abstain` is of a model that does."""
     calibration = calibrate(dev)
 
     def score(split: SplitReference) -> Scores:
@@ -67,7 +74,17 @@ def make_reference(
 
     scores = ReferenceScores(dev=score(dev), test=None if test is None else score(test))
     worth = one_row(dev.examples, dev.logits, calibration.thresholds or None)
-    return Reference(dev, test, calibration, scores, rare, unlabelled, worth)
+    return Reference(dev, test, calibration, _abstention(dev, test, abstain), scores, rare, unlabelled, worth)
+
+
+def _abstention(dev: SplitReference, test: SplitReference | None, abstain: Abstain | None) -> Abstention | None:
+    if abstain is None:
+        return None
+
+    def share(split: SplitReference) -> float:
+        return float((scopes(split.logits) < abstain.threshold).mean())
+
+    return Abstention(threshold=abstain.threshold, dev=share(dev), test=None if test is None else share(test))
 
 
 def calibrate(dev: SplitReference) -> Calibration:

@@ -51,7 +51,8 @@ def read_splits(config: ExportConfig, checkpoint: Checkpoint, tokenizer: Tokeniz
     found |= {split: split_reference(checkpoint, each, None) for split, each in given.items()}
     dev, test = found["dev"], found.get("test")
     unlabelled = read_unlabelled(config, checkpoint, tokenizer)
-    return make_reference(dev, test, rare_texts(checkpoint, dev.examples.encodings), unlabelled)
+    rare = rare_texts(checkpoint, dev.examples.encodings)
+    return make_reference(dev, test, rare, unlabelled, checkpoint.training.stages.abstain)
 
 
 def remarks(reference: Reference) -> list[str]:

@@ -149,11 +149,18 @@ def _quality(quality: Quality) -> Rows:
     return (
         _scores(quality.scores)
         | ({} if agreement is None else {"as PyTorch": f"{agreement:.2%}"})
+        | _abstention(quality)
         | {
             "logit off, most": f"{quality.max_logit_difference:.2g}",
             "logit off, p99": f"{quality.p99_logit_difference:.2g}",
         }
     )
+
+
+def _abstention(quality: Quality) -> Rows:
+    if quality.abstained is None or quality.abstain_agreement is None:
+        return {}
+    return {"abstained": f"{quality.abstained:.2%}", "abstained as PyTorch": f"{quality.abstain_agreement:.2%}"}
 
 
 def _scores(scores: Scores) -> Rows:

@@ -22,6 +22,7 @@ class Output:
         token_count: tokens after truncation, special tokens included.
         truncated: whether the text was cut.
         rules: names of the rules that matched the text, in file order; `scores` are with them, `logits` without.
+        abstained: whether the text looks like none of the labels; then none is predicted.
     """
 
     logits: Floats
@@ -30,6 +31,7 @@ class Output:
     token_count: int
     truncated: bool
     rules: tuple[str, ...] = ()
+    abstained: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
+from bertwire_core.scope import scopes
 from bertwire_runtime.bundle import Bundle, BundleError, Manifest
 from bertwire_runtime.engine import Engine, choose_engine
 from bertwire_runtime.heads import HEADS, Head
@@ -84,12 +85,17 @@ class Predictor:
         return self.engine.by_text(encoded)
 
     def output(self, encoded: Encoded, logits: Floats) -> Output:
-        """Return the output of one text's logits: the scores with the rules that match the text, if any."""
-        matched, decisive = encoded.rules, logits
+        """Return the output of one text's logits: the scores with the rules that match the text, if any.
+
+        A rule that forces a label decides, so that the model does not abstain.
+        """
+        matched, decisive, abstention = encoded.rules, logits, self.manifest.abstention
         if matched and self.rules is not None:
             decisive = self.rules.adjusted(matched, logits)
         scores, names = self.head.scores(self.manifest, decisive), tuple(each.name for each in matched)
-        return Output(logits, scores, encoded.words, len(encoded.ids), encoded.truncated, names)
+        foreign = abstention is not None and bool(scopes(logits) < abstention.threshold)
+        abstained = foreign and not any(each.effect == "force" for each in matched)
+        return Output(logits, scores, encoded.words, len(encoded.ids), encoded.truncated, names, abstained)
 
     def close(self) -> None:
         """Free the session and its memory; call nothing afterwards."""

@@ -9,7 +9,7 @@ import pytest
 from bertwire_core.errors import UserError
 from bertwire_export.candidates import Built
 from bertwire_export.config import ExportConfig, Precision
-from bertwire_export.gate import faults
+from bertwire_export.gate import abstain_faults, faults
 from bertwire_export.prove import Proven
 from bertwire_export.publish import choose
 from bertwire_runtime.bundle import GateLimits, Proof, Provider, Quality, Scores, Speed
@@ -92,6 +92,23 @@ def test_names_every_fault() -> None:
     """One fault does not hide another."""
     worst = quality({"macro_f1": 0.0, "accuracy": 0.0}, agreement=0, logit=1)
     assert len(faults("single_label", worst, 1, REFERENCE, LIMITS)) == 5
+
+
+@pytest.mark.parametrize(
+    ("agreement", "texts", "words"),
+    [
+        (None, 10, ()),
+        (1.0, 10, ()),
+        (0.95, 1000, ()),
+        (0.949, 1000, ("it abstains as PyTorch in 94.90% of the cases, at least 95.00% is asked",)),
+        (9 / 10, 10, ()),
+        (8 / 10, 10, ("it abstains as PyTorch in 80.00% of the cases, at least 90.00% is asked",)),
+    ],
+)
+def test_abstains_as_often_as_it_decides_alike(agreement: float | None, texts: int, words: tuple[str, ...]) -> None:
+    """The limit is that of labels, of one text of few at the least; a model that never abstains has none."""
+    measured = quality().model_copy(update={"abstain_agreement": agreement})
+    assert abstain_faults(measured, texts, LIMITS) == words
 
 
 def test_logit_limit_may_be_absent() -> None:

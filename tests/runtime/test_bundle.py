@@ -167,6 +167,10 @@ def _set_file_name(name: str) -> Edit:
     return lambda manifest: manifest["tokenizer"].update(name=name)
 
 
+def _abstain(**other: object) -> Edit:
+    return lambda manifest: manifest.update(abstention={"threshold": 1, "dev": 0, "test": None}, **other)
+
+
 @pytest.mark.parametrize(
     ("edit", "reason"),
     [
@@ -220,6 +224,10 @@ def _set_file_name(name: str) -> Edit:
         (lambda manifest: manifest.update(task="multi_label"), "0 thresholds do not fit the task multi_label"),
         (lambda manifest: manifest["calibration"].update(thresholds=[0.5]), "1 thresholds do not fit"),
         (lambda manifest: manifest["calibration"].update(temperature=0), "temperature"),
+        (lambda manifest: manifest.update(abstention={"threshold": 1, "dev": 2, "test": None}), "abstention.dev"),
+        (_abstain(schema_version=3), "a model of single_label in schema 3 does not abstain"),
+        (_abstain(task="token_classification"), "a model of token_classification in schema 4 does not abstain"),
+        (lambda manifest: manifest.update(schema_version=2), "schema 2 has none"),
     ],
 )
 def test_refuses_wrong_manifest(copy: Path, edit: Edit, reason: str) -> None:

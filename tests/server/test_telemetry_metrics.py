@@ -92,6 +92,7 @@ def test_shows_what_was_counted(metrics: Metrics) -> None:
     observer.cancelled(4)
     observer.tokenized(2, 0.0002)
     observer.predicted("up", 0.93)
+    observer.abstained()
     observer.cached(5, 2)
     observer.cached(0, 1)
     found = values(metrics)
@@ -114,6 +115,7 @@ def test_shows_what_was_counted(metrics: Metrics) -> None:
         ("bertwire_cancelled_texts_total", ()): 4,
         ("bertwire_cache_hits_total", ()): 5,
         ("bertwire_cache_misses_total", ()): 3,
+        ("bertwire_abstained_texts_total", ()): 1,
         ("bertwire_predictions_total", (("label", "up"),)): 1,
         ("bertwire_predictions_total", (("label", "down"),)): 0,
         ("bertwire_prediction_confidence_bucket", (("le", "0.9"),)): 0,

@@ -8,13 +8,14 @@ from numpy.typing import NDArray
 
 from bertwire_data.pages.figures import MOST_POINTS, confusions, most_confused
 from bertwire_export.evidence import Evidence
-from bertwire_export.facts import wider
+from bertwire_export.facts import abstention_fact, wider
 from bertwire_export.tasks import TASK_EXPORTS
 from bertwire_runtime.bundle import Candidate, Manifest, Quality, Scores, Variant
 
 # Texts a batch, for the share of padding.
 _BATCH_TEXTS = 32
 _ABOUT = ("graph", "on", "verdict", "precision", "layout", "CPU-ms a text", "wall ms a text", "batch variance")
+_ABSTENTION = ("abstained", "as PyTorch")
 _DISTANCES = ("label agreement", "max logit difference", "p99 logit difference")
 
 
@@ -27,7 +28,7 @@ def verdict(candidate: Candidate) -> str:
 
 def report_context(manifest: Manifest, evidence: Evidence) -> dict[str, Any]:
     """Return what the template reads, but for the plots."""
-    lengths = np.array(evidence.lengths or [1])
+    lengths, abstention = np.array(evidence.lengths or [1]), manifest.abstention
     confusion = np.zeros((0, 0), np.int64) if evidence.confusion is None else evidence.confusion
     numbers = 0 if evidence.scatter is None else len(evidence.scatter[0])
     worst_first = sorted(evidence.per_label or (), key=lambda each: each[3])
@@ -36,7 +37,11 @@ def report_context(manifest: Manifest, evidence: Evidence) -> dict[str, Any]:
         "source": manifest.provenance,
         "evidence": evidence,
         "first": manifest.variants[0].name,
-        "verdict_head": (*_ABOUT, "split", *manifest.provenance.reference.dev, *_DISTANCES),
+        "abstains": abstention and abstention_fact(abstention),
+        "verdict_head": (
+            *(*_ABOUT, "split", *manifest.provenance.reference.dev, *_DISTANCES),
+            *(_ABSTENTION if abstention else ()),
+        ),
         "graphs": list(_graphs(manifest)),
         "has_temperature": TASK_EXPORTS[manifest.task].has_temperature,
         "drawn": len(most_confused(confusion)),
@@ -58,7 +63,18 @@ def _graphs(manifest: Manifest) -> Iterator[dict[str, Any]]:
     """Yield every graph on every provider, after PyTorch."""
     dev, test = manifest.provenance.reference.dev, manifest.provenance.reference.test or {}
     scored = [(split, scores) for split, scores in (("dev", dev), ("test", test)) if scores]
-    cells = [(split, [*(_score(scores, each) for each in dev), *[""] * len(_DISTANCES)]) for split, scores in scored]
+    shares = {} if (found := manifest.abstention) is None else {"dev": found.dev, "test": found.test}
+    cells = [
+        (
+            split,
+            [
+                *(_score(scores, each) for each in dev),
+                *[""] * len(_DISTANCES),
+                *([f"{share:.2%}", ""] if (share := shares.get(split)) is not None else []),
+            ],
+        )
+        for split, scores in scored
+    ]
     yield {"about": ("PyTorch", "", "", "fp32", *[""] * 4), "splits": cells, "proof": None}
     for candidate in (*manifest.variants, *manifest.candidates):
         for proof in candidate.proofs:
@@ -77,7 +93,8 @@ def _graphs(manifest: Manifest) -> Iterator[dict[str, Any]]:
 def _quality(quality: Quality, metrics: Iterable[str], reference: Scores) -> list[str]:
     agreement = "-" if quality.label_agreement is None else f"{quality.label_agreement:.2%}"
     distances = (f"{each:.2g}" for each in (quality.max_logit_difference, quality.p99_logit_difference))
-    return [*(_score(quality.scores, each, reference) for each in metrics), agreement, *distances]
+    shares = [f"{each:.2%}" for each in (quality.abstained, quality.abstain_agreement) if each is not None]
+    return [*(_score(quality.scores, each, reference) for each in metrics), agreement, *distances, *shares]
 
 
 def _score(scores: Scores, metric: str, reference: Scores | None = None) -> str:

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x62\x65rtwire/v1/classifier.proto\x12\x0b\x62\x65rtwire.v1\"\xf9\x02\n\x0f\x43lassifyRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\r\n\x05texts\x18\x02 \x03(\t\x12\x12\n\x05top_k\x18\x03 \x01(\x05H\x00\x88\x01\x01\x12\x0e\n\x06logits\x18\x04 \x01(\x08\x12\x15\n\rmodel_version\x18\x05 \x01(\t\x12\x12\n\ntext_pairs\x18\x06 \x03(\t\x12\x16\n\tthreshold\x18\x07 \x01(\x02H\x01\x88\x01\x01\x12@\n\nthresholds\x18\x08 \x03(\x0b\x32,.bertwire.v1.ClassifyRequest.ThresholdsEntry\x12+\n\ntruncation\x18\t \x01(\x0e\x32\x17.bertwire.v1.Truncation\x12\'\n\x08priority\x18\n \x01(\x0e\x32\x15.bertwire.v1.Priority\x1a\x31\n\x0fThresholdsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x02:\x02\x38\x01\x42\x08\n\x06_top_kB\x0c\n\n_threshold\"^\n\x10\x43lassifyResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12\x15\n\rmodel_version\x18\x02 \x01(\t\x12$\n\x07results\x18\x03 \x03(\x0b\x32\x13.bertwire.v1.Result\"\xc4\x01\n\x06Result\x12\'\n\x06labels\x18\x01 \x03(\x0b\x32\x17.bertwire.v1.LabelScore\x12\x0e\n\x06logits\x18\x02 \x03(\x02\x12\x13\n\x0btoken_count\x18\x03 \x01(\x05\x12\x11\n\ttruncated\x18\x04 \x01(\x08\x12#\n\x06timing\x18\x05 \x01(\x0b\x32\x13.bertwire.v1.Timing\x12%\n\x08\x65ntities\x18\x06 \x03(\x0b\x32\x13.bertwire.v1.Entity\x12\r\n\x05rules\x18\n \x03(\t\"=\n\nLabelScore\x12\r\n\x05label\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x02\x12\x11\n\tpredicted\x18\x03 \x01(\x08\"B\n\x06\x45ntity\x12\r\n\x05label\x18\x01 \x01(\t\x12\r\n\x05start\x18\x02 \x01(\x05\x12\x0b\n\x03\x65nd\x18\x03 \x01(\x05\x12\r\n\x05score\x18\x04 \x01(\x02\"?\n\x06Timing\x12\x10\n\x08queue_us\x18\x01 \x01(\x03\x12\x13\n\x0btokenize_us\x18\x02 \x01(\x03\x12\x0e\n\x06run_us\x18\x03 \x01(\x03\"\xf5\x01\n\x0e\x45xplainRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x15\n\rmodel_version\x18\x02 \x01(\t\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\x16\n\ttext_pair\x18\x04 \x01(\tH\x00\x88\x01\x01\x12\r\n\x05label\x18\x05 \x01(\t\x12\x16\n\tmax_spans\x18\x06 \x01(\x05H\x01\x88\x01\x01\x12+\n\ntruncation\x18\x07 \x01(\x0e\x32\x17.bertwire.v1.Truncation\x12\'\n\x08priority\x18\x08 \x01(\x0e\x32\x15.bertwire.v1.PriorityB\x0c\n\n_text_pairB\x0c\n\n_max_spans\"\xa0\x01\n\x0f\x45xplainResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12\x15\n\rmodel_version\x18\x02 \x01(\t\x12\r\n\x05label\x18\x03 \x01(\t\x12\r\n\x05logit\x18\x04 \x01(\x02\x12\r\n\x05score\x18\x05 \x01(\x02\x12\'\n\x05spans\x18\x06 \x03(\x0b\x32\x18.bertwire.v1.Attribution\x12\x11\n\ttruncated\x18\x07 \x01(\x08\"]\n\x0b\x41ttribution\x12\r\n\x05start\x18\x01 \x01(\x05\x12\x0b\n\x03\x65nd\x18\x02 \x01(\x05\x12\x14\n\x0cin_text_pair\x18\x03 \x01(\x08\x12\r\n\x05logit\x18\x04 \x01(\x02\x12\r\n\x05score\x18\x05 \x01(\x02\"z\n\x15\x43lassifyStreamRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12-\n\x07request\x18\x02 \x01(\x0b\x32\x1c.bertwire.v1.ClassifyRequest\x12\x17\n\ntimeout_ms\x18\x03 \x01(\x05H\x00\x88\x01\x01\x42\r\n\x0b_timeout_ms\"\x8b\x01\n\x16\x43lassifyStreamResponse\x12\n\n\x02id\x18\x01 \x01(\t\x12\x31\n\x08response\x18\x02 \x01(\x0b\x32\x1d.bertwire.v1.ClassifyResponseH\x00\x12\'\n\x07\x66\x61ilure\x18\x03 \x01(\x0b\x32\x14.bertwire.v1.FailureH\x00\x42\t\n\x07outcome\"X\n\x07\x46\x61ilure\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x1b\n\x0eretry_after_ms\x18\x03 \x01(\x05H\x00\x88\x01\x01\x42\x11\n\x0f_retry_after_ms\"\x13\n\x11ListModelsRequest\"8\n\x12ListModelsResponse\x12\"\n\x06models\x18\x01 \x03(\x0b\x32\x12.bertwire.v1.Model\"7\n\x0fGetModelRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x15\n\rmodel_version\x18\x02 \x01(\t\"\x96\x03\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0f\n\x07\x61liases\x18\x03 \x03(\t\x12\x0f\n\x07\x64\x65\x66\x61ult\x18\x04 \x01(\x08\x12&\n\x05state\x18\x05 \x01(\x0e\x32\x17.bertwire.v1.ModelState\x12\x0e\n\x06reason\x18\x06 \x01(\t\x12\x0c\n\x04task\x18\x07 \x01(\t\x12\x12\n\ntext_pairs\x18\x08 \x01(\x08\x12\x0e\n\x06labels\x18\t \x03(\t\x12\x12\n\nmax_length\x18\n \x01(\x05\x12\x0f\n\x07variant\x18\x0b \x01(\t\x12\x11\n\tprecision\x18\x0c \x01(\t\x12\x10\n\x08provider\x18\r \x01(\t\x12\x30\n\x07quality\x18\x0e \x03(\x0b\x32\x1f.bertwire.v1.Model.QualityEntry\x12\x0e\n\x06proven\x18\x0f \x01(\x08\x12\x17\n\x0f\x66\x61llback_reason\x18\x10 \x01(\t\x12\r\n\x05rules\x18\x14 \x03(\t\x1a.\n\x0cQualityEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01*j\n\nTruncation\x12\x1a\n\x16TRUNCATION_UNSPECIFIED\x10\x00\x12\x13\n\x0fTRUNCATION_LEFT\x10\x01\x12\x14\n\x10TRUNCATION_RIGHT\x10\x02\x12\x15\n\x11TRUNCATION_REFUSE\x10\x03*^\n\x08Priority\x12\x18\n\x14PRIORITY_UNSPECIFIED\x10\x00\x12\x10\n\x0cPRIORITY_LOW\x10\x01\x12\x13\n\x0fPRIORITY_NORMAL\x10\x02\x12\x11\n\rPRIORITY_HIGH\x10\x03*\x91\x01\n\nModelState\x12\x1b\n\x17MODEL_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13MODEL_STATE_LOADING\x10\x01\x12\x15\n\x11MODEL_STATE_READY\x10\x02\x12\x19\n\x15MODEL_STATE_UNLOADING\x10\x03\x12\x1b\n\x17MODEL_STATE_UNAVAILABLE\x10\x04\x32\x87\x03\n\nClassifier\x12G\n\x08\x43lassify\x12\x1c.bertwire.v1.ClassifyRequest\x1a\x1d.bertwire.v1.ClassifyResponse\x12]\n\x0e\x43lassifyStream\x12\".bertwire.v1.ClassifyStreamRequest\x1a#.bertwire.v1.ClassifyStreamResponse(\x01\x30\x01\x12\x44\n\x07\x45xplain\x12\x1b.bertwire.v1.ExplainRequest\x1a\x1c.bertwire.v1.ExplainResponse\x12M\n\nListModels\x12\x1e.bertwire.v1.ListModelsRequest\x1a\x1f.bertwire.v1.ListModelsResponse\x12<\n\x08GetModel\x12\x1c.bertwire.v1.GetModelRequest\x1a\x12.bertwire.v1.Modelb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x62\x65rtwire/v1/classifier.proto\x12\x0b\x62\x65rtwire.v1\"\xf9\x02\n\x0f\x43lassifyRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\r\n\x05texts\x18\x02 \x03(\t\x12\x12\n\x05top_k\x18\x03 \x01(\x05H\x00\x88\x01\x01\x12\x0e\n\x06logits\x18\x04 \x01(\x08\x12\x15\n\rmodel_version\x18\x05 \x01(\t\x12\x12\n\ntext_pairs\x18\x06 \x03(\t\x12\x16\n\tthreshold\x18\x07 \x01(\x02H\x01\x88\x01\x01\x12@\n\nthresholds\x18\x08 \x03(\x0b\x32,.bertwire.v1.ClassifyRequest.ThresholdsEntry\x12+\n\ntruncation\x18\t \x01(\x0e\x32\x17.bertwire.v1.Truncation\x12\'\n\x08priority\x18\n \x01(\x0e\x32\x15.bertwire.v1.Priority\x1a\x31\n\x0fThresholdsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x02:\x02\x38\x01\x42\x08\n\x06_top_kB\x0c\n\n_threshold\"^\n\x10\x43lassifyResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12\x15\n\rmodel_version\x18\x02 \x01(\t\x12$\n\x07results\x18\x03 \x03(\x0b\x32\x13.bertwire.v1.Result\"\xd7\x01\n\x06Result\x12\'\n\x06labels\x18\x01 \x03(\x0b\x32\x17.bertwire.v1.LabelScore\x12\x0e\n\x06logits\x18\x02 \x03(\x02\x12\x13\n\x0btoken_count\x18\x03 \x01(\x05\x12\x11\n\ttruncated\x18\x04 \x01(\x08\x12#\n\x06timing\x18\x05 \x01(\x0b\x32\x13.bertwire.v1.Timing\x12%\n\x08\x65ntities\x18\x06 \x03(\x0b\x32\x13.bertwire.v1.Entity\x12\r\n\x05rules\x18\n \x03(\t\x12\x11\n\tabstained\x18\x07 \x01(\x08\"=\n\nLabelScore\x12\r\n\x05label\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x02\x12\x11\n\tpredicted\x18\x03 \x01(\x08\"B\n\x06\x45ntity\x12\r\n\x05label\x18\x01 \x01(\t\x12\r\n\x05start\x18\x02 \x01(\x05\x12\x0b\n\x03\x65nd\x18\x03 \x01(\x05\x12\r\n\x05score\x18\x04 \x01(\x02\"?\n\x06Timing\x12\x10\n\x08queue_us\x18\x01 \x01(\x03\x12\x13\n\x0btokenize_us\x18\x02 \x01(\x03\x12\x0e\n\x06run_us\x18\x03 \x01(\x03\"\xf5\x01\n\x0e\x45xplainRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x15\n\rmodel_version\x18\x02 \x01(\t\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\x16\n\ttext_pair\x18\x04 \x01(\tH\x00\x88\x01\x01\x12\r\n\x05label\x18\x05 \x01(\t\x12\x16\n\tmax_spans\x18\x06 \x01(\x05H\x01\x88\x01\x01\x12+\n\ntruncation\x18\x07 \x01(\x0e\x32\x17.bertwire.v1.Truncation\x12\'\n\x08priority\x18\x08 \x01(\x0e\x32\x15.bertwire.v1.PriorityB\x0c\n\n_text_pairB\x0c\n\n_max_spans\"\xa0\x01\n\x0f\x45xplainResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12\x15\n\rmodel_version\x18\x02 \x01(\t\x12\r\n\x05label\x18\x03 \x01(\t\x12\r\n\x05logit\x18\x04 \x01(\x02\x12\r\n\x05score\x18\x05 \x01(\x02\x12\'\n\x05spans\x18\x06 \x03(\x0b\x32\x18.bertwire.v1.Attribution\x12\x11\n\ttruncated\x18\x07 \x01(\x08\"]\n\x0b\x41ttribution\x12\r\n\x05start\x18\x01 \x01(\x05\x12\x0b\n\x03\x65nd\x18\x02 \x01(\x05\x12\x14\n\x0cin_text_pair\x18\x03 \x01(\x08\x12\r\n\x05logit\x18\x04 \x01(\x02\x12\r\n\x05score\x18\x05 \x01(\x02\"z\n\x15\x43lassifyStreamRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12-\n\x07request\x18\x02 \x01(\x0b\x32\x1c.bertwire.v1.ClassifyRequest\x12\x17\n\ntimeout_ms\x18\x03 \x01(\x05H\x00\x88\x01\x01\x42\r\n\x0b_timeout_ms\"\x8b\x01\n\x16\x43lassifyStreamResponse\x12\n\n\x02id\x18\x01 \x01(\t\x12\x31\n\x08response\x18\x02 \x01(\x0b\x32\x1d.bertwire.v1.ClassifyResponseH\x00\x12\'\n\x07\x66\x61ilure\x18\x03 \x01(\x0b\x32\x14.bertwire.v1.FailureH\x00\x42\t\n\x07outcome\"X\n\x07\x46\x61ilure\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x1b\n\x0eretry_after_ms\x18\x03 \x01(\x05H\x00\x88\x01\x01\x42\x11\n\x0f_retry_after_ms\"\x13\n\x11ListModelsRequest\"8\n\x12ListModelsResponse\x12\"\n\x06models\x18\x01 \x03(\x0b\x32\x12.bertwire.v1.Model\"7\n\x0fGetModelRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x15\n\rmodel_version\x18\x02 \x01(\t\"\xa8\x03\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0f\n\x07\x61liases\x18\x03 \x03(\t\x12\x0f\n\x07\x64\x65\x66\x61ult\x18\x04 \x01(\x08\x12&\n\x05state\x18\x05 \x01(\x0e\x32\x17.bertwire.v1.ModelState\x12\x0e\n\x06reason\x18\x06 \x01(\t\x12\x0c\n\x04task\x18\x07 \x01(\t\x12\x12\n\ntext_pairs\x18\x08 \x01(\x08\x12\x0e\n\x06labels\x18\t \x03(\t\x12\x12\n\nmax_length\x18\n \x01(\x05\x12\x0f\n\x07variant\x18\x0b \x01(\t\x12\x11\n\tprecision\x18\x0c \x01(\t\x12\x10\n\x08provider\x18\r \x01(\t\x12\x30\n\x07quality\x18\x0e \x03(\x0b\x32\x1f.bertwire.v1.Model.QualityEntry\x12\x0e\n\x06proven\x18\x0f \x01(\x08\x12\x17\n\x0f\x66\x61llback_reason\x18\x10 \x01(\t\x12\r\n\x05rules\x18\x14 \x03(\t\x12\x10\n\x08\x61\x62stains\x18\x11 \x01(\x08\x1a.\n\x0cQualityEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01*j\n\nTruncation\x12\x1a\n\x16TRUNCATION_UNSPECIFIED\x10\x00\x12\x13\n\x0fTRUNCATION_LEFT\x10\x01\x12\x14\n\x10TRUNCATION_RIGHT\x10\x02\x12\x15\n\x11TRUNCATION_REFUSE\x10\x03*^\n\x08Priority\x12\x18\n\x14PRIORITY_UNSPECIFIED\x10\x00\x12\x10\n\x0cPRIORITY_LOW\x10\x01\x12\x13\n\x0fPRIORITY_NORMAL\x10\x02\x12\x11\n\rPRIORITY_HIGH\x10\x03*\x91\x01\n\nModelState\x12\x1b\n\x17MODEL_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13MODEL_STATE_LOADING\x10\x01\x12\x15\n\x11MODEL_STATE_READY\x10\x02\x12\x19\n\x15MODEL_STATE_UNLOADING\x10\x03\x12\x1b\n\x17MODEL_STATE_UNAVAILABLE\x10\x04\x32\x87\x03\n\nClassifier\x12G\n\x08\x43lassify\x12\x1c.bertwire.v1.ClassifyRequest\x1a\x1d.bertwire.v1.ClassifyResponse\x12]\n\x0e\x43lassifyStream\x12\".bertwire.v1.ClassifyStreamRequest\x1a#.bertwire.v1.ClassifyStreamResponse(\x01\x30\x01\x12\x44\n\x07\x45xplain\x12\x1b.bertwire.v1.ExplainRequest\x1a\x1c.bertwire.v1.ExplainResponse\x12M\n\nListModels\x12\x1e.bertwire.v1.ListModelsRequest\x1a\x1f.bertwire.v1.ListModelsResponse\x12<\n\x08GetModel\x12\x1c.bertwire.v1.GetModelRequest\x1a\x12.bertwire.v1.Modelb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,12 +35,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CLASSIFYREQUEST_THRESHOLDSENTRY']._serialized_options = b'8\001'
   _globals['_MODEL_QUALITYENTRY']._loaded_options = None
   _globals['_MODEL_QUALITYENTRY']._serialized_options = b'8\001'
-  _globals['_TRUNCATION']._serialized_start=2323
-  _globals['_TRUNCATION']._serialized_end=2429
-  _globals['_PRIORITY']._serialized_start=2431
-  _globals['_PRIORITY']._serialized_end=2525
-  _globals['_MODELSTATE']._serialized_start=2528
-  _globals['_MODELSTATE']._serialized_end=2673
+  _globals['_TRUNCATION']._serialized_start=2360
+  _globals['_TRUNCATION']._serialized_end=2466
+  _globals['_PRIORITY']._serialized_start=2468
+  _globals['_PRIORITY']._serialized_end=2562
+  _globals['_MODELSTATE']._serialized_start=2565
+  _globals['_MODELSTATE']._serialized_end=2710
   _globals['_CLASSIFYREQUEST']._serialized_start=46
   _globals['_CLASSIFYREQUEST']._serialized_end=423
   _globals['_CLASSIFYREQUEST_THRESHOLDSENTRY']._serialized_start=350
@@ -48,35 +48,35 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CLASSIFYRESPONSE']._serialized_start=425
   _globals['_CLASSIFYRESPONSE']._serialized_end=519
   _globals['_RESULT']._serialized_start=522
-  _globals['_RESULT']._serialized_end=718
-  _globals['_LABELSCORE']._serialized_start=720
-  _globals['_LABELSCORE']._serialized_end=781
-  _globals['_ENTITY']._serialized_start=783
-  _globals['_ENTITY']._serialized_end=849
-  _globals['_TIMING']._serialized_start=851
-  _globals['_TIMING']._serialized_end=914
-  _globals['_EXPLAINREQUEST']._serialized_start=917
-  _globals['_EXPLAINREQUEST']._serialized_end=1162
-  _globals['_EXPLAINRESPONSE']._serialized_start=1165
-  _globals['_EXPLAINRESPONSE']._serialized_end=1325
-  _globals['_ATTRIBUTION']._serialized_start=1327
-  _globals['_ATTRIBUTION']._serialized_end=1420
-  _globals['_CLASSIFYSTREAMREQUEST']._serialized_start=1422
-  _globals['_CLASSIFYSTREAMREQUEST']._serialized_end=1544
-  _globals['_CLASSIFYSTREAMRESPONSE']._serialized_start=1547
-  _globals['_CLASSIFYSTREAMRESPONSE']._serialized_end=1686
-  _globals['_FAILURE']._serialized_start=1688
-  _globals['_FAILURE']._serialized_end=1776
-  _globals['_LISTMODELSREQUEST']._serialized_start=1778
-  _globals['_LISTMODELSREQUEST']._serialized_end=1797
-  _globals['_LISTMODELSRESPONSE']._serialized_start=1799
-  _globals['_LISTMODELSRESPONSE']._serialized_end=1855
-  _globals['_GETMODELREQUEST']._serialized_start=1857
-  _globals['_GETMODELREQUEST']._serialized_end=1912
-  _globals['_MODEL']._serialized_start=1915
-  _globals['_MODEL']._serialized_end=2321
-  _globals['_MODEL_QUALITYENTRY']._serialized_start=2275
-  _globals['_MODEL_QUALITYENTRY']._serialized_end=2321
-  _globals['_CLASSIFIER']._serialized_start=2676
-  _globals['_CLASSIFIER']._serialized_end=3067
+  _globals['_RESULT']._serialized_end=737
+  _globals['_LABELSCORE']._serialized_start=739
+  _globals['_LABELSCORE']._serialized_end=800
+  _globals['_ENTITY']._serialized_start=802
+  _globals['_ENTITY']._serialized_end=868
+  _globals['_TIMING']._serialized_start=870
+  _globals['_TIMING']._serialized_end=933
+  _globals['_EXPLAINREQUEST']._serialized_start=936
+  _globals['_EXPLAINREQUEST']._serialized_end=1181
+  _globals['_EXPLAINRESPONSE']._serialized_start=1184
+  _globals['_EXPLAINRESPONSE']._serialized_end=1344
+  _globals['_ATTRIBUTION']._serialized_start=1346
+  _globals['_ATTRIBUTION']._serialized_end=1439
+  _globals['_CLASSIFYSTREAMREQUEST']._serialized_start=1441
+  _globals['_CLASSIFYSTREAMREQUEST']._serialized_end=1563
+  _globals['_CLASSIFYSTREAMRESPONSE']._serialized_start=1566
+  _globals['_CLASSIFYSTREAMRESPONSE']._serialized_end=1705
+  _globals['_FAILURE']._serialized_start=1707
+  _globals['_FAILURE']._serialized_end=1795
+  _globals['_LISTMODELSREQUEST']._serialized_start=1797
+  _globals['_LISTMODELSREQUEST']._serialized_end=1816
+  _globals['_LISTMODELSRESPONSE']._serialized_start=1818
+  _globals['_LISTMODELSRESPONSE']._serialized_end=1874
+  _globals['_GETMODELREQUEST']._serialized_start=1876
+  _globals['_GETMODELREQUEST']._serialized_end=1931
+  _globals['_MODEL']._serialized_start=1934
+  _globals['_MODEL']._serialized_end=2358
+  _globals['_MODEL_QUALITYENTRY']._serialized_start=2312
+  _globals['_MODEL_QUALITYENTRY']._serialized_end=2358
+  _globals['_CLASSIFIER']._serialized_start=2713
+  _globals['_CLASSIFIER']._serialized_end=3104
 # @@protoc_insertion_point(module_scope)

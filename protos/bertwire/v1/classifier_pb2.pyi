@@ -84,7 +84,7 @@ class ClassifyResponse(_message.Message):
     def __init__(self, model: _Optional[str] = ..., model_version: _Optional[str] = ..., results: _Optional[_Iterable[_Union[Result, _Mapping]]] = ...) -> None: ...
 
 class Result(_message.Message):
-    __slots__ = ("labels", "logits", "token_count", "truncated", "timing", "entities", "rules")
+    __slots__ = ("labels", "logits", "token_count", "truncated", "timing", "entities", "rules", "abstained")
     LABELS_FIELD_NUMBER: _ClassVar[int]
     LOGITS_FIELD_NUMBER: _ClassVar[int]
     TOKEN_COUNT_FIELD_NUMBER: _ClassVar[int]
@@ -92,6 +92,7 @@ class Result(_message.Message):
     TIMING_FIELD_NUMBER: _ClassVar[int]
     ENTITIES_FIELD_NUMBER: _ClassVar[int]
     RULES_FIELD_NUMBER: _ClassVar[int]
+    ABSTAINED_FIELD_NUMBER: _ClassVar[int]
     labels: _containers.RepeatedCompositeFieldContainer[LabelScore]
     logits: _containers.RepeatedScalarFieldContainer[float]
     token_count: int
@@ -99,7 +100,8 @@ class Result(_message.Message):
     timing: Timing
     entities: _containers.RepeatedCompositeFieldContainer[Entity]
     rules: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, labels: _Optional[_Iterable[_Union[LabelScore, _Mapping]]] = ..., logits: _Optional[_Iterable[float]] = ..., token_count: _Optional[int] = ..., truncated: bool = ..., timing: _Optional[_Union[Timing, _Mapping]] = ..., entities: _Optional[_Iterable[_Union[Entity, _Mapping]]] = ..., rules: _Optional[_Iterable[str]] = ...) -> None: ...
+    abstained: bool
+    def __init__(self, labels: _Optional[_Iterable[_Union[LabelScore, _Mapping]]] = ..., logits: _Optional[_Iterable[float]] = ..., token_count: _Optional[int] = ..., truncated: bool = ..., timing: _Optional[_Union[Timing, _Mapping]] = ..., entities: _Optional[_Iterable[_Union[Entity, _Mapping]]] = ..., rules: _Optional[_Iterable[str]] = ..., abstained: bool = ...) -> None: ...
 
 class LabelScore(_message.Message):
     __slots__ = ("label", "score", "predicted")
@@ -234,7 +236,7 @@ class GetModelRequest(_message.Message):
     def __init__(self, model: _Optional[str] = ..., model_version: _Optional[str] = ...) -> None: ...
 
 class Model(_message.Message):
-    __slots__ = ("name", "version", "aliases", "default", "state", "reason", "task", "text_pairs", "labels", "max_length", "variant", "precision", "provider", "quality", "proven", "fallback_reason", "rules")
+    __slots__ = ("name", "version", "aliases", "default", "state", "reason", "task", "text_pairs", "labels", "max_length", "variant", "precision", "provider", "quality", "proven", "fallback_reason", "rules", "abstains")
     class QualityEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -259,6 +261,7 @@ class Model(_message.Message):
     PROVEN_FIELD_NUMBER: _ClassVar[int]
     FALLBACK_REASON_FIELD_NUMBER: _ClassVar[int]
     RULES_FIELD_NUMBER: _ClassVar[int]
+    ABSTAINS_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: str
     aliases: _containers.RepeatedScalarFieldContainer[str]
@@ -276,4 +279,5 @@ class Model(_message.Message):
     proven: bool
     fallback_reason: str
     rules: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., aliases: _Optional[_Iterable[str]] = ..., default: bool = ..., state: _Optional[_Union[ModelState, str]] = ..., reason: _Optional[str] = ..., task: _Optional[str] = ..., text_pairs: bool = ..., labels: _Optional[_Iterable[str]] = ..., max_length: _Optional[int] = ..., variant: _Optional[str] = ..., precision: _Optional[str] = ..., provider: _Optional[str] = ..., quality: _Optional[_Mapping[str, float]] = ..., proven: bool = ..., fallback_reason: _Optional[str] = ..., rules: _Optional[_Iterable[str]] = ...) -> None: ...
+    abstains: bool
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., aliases: _Optional[_Iterable[str]] = ..., default: bool = ..., state: _Optional[_Union[ModelState, str]] = ..., reason: _Optional[str] = ..., task: _Optional[str] = ..., text_pairs: bool = ..., labels: _Optional[_Iterable[str]] = ..., max_length: _Optional[int] = ..., variant: _Optional[str] = ..., precision: _Optional[str] = ..., provider: _Optional[str] = ..., quality: _Optional[_Mapping[str, float]] = ..., proven: bool = ..., fallback_reason: _Optional[str] = ..., rules: _Optional[_Iterable[str]] = ..., abstains: bool = ...) -> None: ...

@@ -6,6 +6,7 @@ Needs only the standard library and pydantic; `bundle.keys`, imported only where
 from bertwire_runtime.bundle.errors import BundleError
 from bertwire_runtime.bundle.manifest import (
     SCHEMA_VERSION,
+    Abstention,
     Calibration,
     Candidate,
     FileEntry,
@@ -23,6 +24,7 @@ from bertwire_runtime.bundle.writer import add_file, seal
 __all__ = [
     "AGREEMENT",
     "SCHEMA_VERSION",
+    "Abstention",
     "Agreement",
     "Bundle",
     "BundleError",

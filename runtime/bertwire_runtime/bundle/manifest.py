@@ -1,7 +1,7 @@
 """The schema of `manifest.json`."""
 
 import sys
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
@@ -9,7 +9,7 @@ from bertwire_core.tasks import Task, TaskTable
 from bertwire_runtime.bundle.proof import Part, Proof, Provider, Scores, Share
 
 SCHEMA_VERSION = 4
-# Schema 3 is schema 4 without rules; schema 2 is schema 3 without a probe.
+# Schema 3 is schema 4 without rules and models that abstain; schema 2 is schema 3 without a probe.
 READABLE_VERSIONS = (2, 3, SCHEMA_VERSION)
 # The first schema with a probe.
 _PROBE_VERSION = 3
@@ -28,13 +28,22 @@ Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.25, 10.0
 # Dev texts below which the temperature stays 1; three texts of SST-2 gave 10 and useless scores.
 MIN_CALIBRATION_TEXTS = 100
-# Per task the number of labels allowed, and whether each has a threshold.
-_LABELS: TaskTable[tuple[range, bool]] = TaskTable(
+
+
+class _Allowed(NamedTuple):
+    """What a manifest of a task may have: so many labels, a threshold each, a model that abstains."""
+
+    labels: range
+    thresholds: bool = False
+    abstention: bool = False
+
+
+_ALLOWED: TaskTable[_Allowed] = TaskTable(
     {
-        "single_label": (range(2, sys.maxsize), False),
-        "multi_label": (range(1, sys.maxsize), True),
-        "token_classification": (range(2, sys.maxsize), False),
-        "regression": (range(1, 2), False),
+        "single_label": _Allowed(range(2, sys.maxsize), abstention=True),
+        "multi_label": _Allowed(range(1, sys.maxsize), thresholds=True),
+        "token_classification": _Allowed(range(2, sys.maxsize)),
+        "regression": _Allowed(range(1, 2)),
     }
 )
 Layout = Literal["padded", "packed"]
@@ -155,6 +164,20 @@ class Rules(Part):
     test: RulesEffect | None
 
 
+class Abstention(Part):
+    """When the model abstains from a text, which then looks like none of its labels.
+
+    Attributes:
+        threshold: least `bertwire_core.scope.scopes` of a text that the model decides for.
+        dev: share of the dev texts from which PyTorch abstains.
+        test: the same of the test texts; None without them.
+    """
+
+    threshold: float
+    dev: Share
+    test: Share | None
+
+
 class Reference(Part):
     """PyTorch's scores in fp32."""
 
@@ -200,6 +223,7 @@ class Manifest(Part):
         truncation_side: the side on which longer text is cut.
         probe: token sequences with each variant's logits (`bertwire_runtime.probe`); None in schema 2.
         rules: patterns that change decisions; None where it has none.
+        abstention: when the model abstains; None where it never does.
         variants: the graphs; for each provider, the fastest first.
         candidates: graphs that were built and not published, with their measurements.
     """
@@ -217,6 +241,7 @@ class Manifest(Part):
     probe: FileEntry | None = None
     rules: Rules | None = None
     calibration: Calibration
+    abstention: Abstention | None = None
     variants: tuple[Variant, ...] = Field(min_length=1)
     candidates: tuple[Candidate, ...]
     provenance: Provenance
@@ -237,6 +262,12 @@ class Manifest(Part):
         return self
 
     @model_validator(mode="after")
+    def _abstention_by_task(self) -> Self:
+        if self.abstention is not None and (not _ALLOWED[self.task].abstention or self.schema_version < SCHEMA_VERSION):
+            raise ValueError(f"a model of {self.task} in schema {self.schema_version} does not abstain")
+        return self
+
+    @model_validator(mode="after")
     def _distinct(self) -> Self:
         for kind, names in (
             ("label", list(self.labels)),
@@ -251,9 +282,9 @@ class Manifest(Part):
 
     @model_validator(mode="after")
     def _labels_fit_task(self) -> Self:
-        labels, has_thresholds = _LABELS[self.task]
-        if len(self.labels) not in labels:
+        allowed = _ALLOWED[self.task]
+        if len(self.labels) not in allowed.labels:
             raise ValueError(f"{len(self.labels)} labels do not fit the task {self.task}")
-        if len(self.calibration.thresholds) != (len(self.labels) if has_thresholds else 0):
+        if len(self.calibration.thresholds) != (len(self.labels) if allowed.thresholds else 0):
             raise ValueError(f"{len(self.calibration.thresholds)} thresholds do not fit the task {self.task}")
         return self

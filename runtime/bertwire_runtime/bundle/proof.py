@@ -25,12 +25,16 @@ class Quality(Part):
         scores: by metric.
         label_agreement: share of decisions equal to PyTorch's: per text, per text and label (present or not), or per
             word. None for regression.
+        abstained: share of the texts from which the variant abstains. None where the model never does.
+        abstain_agreement: share of the texts from which both or none of the variant and PyTorch abstain; else None.
         max_logit_difference: largest absolute logit difference from PyTorch.
         p99_logit_difference: 99th percentile of the absolute differences.
     """
 
     scores: Scores
     label_agreement: Share | None
+    abstained: Share | None = None
+    abstain_agreement: Share | None = None
     max_logit_difference: Distance
     p99_logit_difference: Distance
 
@@ -57,7 +61,8 @@ class GateLimits(Part):
     """Limits that a variant must meet to be published.
 
     Attributes:
-        min_label_agreement: least `label_agreement` on dev.
+        min_label_agreement: least `label_agreement` on dev, and least `abstain_agreement`, of which one text may
+            always differ.
         max_quality_drop: largest loss of accuracy, F1 or correlation against PyTorch on dev.
         max_logit_difference: largest absolute logit difference, or None for no limit.
         max_batch_variance: largest batch variance.

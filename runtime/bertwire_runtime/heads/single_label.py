@@ -21,13 +21,16 @@ class SingleLabel(ByText):
         return manifest.labels
 
     def given(self, manifest: Manifest, output: Output) -> Iterable[tuple[str, float]]:
-        """Return the best label."""
+        """Return the best label; none where the model abstained."""
+        if output.abstained:
+            return ()
         best = int(output.scores.argmax())
         return ((manifest.labels[best], float(output.scores[best])),)
 
     def chosen(self, manifest: Manifest, output: Output, thresholds: Thresholds = MODELS_OWN) -> list[bool]:
-        """Return True for the best label where it reaches its threshold, by default 0."""
+        """Return True for the best label where it reaches its threshold, by default 0; for none where it abstained."""
         best = int(output.scores.argmax())
         chosen = [False] * len(output.scores)
-        chosen[best] = float(output.scores[best]) >= thresholds.of(manifest.labels[best], 0.0)
+        reached = float(output.scores[best]) >= thresholds.of(manifest.labels[best], 0.0)
+        chosen[best] = reached and not output.abstained
         return chosen

@@ -182,6 +182,8 @@ class Model:
         return Prediction(output, result.queue_seconds, tokenize_seconds, result.run_seconds)
 
     def _count(self, output: Output) -> None:
+        if output.abstained:
+            self._observer.abstained()
         for label, score in self.predictor.head.given(self.manifest, output):
             self._observer.predicted(label, score)
         for rule in output.rules:

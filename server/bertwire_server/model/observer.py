@@ -52,6 +52,9 @@ class Observer(Protocol):
     def matched(self, rule: str) -> None:
         """Record a rule that matched a text."""
 
+    def abstained(self) -> None:
+        """Record a text that looks like none of the labels."""
+
 
 class Unobserved:
     """An observer that records nothing."""
@@ -71,3 +74,4 @@ class Unobserved:
     def predicted(self, label: str, confidence: float) -> None: ...  # noqa: D102
 
     def matched(self, rule: str) -> None: ...  # noqa: D102
+    def abstained(self) -> None: ...  # noqa: D102

@@ -79,6 +79,8 @@ async def response(
         result = answer.results.add()
         _fill_times(result, each)
         fill(result, manifest, each.output, thresholds, top_k)
+        if each.output.abstained:
+            result.abstained = True
         if request.logits:
             result.logits.extend(each.output.logits.ravel().tolist())
         if each.output.rules:

@@ -34,6 +34,7 @@ _COUNTERS = {
     "computed_tokens": "Tokens computed, padding included.",
     "expired_texts": "Texts whose deadline passed in the queue; never computed.",
     "cancelled_texts": "Texts cancelled by their caller while they waited; never computed.",
+    "abstained_texts": "Texts that look like none of the labels.",
     "cache_hits": "Texts answered from the cache.",
     "cache_misses": "Texts looked up in the cache and run.",
 }
@@ -180,6 +181,10 @@ class ModelMetrics:
     def matched(self, rule: str) -> None:
         """Count a text that a rule matched."""
         self._rules[rule].inc()
+
+    def abstained(self) -> None:
+        """Count a text that looks like none of the labels."""
+        self._counters["abstained_texts"].inc()
 
 
 class BusySeconds(Collector):

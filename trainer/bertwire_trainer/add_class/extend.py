@@ -43,6 +43,8 @@ def extend(prepared: Prepared) -> None:
         _write_record(prepared, metrics, folder)
     for name, scores in metrics.items():
         say(f"{prepared.output}: {name} {figures(scores)}; before {figures(record.metrics.get(name, {}))}")
+    if "abstain" in record.stages:
+        note("the model abstains no more: its threshold was chosen without the new labels; train again with --abstain")
     note(f"added {', '.join(prepared.labels)}; no row of dev or test has a label of them, so that none is measured")
 
 
@@ -107,7 +109,12 @@ def _write_record(prepared: Prepared, metrics: dict[str, dict[str, float]], fold
         examples=SplitRecord(source=examples.source, rows=len(examples), sha256=examples.sha256()),
     )
     new = record.model_copy(
-        update={"labels": record.labels + prepared.labels, "metrics": metrics, "added": [*record.added, added]}
+        update={
+            "labels": record.labels + prepared.labels,
+            "metrics": metrics,
+            "added": [*record.added, added],
+            "stages": {name: stage for name, stage in record.stages.items() if name != "abstain"},
+        }
         # What was measured of the checkpoint without them.
         | dict(TrustRecord())
     )

@@ -5,13 +5,20 @@ from functools import partial
 from typing import Any
 
 from bertwire_trainer.stage import Fit, Stage
+from bertwire_trainer.stages.abstain import Abstain
 from bertwire_trainer.stages.adapt import Adapt
 from bertwire_trainer.stages.augment import Augment
 from bertwire_trainer.stages.prune import Prune
 from bertwire_trainer.stages.self_train import SelfTrain
 
-# What changes the shapes of the weights comes before what copies or keeps weights.
-STAGES: dict[str, type[Stage[Any]]] = {"adapt": Adapt, "prune": Prune, "self_train": SelfTrain, "augment": Augment}
+# What looks at the result is outermost; what changes the shapes of the weights comes before what copies or keeps them.
+STAGES: dict[str, type[Stage[Any]]] = {
+    "abstain": Abstain,
+    "adapt": Adapt,
+    "prune": Prune,
+    "self_train": SelfTrain,
+    "augment": Augment,
+}
 
 
 def staged(fit: Fit, stages: Mapping[str, Stage[Any]]) -> Fit:

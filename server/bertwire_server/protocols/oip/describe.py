@@ -15,7 +15,7 @@ _PLATFORM = "bertwire"
 # The supported protocol extensions, by Triton's names.
 _EXTENSIONS = ("classification", "model_repository", "model_configuration", "schedule_policy", "statistics")
 _CPU, _GPU = config_pb.ModelInstanceGroup.KIND_CPU, config_pb.ModelInstanceGroup.KIND_GPU
-_TYPES = {"BYTES": config_pb.TYPE_STRING, "FP32": config_pb.TYPE_FP32}
+_TYPES = {"BYTES": config_pb.TYPE_STRING, "FP32": config_pb.TYPE_FP32, "BOOL": config_pb.TYPE_BOOL}
 
 
 def server_metadata() -> pb.ServerMetadataResponse:

@@ -90,6 +90,8 @@ class Outputs:
         elif output.name == "label":
             labels = self._manifest.labels
             self._strings("label", self._column, [labels[each.scores.argmax()].encode() for each in texts])
+        elif output.name == "abstained":
+            self._bools("abstained", self._column, [each.abstained for each in texts])
         else:
             makers = {"entities": self._entities, "labels": self._labels, "rules": _rules}
             self._strings(output.name, self._column, await self._each(makers[output.name]))
@@ -135,6 +137,13 @@ class Outputs:
         else:
             for row in rows:
                 output.contents.fp32_contents.extend(row.ravel().tolist())
+
+    def _bools(self, name: str, shape: Sequence[int], values: Sequence[bool]) -> None:
+        output = self._response.outputs.add(name=name, datatype="BOOL", shape=shape)
+        if self._raw:
+            self._response.raw_output_contents.append(bytes(values))
+        else:
+            output.contents.bool_contents.extend(values)
 
     def _strings(self, name: str, shape: Sequence[int], elements: Sequence[bytes]) -> None:
         output = self._response.outputs.add(name=name, datatype="BYTES", shape=shape)

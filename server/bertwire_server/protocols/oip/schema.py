@@ -19,7 +19,7 @@ class Tensor:
     """
 
     name: str
-    datatype: Literal["BYTES", "FP32"]
+    datatype: Literal["BYTES", "FP32", "BOOL"]
     by_label: bool = False
 
     def width(self, manifest: Manifest) -> int:
@@ -39,8 +39,8 @@ _OUTPUTS: TaskTable[tuple[Tensor, ...]] = TaskTable(
         "token_classification": (Tensor("entities", "BYTES"),),
     }
 )
-_RULES = Tensor("rules", "BYTES")
-OUTPUT_NAMES = frozenset(each.name for tensors in (*_OUTPUTS.values(), (_RULES,)) for each in tensors)
+_RULES, _ABSTAINED = Tensor("rules", "BYTES"), Tensor("abstained", "BOOL")
+OUTPUT_NAMES = frozenset(each.name for tensors in (*_OUTPUTS.values(), (_RULES, _ABSTAINED)) for each in tensors)
 
 
 def inputs(manifest: Manifest) -> tuple[Tensor, ...]:
@@ -52,4 +52,5 @@ def inputs(manifest: Manifest) -> tuple[Tensor, ...]:
 def outputs(manifest: Manifest) -> Mapping[str, Tensor]:
     """Return a model's outputs by name."""
     rules = () if manifest.rules is None else (_RULES,)
-    return {each.name: each for each in (*_OUTPUTS[manifest.task], *rules)}
+    abstained = () if manifest.abstention is None else (_ABSTAINED,)
+    return {each.name: each for each in (*_OUTPUTS[manifest.task], *rules, *abstained)}
