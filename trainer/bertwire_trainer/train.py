@@ -14,12 +14,13 @@ from bertwire_trainer.device import Precision, choose_precision, has_fast_bf16
 from bertwire_trainer.disk import one_line_faults, require_space
 from bertwire_trainer.loading import load_encoder, load_model, require_tables
 from bertwire_trainer.messages import figures, note, say, warn
-from bertwire_trainer.method import Job
+from bertwire_trainer.method import Job, Report
 from bertwire_trainer.methods import METHODS
 from bertwire_trainer.partial import Partial, Started
 from bertwire_trainer.poolings import first_pooling, settle_pooling
 from bertwire_trainer.prepare import Prepared
 from bertwire_trainer.prior import start_at_prior
+from bertwire_trainer.recipe import NAME, recipe_of, write_recipe
 from bertwire_trainer.record import PoolingRecord, Setup, SplitRecord
 from bertwire_trainer.result import evaluate, save, write_record
 from bertwire_trainer.stages import staged
@@ -33,8 +34,12 @@ if TYPE_CHECKING:
     from bertwire_core.pooled import Classifier
 
 
-def train_model(prepared: Prepared) -> None:
+def train_model(prepared: Prepared, report: Report | None = None) -> None:
     """Train by the chosen method; publish the checkpoint folder whole, or leave OUTPUT.partial to resume from.
+
+    Args:
+        prepared: the run.
+        report: as for `Job`.
 
     Raises:
         UserError: the base checkpoint, the device or the disk does not allow it.
@@ -65,6 +70,7 @@ def train_model(prepared: Prepared) -> None:
                 base=prepared.base,
                 epochs=partial.epochs,
                 logs=partial.result / "logs",
+                report=report,
             )
             unseen = uncovered(job.tokens["train"], config.max_length, prepared.base.name)
             warn(unseen)
@@ -74,6 +80,7 @@ def train_model(prepared: Prepared) -> None:
             metrics = evaluate(partial.result, fitted, job)
             seconds = time.perf_counter() - prepared.begun
             write_record(partial.result, setup, metrics, fitted, [*prepared.remarks, *unseen], seconds)
+            write_recipe(partial.result / NAME, recipe_of(prepared, precision))
             partial.publish(prepared.output, overwrite=config.overwrite)
         except KeyboardInterrupt:
             note(_interrupted(partial))
