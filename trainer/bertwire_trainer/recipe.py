@@ -33,7 +33,7 @@ def read_recipe(path: Path, config: type[BaseModel], method: str | None) -> dict
     """
     values = read_mapping(path)
     method = method or str(values.get("method", DEFAULT))
-    require_none(path, [fault for name, value in values.items() if (fault := _fault(name, value, config, method))])
+    require_no_fault(path, [fault for name, value in values.items() if (fault := _fault(name, value, config, method))])
     return {name: value for name, value in values.items() if value is not None}
 
 
@@ -52,7 +52,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
     return {str(name): value for name, value in values.items()}
 
 
-def require_none(path: Path, faults: list[str]) -> None:
+def require_no_fault(path: Path | str, faults: list[str]) -> None:
     """Raise `UserError` where a file has faults, with all of them."""
     if faults:
         raise UserError(f"{path}: {'; '.join(faults)}")
