@@ -28,6 +28,7 @@ from bertwire_trainer.tune.cli import run_tune, tune
 from bertwire_trainer.tune.config import TuneConfig
 from bertwire_trainer.tune.defaults import default_space
 from bertwire_trainer.tune.space import read_space
+from bertwire_trainer.tune.summary import conclude
 
 WriteRows = Callable[[str, list[tuple[str, str]]], Path]
 Separable = Callable[..., list[tuple[str, str]]]
@@ -163,7 +164,7 @@ def test_two_workers_share_a_study(search: Search, tmp_path: Path, monkeypatch: 
 
     def waiting(self: Frozen, job: Job, options: FrozenOptions) -> Fitted:
         while not trials(out / "study.db"):
-            time.sleep(0.1)
+            time.sleep(1)
         return fit(self, job, options)
 
     monkeypatch.setattr(Frozen, "fit", waiting)
@@ -225,7 +226,7 @@ def test_command_without_a_space(tiny: Path, tmp_path: Path, write_rows: WriteRo
     ("facts", "methods", "absent"),
     [
         (Facts("single_label", 3, 20, named=False), ["frozen", "prototypes", "few-shot", "lora", "full"], "strength"),
-        (Facts("multi_label", 3, 900, named=True), ["frozen", "lora", "full"], "label_smoothing"),
+        (Facts("multi_label", 3, 900, named=True), ["frozen", "lora", "full"], "strength"),
         (Facts("regression", 1, 900, named=True), ["frozen", "lora", "full"], "class_weights"),
         (Facts("token_classification", 9, 900, named=True), ["lora", "full"], "pooling"),
     ],
@@ -236,6 +237,23 @@ def test_default_space(facts: Facts, methods: list[str], absent: str) -> None:
     assert not faults
     assert [*space.methods] == methods
     assert absent not in space.methods["full"]
+
+
+def test_what_mattered(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """From ten scores on the options are named whose choice made the difference, those of one method too."""
+    study = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(seed=0))
+    for _ in range(12):
+        trial = study.ask()
+        method = trial.suggest_categorical("method", ["frozen", "full"])
+        rate = trial.suggest_float("full.learning_rate", 0, 1) if method == "full" else 0.0
+        trial.set_user_attr("recipe", "method: full\n")
+        study.tell(trial, rate)
+    conclude(study, tmp_path, "accuracy", ["--train", "my rows.csv"])
+    shown = capsys.readouterr().out
+    assert "what mattered: " in shown
+    assert "full.learning_rate" in shown.partition("what mattered: ")[2]
+    assert f"bertwire train --recipe {tmp_path}/recipe.yaml --train 'my rows.csv' --output CHECKPOINT" in shown
+    assert (tmp_path / "history.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_output_that_is_no_search(search: Search, tmp_path: Path) -> None:

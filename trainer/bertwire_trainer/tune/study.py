@@ -15,8 +15,8 @@ from bertwire_core.errors import UserError, first_line
 # Seconds that a process waits for another's write. Halved, nothing breaks on a local disk; below a second, a worker can
 # fail beside another that commits.
 _LOCK_SECONDS = 60
-# Completed trials before the first is pruned, and the first epoch after which one can be. Halved, a trial is stopped for
-# being worse than one other, or after an epoch of warm-up.
+# Completed trials before one is pruned, and the first epoch after which it can be. Halved, a trial is stopped for being
+# worse than one other, or after an epoch of warm-up.
 _STARTUP_TRIALS, _FIRST_EPOCH = 4, 2
 # User attribute of a study: what it searches, as JSON.
 _SEARCH = "search"

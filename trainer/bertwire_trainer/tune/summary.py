@@ -1,6 +1,7 @@
 """What a search ends with: a table, what mattered, a plot, and the recipe of the best trial."""
 
 import shlex
+import warnings
 from pathlib import Path
 
 import optuna
@@ -20,8 +21,8 @@ from bertwire_trainer.tune.study import REASON, RECIPE, completed, finished, sco
 _SHOWN = 10
 # Completed trials from which on the importance of options is computed. Halved, it is that of single trials.
 _FOR_IMPORTANCE = 10
-# Importances that are printed.
-_IMPORTANT = 5
+# Importances that are printed, and the least. Halved, options are named that chance alone set apart.
+_IMPORTANT, _LEAST_SHARE = 5, 0.01
 
 
 def conclude(study: optuna.Study, output: Path, metric: str, given: list[str]) -> None:
@@ -65,8 +66,11 @@ def _importance(study: optuna.Study) -> str:
     scores = [score(trial) for trial in completed(study)]
     if len(scores) < _FOR_IMPORTANCE or len({*scores}) == 1:
         return ""
-    shares = optuna.importance.get_param_importances(study)
-    return ", ".join(f"{name} {share:.0%}" for name, share in [*shares.items()][:_IMPORTANT])
+    with warnings.catch_warnings():
+        # Of options of methods that have had few trials; their shares are small.
+        warnings.simplefilter("ignore")
+        shares = [*optuna.importance.get_param_importances(study).items()]
+    return ", ".join(f"{name} {share:.0%}" for name, share in shares[:_IMPORTANT] if share >= _LEAST_SHARE)
 
 
 def _plot(study: optuna.Study, path: Path, metric: str) -> None:
