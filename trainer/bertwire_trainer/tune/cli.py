@@ -7,6 +7,7 @@ from bertwire_core.console import err
 from bertwire_core.errors import UserError
 from bertwire_core.files import in_use, output_path
 from bertwire_core.options import command
+from bertwire_trainer import ranks
 from bertwire_trainer.tune.config import SearchConfig, TuneConfig
 
 # What a search leaves in its folder.
@@ -21,6 +22,7 @@ def run_tune(config: SearchConfig) -> None:
     from bertwire_trainer.quiet import quiet_environment, quiet_libraries
     from bertwire_trainer.tune.plan import make_plan
 
+    ranks.require_one("bertwire tune")
     quiet_environment()
     output = output_path(config.output).absolute()
     storage = output_path(config.storage or output / "study.db").absolute()
