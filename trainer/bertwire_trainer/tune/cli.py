@@ -34,7 +34,10 @@ def run_tune(config: SearchConfig) -> None:
             quiet_libraries()
             from bertwire_trainer.tune.search import search
 
-        search(config, plan, output, storage)
+        try:
+            search(config, plan, output, storage)
+        finally:
+            shutil.rmtree(output / "trials", ignore_errors=True)
 
 
 def _require_own(output: Path) -> None:

@@ -73,7 +73,7 @@ def run_workers(search: Search, study: optuna.Study, trials: int, display: Calla
     shared = Shared(context.Semaphore(trials), context.Lock())
     others = [
         context.Process(target=_work, args=(search, shared, number), name=f"worker {number}")
-        for number in range(1, search.workers)
+        for number in range(1, min(search.workers, trials))
     ]
     with _ended(others):
         for each in others:
