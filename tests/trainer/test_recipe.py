@@ -44,7 +44,7 @@ def test_recipe_of_a_checkpoint_gives_the_same_weights(tiny: Path, run: Run, tmp
     assert written["adapt"] == ["unlabelled.txt"]
     assert not {"train", "dev", "output", "overwrite", "text_column"} & set(written)
     files = ["--train", tmp_path / "train.jsonl", "--dev", tmp_path / "dev.jsonl", "--output", tmp_path / "second"]
-    invoke("--recipe", first / "recipe.yaml", *files, "--model", tiny, "--adapt", adapt)
+    invoke("--recipe", first / "recipe.yaml", *files, "--model", tiny, "--adapt", adapt, "--no-report")
     one, other = (load_file(tmp_path / name / "model.safetensors") for name in ("first", "second"))
     assert all((one[name] == other[name]).all() for name in one)
     assert (tmp_path / "second" / "recipe.yaml").read_text() == (first / "recipe.yaml").read_text()
@@ -54,7 +54,7 @@ def test_options_given_win(tiny: Path, tmp_path: Path, write_rows: WriteRows, se
     """An option of the command line replaces that of the recipe, also where it is the default."""
     file = recipe(tmp_path / "r.yaml", f"model: {tiny}\nmax_length: 16\nepochs: 2\nlearning_rate: 1e-3\nseed: 5\n")
     files = ["--train", write_rows("train.jsonl", separable(24)), "--output", tmp_path / "out"]
-    invoke("--recipe", file, *files, "--max-length", 32, "--epochs", 1, "--seed", 42)
+    invoke("--recipe", file, *files, "--max-length", 32, "--epochs", 1, "--seed", 42, "--no-report")
     record = json.loads((tmp_path / "out" / "training.json").read_text())
     assert (record["max_length"], record["seed"]) == (32, 42)
     assert (record["recipe"]["epochs"], record["recipe"]["learning_rate"]) == (1, 1e-3)

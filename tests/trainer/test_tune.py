@@ -77,7 +77,7 @@ def test_best_recipe_gives_the_best_score(search: Search, tiny: Path, tmp_path: 
         best = found.best_value
     assert yaml.safe_load((out / "recipe.yaml").read_text())["method"] == "full"
     files = {"train": tmp_path / "train.jsonl", "dev": tmp_path / "dev.jsonl"}
-    again = {"recipe": out / "recipe.yaml", "model": str(tiny), "output": tmp_path / "again"}
+    again = {"recipe": out / "recipe.yaml", "model": str(tiny), "output": tmp_path / "again", "report": False}
     trainer.train_model(prepare(TrainConfig(**files, **again)))
     record = TrainingRecord.model_validate_json((tmp_path / "again" / "training.json").read_bytes())
     assert record.metrics["dev"]["macro_f1"] == best

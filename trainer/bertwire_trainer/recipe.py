@@ -17,7 +17,7 @@ NAME = "recipe.yaml"
 # Options that say what is trained on and where the result goes; a recipe says how.
 _ROWS = ("train", "dev", "test", "sheet", "dataset", "dataset_config", "train_split", "dev_split", "test_split")
 _COLUMNS = ("text_column", "text_pair_column", "label_column")
-NOT_HOW = frozenset((*_ROWS, *_COLUMNS, "output", "overwrite", "resume", "recipe"))
+NOT_HOW = frozenset((*_ROWS, *_COLUMNS, "output", "overwrite", "resume", "recipe", "report"))
 
 
 def read_recipe(path: Path, config: type[BaseModel], method: str | None) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from bertwire_trainer.prepare import Prepared
 from bertwire_trainer.prior import start_at_prior
 from bertwire_trainer.recipe import NAME, recipe_of, write_recipe
 from bertwire_trainer.record import PoolingRecord, Setup, SplitRecord
+from bertwire_trainer.report import write_report
 from bertwire_trainer.result import evaluate, save, write_record
 from bertwire_trainer.stages import staged
 from bertwire_trainer.tokenizer import load_tokenizer
@@ -91,6 +92,8 @@ def _train(prepared: Prepared, report: Report | None) -> None:
             seconds = time.perf_counter() - prepared.begun
             write_record(partial.result, setup, metrics, fitted, [*prepared.remarks, *unseen], seconds)
             write_recipe(partial.result / NAME, recipe_of(prepared, precision))
+            if config.report:
+                write_report(partial.result, job, fitted)
             partial.publish(prepared.output, overwrite=config.overwrite)
         except KeyboardInterrupt:
             note(_interrupted(partial))

@@ -10,7 +10,7 @@ from bertwire_trainer.config import RunConfig
 
 # Options of `bertwire train` that a search chooses itself, or that it has not. Test is among them: a score by which
 # something is chosen is no test.
-_OF_ONE_RUN = {"test", "test_split", "output", "overwrite", "resume", "recipe", "method"}
+_OF_ONE_RUN = {"test", "test_split", "output", "overwrite", "resume", "recipe", "report", "method"}
 
 
 class SearchConfig(Config):

@@ -58,7 +58,7 @@ class Trials:
         output = self.folder / str(trial.number)
         try:
             with silenced():
-                config = validated(TrainConfig, self.common | options | {"output": output})
+                config = validated(TrainConfig, self.common | options | {"output": output, "report": False})
                 train_model(prepare(config), self._report(trial))
         except TrialPruned:
             raise
