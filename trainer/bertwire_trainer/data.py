@@ -82,17 +82,24 @@ def _remarks(*splits: Labelled | None) -> list[str]:
     return list(dict.fromkeys(remark for split in splits if split is not None for remark in split.remarks))
 
 
-def _read(config: RunConfig) -> tuple[Labelled, Labelled | None, Labelled | None]:
-    columns, groups = config.columns, config.trust.fairness_column
+def read_train(config: RunConfig) -> Labelled:
+    """Read train; raise `UserError` where the file is faulty."""
     if config.dataset is None:
         assert config.train is not None  # noqa: S101 - the configuration has one of both
+        # Groups are those of dev, so of train only where dev is cut from it.
+        groups = () if config.dev else config.trust.fairness_column
+        return read_labelled(config.train, config.columns, config.task, config.sheet, groups)
+    groups = () if config.dev_split else config.trust.fairness_column
+    return read_dataset(config.dataset, config.dataset_config, config.train_split, config.columns, config.task, groups)
+
+
+def _read(config: RunConfig) -> tuple[Labelled, Labelled | None, Labelled | None]:
+    columns, train, groups = config.columns, read_train(config), config.trust.fairness_column
+    if config.dataset is None:
         files = (config.dev, config.test)
-        # Of train only where dev is cut from it.
-        train = read_labelled(config.train, columns, config.task, config.sheet, () if config.dev else groups)
         dev, test = (read_labelled(path, columns, train.task, config.sheet, groups) if path else None for path in files)
         return train, dev, test
     name, names = (config.dataset, config.dataset_config), (config.dev_split, config.test_split)
-    train = read_dataset(*name, config.train_split, columns, config.task, () if config.dev_split else groups)
     dev, test = (read_dataset(*name, split, columns, train.task, groups) if split else None for split in names)
     return train, dev, test
 
