@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from bertwire_core.pooled import Classifier
     from bertwire_trainer.base import Base
     from bertwire_trainer.data import Data
+    from bertwire_trainer.tasks.spec import Loss
     from bertwire_trainer.tokens import TokenDataset
 
 
@@ -57,6 +58,8 @@ class Job:
         epochs: the folder for what the method needs to resume, kept until the checkpoint is published. It may not
             exist; where it holds a whole epoch of an interrupted run, the method goes on from that.
         logs: the folder for TensorBoard, published with the checkpoint.
+        loss: the summed loss that the loop over epochs learns by, as `TaskSpec.loss`, of what `tokens` have as labels;
+            None: the task's own.
     """
 
     data: "Data"
@@ -70,6 +73,7 @@ class Job:
     base: "Base"
     epochs: Path
     logs: Path
+    loss: "Loss | None" = None
 
 
 @dataclass(frozen=True, slots=True)

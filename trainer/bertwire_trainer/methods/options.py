@@ -1,8 +1,8 @@
 """The options of all methods as options of one command."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from pydantic.config import JsonDict
 from pydantic.fields import FieldInfo
 
@@ -11,10 +11,14 @@ from bertwire_core.options import validated
 from bertwire_trainer.method import MethodOptions
 from bertwire_trainer.methods import DEFAULT, METHODS
 
+# Methods of peft's and others' that leave tokens or layers beside the model's own.
+_UNMERGED = ("adapter", "adapters", "p-tuning", "prefix", "prefix-tuning", "prompt", "prompt-tuning")
+
 
 def method_field() -> dict[str, Any]:
     """Return the field `method`, for pydantic's `create_model`."""
-    return {"method": (Literal[tuple(METHODS)], Field(DEFAULT, description="How the encoder learns the task."))}
+    described = f"How the encoder learns the task: {', '.join(METHODS)}."
+    return {"method": (Annotated[str, AfterValidator(_known)], Field(DEFAULT, description=described))}
 
 
 def option_fields() -> dict[str, Any]:
@@ -58,6 +62,13 @@ def optional(name: str, field: FieldInfo, description: str) -> tuple[Any, None]:
     described = Field(description=description, json_schema_extra=extra)
     kind: Any = field.annotation
     return Annotated[(kind | None, *field.metadata, described)], None
+
+
+def _known(method: str) -> str:
+    if method not in METHODS:
+        reason = ", as what it adds cannot be merged into the weights of a plain model" * (method in _UNMERGED)
+        raise ValueError(f"there is no method {method!r}{reason}; there are {', '.join(METHODS)}")
+    return method
 
 
 def _fields(name: str) -> dict[str, FieldInfo]:
