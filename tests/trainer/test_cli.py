@@ -17,6 +17,7 @@ from bertwire_core.files import in_use
 from bertwire_trainer.cli import train
 from bertwire_trainer.config import TrainConfig
 from bertwire_trainer.methods import METHODS
+from bertwire_trainer.methods.options import flag
 from support import bertwire
 
 WriteRows = Callable[[str, list[tuple[str, str]]], Path]
@@ -45,7 +46,7 @@ def test_every_setting_is_an_option_with_help() -> None:
     """--help lists each field of the configuration."""
     shown = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "200", "TERMINAL_WIDTH": "200"}).output
     for name, field in TrainConfig.model_fields.items():
-        assert "--" + name.replace("_", "-") in shown
+        assert flag(name) in shown
         assert (field.description or "")[:20] in shown
     assert "[default: 0.0001, lora 0.001, ia3 0.003, prototypes 2e-05]" in " ".join(shown.split())
 

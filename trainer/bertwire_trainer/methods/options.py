@@ -51,14 +51,15 @@ def set_by_user(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def flag(name: str) -> str:
-    """Return the option of a field."""
-    return "--" + name.replace("_", "-")
+    """Return the option of a field; that of `continued` is --continue, which Python does not take as a name."""
+    return "--" + name.replace("continued", "continue").replace("_", "-")
 
 
 def optional(name: str, field: FieldInfo, description: str) -> tuple[Any, None]:
     """Return a field with the range of `field` that is None where the user does not set it."""
     # A switch that is off by default has no form that turns it off, as for other options.
-    extra: JsonDict = {"flag": flag(name)} if field.default is False else {}
+    named = field.default is False or isinstance(field.json_schema_extra, dict)
+    extra: JsonDict = {"flag": flag(name)} if named else {}
     described = Field(description=description, json_schema_extra=extra)
     kind: Any = field.annotation
     return Annotated[(kind | None, *field.metadata, described)], None

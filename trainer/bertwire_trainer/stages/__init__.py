@@ -7,11 +7,19 @@ from typing import Any
 from bertwire_trainer.stage import Fit, Stage
 from bertwire_trainer.stages.adapt import Adapt
 from bertwire_trainer.stages.augment import Augment
+from bertwire_trainer.stages.continued import Continued
 from bertwire_trainer.stages.prune import Prune
 from bertwire_trainer.stages.self_train import SelfTrain
 
-# What changes the shapes of the weights comes before what copies or keeps weights.
-STAGES: dict[str, type[Stage[Any]]] = {"adapt": Adapt, "prune": Prune, "self_train": SelfTrain, "augment": Augment}
+# What changes the shapes of the weights comes before what copies or keeps weights, and what changes the rows of train
+# before what keeps something of each.
+STAGES: dict[str, type[Stage[Any]]] = {
+    "adapt": Adapt,
+    "prune": Prune,
+    "self_train": SelfTrain,
+    "augment": Augment,
+    "continued": Continued,
+}
 
 
 def staged(fit: Fit, stages: Mapping[str, Stage[Any]]) -> Fit:
