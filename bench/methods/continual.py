@@ -24,15 +24,15 @@ from bertwire_trainer.quiet import quiet_libraries
 from bertwire_trainer.train import train_model
 
 # Options of every training: MiniLM was pretrained for the mean, and few rows need more epochs than the default.
-COMMON: dict[str, Any] = {"epochs": 10, "patience": 10, "batch_size": 16}
+COMMON: dict[str, Any] = {"epochs": 5, "patience": 5, "batch_size": 16}
 # Options of each way to go on, with old rows of each label to learn in place of their number in all.
 WAYS: dict[str, dict[str, Any]] = {
     "naive": {},
     "rehearsal, 5 rows a label": {"continued_rehearsal_count": 5},
+    "rehearsal, 5 rows a label, lwf 1": {"continued_rehearsal_count": 5, "continued_lwf": 1.0},
     "rehearsal, 10 rows a label": {"continued_rehearsal_count": 10},
     "lwf 1": {"continued_lwf": 1.0},
     "ewc 1e4": {"continued_ewc": 1e4, "continued_rehearsal_count": 0},
-    "rehearsal, 5 rows a label, lwf 1": {"continued_rehearsal_count": 5, "continued_lwf": 1.0},
 }
 Row = dict[str, str]
 
