@@ -157,7 +157,7 @@ def record(output: Path) -> TrainingRecord:
 @pytest.mark.parametrize(
     ("row", "options"),
     [
-        (several, {"pooling": "mean"}),
+        (several, {"pooling": "mean", "learning_rate": 1e-2}),
         (numbered, {"pooling": "mean", "pooler": True}),
         (paired, {"pooling": "max", "normalize": True, "learning_rate": 1e-2}),
         (paired, {"pooling": "first", "method": "lora", "learning_rate": 2e-2}),

@@ -1,8 +1,11 @@
 """The command `bertwire train`; PyTorch and transformers are imported when it runs."""
 
+from contextlib import nullcontext
+
 from bertwire_core.console import err
 from bertwire_core.files import in_use
 from bertwire_core.options import command
+from bertwire_trainer import ranks
 from bertwire_trainer.config import RunConfig, TrainConfig
 
 
@@ -15,7 +18,7 @@ def run_train(config: RunConfig) -> None:
     from bertwire_trainer.quiet import quiet_environment, quiet_libraries
 
     quiet_environment()
-    with in_use(place(config)):
+    with ranks.only_first_speaks(), in_use(place(config)) if ranks.is_first() else nullcontext():
         job = prepare(config)
         with err.status("Loading PyTorch"):
             quiet_libraries()

@@ -12,7 +12,7 @@ from bertwire_trainer.messages import note
 
 _STATE = "trainer_state.json"
 _WEIGHTS = "model.safetensors"
-_PARTS = ("optimizer.pt", "scheduler.pt", "rng_state.pth")
+_PARTS = ("optimizer.pt", "scheduler.pt")
 
 
 def last_whole(epochs: Path) -> Path | None:
@@ -43,7 +43,9 @@ def is_whole(checkpoint: Path) -> bool:
             with safe_open(folder / _WEIGHTS, framework="pt"):  # holds the file's length against its header
                 pass
         parts = [*_PARTS, *(("scaler.pt",) if (checkpoint / "scaler.pt").exists() else ())]
-        return all(_is_sound(checkpoint / name) for name in parts)
+        # One file, or one for each process.
+        random = [path.name for path in checkpoint.glob("rng_state*.pth")]
+        return bool(random) and all(_is_sound(checkpoint / name) for name in [*parts, *random])
     except (OSError, ValueError, KeyError, TypeError, SafetensorError, zipfile.BadZipFile):
         return False
 

@@ -8,11 +8,14 @@ from typing import Any
 from bertwire_core.errors import UserError
 from bertwire_core.files import partial_path, require_absent
 from bertwire_data.labelled import oddities
+from bertwire_trainer import ranks
 from bertwire_trainer.base import Base, find_base
 from bertwire_trainer.config import RunConfig, require_applicable
 from bertwire_trainer.data import Data, load_data
+from bertwire_trainer.loop.options import LoopOptions
 from bertwire_trainer.messages import note, warn
 from bertwire_trainer.method import MethodOptions
+from bertwire_trainer.methods.options import flag
 from bertwire_trainer.overlaps import overlaps
 from bertwire_trainer.partial import Partial
 from bertwire_trainer.stage import Stage
@@ -54,11 +57,16 @@ def prepare(config: RunConfig) -> Prepared:
     """
     begun = time.perf_counter()
     options, asked = config.options, config.stages
+    if not isinstance(options, LoopOptions):
+        ranks.require_one(f"--method {config.method}")
+    for stage in asked:
+        ranks.require_one(flag(stage))
     if config.task is not None:
         require_applicable(config, config.task)
     output = place(config)
     partial = Partial(partial_path(output))
-    partial.require_consent(resume=config.resume, overwrite=config.overwrite)
+    if ranks.is_first():
+        partial.require_consent(resume=config.resume, overwrite=config.overwrite)
     if config.resume and not partial.path.exists():
         note(f"no interrupted run at {partial.path}: training from the start")
     base = find_base(_model(config))

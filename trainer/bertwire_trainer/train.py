@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from transformers import set_seed
 
+from bertwire_trainer import ranks
 from bertwire_trainer.architecture import require_trainable
 from bertwire_trainer.coverage import uncovered
 from bertwire_trainer.data import Data
@@ -39,6 +40,11 @@ def train_model(prepared: Prepared) -> None:
     Raises:
         UserError: the base checkpoint, the device or the disk does not allow it.
     """
+    with ranks.joined():
+        _train(prepared)
+
+
+def _train(prepared: Prepared) -> None:
     config, data, partial = prepared.config, prepared.data, prepared.partial
     precision = choose_precision(config.precision, cuda=torch.cuda.is_available(), fast_bf16=has_fast_bf16())
     set_seed(config.seed)
@@ -46,9 +52,11 @@ def train_model(prepared: Prepared) -> None:
     setup = _setup(prepared, precision, pooling)
 
     with one_line_faults(partial.path):
-        require_space(partial.path, _weight_bytes(model), _prediction_bytes(data), len(prepared.stages))
-        started = Started(**setup.model_dump(), location=prepared.base.location)
-        partial.start(started, resume=config.resume)
+        if ranks.is_first():
+            require_space(partial.path, _weight_bytes(model), _prediction_bytes(data), len(prepared.stages))
+            started = Started(**setup.model_dump(), location=prepared.base.location)
+            partial.start(started, resume=config.resume)
+        ranks.wait()
         try:
             job = Job(
                 data=data,
@@ -70,6 +78,8 @@ def train_model(prepared: Prepared) -> None:
             warn(unseen)
             method = METHODS[config.method]
             fitted = staged(lambda job: method.fit(job, prepared.options), prepared.stages)(job)
+            if not ranks.is_first():
+                return
             save(fitted.model, fitted.tokenizer, partial.result)
             metrics = evaluate(partial.result, fitted, job)
             seconds = time.perf_counter() - prepared.begun

@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from bertwire_core.files import whole_file
+from bertwire_trainer import ranks
 
 if TYPE_CHECKING:
     from bertwire_core.pooled import Classifier
@@ -40,9 +41,11 @@ class LastEpochs:
 
     def keep(self, epoch: int, model: "Classifier") -> None:
         """Write the weights after an epoch, and delete those that are no longer among the last."""
-        with whole_file(self._file(epoch)) as file:
-            save_file(copied(model), file)
-        self._file(epoch - self._count).unlink(missing_ok=True)
+        if ranks.is_first():
+            with whole_file(self._file(epoch)) as file:
+                save_file(copied(model), file)
+            self._file(epoch - self._count).unlink(missing_ok=True)
+        ranks.wait()
 
     def epochs(self, last: int) -> range:
         """Return the epochs whose weights are there after epoch `last`."""

@@ -22,7 +22,17 @@ class TokenBatches(Sampler[list[int]]):
     The texts of a batch times the tokens of its longest are at most the budget; a text longer than that is alone.
     """
 
-    def __init__(self, lengths: Sequence[int], batch_size: int, *, budget: int | None, epochs: int, seed: int) -> None:
+    def __init__(
+        self,
+        lengths: Sequence[int],
+        batch_size: int,
+        *,
+        budget: int | None,
+        epochs: int,
+        seed: int,
+        processes: int = 1,
+        process: int = 0,
+    ) -> None:
         """Plan the batches.
 
         Args:
@@ -31,31 +41,36 @@ class TokenBatches(Sampler[list[int]]):
             budget: padded tokens of a batch at most, in place of `batch_size`; None: as above.
             epochs: how many epochs there will be.
             seed: the seed of what is random.
+            processes: how many processes train together, each on batches of its own, all on as many.
+            process: the number of this one.
         """
         self._lengths, self._budget, self._seed, self._epoch = numpy.asarray(lengths), budget, seed, 0
         texts = batch_size if budget is None else max(1, int(budget / self._lengths.mean()))
         self._pool = texts * max(1, min(len(lengths) // (texts * _LEAST_POOLS), _POOL_BATCHES))
-        self._count = -(-len(lengths) // batch_size)
+        self._processes, self._process = processes, process
+        least = -(-len(lengths) // batch_size)
         if budget is not None:
-            self._count = max(len(self._cut(self._pools(self._random(epoch)), budget)) for epoch in range(epochs))
+            least = max(len(self._cut(self._pools(self._random(epoch)), budget)) for epoch in range(epochs))
+        self._count = -(-least // processes) * processes
 
     def __len__(self) -> int:
-        """Return the batches of an epoch."""
-        return self._count
+        """Return the batches of an epoch, of this process."""
+        return self._count // self._processes
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch, counted from 0, that is next."""
         self._epoch = epoch
 
     def __iter__(self) -> Iterator[list[int]]:
-        """Yield the texts of each batch of the epoch."""
+        """Yield the texts of each batch of the epoch, of this process."""
         random = self._random(self._epoch)
         pools = self._pools(random)
         batches = self._cut(pools, self._budget or self._least_budget(pools))
         while len(batches) < self._count:
             largest = max(range(len(batches)), key=lambda place: len(batches[place]))
-            batches += numpy.array_split(batches.pop(largest), 2)
-        for place in random.permutation(len(batches)):
+            # A batch of one text is repeated: each process needs as many.
+            batches += numpy.array_split(batches.pop(largest), 2) if len(batches[largest]) > 1 else [batches[largest]]
+        for place in random.permutation(len(batches))[self._process :: self._processes]:
             yield batches[place].tolist()
 
     def _random(self, epoch: int) -> numpy.random.Generator:

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from bertwire_data.labelled import MAIN_METRIC
+from bertwire_trainer import ranks
 from bertwire_trainer.messages import figures, say
 from bertwire_trainer.method import Job
 from bertwire_trainer.predict import predict
@@ -18,6 +19,10 @@ _TIE = 1e-9
 
 def measure_dev(job: Job, model: "Classifier", title: str, *, with_report: bool = False) -> dict[str, float]:
     """Return the figures of dev; print them after `title`, and the report of each label if asked for."""
+    return ranks.from_first(lambda: _measure(job, model, title, with_report))
+
+
+def _measure(job: Job, model: "Classifier", title: str, with_report: bool) -> dict[str, float]:
     logits = predict(model, job.tokenizer, job.tokens["dev"], job.data.labels, "dev")
     answers = (job.data.task, logits, job.tokens["dev"].targets, job.data.labels, job.data.dev.words())
     metrics = measure(*answers)

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from bertwire_core.errors import UserError
+from bertwire_trainer import ranks
 from bertwire_trainer.messages import note
 
 Batch = dict[str, Any]
@@ -42,6 +43,8 @@ class Parts:
             try:
                 losses = [self._in_parts(step, each) for each in pending]
             except torch.OutOfMemoryError:
+                if ranks.count() > 1:  # the others would wait for gradients of as many parts
+                    raise
                 # Handled outside of this block, in which the error still holds the tensors of the failed pass.
                 losses = []
             if losses:

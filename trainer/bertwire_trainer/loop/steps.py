@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from accelerate.data_loader import prepare_data_loader
 from torch.nn import Parameter
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback
 
+from bertwire_trainer import ranks
 from bertwire_trainer.loop.adversary import Adversary
 from bertwire_trainer.loop.arguments import CHOICE, training_arguments
 from bertwire_trainer.loop.averages import LastEpochs
@@ -67,6 +69,8 @@ class EpochTrainer(Trainer):
             budget=options.batch_tokens,
             epochs=options.epochs,
             seed=self._job.seed,
+            processes=ranks.count(),
+            process=ranks.rank(),
         )
         loader = DataLoader(
             tokens,
@@ -76,7 +80,10 @@ class EpochTrainer(Trainer):
             persistent_workers=self.args.dataloader_num_workers > 0,
             pin_memory=self.args.dataloader_pin_memory,
         )
-        prepared: DataLoader[Any] = self.accelerator.prepare(loader)
+        # The batches are of this process already: accelerate shares out those of its own samplers alone.
+        prepared: DataLoader[Any] = prepare_data_loader(
+            loader, self.accelerator.device, num_processes=1, process_index=0, put_on_device=True
+        )
         return prepared
 
     def training_step(self, model: torch.nn.Module, inputs: dict[str, Any], *items: Any) -> torch.Tensor:
@@ -85,7 +92,7 @@ class EpochTrainer(Trainer):
             self._begun = self.state.global_step
             self._parts.begin()
         loss = self._parts.run(lambda part: self._pass(model, part, *items), inputs, model.zero_grad)
-        self.divergence.add(loss.item())
+        self.divergence.add(self.accelerator.reduce(loss.detach(), "mean").item())
         return loss
 
     def _pass(self, model: torch.nn.Module, inputs: dict[str, Any], *items: Any) -> torch.Tensor:

@@ -1,6 +1,7 @@
 """The loop over epochs: dev evaluated, and the state saved, after every epoch; then the weights to keep."""
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 
 import torch
 from torch.utils.tensorboard import SummaryWriter
@@ -8,6 +9,7 @@ from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback
 
 from bertwire_core.errors import UserError
 from bertwire_data.labelled import MAIN_METRIC
+from bertwire_trainer import ranks
 from bertwire_trainer.epochs import epochs_run, last_whole
 from bertwire_trainer.loop.curves import Curves
 from bertwire_trainer.loop.dropout import require_dropout, set_dropout
@@ -56,10 +58,17 @@ def run_epochs(
 
 
 def _train(job: Job, options: LoopOptions, rates: Rates, callbacks: Sequence[TrainerCallback]) -> Kept:
-    with EpochBars(options.epochs) as bars, SummaryWriter(str(job.logs)) as writer:
-        own = [bars, EarlyStoppingCallback(options.patience), Curves(writer)]  # type: ignore[no-untyped-call]
-        saves = [StepSaves(options.save_steps)] if options.save_steps else []
-        trainer = EpochTrainer(job, options, rates, [*own, *saves, *callbacks])
+    with ExitStack() as opened:
+        own: list[TrainerCallback] = [
+            opened.enter_context(EpochBars(options.epochs)),
+            EarlyStoppingCallback(options.patience),
+        ]
+        if ranks.is_first():
+            writer = opened.enter_context(SummaryWriter(str(job.logs)))
+            own.append(Curves(writer))  # type: ignore[no-untyped-call]
+        if options.save_steps:
+            own.append(StepSaves(options.save_steps))
+        trainer = EpochTrainer(job, options, rates, [*own, *callbacks])
         trainer.remove_callback(PrinterCallback)
         resume_from = last_whole(job.epochs)
         if resume_from and (stopped := epochs_run(resume_from, options.patience)):
@@ -67,7 +76,9 @@ def _train(job: Job, options: LoopOptions, rates: Rates, callbacks: Sequence[Tra
         try:
             trainer.train(resume_from_checkpoint=str(resume_from) if resume_from else None)
         except torch.OutOfMemoryError as error:  # not of a batch: of AdamW's moments, or of dev
-            raise UserError("out of GPU memory; choose a smaller --model or lower --max-length") from error
+            raise UserError(
+                "out of GPU memory; choose a smaller --model, lower --max-length or --batch-size"
+            ) from error
     if not (evaluated := trainer.evaluated()):
         raise UserError(f"training diverged in the first epoch: {trainer.divergence.reason}; {_REMEDY}")
     last = max(evaluated)

@@ -12,6 +12,7 @@ from bertwire_core.files import unicode_name
 from bertwire_core.pooling import Pooling
 from bertwire_core.tasks import TASKS
 from bertwire_data.labelled import Labelled
+from bertwire_trainer import ranks
 from bertwire_trainer.labelling.words import split
 from bertwire_trainer.loop.options import LoopOptions
 from bertwire_trainer.method import Fitted, Job
@@ -48,6 +49,7 @@ class DistillOptions(LoopOptions):
 
     def require_data(self, data: "Data") -> None:
         """Raise `UserError` where a teacher is for other labels or rows, or a file of texts is faulty."""
+        ranks.require_one("--method distill")
         if not self.teacher:
             raise UserError("--method distill needs --teacher, a checkpoint of bertwire train with the same labels")
         for checkpoint in self.teacher:

@@ -1,0 +1,56 @@
+"""Training in two processes, on gloo, as torchrun starts them."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+BERTWIRE = str(Path(sys.executable).with_name("bertwire"))
+Run = Callable[..., Path]
+
+
+def logits(folder: Path) -> list[list[float]]:
+    lines = (folder / "predictions" / "dev.jsonl").read_text().splitlines()
+    return [json.loads(line)["logits"] for line in lines]
+
+
+@pytest.fixture
+def torchrun(tiny: Path, tmp_path: Path) -> Callable[..., "subprocess.CompletedProcess[str]"]:
+    """Runs `bertwire train` in two processes on the rows and with the options of the fixture `run`."""
+
+    def start(*options: str) -> "subprocess.CompletedProcess[str]":
+        places = [f"--{name}={tmp_path / name}.jsonl" for name in ("train", "dev")]
+        command = [
+            *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--no-python"),
+            *(BERTWIRE, "train", *places, f"--output={tmp_path / 'two'}", f"--model={tiny}"),
+            *("--max-length=16", "--precision=fp32", *options),
+        ]
+        environment = os.environ | {"OMP_NUM_THREADS": "1"}
+        return subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=240)
+
+    return start
+
+
+def test_two_processes_are_one_with_twice_the_batches(run: Run, torchrun: Callable[..., Any], tmp_path: Path) -> None:
+    """Each step has a batch of either process: the model is that of one process that accumulates two batches."""
+    one = run(dropout=0.0, gradient_accumulation=2)
+    done = torchrun("--batch-size=8", "--learning-rate=3e-3", "--dropout=0", "--epochs=2")
+    assert done.returncode == 0, done.stderr
+    assert logits(tmp_path / "two") == [pytest.approx(row, abs=1e-3) for row in logits(one)]
+    assert done.stdout.count("epoch 2: dev") == 1
+    assert not (tmp_path / "two.partial").exists()
+
+
+def test_methods_that_need_one_process(run: Run, torchrun: Callable[..., Any], tmp_path: Path) -> None:
+    """They are refused with the reason."""
+    run()
+    done = torchrun("--method=frozen")
+    assert done.returncode != 0
+    said = {line for line in done.stderr.splitlines() if line.startswith("bertwire")}
+    assert said == {"bertwire: error: --method frozen trains in one process; start bertwire without torchrun"}
+    assert not (tmp_path / "two").exists()
