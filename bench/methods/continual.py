@@ -81,7 +81,9 @@ def _cut(arguments: argparse.Namespace, folder: Path) -> int:
     """Write the rows of each half of the labels, of train some of each label; return the labels of the first half."""
     draw = random.Random(arguments.seed)  # noqa: S311 - not for secrets
     splits = {
-        name: [json.loads(line) for line in (arguments.folder / f"{name}.jsonl").read_text("utf-8").splitlines()]
+        name: [
+            json.loads(line) for line in (arguments.folder / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
+        ]
         for name in ("train", "dev", "test")
     }
     names = sorted({row["label"] for row in splits["train"]})
