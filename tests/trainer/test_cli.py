@@ -17,6 +17,7 @@ from bertwire_core.files import in_use
 from bertwire_trainer.cli import train
 from bertwire_trainer.config import TrainConfig
 from bertwire_trainer.methods import METHODS
+from bertwire_trainer.methods.options import flag
 from support import bertwire
 
 WriteRows = Callable[[str, list[tuple[str, str]]], Path]
@@ -45,9 +46,9 @@ def test_every_setting_is_an_option_with_help() -> None:
     """--help lists each field of the configuration."""
     shown = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "200", "TERMINAL_WIDTH": "200"}).output
     for name, field in TrainConfig.model_fields.items():
-        assert "--" + name.replace("_", "-") in shown
+        assert flag(name) in shown
         assert (field.description or "")[:20] in shown
-    assert "[default: 0.0001, lora 0.001, prototypes 2e-05]" in " ".join(shown.split())
+    assert "[default: 0.0001, lora 0.001, ia3 0.003, prototypes 2e-05]" in " ".join(shown.split())
 
 
 @pytest.mark.parametrize(
@@ -101,6 +102,8 @@ def test_task_that_the_method_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             ["--train", "a.csv", "--method", "lora", "--layer-decay", "0.9"],
             "option of --method full; this is lora$",
         ),
+        (["--train", "a.csv", "--method", "lor"], "^--method: there is no method 'lor'; there are full, lora, ia3, "),
+        (["--train", "a.csv", "--method", "prefix"], "no method 'prefix', as what it adds cannot be merged into"),
         (["--train", "a.csv", "--r-drop", "1", "--dropout", "0"], "^--r-drop compares two dropout passes"),
         (["--train", "a.csv", "--lora-dora"], "^--lora-dora is an option of --method lora; this is full$"),
         (["--train", "a.csv", "--lora-target", "query"], "^--lora-target is an option of --method lora; this is full$"),

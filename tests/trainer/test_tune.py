@@ -202,7 +202,7 @@ class_weights: [none, equal]
         "batch_size: the list has no value",
         "lora_rank: is an option of method lora, not of full",
         "lora: is not searched; add it to method",
-        "test: what is read and written is no part of the file; pass --test",
+        "test: what is read, measured and written is no part of the file; pass --test",
         "class_weights: Input should be 'none' or 'balanced', not 'equal'",
     ):
         assert part in str(caught.value)

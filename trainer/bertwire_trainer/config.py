@@ -14,7 +14,7 @@ from bertwire_trainer.method import MethodOptions
 from bertwire_trainer.methods import DEFAULT, METHODS
 from bertwire_trainer.methods.options import chosen, flag, method_field, option_fields
 from bertwire_trainer.recipe import read_recipe
-from bertwire_trainer.stage import StageOptions
+from bertwire_trainer.stage import StageOptions, Start
 from bertwire_trainer.stages import STAGES
 from bertwire_trainer.stages.options import asked_for, stage_fields
 from bertwire_trainer.tasks import SPECS
@@ -123,6 +123,11 @@ class RunConfig(Config):
         """Return the options of what is measured beside the scores."""
         return TrustOptions(**self.model_dump(include=set(trust_fields())))
 
+    @property
+    def start(self) -> Start | None:
+        """Return the checkpoint that a stage puts in place of `--model`; `UserError` where it is none."""
+        return next((found for each in self.stages.values() if (found := each.start()) is not None), None)
+
 
 # A field for each option of a method or a stage, so that the command line has them beside those of every run.
 TrainConfig: type[RunConfig] = create_model(
@@ -137,7 +142,8 @@ def require_applicable(config: RunConfig, task: Task) -> None:
     # First, for a method may say why.
     config.options.require_task(task)
     _require_task(f"--method {config.method}", METHODS[config.method].tasks, task)
-    for stage in config.stages:
+    for stage, options in config.stages.items():
+        options.require_method(config.method)
         _require_task(flag(stage), STAGES[stage].tasks, task)
     if config.text_pair_column is not None and SPECS[task].by_word:
         raise UserError(f"--text-pair-column is for whole texts; {task} reads one list of words")

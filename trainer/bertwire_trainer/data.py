@@ -105,7 +105,9 @@ def _read(config: RunConfig) -> tuple[Labelled, Labelled | None, Labelled | None
 
 
 def _labels(train: Labelled, config: RunConfig) -> list[str]:
-    """Return the label names in id order: those of train, and those that the method's options name."""
+    """Return the label names in id order: those of train, and those that the method's options or a stage name."""
+    if (start := config.start) is not None:
+        return [*dict.fromkeys([*start.labels, *label_order(train.names(), train.task)])]
     named = config.options.labels() if train.task in METHODS[config.method].tasks else []
     if new := sorted({*named} - {*train.names()}):
         note(f"labels without rows in {train.source}, added by their descriptions: {', '.join(new)}")

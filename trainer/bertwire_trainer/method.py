@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from bertwire_core.pooled import Classifier
     from bertwire_trainer.base import Base
     from bertwire_trainer.data import Data
+    from bertwire_trainer.tasks.spec import Loss
     from bertwire_trainer.tokens import TokenDataset
 
 
@@ -62,6 +63,8 @@ class Job:
             exist; where it holds a whole epoch of an interrupted run, the method goes on from that.
         logs: the folder for TensorBoard, published with the checkpoint.
         report: called after each epoch with its number and the score on dev; what it raises ends the run.
+        loss: the summed loss that the loop over epochs learns by, as `TaskSpec.loss`, of what `tokens` have as labels;
+            None: the task's own.
     """
 
     data: "Data"
@@ -76,6 +79,7 @@ class Job:
     epochs: Path
     logs: Path
     report: Report | None = None
+    loss: "Loss | None" = None
 
 
 @dataclass(frozen=True, slots=True)

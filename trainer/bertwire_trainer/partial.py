@@ -11,9 +11,9 @@ from bertwire_core.files import publish_folder, whole_file
 from bertwire_trainer.epochs import is_whole
 from bertwire_trainer.record import Setup
 
-# Files that stages and methods keep for a resumed run beside epochs: finished rounds, vectors, changed rows, neurons,
-# logits of folds.
-_KEPT = ("round-*.json", "vectors.npy", "rows.jsonl", "neurons.json", "fold-*.npy")
+# Files that stages and methods keep for a resumed run beside epochs: finished rounds, vectors, soft targets, changed
+# rows, neurons, logits of folds.
+_KEPT = ("round-*.json", "vectors.npy", "means.npy", "rows.jsonl", "neurons.json", "fold-*.npy")
 
 
 class Started(Setup):

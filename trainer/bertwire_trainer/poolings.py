@@ -31,8 +31,10 @@ _TEXTS = 2000
 def first_pooling(config: RunConfig) -> Pooling | None:
     """Return the pooling that the model is made with; of `auto` any one, which `settle_pooling` replaces.
 
-    What a method normalizes stays so with the tokens that the user chooses.
+    What a method normalizes stays so with the tokens that the user chooses, and an older checkpoint's as it was.
     """
+    if (start := config.start) is not None:
+        return start.pooling
     own = METHODS[config.method].pooling
     if config.pooling is None:
         return own

@@ -72,7 +72,7 @@ def prepare(config: RunConfig) -> Prepared:
         partial.require_consent(resume=config.resume, overwrite=config.overwrite)
     if config.resume and not partial.path.exists():
         note(f"no interrupted run at {partial.path}: training from the start")
-    base = find_base(config.model)
+    base = find_base(_model(config))
     for line in chosen:
         note(line)
     data = load_data(config)
@@ -83,6 +83,17 @@ def prepare(config: RunConfig) -> Prepared:
     warn(warnings)
     stages = {name: STAGES[name].read(each, data) for name, each in asked.items()}
     return Prepared(config, options, stages, output, partial, base, data, [*chosen, *data.remarks(), *warnings], begun)
+
+
+def _model(config: RunConfig) -> str:
+    """Return the checkpoint to start from: that of `--model`, or what a stage puts in its place."""
+    if (start := config.start) is None:
+        return config.model
+    if config.model != RunConfig.model_fields["model"].default:
+        raise UserError(f"--model {config.model}: the run goes on from {start.checkpoint}; leave out one of both")
+    if config.pooling is not None:
+        raise UserError(f"--pooling {config.pooling}: the head of {start.checkpoint} stays as it is; leave it out")
+    return str(start.checkpoint)
 
 
 def place(config: RunConfig) -> Path:

@@ -1,9 +1,12 @@
 """The interface between the run and a stage: what comes before, after or around a method."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, TypeVar
 
 from bertwire_core.options import Config
+from bertwire_core.pooling import Pooling
 from bertwire_core.tasks import Task
 from bertwire_trainer.method import Fitted, Job
 
@@ -13,12 +16,34 @@ if TYPE_CHECKING:
 Fit = Callable[[Job], Fitted]
 
 
+@dataclass(frozen=True, slots=True)
+class Start:
+    """The checkpoint of bertwire train that a run starts from in place of `--model`.
+
+    Attributes:
+        checkpoint: its folder.
+        labels: its labels, which come first in those of the run.
+        pooling: what its head reads; None: its architecture's own.
+    """
+
+    checkpoint: Path
+    labels: list[str]
+    pooling: Pooling | None
+
+
 class StageOptions(Config):
     """Base of the options of a stage; each field is an option of `bertwire train`.
 
     The option of the stage's own name asks for the stage; the names of the others begin with it: `adapt`,
     `adapt_epochs`.
     """
+
+    def require_method(self, method: str) -> None:
+        """Raise `UserError` where the stage cannot be around a method, by its name."""
+
+    def start(self) -> Start | None:
+        """Return what the run starts from in place of `--model`; None: `--model`. `UserError` for a faulty folder."""
+        return None
 
 
 OptionsT = TypeVar("OptionsT", bound=StageOptions, contravariant=True)

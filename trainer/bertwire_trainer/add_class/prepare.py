@@ -3,17 +3,13 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from bertwire_core.errors import UserError
 from bertwire_core.files import output_path, require_absent, require_apart
-from bertwire_core.lfs import require_fetched
 from bertwire_data.labelled import Columns, Labelled, label_order, read_labelled
 from bertwire_trainer.add_class.config import AddClassConfig
 from bertwire_trainer.record import TrainingRecord
 from bertwire_trainer.tasks import SPECS
-
-_FILES = ("training.json", "config.json", "model.safetensors", "tokenizer.json")
+from bertwire_trainer.trained import read_record
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +42,7 @@ def prepare(config: AddClassConfig) -> Prepared:
     output = output_path(config.output)
     require_apart(output, config.checkpoint, config.examples)
     require_absent(output, overwrite=config.overwrite)
-    record = _read_record(config.checkpoint)
+    record = read_record(config.checkpoint)
     if not SPECS[record.task].classes:
         raise UserError(f"{config.checkpoint} is for {record.task}, where texts have no classes; none can be added")
     examples = read_labelled(config.examples, config.columns, record.task)
@@ -60,20 +56,6 @@ def prepare(config: AddClassConfig) -> Prepared:
             "those rows, or train again with them"
         )
     return Prepared(config, output, record, examples, labels, _held_out(config.checkpoint, record))
-
-
-def _read_record(checkpoint: Path) -> TrainingRecord:
-    if not checkpoint.is_dir():
-        raise UserError(f"{checkpoint}: no such checkpoint; bertwire train writes one")
-    if absent := next((name for name in _FILES if not (checkpoint / name).is_file()), None):
-        raise UserError(f"{checkpoint} has no {absent}; it is not a checkpoint written by bertwire train")
-    require_fetched(*(checkpoint / name for name in _FILES))
-    try:
-        return TrainingRecord.model_validate_json((checkpoint / "training.json").read_bytes())
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise UserError(f"{checkpoint / 'training.json'} is wrong at {where}: {first['msg']}") from None
 
 
 def _held_out(checkpoint: Path, record: TrainingRecord) -> dict[str, Labelled]:

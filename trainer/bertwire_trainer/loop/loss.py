@@ -1,7 +1,7 @@
 """The loss of a training step."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy
 import torch
@@ -11,18 +11,32 @@ from bertwire_core.tasks import Task
 from bertwire_trainer.tasks import SPECS
 from bertwire_trainer.tasks.cross_entropy import IGNORED
 
+if TYPE_CHECKING:
+    from bertwire_trainer.tasks.spec import Loss as Summed
+
 Loss = Callable[..., torch.Tensor]
 
 
 def balanced_weights(label_ids: NDArray[Any], labels: int) -> torch.Tensor:
-    """Return scikit-learn's balanced class weights, float32 [labels]: rows / (labels * rows of the label)."""
+    """Return scikit-learn's balanced class weights, float32 [labels]: rows / (labels * rows of the label).
+
+    Labels without rows do not count, and have 1.
+    """
     from sklearn.utils.class_weight import compute_class_weight
 
-    weights = compute_class_weight("balanced", classes=numpy.arange(labels), y=label_ids)
-    return torch.tensor(weights, dtype=torch.float32)
+    weights, present = torch.ones(labels), numpy.unique(label_ids)
+    found = compute_class_weight("balanced", classes=present, y=label_ids)
+    weights[present] = torch.tensor(found, dtype=torch.float32)
+    return weights
 
 
-def make_loss(task: Task, weights: torch.Tensor | None, smoothing: float, r_drop: float = 0.0) -> Loss:
+def make_loss(
+    task: Task,
+    weights: torch.Tensor | None,
+    smoothing: float,
+    r_drop: float = 0.0,
+    summed: "Summed | None" = None,
+) -> Loss:
     """Return the loss of a task as Trainer's `compute_loss_func`: a scalar, the mean over the targets of a step.
 
     Args:
@@ -31,8 +45,9 @@ def make_loss(task: Task, weights: torch.Tensor | None, smoothing: float, r_drop
         smoothing: label smoothing in [0, 1).
         r_drop: weight of R-Drop's divergence; above 0 the batch must hold its texts twice, one half after the other.
             The loss is the mean of both halves' losses and `r_drop` times `divergence` (Liang et al., 2021).
+        summed: the summed loss of other targets than the task's; None: the task's.
     """
-    summed = SPECS[task].loss
+    summed = summed or SPECS[task].loss
 
     def loss(
         outputs: Mapping[str, torch.Tensor], targets: torch.Tensor, num_items_in_batch: torch.Tensor | None = None

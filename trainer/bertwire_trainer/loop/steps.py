@@ -138,7 +138,7 @@ class EpochTrainer(Trainer):
 def _loss(job: Job, options: LoopOptions) -> Loss:
     balanced = options.class_weights == "balanced"
     weights = balanced_weights(job.data.targets["train"], len(job.data.labels)) if balanced else None
-    return make_loss(job.data.task, weights, options.label_smoothing, options.r_drop)
+    return make_loss(job.data.task, weights, options.label_smoothing, options.r_drop, job.loss)
 
 
 def _by_rate(group: dict[str, Any], rates: Rates) -> list[dict[str, Any]]:

@@ -3,9 +3,11 @@
 from typing import Any
 
 from bertwire_trainer.method import Method
+from bertwire_trainer.methods.distill import Distill
 from bertwire_trainer.methods.few_shot import FewShot
 from bertwire_trainer.methods.frozen import Frozen
 from bertwire_trainer.methods.full import Full
+from bertwire_trainer.methods.ia3 import Ia3
 from bertwire_trainer.methods.lora import Lora
 from bertwire_trainer.methods.prototypes import Prototypes
 from bertwire_trainer.methods.zero_shot import ZeroShot
@@ -16,6 +18,8 @@ AUTO = "auto"
 METHODS: dict[str, Method[Any]] = {
     "full": Full(),
     "lora": Lora(),
+    "ia3": Ia3(),
+    "distill": Distill(),
     "frozen": Frozen(),
     "few-shot": FewShot(),
     "prototypes": Prototypes(),

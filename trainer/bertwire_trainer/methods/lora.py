@@ -7,9 +7,9 @@ from pydantic import Field
 from bertwire_core.errors import UserError
 from bertwire_core.pooling import Pooling
 from bertwire_core.tasks import TASKS
-from bertwire_trainer.loop.encoder import is_of_encoder
 from bertwire_trainer.loop.options import LoopOptions
 from bertwire_trainer.method import Fitted, Job
+from bertwire_trainer.methods.adapted import fit_adapted
 
 if TYPE_CHECKING:
     from bertwire_core.pooled import Classifier
@@ -38,44 +38,20 @@ class Lora:
     pooling: Pooling | None = None
 
     def fit(self, job: Job, options: LoraOptions) -> Fitted:
-        """Train the adapters and the head; return the model of the best epoch with the adapters merged.
-
-        The adapters are put into `job.model` itself. Trainer then saves the whole model, with the head, after each
-        epoch, and resumes from that as for full fine-tuning.
-        """
+        """Train the adapters and the head; return the model of the best epoch with the adapters merged."""
         from peft import LoraConfig, LoraModel
-        from transformers import set_seed
 
-        from bertwire_trainer.loop.trainer import run_epochs
+        def adapt(model: "Classifier", layers: list[str]) -> LoraModel:
+            shape = LoraConfig(
+                r=options.lora_rank,
+                lora_alpha=options.lora_alpha,
+                lora_dropout=options.lora_dropout,
+                target_modules=_targets(layers, options.lora_target),
+                use_dora=options.lora_dora,
+            )
+            return LoraModel(model, shape, "default")
 
-        # A resumed run may come here with other random numbers drawn.
-        set_seed(job.seed)
-        model = job.model
-        layers = _linear_layers(model)
-        head = [weight for name, weight in model.named_parameters() if not is_of_encoder(name, model)]
-        shape = LoraConfig(
-            r=options.lora_rank,
-            lora_alpha=options.lora_alpha,
-            lora_dropout=options.lora_dropout,
-            target_modules=_targets(layers, options.lora_target),
-            use_dora=options.lora_dora,
-        )
-        adapted = LoraModel(model, shape, "default")
-        for weight in head:
-            weight.requires_grad_(True)
-        fitted = run_epochs(job, options)
-        # In place: each adapted layer of the model becomes a plain one again.
-        adapted.merge_and_unload(safe_merge=True)
-        return fitted
-
-
-def _linear_layers(model: "Classifier") -> list[str]:
-    """Return the full names of the encoder's linear layers."""
-    from torch import nn
-
-    return [
-        name for name, layer in model.named_modules() if isinstance(layer, nn.Linear) and is_of_encoder(name, model)
-    ]
+        return fit_adapted(job, options, adapt)
 
 
 def _targets(layers: list[str], asked: list[str]) -> list[str]:

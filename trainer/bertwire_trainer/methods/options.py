@@ -1,8 +1,8 @@
 """The options of all methods as options of one command."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from pydantic.config import JsonDict
 from pydantic.fields import FieldInfo
 
@@ -11,11 +11,14 @@ from bertwire_core.options import validated
 from bertwire_trainer.method import MethodOptions
 from bertwire_trainer.methods import AUTO, DEFAULT, METHODS
 
+# Methods of peft's and others' that leave tokens or layers beside the model's own.
+_UNMERGED = ("adapter", "adapters", "p-tuning", "prefix", "prefix-tuning", "prompt", "prompt-tuning")
+
 
 def method_field() -> dict[str, Any]:
     """Return the field `method`, for pydantic's `create_model`."""
-    description = "How the encoder learns the task; auto: the method that suits the rows."
-    return {"method": (Literal[(*METHODS, AUTO)], Field(DEFAULT, description=description))}
+    described = f"How the encoder learns the task: {', '.join(METHODS)}; auto: the method that suits the rows."
+    return {"method": (Annotated[str, AfterValidator(_known)], Field(DEFAULT, description=described))}
 
 
 def option_fields() -> dict[str, Any]:
@@ -48,14 +51,15 @@ def set_by_user(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def flag(name: str) -> str:
-    """Return the option of a field."""
-    return "--" + name.replace("_", "-")
+    """Return the option of a field; that of `continued` is --continue, which Python does not take as a name."""
+    return "--" + name.replace("continued", "continue").replace("_", "-")
 
 
 def optional(name: str, field: FieldInfo, description: str) -> tuple[Any, None]:
     """Return a field with the range of `field` that is None where the user does not set it."""
     # A switch that is off by default has no form that turns it off, as for other options.
-    extra: JsonDict = {"flag": flag(name)} if field.default is False else {}
+    named = field.default is False or isinstance(field.json_schema_extra, dict)
+    extra: JsonDict = {"flag": flag(name)} if named else {}
     described = Field(description=description, json_schema_extra=extra)
     kind: Any = field.annotation
     return Annotated[(kind | None, *field.metadata, described)], None
@@ -64,6 +68,13 @@ def optional(name: str, field: FieldInfo, description: str) -> tuple[Any, None]:
 def owners(name: str) -> list[str]:
     """Return the methods that have an option."""
     return [method for method, each in METHODS.items() if name in each.Options.model_fields]
+
+
+def _known(method: str) -> str:
+    if method not in (*METHODS, AUTO):
+        reason = ", as what it adds cannot be merged into the weights of a plain model" * (method in _UNMERGED)
+        raise ValueError(f"there is no method {method!r}{reason}; there are {', '.join((*METHODS, AUTO))}")
+    return method
 
 
 def _fields(name: str) -> dict[str, FieldInfo]:

@@ -8,16 +8,19 @@ from bertwire_trainer.stage import Fit, Stage
 from bertwire_trainer.stages.abstain import Abstain
 from bertwire_trainer.stages.adapt import Adapt
 from bertwire_trainer.stages.augment import Augment
+from bertwire_trainer.stages.continued import Continued
 from bertwire_trainer.stages.prune import Prune
 from bertwire_trainer.stages.self_train import SelfTrain
 
-# What looks at the result is outermost; what changes the shapes of the weights comes before what copies or keeps them.
+# What looks at the result is outermost; what changes the shapes of the weights comes before what copies or keeps them,
+# and what changes the rows of train before what keeps something of each.
 STAGES: dict[str, type[Stage[Any]]] = {
     "abstain": Abstain,
     "adapt": Adapt,
     "prune": Prune,
     "self_train": SelfTrain,
     "augment": Augment,
+    "continued": Continued,
 }
 
 

@@ -29,3 +29,11 @@ def cross_entropy(
 def softmax(logits: "torch.Tensor") -> "torch.Tensor":
     """Return the probability of each label."""
     return logits.softmax(dim=-1)
+
+
+def divergence(logits: "torch.Tensor", means: "torch.Tensor") -> "torch.Tensor":
+    """Return the KL divergence of the softmax of logits from a teacher's probabilities, [...] of [..., labels] each."""
+    import torch
+
+    apart: torch.Tensor = torch.special.xlogy(means, means) - means * logits.log_softmax(dim=-1)
+    return apart.sum(dim=-1)

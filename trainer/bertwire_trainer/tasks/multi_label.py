@@ -35,6 +35,15 @@ def _probabilities(logits: "torch.Tensor") -> "torch.Tensor":
     return logits.sigmoid()
 
 
+def _divergence(logits: "torch.Tensor", means: "torch.Tensor") -> "torch.Tensor":
+    """Return the sum over the labels of the KL divergences of being there or not."""
+    import torch
+
+    entropy: torch.Tensor = torch.special.xlogy(means, means) + torch.special.xlogy(1 - means, 1 - means)
+    crossed = torch.nn.functional.binary_cross_entropy_with_logits(logits, means, reduction="none")
+    return (entropy + crossed).sum(dim=-1)
+
+
 def _log_odds(targets: "NDArray[Any]") -> "NDArray[numpy.float64]":
     import numpy
 
@@ -78,6 +87,7 @@ MULTI_LABEL = TaskSpec(
     labels=_labels,
     loss=_loss,
     mean=_probabilities,
+    apart=_divergence,
     report=_report,
     prior=_log_odds,
     similarity=_similarity,

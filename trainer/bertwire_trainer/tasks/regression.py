@@ -29,10 +29,14 @@ def _number(logits: "torch.Tensor") -> "torch.Tensor":
     return logits
 
 
+def _squared(logits: "torch.Tensor", means: "torch.Tensor") -> "torch.Tensor":
+    return (logits - means).square().sum(dim=-1)
+
+
 def _mean(targets: "NDArray[Any]") -> "NDArray[numpy.float64]":
     import numpy
 
     return numpy.atleast_1d(targets.mean(axis=0, dtype=numpy.float64))
 
 
-REGRESSION = TaskSpec(labels=_labels, loss=_loss, mean=_number, prior=_mean, problem_type="regression")
+REGRESSION = TaskSpec(labels=_labels, loss=_loss, mean=_number, apart=_squared, prior=_mean, problem_type="regression")

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from bertwire_core.errors import UserError
 from bertwire_data.labelled import Labelled, label_order
-from bertwire_trainer.tasks.cross_entropy import cross_entropy, softmax
+from bertwire_trainer.tasks.cross_entropy import cross_entropy, divergence, softmax
 from bertwire_trainer.tasks.spec import TaskSpec
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ SINGLE_LABEL = TaskSpec(
     labels=_labels,
     loss=cross_entropy,
     mean=softmax,
+    apart=divergence,
     report=_report,
     similarity=_similarity,
     problem_type="single_label_classification",

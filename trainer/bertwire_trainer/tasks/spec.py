@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Loss = Callable[[torch.Tensor, torch.Tensor, torch.Tensor | None, float], torch.Tensor]
+    Apart = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
     Mean = Callable[[torch.Tensor], torch.Tensor]
     Prior = Callable[[NDArray[Any]], NDArray[numpy.float64]]
     Similarity = Callable[[NDArray[Any], Any], NDArray[numpy.floating]]
@@ -32,6 +33,8 @@ class TaskSpec:
         loss: return the summed loss, a scalar, of logits [..., labels] and targets as a batch of `TokenDataset` has
             them, with class weights [labels] or None and the label smoothing in [0, 1).
         mean: return the mean, [..., labels], of the distribution that logits stand for: probabilities, or the number.
+        apart: return how far logits are from the means of a teacher, [...] of [..., labels] each: the KL divergence of
+            what the logits stand for from the teacher's distribution, or for a number the squared error.
         report: return the precision, recall, F1 and count of each label that occurs, for people; arguments as for
             `bertwire_trainer.scores.report`.
         prior: return the bias, float64 [labels], with which a new head predicts the prior of encoded targets; None: the
@@ -50,6 +53,7 @@ class TaskSpec:
     labels: Callable[[Labelled], list[str]]
     loss: "Loss"
     mean: "Mean"
+    apart: "Apart"
     report: "Report" = no_report
     prior: "Prior | None" = None
     similarity: "Similarity | None" = None

@@ -6,7 +6,7 @@ from bertwire_core.errors import UserError
 from bertwire_core.tags import NONE, paired
 from bertwire_core.tasks import Task
 from bertwire_data.labelled import Labelled, decisions, label_order
-from bertwire_trainer.tasks.cross_entropy import cross_entropy, softmax
+from bertwire_trainer.tasks.cross_entropy import cross_entropy, divergence, softmax
 from bertwire_trainer.tasks.spec import TaskSpec
 
 if TYPE_CHECKING:
@@ -39,5 +39,11 @@ def _report(logits: "NDArray[Any]", targets: "NDArray[Any]", labels: list[str], 
 
 
 TOKEN_CLASSIFICATION = TaskSpec(
-    labels=_labels, loss=cross_entropy, mean=softmax, report=_report, by_word=True, label_smoothing=True
+    labels=_labels,
+    loss=cross_entropy,
+    mean=softmax,
+    apart=divergence,
+    report=_report,
+    by_word=True,
+    label_smoothing=True,
 )
