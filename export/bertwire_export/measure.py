@@ -48,7 +48,7 @@ def _logits(
     encodings = examples.encodings
     order = list(range(len(encodings)))
     if by_length:
-        order.sort(key=examples.lengths.__getitem__)
+        order.sort(key=lambda index: len(encodings[index].ids))
     batches = [order[start : start + BATCH_SIZE] for start in range(0, len(order), BATCH_SIZE)]
     found: dict[int, Logits] = {}
     for batch in tracked(batches, title, len(batches)):

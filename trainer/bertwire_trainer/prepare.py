@@ -73,6 +73,8 @@ def prepare(config: RunConfig) -> Prepared:
     data = load_data(config)
     require_applicable(config, data.task)
     options.require_data(data)
+    if config.chunks > 1 and data.train.text_pairs:
+        raise UserError("--chunks is for single texts; these rows have pairs")
     warnings = [*oddities(data.train, "train"), *overlaps(data)]
     warn(warnings)
     stages = {name: STAGES[name].read(each, data) for name, each in asked.items()}
