@@ -58,6 +58,8 @@ class Training(BaseModel):
     text_pairs: bool
     labels: list[str]
     max_length: int = Field(ge=3, le=8192)
+    chunks: int = Field(1, ge=1, le=64)
+    chunk_overlap: int = Field(0, ge=0)
     truncation_side: Literal["left", "right"]
     base_model: str
     data: dict[str, TrainedRows] = {}

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ class Examples:
     Attributes:
         labelled: the rows.
         labels: the model's labels.
-        encodings: the tokens of each text.
+        chunks: the tokens of each text, of a long one in chunks.
         targets: as `bertwire_data.labelled.encode_targets` gives them.
         first_pieces: for token classification, the place of each word's first piece in its text; -1 where the word
             was cut off.
@@ -29,14 +30,14 @@ class Examples:
 
     labelled: Labelled
     labels: list[str]
-    encodings: list[Encoding]
+    chunks: list[list[Encoding]]
     targets: NDArray[Any]
     first_pieces: list[NDArray[np.int64]] | None
 
     @property
-    def lengths(self) -> list[int]:
-        """Tokens of each text, special tokens included."""
-        return [len(encoding.ids) for encoding in self.encodings]
+    def encodings(self) -> list[Encoding]:
+        """The chunks of all texts, in order: what a graph is run on."""
+        return list(chain.from_iterable(self.chunks))
 
     def split(self) -> Split:
         """Return the manifest's entry for these rows."""
@@ -45,14 +46,14 @@ class Examples:
 
     def spread(self, count: int) -> list[int]:
         """Return the places of at most `count` texts, evenly spread in file order."""
-        return list(range(0, len(self.encodings), -(-len(self.encodings) // count)))
+        return list(range(0, len(self.chunks), -(-len(self.chunks) // count)))
 
     def take(self, places: Sequence[int]) -> "Examples":
         """Return the texts at these places, in that order."""
         return replace(
             self,
             labelled=self.labelled.take(places),
-            encodings=[self.encodings[place] for place in places],
+            chunks=[self.chunks[place] for place in places],
             targets=self.targets[self.rows(places)],
             first_pieces=None if self.first_pieces is None else [self.first_pieces[place] for place in places],
         )
@@ -65,21 +66,22 @@ class Examples:
         ends = np.cumsum(words)
         return np.concatenate([np.arange(ends[place] - words[place], ends[place]) for place in places])
 
-    def decided(self, by_text: Sequence[Logits]) -> Logits:
-        """Return the logits that decide for a label or number, from those of each text.
+    def decided(self, by_chunk: Sequence[Logits]) -> Logits:
+        """Return the logits that decide for a label or number, from those of each of `encodings`.
 
         Args:
-            by_text: for each text float32 [labels], or [tokens, labels] for token classification.
+            by_chunk: for each float32 [labels], or [tokens, labels] for token classification.
 
         Returns:
             float32 [texts, labels], or [words of all texts, labels].
         """
         if self.first_pieces is None:
-            return np.stack(by_text)
+            found = iter(by_chunk)
+            return np.stack([np.mean(list(islice(found, len(each))), axis=0) for each in self.chunks])
         outside = outside_row(self.labels)
         parts = [
             np.where(pieces[:, None] >= 0, logits[np.maximum(pieces, 0)], outside)
-            for logits, pieces in zip(by_text, self.first_pieces, strict=True)
+            for logits, pieces in zip(by_chunk, self.first_pieces, strict=True)
         ]
         return np.concatenate(parts)
 
@@ -96,13 +98,18 @@ class Examples:
         return score(task, logits, self.targets, self.labels, words, thresholds)
 
 
-def encode(tokenizer: Tokenizer, labelled: Labelled, labels: list[str]) -> Examples:
-    """Tokenize labelled rows. Raise `UserError` for a label that is not one of `labels`."""
+def encode(tokenizer: Tokenizer, labelled: Labelled, labels: list[str], chunks: int = 1) -> Examples:
+    """Tokenize labelled rows, long texts in at most `chunks` chunks.
+
+    Raises:
+        UserError: a label is not one of `labels`.
+    """
     encodings = tokenizer.encode_batch(list(labelled.inputs), is_pretokenized=labelled.by_word)
     pieces = None
     if labelled.by_word:
         pieces = [_first_pieces(each, len(words)) for each, words in zip(encodings, labelled.inputs, strict=True)]
-    return Examples(labelled, labels, encodings, encode_targets(labelled, labels), pieces)
+    read = [[each, *each.overflowing[: chunks - 1]] for each in encodings]
+    return Examples(labelled, labels, read, encode_targets(labelled, labels), pieces)
 
 
 def _first_pieces(encoding: Encoding, words: int) -> NDArray[np.int64]:

@@ -17,7 +17,7 @@ def bundle_facts(bundle: Bundle) -> Iterator[tuple[str, str]]:
     manifest, provenance = bundle.manifest, bundle.manifest.provenance
     yield "task", f"{manifest.task}, pairs of texts" if manifest.text_pairs else manifest.task
     yield "labels", f"{len(manifest.labels)}: {', '.join(manifest.labels)}"
-    yield "reads", f"{manifest.max_length} tokens, longer text is cut on the {manifest.truncation_side}"
+    yield "reads", f"{manifest.reads}, longer text is cut on the {manifest.truncation_side}"
     yield "base model", provenance.base_model
     yield "chosen on", f"dev: {provenance.dev.texts} texts of {provenance.dev.source}"
     if provenance.test is not None:

@@ -115,6 +115,8 @@ def publish(
             text_pairs=training.text_pairs,
             labels=tuple(training.labels),
             max_length=training.max_length,
+            chunks=training.chunks,
+            chunk_overlap=training.chunk_overlap,
             truncation_side=training.truncation_side,
             pad_token_id=source.checkpoint.pad_token_id,
             tokenizer=add_file(folder, TOKENIZER),

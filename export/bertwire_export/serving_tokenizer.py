@@ -19,7 +19,8 @@ def serving_tokenizer(checkpoint: Checkpoint) -> Tokenizer:
             f"{TOKENIZER} adds no special tokens; BERT classifies the first of them, so train with one that does"
         )
     tokenizer.no_padding()
-    tokenizer.enable_truncation(checkpoint.training.max_length, direction=checkpoint.training.truncation_side)
+    training = checkpoint.training
+    tokenizer.enable_truncation(training.max_length, stride=training.chunk_overlap, direction=training.truncation_side)
     return tokenizer
 
 
@@ -29,7 +30,7 @@ def require_same_tokens(checkpoint: Checkpoint, labelled: Labelled, encodings: l
     Args:
         checkpoint: the model, with training's tokenizer.
         labelled: the dev rows.
-        encodings: the same rows by the server's tokenizer.
+        encodings: the same rows, of long ones the first chunk, by the server's tokenizer.
     """
     tokenizer, training = checkpoint.tokenizer, checkpoint.training
     tokenizer.truncation_side = training.truncation_side

@@ -33,8 +33,8 @@ def read_splits(config: ExportConfig, checkpoint: Checkpoint, tokenizer: Tokeniz
             raise UserError(f"{path}: the model reads {pairs if training.text_pairs else single}")
         if own in training.data and training.data[own].sha256 == labelled.sha256():
             labelled = replace(labelled, source=training.data[own].source or labelled.source)
-        examples = encode(tokenizer, labelled, training.labels)
-        require_same_tokens(checkpoint, labelled, examples.encodings)
+        examples = encode(tokenizer, labelled, training.labels, training.chunks)
+        require_same_tokens(checkpoint, labelled, [chunks[0] for chunks in examples.chunks])
         return examples
 
     # All files before PyTorch, so that a wrong column is told at once.

@@ -2,8 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import chain, islice
 from typing import Literal
 
+import numpy as np
+
+from bertwire_core.chunks import Chunks
 from bertwire_core.scope import scopes
 from bertwire_runtime.bundle import Bundle, BundleError, Manifest
 from bertwire_runtime.engine import Engine, choose_engine
@@ -82,7 +86,11 @@ class Predictor:
 
     def logits(self, encoded: Sequence[Encoded]) -> list[Floats]:
         """Run one batch and return each text's logits, float32 [labels] or [tokens, labels]."""
-        return self.engine.by_text(encoded)
+        if self.manifest.chunks == 1:
+            return self.engine.by_text(encoded)
+        chunks = [each.chunks() for each in encoded]
+        found = iter(self.engine.by_text(list(chain.from_iterable(chunks))))
+        return [np.mean(list(islice(found, len(each))), axis=0, dtype=np.float32) for each in chunks]
 
     def output(self, encoded: Encoded, logits: Floats) -> Output:
         """Return the output of one text's logits: the scores with the rules that match the text, if any.
@@ -106,7 +114,11 @@ def _tokenizer(bundle: Bundle, *, words: bool) -> TextTokenizer:
     manifest = bundle.manifest
     try:
         return TextTokenizer(
-            bundle.read(manifest.tokenizer), manifest.max_length, manifest.truncation_side, words=words
+            bundle.read(manifest.tokenizer),
+            manifest.max_length,
+            manifest.truncation_side,
+            words=words,
+            chunks=Chunks(manifest.chunks, manifest.chunk_overlap),
         )
     except ValueError as error:
         raise BundleError(f"{bundle.path}: {manifest.tokenizer.name} is {error}") from error

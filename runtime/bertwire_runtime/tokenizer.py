@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Literal
 
 from tokenizers import Encoding, Tokenizer
 
+from bertwire_core.chunks import WHOLE, Chunks
 from bertwire_runtime.rules.rule import Rule
 from bertwire_runtime.spans import Span, as_seen, words
 
@@ -18,11 +20,12 @@ class Encoded:
     """One tokenized text or pair.
 
     Attributes:
-        ids: token ids, special tokens included, at most the model's maximum.
-        type_ids: segment ids.
+        ids: token ids, special tokens included; of a text in chunks those of all, one chunk after the other.
+        type_ids: segment ids, as many.
         truncated: whether the text was cut.
         words: see `Output`; empty unless requested.
         rules: the rules that match the text, in file order.
+        ends: where each chunk of a text in chunks ends; empty for a text in one.
     """
 
     ids: list[int]
@@ -30,6 +33,15 @@ class Encoded:
     truncated: bool
     words: Sequence[tuple[int, int, int]] = ()
     rules: tuple[Rule, ...] = ()
+    ends: Sequence[int] = ()
+
+    def chunks(self) -> "list[Encoded]":
+        """Return the chunks, each as a text of its own."""
+        starts = [0, *self.ends]
+        return [
+            Encoded(self.ids[start:end], self.type_ids[start:end], self.truncated)
+            for start, end in zip(starts, self.ends, strict=False)
+        ] or [self]
 
 
 class TextTokenizer:
@@ -40,7 +52,13 @@ class TextTokenizer:
     """
 
     def __init__(
-        self, content: bytes, max_length: int, truncation_side: Literal["left", "right"], *, words: bool = False
+        self,
+        content: bytes,
+        max_length: int,
+        truncation_side: Literal["left", "right"],
+        *,
+        words: bool = False,
+        chunks: Chunks = WHOLE,
     ) -> None:
         """Load `tokenizer.json` from its bytes.
 
@@ -49,13 +67,14 @@ class TextTokenizer:
             max_length: most tokens per text, special tokens included.
             truncation_side: default side on which longer text is cut.
             words: whether to return word spans.
+            chunks: how longer text is read.
 
         Raises:
             ValueError: the bytes are no tokenizer.
         """
-        self._side, self._words = truncation_side, words
+        self._side, self._words, self._chunks = truncation_side, words, chunks.count
         # The side is state of the tokenizer object, which threads share.
-        self._by_side = {side: _load(content, max_length, side) for side in ("left", "right")}
+        self._by_side = {side: _load(content, max_length, side, chunks.overlap) for side in ("left", "right")}
         self.last_id = max(self._by_side[truncation_side].get_vocab().values(), default=0)
 
     def words(self, text: Text, side: Literal["left", "right"] | None = None) -> list[list[Span]]:
@@ -76,20 +95,29 @@ class TextTokenizer:
         if not self._words:
             # The fast method omits offsets and saves a seventh of the time.
             encodings = tokenizer.encode_batch_fast(texts)
-            return [Encoded(each.ids, each.type_ids, bool(each.overflowing)) for each in encodings]
+            return [self._in_chunks(each) for each in encodings]
         return [
             Encoded(each.ids, each.type_ids, bool(each.overflowing), _words(each, str(text)))
             for each, text in zip(tokenizer.encode_batch(texts), texts, strict=True)
         ]
 
+    def _in_chunks(self, encoding: Encoding) -> Encoded:
+        rest = encoding.overflowing
+        if not rest or self._chunks == 1:
+            return Encoded(encoding.ids, encoding.type_ids, bool(rest))
+        read = [encoding, *rest[: self._chunks - 1]]
+        ids = [token for each in read for token in each.ids]
+        type_ids = [kind for each in read for kind in each.type_ids]
+        return Encoded(ids, type_ids, len(rest) >= self._chunks, ends=list(accumulate(len(each.ids) for each in read)))
 
-def _load(content: bytes, max_length: int, side: str) -> Tokenizer:
+
+def _load(content: bytes, max_length: int, side: str, overlap: int) -> Tokenizer:
     try:
         tokenizer = Tokenizer.from_buffer(content)
     except BaseException as error:  # the library raises bare Exception, and panics
         raise ValueError(f"not a tokenizer: {error}") from error
     tokenizer.no_padding()
-    tokenizer.enable_truncation(max_length, direction=side)
+    tokenizer.enable_truncation(max_length, stride=overlap, direction=side)
     return tokenizer
 
 

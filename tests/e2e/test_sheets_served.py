@@ -3,14 +3,20 @@
 import json
 import subprocess
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy
 import openpyxl
 import pytest
 
+from bertwire_client import Client
 from bertwire_export.config import ExportConfig
 from bertwire_export.pipeline import run
+from bertwire_runtime.bundle import open_bundle
+from bertwire_runtime.predictor import Predictor
+from bertwire_runtime.tokenizer import Encoded
 from bertwire_trainer.config import TrainConfig
 from bertwire_trainer.prepare import prepare
 from bertwire_trainer.train import train_model
@@ -29,7 +35,7 @@ def make(tmp_path: Path) -> Make:
     import torch
     from transformers import BertConfig, BertModel, BertTokenizer
 
-    def start(vocabulary: list[str], **files: Path) -> tuple[Path, list[str]]:
+    def start(vocabulary: list[str], options: dict[str, Any] | None = None, **files: Path) -> tuple[Path, list[str]]:
         pieces = [*SPECIAL, *vocabulary]
         torch.manual_seed(0)
         config = BertConfig(
@@ -44,6 +50,7 @@ def make(tmp_path: Path) -> Make:
         BertModel(config).save_pretrained(tmp_path / "base")
         BertTokenizer({piece: index for index, piece in enumerate(pieces)}).save_pretrained(tmp_path / "base")
         recipe: dict[str, Any] = {"epochs": 9, "batch_size": 8, "learning_rate": 5e-3, "max_length": 24}
+        recipe |= options or {}
         checkpoint, bundle = tmp_path / "checkpoint", tmp_path / "bundle"
         train_model(
             prepare(TrainConfig(**files, **recipe, model=str(tmp_path / "base"), output=checkpoint, report=False))
@@ -114,3 +121,36 @@ def test_numbers_of_a_workbook_are_served_as_labels(tmp_path: Path, make: Make, 
     header, *rows = openpyxl.load_workbook(tmp_path / "out.xlsx").active.values
     assert header[:3] == ("text", "label", "predicted_label")
     assert sum(str(label) == predicted for _, label, predicted, *_ in rows) >= 30
+
+
+@pytest.mark.timeout(300)
+def test_long_texts_are_read_in_chunks(tmp_path: Path, make: Make, serve: Serve) -> None:
+    """What the label shows in stands past the length that the model reads; the served logits are the chunks' mean."""
+
+    def write(name: str, numbers: range) -> Path:
+        rows = []
+        for number in numbers:
+            filler = " ".join(WORDS[(number * step) % len(WORDS)] for step in range(1, 11) for _ in "123")
+            rows.append({"text": f"{filler} {'good' if number % 2 else 'bad'}", "label": str(number % 2)})
+        (tmp_path / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
+        return tmp_path / name
+
+    options = {"chunks": 3, "chunk_overlap": 4, "max_length": 16, "epochs": 12}
+    train, dev = write("train.jsonl", range(64)), write("dev.jsonl", range(64, 96))
+    bundle, _ = make([*WORDS, "good", "bad"], options, train=train, dev=dev)
+    record = json.loads((tmp_path / "checkpoint" / "training.json").read_text())
+    assert record["metrics"]["dev"]["accuracy"] > 0.9
+    predictor = Predictor(open_bundle(bundle))
+    text = json.loads(dev.read_text().splitlines()[0])["text"]
+    (whole,) = predictor.encode([text])
+    starts = [0, *whole.ends]
+    chunks = [Encoded(whole.ids[a:b], whole.type_ids[a:b], truncated=False) for a, b in pairwise(starts)]
+    # 31 words; chunks of 14 words besides two special tokens, of which 4 are those before.
+    assert [len(chunk.ids) for chunk in chunks] == [16, 16, 13]
+    assert chunks[1].ids[1:5] == chunks[0].ids[11:15]
+    mean = numpy.mean(predictor.engine.by_text(chunks), axis=0)
+    with serve(bundle, "--variant", "fp32") as served, Client(served.address) as client:
+        short, found = client.classify(["good", text], logits=True).results
+        assert (found.token_count, found.truncated, short.token_count) == (45, False, 3)
+        assert found.logits == pytest.approx(mean.tolist(), abs=1e-4)
+        assert client.classify([text * 9]).results[0].truncated

@@ -49,7 +49,7 @@ def test_word_is_at_its_first_piece() -> None:
     examples = tagged(["abc", "d", "ab"], ["d"])
     assert examples.encodings[0].tokens == ["[CLS]", "a", "##b", "##c", "d", "a", "##b", "[SEP]"]
     assert pieces(examples) == [[1, 4, 5], [1]]
-    assert examples.lengths == [8, 3]
+    assert [len(each.ids) for each in examples.encodings] == [8, 3]
     assert examples.targets.tolist() == [0, 0, 1, 1]
 
 

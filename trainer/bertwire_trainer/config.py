@@ -62,6 +62,14 @@ class RunConfig(Config):
     )
     max_length: int = Field(128, ge=3, description="Tokens a text is cut to, special tokens included.")
     truncation_side: TruncationSide = Field("right", description="Side on which a long text is cut.")
+    chunks: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="Read a text of more than --max-length tokens in so many chunks at most, and take the mean of "
+        "their logits. Of train every chunk is learnt as a text.",
+    )
+    chunk_overlap: int = Field(32, ge=0, description="With --chunks: tokens that a chunk repeats of the one before.")
     pooling: PoolingChoice | None = Field(
         None,
         description="What the head reads of a text: its first token, or the mean or maximum over its tokens; auto: "
@@ -100,6 +108,8 @@ class RunConfig(Config):
             raise ValueError("--dataset-config, --dev-split and --test-split need --dataset")
         if self.pooling is None and (self.pooler or self.normalize):
             raise ValueError("--pooler and --normalize need --pooling")
+        if self.chunks > 1 and self.chunk_overlap > self.max_length // 2:
+            raise ValueError("--chunk-overlap is above half of --max-length; choose less")
         require_workbook(self.sheet, (self.train, self.dev, self.test))
         return self
 
@@ -147,6 +157,8 @@ def require_applicable(config: RunConfig, task: Task) -> None:
         _require_task(flag(stage), STAGES[stage].tasks, task)
     if config.text_pair_column is not None and SPECS[task].by_word:
         raise UserError(f"--text-pair-column is for whole texts; {task} reads one list of words")
+    if config.chunks > 1 and SPECS[task].by_word:
+        raise UserError(f"--chunks is for whole texts; {task} reads words")
     if config.pooling is not None and SPECS[task].by_word:
         raise UserError(f"--pooling is for whole texts; {task} reads every token")
 

@@ -10,10 +10,11 @@ _MOST_UNKNOWN = 0.1
 def uncovered(train: TokenDataset, max_length: int, model: str) -> list[str]:
     """Return what of train the model will not see, one line each, where there is something."""
     found = []
+    texts = train.texts
     if train.cut:
         found.append(
-            f"{train.cut} of {len(train)} texts of train ({train.cut / len(train):.1%}) have more than {max_length} "
-            "tokens and are cut; a higher --max-length reads more of them"
+            f"{train.cut} of {texts} texts of train ({train.cut / texts:.1%}) have more than {max_length} tokens and "
+            "are cut; a higher --max-length or --chunks reads more of them"
         )
     if train.unknown > _MOST_UNKNOWN:
         found.append(

@@ -40,19 +40,20 @@ def predict(
 ) -> NDArray[numpy.float32]:
     """Return the logits, float32 [rows of `dataset.targets`, labels]; show a bar called `title`.
 
-    A word that was cut off has `outside_row(labels)`.
+    A word that was cut off has `outside_row(labels)`; a text in chunks has the mean of theirs.
     """
     by_word = SPECS[dataset.task].by_word
-    blank = outside_row(labels) if by_word else numpy.zeros(len(labels), numpy.float32)
-    result = numpy.tile(blank, (len(dataset.targets), 1))
+    result = numpy.empty((len(dataset), len(labels)), numpy.float32)
+    if by_word:
+        result = numpy.tile(outside_row(labels), (len(dataset.targets), 1))
     model.eval()
     with torch.inference_mode():
-        for texts, batch in batches(model, tokenizer, dataset, title):
+        for items, batch in batches(model, tokenizer, dataset, title):
             answered = batch.pop("labels") != IGNORED
             logits = model(**batch).logits.float()
-            rows = numpy.concatenate([dataset.rows(index) for index in texts])
+            rows = numpy.concatenate([dataset.rows(index) for index in items]) if by_word else items
             result[rows] = (logits[answered] if by_word else logits).cpu().numpy()
-    return result
+    return result if by_word else dataset.by_text(result)
 
 
 def embed(
@@ -63,6 +64,8 @@ def embed(
     poolings: "Sequence[Pooled]" = (),
 ) -> list[NDArray[numpy.float32]]:
     """Return what the model's linear layer reads of each text, float32 [texts, hidden size]; show a bar.
+
+    Of a text in chunks it is the mean of what it reads of them.
 
     Args:
         model: the model.
@@ -75,21 +78,21 @@ def embed(
     result = [numpy.empty((len(dataset), model.head.in_features), numpy.float32) for _ in read]
     model.eval()
     with torch.inference_mode():
-        for texts, batch in batches(model, tokenizer, dataset, title):
+        for items, batch in batches(model, tokenizer, dataset, title):
             del batch["labels"]
             vectors = model.encode(**batch)
             for found, tokens in zip(result, read, strict=True):
-                found[texts] = model.read(vectors, batch["attention_mask"], tokens).cpu().numpy()
-    return result
+                found[items] = model.read(vectors, batch["attention_mask"], tokens).cpu().numpy()
+    return [dataset.by_text(each) for each in result]
 
 
 def batches(
     model: "Classifier", tokenizer: "PreTrainedTokenizerBase", dataset: TokenDataset, title: str
 ) -> Iterator[tuple[list[int], dict[str, torch.Tensor]]]:
-    """Yield the places of some texts, and their padded batch with labels on the model's device; show a bar."""
+    """Yield the places of some items, and their padded batch with labels on the model's device; show a bar."""
     # Batches of one length waste no work on padding.
     order = sorted(range(len(dataset)), key=dataset.lengths.__getitem__)
     loader = DataLoader(Subset(dataset, order), _BATCH, collate_fn=collator(tokenizer, dataset))
     for number, batch in enumerate(tracked(loader, title, len(loader))):
-        texts = order[number * _BATCH : (number + 1) * _BATCH]
-        yield texts, {key: value.to(model.device) for key, value in batch.items()}
+        items = order[number * _BATCH : (number + 1) * _BATCH]
+        yield items, {key: value.to(model.device) for key, value in batch.items()}

@@ -79,6 +79,8 @@ def prepare(config: RunConfig) -> Prepared:
     require_applicable(config, data.task)
     options.require_data(data)
     require_measurable(config.trust, data)
+    if config.chunks > 1 and data.train.text_pairs:
+        raise UserError("--chunks is for single texts; these rows have pairs")
     warnings = [*oddities(data.train, "train"), *overlaps(data)]
     warn(warnings)
     stages = {name: STAGES[name].read(each, data) for name, each in asked.items()}

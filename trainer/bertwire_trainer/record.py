@@ -38,7 +38,9 @@ class Setup(_Record):
     task: Task = Field(description="What the model does.")
     text_pairs: bool = Field(description="Whether it reads two texts at a time.")
     labels: list[str] = Field(description="Label names in id order; for regression the name of the label column.")
-    max_length: int = Field(description="Tokens a text was cut to, special tokens included.")
+    max_length: int = Field(description="Tokens a text, or a chunk of it, was cut to, special tokens included.")
+    chunks: int = Field(1, description="Chunks of a longer text that were read at most.")
+    chunk_overlap: int = Field(0, description="Tokens that a chunk repeats of the one before.")
     truncation_side: Literal["left", "right"] = Field(description="Side on which a long text was cut.")
     truncation_strategy: Literal["longest_first"] = Field(
         "longest_first", description="How a pair was cut: token by token, from whichever text was longer by then."

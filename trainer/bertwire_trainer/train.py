@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from transformers import set_seed
 
+from bertwire_core.chunks import KEY, Chunks
 from bertwire_trainer import ranks
 from bertwire_trainer.architecture import require_trainable
 from bertwire_trainer.coverage import uncovered
@@ -120,6 +121,8 @@ def _pretrained(prepared: Prepared) -> "tuple[Classifier, PreTrainedTokenizerBas
     named = (base, data.task, data.labels)
     pooling = first_pooling(config)
     model: Classifier = load_model(*named) if pooling is None else load_encoder(*named, pooling)
+    if config.chunks > 1:
+        setattr(model.config, KEY, Chunks(config.chunks, config.chunk_overlap).field())
     start_at_prior(model, data.task, data.targets["train"])
     require_tables(base, model, len(tokenizer), config.max_length)
     tokenizer.model_max_length = config.max_length
@@ -145,6 +148,8 @@ def _setup(prepared: Prepared, precision: Precision, pooling: PoolingRecord | No
         text_pairs=data.train.text_pairs,
         labels=data.labels,
         max_length=config.max_length,
+        chunks=config.chunks,
+        chunk_overlap=config.chunk_overlap if config.chunks > 1 else 0,
         truncation_side=config.truncation_side,
         base_model=prepared.base.name,
         method=config.method,

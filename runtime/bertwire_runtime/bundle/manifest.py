@@ -220,6 +220,8 @@ class Manifest(Part):
         text_pairs: whether the model takes text pairs.
         labels: label or tag names in logit order; for regression the number's name.
         max_length: most tokens of a text or pair, special tokens included.
+        chunks: chunks in which a longer text is read at most; its logits are the mean of theirs.
+        chunk_overlap: tokens that a chunk repeats of the one before.
         truncation_side: the side on which longer text is cut.
         probe: token sequences with each variant's logits (`bertwire_runtime.probe`); None in schema 2.
         rules: patterns that change decisions; None where it has none.
@@ -235,6 +237,8 @@ class Manifest(Part):
     text_pairs: bool
     labels: tuple[str, ...] = Field(min_length=1)
     max_length: int = Field(ge=3, le=8192)
+    chunks: int = Field(1, ge=1, le=64)
+    chunk_overlap: int = Field(0, ge=0)
     truncation_side: Literal["left", "right"]
     pad_token_id: int = Field(ge=0, lt=2**31)
     tokenizer: FileEntry
@@ -245,6 +249,12 @@ class Manifest(Part):
     variants: tuple[Variant, ...] = Field(min_length=1)
     candidates: tuple[Candidate, ...]
     provenance: Provenance
+
+    @property
+    def reads(self) -> str:
+        """Return how much of a text the model reads, in words."""
+        chunks = f"{self.chunks} chunks of " if self.chunks > 1 else ""
+        return f"{chunks}{self.max_length} tokens"
 
     @property
     def files(self) -> tuple[FileEntry, ...]:

@@ -152,7 +152,7 @@ class Model:
         """
         deadline = inf if query.deadline is None else query.deadline
         lengths = [_chars(text) for text in query.texts]
-        most = self.manifest.max_length
+        most = self.manifest.max_length * self.manifest.chunks
         tokens = sum(min(each / self._chars_per_token + _SPECIAL_TOKENS, most) for each in lengths)
         self._scheduler.admit(len(lengths), tokens, query.priority, deadline)
         start = perf_counter()
@@ -230,7 +230,7 @@ class Model:
                 raise InvalidRequest(f"texts[{index}] has no token that the model knows; send other text")
             if text.truncated and query.truncation == "refuse":
                 raise InvalidRequest(
-                    f"texts[{index}] has more than the {self.manifest.max_length} tokens that the model reads; "
+                    f"texts[{index}] has more than the {self.manifest.reads} that the model reads; "
                     "shorten it, or let it be truncated"
                 )
 

@@ -57,7 +57,7 @@ def warm_up(predictor: Predictor, pace: Pace, limits: BatchLimits) -> BatchLimit
     Raises:
         BundleError: the graph does not fit the manifest or the tokenizer.
     """
-    longest = predictor.manifest.max_length
+    longest = predictor.manifest.max_length * predictor.manifest.chunks
     _try(predictor, [_SHORTEST_TOKENS])  # fails early for a broken bundle
     _learn(predictor, pace, longest)
     limits = replace(limits, tokens=min(limits.tokens, _HEADROOM * pace.batch_tokens))
@@ -119,7 +119,7 @@ def _try(predictor: Predictor, lengths: Sequence[int]) -> None:
 
 def _require_fitting_tokenizer(predictor: Predictor) -> None:
     """Run a short and an overlong text through tokenizer and graph; raise `BundleError` where that fails."""
-    longest = predictor.manifest.max_length
+    longest = predictor.manifest.max_length * predictor.manifest.chunks
     words = ["a", "a " * (2 * longest)]
     try:
         texts = predictor.encode([(word, word) for word in words] if predictor.manifest.text_pairs else words)
