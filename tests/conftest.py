@@ -158,7 +158,7 @@ def make_task(task_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Call
         }
         recipe = {"epochs": 3, "batch_size": 8, "learning_rate": 3e-3, "max_length": MAX_LENGTH, "precision": "fp32"}
         checkpoint, output = folder / "checkpoint", folder / "bundle"
-        train_model(prepare(TrainConfig(**files, **recipe, model=str(task_base), output=checkpoint)))
+        train_model(prepare(TrainConfig(**files, **recipe, model=str(task_base), output=checkpoint, report=False)))
         run(ExportConfig(checkpoint=checkpoint, output=output, quick=kind in ("regression", "pairs"), **LIMITS))
         return Made(kind, checkpoint, output)
 

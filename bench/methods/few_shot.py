@@ -72,7 +72,7 @@ def _score(arguments: argparse.Namespace, folder: Path, seed: int, method: str) 
         )
         peer: Score = json.loads(done.stdout.splitlines()[-1])
         return peer
-    config = TrainConfig(**files, output=folder / method, method=method, seed=seed, **METHODS[method])
+    config = TrainConfig(**files, output=folder / method, method=method, seed=seed, report=False, **METHODS[method])
     train_model(prepare(config))
     record = json.loads((config.output / "training.json").read_bytes())
     return {"accuracy": record["metrics"]["test"]["accuracy"], "seconds": record["seconds"]}

@@ -1,4 +1,4 @@
-"""Calibration of scores: the temperature, the thresholds, and the calibration error."""
+"""Calibration of scores: the temperature and the thresholds."""
 
 from typing import Any
 
@@ -11,9 +11,6 @@ from bertwire_runtime.bundle.manifest import MAX_TEMPERATURE, MIN_TEMPERATURE
 
 Floats = NDArray[np.floating]
 Logits = NDArray[np.float32]
-# Bins of the calibration error. With half as many, errors of opposite sign within a bin cancel out; with many more a
-# bin of a small dev split holds too few decisions to have a share of right ones.
-_BINS = 15
 # Positive texts that a threshold is fitted on. A label with fewer keeps 0.5: with half as many the best cut is chance.
 _MIN_POSITIVES = 5
 # In steps, nearest to 0.5 first. The very best cut between two scores is chance: on GoEmotions int8 had 0.016 less
@@ -60,12 +57,3 @@ def _threshold(scores: Floats, present: NDArray[np.bool_]) -> float:
     chosen = scores[None, :] >= _THRESHOLDS[:, None]
     f1 = 2 * (chosen & present).sum(axis=1) / (chosen.sum(axis=1) + present.sum())
     return float(_THRESHOLDS[f1.argmax()])
-
-
-def calibration_error(confidences: Floats, right: NDArray[np.bool_]) -> float:
-    """Return the expected calibration error over 15 bins of equal width (Naeini et al., 2015), within [0, 1]."""
-    bins = np.minimum((confidences * _BINS).astype(int), _BINS - 1)
-    counts = np.bincount(bins, minlength=_BINS)
-    sure = np.bincount(bins, weights=confidences, minlength=_BINS)
-    hits = np.bincount(bins, weights=right.astype(np.float64), minlength=_BINS)
-    return float(np.abs(sure - hits).sum() / max(counts.sum(), 1))

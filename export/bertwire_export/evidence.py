@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from bertwire_data.pages.figures import Floats, PerLabel
 from bertwire_export.examples import Examples
-from bertwire_export.figures import Floats, PerLabel
 from bertwire_export.prove import Proven
 from bertwire_export.reference import Reference
 from bertwire_export.tasks import TASK_EXPORTS

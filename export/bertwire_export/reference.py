@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bertwire_core.errors import UserError
-from bertwire_export.calibration import calibration_error
+from bertwire_data.pages.figures import calibration_error
 from bertwire_export.checkpoint import Checkpoint
 from bertwire_export.examples import Examples, Logits
 from bertwire_export.measure import torch_logits

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bertwire_data.labelled import METRIC_NAMES
-from bertwire_export.display import visible
+from bertwire_data.pages.display import visible
 from bertwire_export.facts import bundle_facts
 from bertwire_runtime.bundle import Bundle, Candidate, Proof, Provider, Quality, Scores
 

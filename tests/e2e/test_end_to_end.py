@@ -35,7 +35,7 @@ def test_labelled_text_becomes_a_service(tmp_path: Path, serve: Serve) -> None:
     splits = vader.split(rows[::12], tmp_path)
     checkpoint, bundle, scored = tmp_path / "checkpoint", tmp_path / "sentiment", tmp_path / "scored.csv"
     files = [part for name, path in splits.items() for part in (f"--{name}", path)]
-    recipe = ("--epochs", 1, "--max-length", 48, "--learning-rate", 3e-4)
+    recipe = ("--no-report", "--epochs", 1, "--max-length", 48, "--learning-rate", 3e-4)
 
     run("train", *files, "--output", checkpoint, *recipe)
     # On some 190 dev texts one text more or less is half of what int8 may lose by default.

@@ -45,7 +45,9 @@ def make(tmp_path: Path) -> Make:
         BertTokenizer({piece: index for index, piece in enumerate(pieces)}).save_pretrained(tmp_path / "base")
         recipe: dict[str, Any] = {"epochs": 9, "batch_size": 8, "learning_rate": 5e-3, "max_length": 24}
         checkpoint, bundle = tmp_path / "checkpoint", tmp_path / "bundle"
-        train_model(prepare(TrainConfig(**files, **recipe, model=str(tmp_path / "base"), output=checkpoint)))
+        train_model(
+            prepare(TrainConfig(**files, **recipe, model=str(tmp_path / "base"), output=checkpoint, report=False))
+        )
         exported = run(
             ExportConfig(checkpoint=checkpoint, output=bundle, dev=files["dev"], quick=True, variants=["fp32"])
         )

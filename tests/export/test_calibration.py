@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy.special import expit, softmax
 
-from bertwire_export.calibration import calibration_error, fit_temperature, fit_thresholds
+from bertwire_data.pages.figures import calibration_error
+from bertwire_export.calibration import fit_temperature, fit_thresholds
 
 
 def overconfident(temperature: float, texts: int = 20_000) -> tuple[np.ndarray, np.ndarray]:

@@ -156,7 +156,7 @@ def trained(base: Path, folder: Path, kind: str, **options: Any) -> Path:  # noq
     numbers = {"train": range(64), "dev": range(64, 104)}
     files: dict[str, Any] = {name: write(folder / f"{name}.jsonl", ROWS[kind], each) for name, each in numbers.items()}
     recipe = {"epochs": 3, "batch_size": 8, "learning_rate": 3e-3, "max_length": MAX_LENGTH, "precision": "fp32"}
-    config = TrainConfig(**(files | recipe | options), model=str(base), output=folder / "checkpoint")
+    config = TrainConfig(**(files | recipe | options), model=str(base), output=folder / "checkpoint", report=False)
     train_model(prepare(config))
     return config.output
 
@@ -207,7 +207,7 @@ def test_minilm(tmp_path: Path) -> None:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     recipe = {"epochs": 2, "batch_size": 2, "learning_rate": 2e-4, "max_length": 16, "precision": "fp32"}
     checkpoint = tmp_path / "checkpoint"
-    train_model(prepare(TrainConfig(train=path, dev=path, pooling="mean", output=checkpoint, **recipe)))
+    train_model(prepare(TrainConfig(train=path, dev=path, pooling="mean", output=checkpoint, report=False, **recipe)))
     export(checkpoint, tmp_path / "bundle")
     bundle = open_bundle(tmp_path / "bundle")
     assert {each.precision: each.proofs[0].batch_variance for each in bundle.manifest.variants}["int8"] == 0

@@ -112,6 +112,7 @@ def run(tiny: Path, tmp_path: Path, write_rows: WriteRows, separable: Separable)
             "learning_rate": 3e-3,
             "max_length": 16,
             "precision": "fp32",
+            "report": False,
         }
         config = TrainConfig(**(given | options))
         train_model(prepare(config))

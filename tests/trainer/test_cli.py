@@ -67,7 +67,7 @@ def test_command(
 ) -> None:
     """A command line of strings trains to the end, with the defaults of its method."""
     files = ["--train", write_rows("train.jsonl", separable(24)), "--output", tmp_path / "out"]
-    invoke(*files, "--model", tiny, "--epochs", 1, "--max-length", 16, *options)
+    invoke(*files, "--model", tiny, "--epochs", 1, "--max-length", 16, "--no-report", *options)
     recorded = json.loads((tmp_path / "out" / "training.json").read_text())["recipe"]
     assert recorded | recipe == recorded
 
@@ -161,6 +161,7 @@ def test_any_locale_and_no_standard_streams(tiny: Path, tmp_path: Path) -> None:
     train = tmp_path / "données.jsonl"
     train.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
     options = ["--train", train, "--output", tmp_path / "out", "--model", tiny, "--epochs", 1, "--max-length", 16]
+    options.append("--no-report")
     line = shlex.join(bertwire("train", *options))
     environment = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     assert subprocess.run(["/bin/bash", "-c", f"{line} <&- >&- 2>&-"], env=environment, check=False).returncode == 0

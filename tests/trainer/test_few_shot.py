@@ -36,6 +36,7 @@ def few(tiny: Path, tmp_path: Path) -> Run:
             "num_iterations": 10,
             "learning_rate": 3e-3,
             "precision": "fp32",
+            "report": False,
         }
         config = TrainConfig(**(given | options))
         train_model(prepare(config))

@@ -35,6 +35,7 @@ def frozen(tiny: Path, tmp_path: Path) -> Run:
             "model": str(tiny),
             "max_length": 16,
             "method": "frozen",
+            "report": False,
         }
         config = TrainConfig(**(given | options))
         train_model(prepare(config))

@@ -50,6 +50,7 @@ def prototypes(tiny: Path, tmp_path: Path) -> Run:
             "max_length": 16,
             "method": "prototypes",
             "precision": "fp32",
+            "report": False,
             "episodes": 0,
         }
         config = TrainConfig(**(given | options))

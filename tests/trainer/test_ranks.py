@@ -44,6 +44,7 @@ def test_two_processes_are_one_with_twice_the_batches(run: Run, torchrun: Callab
     assert logits(tmp_path / "two") == [pytest.approx(row, abs=1e-3) for row in logits(one)]
     assert done.stdout.count("epoch 2: dev") == 1
     assert not (tmp_path / "two.partial").exists()
+    assert (tmp_path / "two" / "report.html").is_file()
 
 
 def test_methods_that_need_one_process(run: Run, torchrun: Callable[..., Any], tmp_path: Path) -> None:

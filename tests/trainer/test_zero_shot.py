@@ -35,6 +35,7 @@ def zero_shot(tiny: Path, tmp_path: Path, write_rows: Any, separable: Any) -> Ru
             "model": str(tiny),
             "max_length": 16,
             "method": "zero-shot",
+            "report": False,
         }
         config = TrainConfig(**(given | options))
         train_model(prepare(config))

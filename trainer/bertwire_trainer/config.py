@@ -72,6 +72,7 @@ class RunConfig(Config):
     )
     tf32: bool = Field(True, description="Allow TF32 in fp32 matrix products, on CUDA devices that have it.")
     compile: bool = Field(False, description="Compile the model with torch.compile before training.")
+    report: bool = Field(True, description="Write report.html, which holds texts, into OUTPUT.")
     seed: int = Field(42, ge=0, lt=2**32, description="Seed of the new head, the order of rows, dropout, the dev cut.")
     method: str = DEFAULT
 

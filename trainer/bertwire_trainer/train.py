@@ -22,6 +22,7 @@ from bertwire_trainer.poolings import first_pooling, settle_pooling
 from bertwire_trainer.prepare import Prepared
 from bertwire_trainer.prior import start_at_prior
 from bertwire_trainer.record import PoolingRecord, Setup, SplitRecord
+from bertwire_trainer.report import write_report
 from bertwire_trainer.result import evaluate, save, write_record
 from bertwire_trainer.stages import staged
 from bertwire_trainer.tokenizer import load_tokenizer
@@ -84,6 +85,8 @@ def _train(prepared: Prepared) -> None:
             metrics = evaluate(partial.result, fitted, job)
             seconds = time.perf_counter() - prepared.begun
             write_record(partial.result, setup, metrics, fitted, [*prepared.remarks, *unseen], seconds)
+            if config.report:
+                write_report(partial.result, job, fitted)
             partial.publish(prepared.output, overwrite=config.overwrite)
         except KeyboardInterrupt:
             note(_interrupted(partial))

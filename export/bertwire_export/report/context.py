@@ -6,16 +6,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bertwire_data.pages.figures import MOST_POINTS, confusions, most_confused
 from bertwire_export.evidence import Evidence
 from bertwire_export.tasks import TASK_EXPORTS
 from bertwire_runtime.bundle import Candidate, Manifest, Quality, Scores, Variant
 
-# Labels of the confusion matrix; with many more a person finds nothing in it, with half as many 77 do not fit.
-MOST_LABELS = 120
-# Points of the scatter plot; with many more they cover each other.
-MOST_POINTS = 3000
-# Rows of the table of confusions; with half as many every second pair is left out.
-_MOST_CONFUSIONS = 20
 # Texts a batch, for the share of padding.
 _BATCH_TEXTS = 32
 _ABOUT = ("graph", "on", "verdict", "precision", "layout", "CPU-ms a text", "wall ms a text", "batch variance")
@@ -27,13 +22,6 @@ def verdict(candidate: Candidate) -> str:
     if isinstance(candidate, Variant):
         return "forced" if candidate.forced else "published"
     return "not published"
-
-
-def most_confused(confusion: NDArray[np.int64]) -> NDArray[np.intp]:
-    """Return the indices, ascending, of the at most `MOST_LABELS` labels that take part in most confusions."""
-    wrong = _off_diagonal(confusion)
-    involved = wrong.sum(axis=0) + wrong.sum(axis=1)
-    return np.sort(np.argsort(-involved, kind="stable")[:MOST_LABELS])
 
 
 def report_context(manifest: Manifest, evidence: Evidence) -> dict[str, Any]:
@@ -51,7 +39,7 @@ def report_context(manifest: Manifest, evidence: Evidence) -> dict[str, Any]:
         "graphs": list(_graphs(manifest)),
         "has_temperature": TASK_EXPORTS[manifest.task].has_temperature,
         "drawn": len(most_confused(confusion)),
-        "confusions": list(_confusions(confusion, manifest.labels)),
+        "confusions": list(confusions(confusion, manifest.labels)),
         "per_label": [(label, *(f"{each:.4f}" for each in scores), n) for label, *scores, n in worst_first],
         "thresholds": [(manifest.labels[at], f"{each:.4f}") for at, each in enumerate(manifest.calibration.thresholds)],
         "cut": f"{np.mean(lengths > manifest.max_length):.2%}",
@@ -104,19 +92,6 @@ def _kept(candidate: Candidate) -> str:
         return ""
     elsewhere = ", ".join(each.provider for each in candidate.proofs if each.faults)
     return f", but not on {elsewhere}" if elsewhere else ", but was not chosen"
-
-
-def _confusions(confusion: NDArray[np.int64], labels: tuple[str, ...]) -> Iterator[tuple[str, str, str, str]]:
-    """Yield the most frequent confusions: true and predicted label, times, and share of the true label."""
-    wrong = _off_diagonal(confusion)
-    order = np.argsort(-wrong, axis=None, kind="stable")[: min(_MOST_CONFUSIONS, np.count_nonzero(wrong))]
-    for true, predicted in zip(*np.unravel_index(order, wrong.shape), strict=True):
-        count = wrong[true, predicted]
-        yield labels[true], labels[predicted], f"{count}", f"{count / confusion[true].sum():.1%}"
-
-
-def _off_diagonal(confusion: NDArray[np.int64]) -> NDArray[np.int64]:
-    return np.where(np.eye(len(confusion), dtype=bool), 0, confusion)
 
 
 def _padding_share(lengths: NDArray[np.int64]) -> float:

@@ -1,54 +1,24 @@
 """Draw the plots of the report as images that the page holds."""
 
-import base64
-import warnings
 from collections.abc import Iterator
-from io import BytesIO
 
 import numpy as np
-from matplotlib import style
-from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
-from matplotlib.text import Text
 from numpy.typing import NDArray
-from sklearn.calibration import calibration_curve
 
-from bertwire_export.display import shortened
+from bertwire_data.pages.display import shortened
+from bertwire_data.pages.plots import confusion_matrix, drawing, image, reliability, scatter
 from bertwire_export.evidence import Evidence
-from bertwire_export.figures import Floats
-from bertwire_export.report.context import MOST_POINTS, most_confused, verdict
+from bertwire_export.report.context import verdict
 from bertwire_runtime.bundle.manifest import Manifest
 
-_STYLE = {
-    "svg.fonttype": "none",  # text stays text: small, and in the reader's own fonts for any script
-    "svg.hashsalt": "bertwire",  # without one the ids differ from run to run
-    "text.parse_math": False,  # a label may hold dollar signs
-    "axes.formatter.useoffset": False,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "legend.frameon": False,
-}
-_BINS = 10
-# Labels up to which the cells of the confusion matrix have numbers; with many more these do not fit.
-_FEW_LABELS = 15
 _COLORS = {"published": "tab:blue", "forced": "tab:orange", "not published": "tab:gray"}
 
 
 def draw_plots(manifest: Manifest, evidence: Evidence) -> dict[str, str]:
     """Return the plots for which there is something to show, by name, each an SVG image as a `data:` address."""
-    with style.context(["default", _STYLE]), warnings.catch_warnings():
-        # matplotlib only measures the text here; the browser draws it, with fonts that have the glyphs.
-        warnings.filterwarnings("ignore", r"Glyph .* missing from|Matplotlib currently does not support", UserWarning)
-        return {name: _image(figure) for name, figure in _figures(manifest, evidence)}
-
-
-def _image(figure: Figure) -> str:
-    stream = BytesIO()
-    # Where a font lacks glyphs their widths are not known, and the browser's may be wider.
-    plain = all(text.get_text().isascii() for text in figure.findobj(Text))
-    metadata = {"Date": None, "Creator": None}
-    figure.savefig(stream, format="svg", metadata=metadata, bbox_inches="tight", pad_inches=0.2 if plain else 0.9)
-    return f"data:image/svg+xml;base64,{base64.b64encode(stream.getvalue()).decode()}"
+    with drawing():
+        return {name: image(figure) for name, figure in _figures(manifest, evidence)}
 
 
 def _figures(manifest: Manifest, evidence: Evidence) -> Iterator[tuple[str, Figure]]:
@@ -56,13 +26,17 @@ def _figures(manifest: Manifest, evidence: Evidence) -> Iterator[tuple[str, Figu
         yield "cost", _cost(manifest)
     if evidence.confidence is not None and len(evidence.confidence[0]):
         fitted = manifest.calibration
-        yield "reliability", _reliability(*evidence.confidence, (fitted.ece_before, fitted.ece_after))
+        before, after, right = evidence.confidence
+        series = [("before calibration", before, "tab:orange", fitted.ece_before)]
+        series.append(("after calibration", after, "tab:blue", fitted.ece_after))
+        same = [("scores", after, "tab:blue", fitted.ece_after)]
+        yield "reliability", reliability(same if np.array_equal(before, after) else series, right)
     if evidence.confusion is not None and evidence.confusion.any():
-        yield "confusion", _confusion(evidence.confusion, manifest.labels)
+        yield "confusion", confusion_matrix(evidence.confusion, manifest.labels)
     if evidence.lengths:
         yield "lengths", _lengths(np.array(evidence.lengths), manifest.max_length)
     if evidence.scatter is not None and len(evidence.scatter[0]):
-        yield "scatter", _scatter(*evidence.scatter, shortened(manifest.labels[0], 40))
+        yield "scatter", scatter(*evidence.scatter, shortened(manifest.labels[0], 40))
 
 
 def _cost(manifest: Manifest) -> Figure:
@@ -94,55 +68,6 @@ def _cost(manifest: Manifest) -> Figure:
     return figure
 
 
-def _reliability(
-    before: Floats, after: Floats, right: NDArray[np.bool_], ece: tuple[float | None, float | None]
-) -> Figure:
-    """Plot the share of right decisions against their scores, and below it how many decisions lie in each bin."""
-    figure = Figure((6, 7))
-    shares, counts = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-    shares.plot((0, 1), (0, 1), "--", color="gray", label="perfect")
-    series = [("before calibration", before, "tab:orange", ece[0]), ("after calibration", after, "tab:blue", ece[1])]
-    if np.array_equal(before, after):
-        series = [("scores", after, "tab:blue", ece[1])]
-    for title, scores, color, error in series:
-        clipped = np.clip(scores, 0, 1)  # a softmax may round to more than 1
-        share, mean = calibration_curve(right, clipped, n_bins=_BINS)
-        shares.plot(mean, share, "o-", color=color, label=title if error is None else f"{title}, ECE {error:.4f}")
-        counts.hist(clipped, _BINS, range=(0, 1), histtype="step", log=True, color=color)
-    shares.set(ylabel="share that is right", ylim=(-0.02, 1.02))
-    shares.legend(loc="upper left")
-    counts.set(xlabel="score", ylabel="decisions")
-    # matplotlib's own formatter of logarithmic axes writes mathematical notation, which text here is not read as.
-    counts.yaxis.set_major_formatter("{x:g}")
-    counts.yaxis.set_minor_formatter("")
-    return figure
-
-
-def _confusion(confusion: NDArray[np.int64], labels: tuple[str, ...]) -> Figure:
-    """Plot the share of each true label's decisions that went to each label, for the labels that are confused most."""
-    shown = most_confused(confusion)
-    few = len(shown) <= _FEW_LABELS
-    side, size = (0.5, 9.0) if few else (0.155, 7.5)
-    # The axes fill the figure, and names and scale lie outside it: long names never squeeze the cells.
-    figure = Figure((len(shown) * side, len(shown) * side))
-    axes = figure.add_axes((0, 0, 1, 1))
-    shares = (confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1))[np.ix_(shown, shown)]
-    # Not an even scale: a confusion of 3% matters and must be seen.
-    image = axes.imshow(shares, cmap="Reds", norm=PowerNorm(0.4, 0, 1), interpolation="none")
-    beside = figure.add_axes((1 + 0.2 / figure.get_figwidth(), 0, 0.15 / figure.get_figwidth(), 1))
-    figure.colorbar(image, beside, label="share of the true label", format="{x:.0%}", ticks=(0, 0.03, 0.1, 0.3, 1))
-    if few:
-        for (true, predicted), count in np.ndenumerate(confusion[np.ix_(shown, shown)]):
-            if count:
-                color = "white" if shares[true, predicted] > 0.3 else "black"
-                axes.text(predicted, true, f"{count}", ha="center", va="center", fontsize=8, color=color)
-    names = [shortened(labels[index], 28) for index in shown]
-    axes.set_xticks(range(len(shown)), names, fontsize=size, rotation=90)
-    axes.set_yticks(range(len(shown)), names, fontsize=size)
-    axes.set(xlabel="predicted", ylabel="true")
-    return figure
-
-
 def _lengths(lengths: NDArray[np.int64], max_length: int) -> Figure:
     """Plot how many texts have how many tokens; those of more than twice `max_length` are in the last bar."""
     figure = Figure((8, 3.5))
@@ -152,19 +77,4 @@ def _lengths(lengths: NDArray[np.int64], max_length: int) -> Figure:
     axes.axvline(max_length, color="tab:orange", label=f"max_length: {max_length}")
     axes.legend()
     axes.set(xlabel=f"tokens ({most} and more in the last bar)" if lengths.max() > most else "tokens", ylabel="texts")
-    return figure
-
-
-def _scatter(true: Floats, predicted: Floats, name: str) -> Figure:
-    """Plot predicted against true numbers, at most `MOST_POINTS` of them, evenly spaced in the order of the texts."""
-    figure = Figure((6, 6))
-    axes = figure.subplots()
-    chosen = np.unique(np.linspace(0, len(true) - 1, min(len(true), MOST_POINTS)).astype(int))
-    ends = [min(true.min(), predicted.min()), max(true.max(), predicted.max())]
-    axes.plot(ends, ends, "--", color="gray", label="perfect")
-    # As pixels: thousands of single shapes make a slow page.
-    axes.plot(true[chosen], predicted[chosen], "o", alpha=0.45, markersize=4, label="a text", rasterized=True)
-    axes.set(xlabel=f"true {name}", ylabel=f"predicted {name}")
-    axes.set_aspect("equal", adjustable="datalim")
-    axes.legend()
     return figure

@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from bertwire_export.figures import Figures
+    from bertwire_data.pages.figures import Figures
 
     Logits = NDArray[np.float32]
     Confidence = tuple[NDArray[np.floating], NDArray[np.bool_]]
@@ -80,6 +80,6 @@ class SoftmaxExport:
         self, logits: "Logits", targets: "NDArray[Any]", labels: Sequence[str], thresholds: Sequence[float] | None
     ) -> "Figures":
         """Return the confusion of the labels, and the scores of each."""
-        from bertwire_export.figures import of_classes
+        from bertwire_data.pages.figures import of_classes
 
         return of_classes(targets, self.decide(logits, thresholds), labels)

@@ -9,7 +9,7 @@ from bertwire_export.tasks.base import Fit
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from bertwire_export.figures import Figures
+    from bertwire_data.pages.figures import Figures
     from bertwire_export.tasks.base import Confidence, Logits
 
 
@@ -41,6 +41,6 @@ class MultiLabel:
         self, logits: "Logits", targets: "NDArray[Any]", labels: Sequence[str], thresholds: Sequence[float] | None
     ) -> "Figures":
         """Return the scores of each label."""
-        from bertwire_export.figures import of_labels
+        from bertwire_data.pages.figures import of_labels
 
         return of_labels(targets > 0, self.decide(logits, thresholds), labels)

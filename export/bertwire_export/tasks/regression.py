@@ -8,7 +8,7 @@ from bertwire_export.tasks.base import Fit
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from bertwire_export.figures import Figures
+    from bertwire_data.pages.figures import Figures
     from bertwire_export.tasks.base import Confidence, Logits
 
 
@@ -38,6 +38,6 @@ class Regression:
         thresholds: Sequence[float] | None,  # noqa: ARG002
     ) -> "Figures":
         """Return the true and the predicted numbers."""
-        from bertwire_export.figures import Figures
+        from bertwire_data.pages.figures import Figures
 
         return Figures(scatter=(targets, logits.reshape(-1)))
