@@ -16,6 +16,7 @@ class Command:
 
 COMMANDS = {
     "train": Command("bertwire_trainer.cli", "'.[train]'", "Fine-tune a BERT-family encoder on labelled texts."),
+    "tune": Command("bertwire_trainer.tune.cli", "'.[tune]'", "Search for the best method and options."),
     "label-next": Command("bertwire_trainer.labelling.cli", "'.[train]'", "Choose the texts to label next."),
     "label-read": Command("bertwire_trainer.labelling.cli", CLI, "Turn annotation tools' answers into labelled rows."),
     "add-class": Command(

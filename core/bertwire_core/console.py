@@ -38,10 +38,21 @@ class Bar(Protocol):
 
 
 @contextmanager
-def progress(label: str, total: float) -> Iterator[Bar]:
+def silenced() -> Iterator[None]:
+    """Print nothing on `out` and `err` within the block."""
+    before = out.quiet, err.quiet
+    out.quiet = err.quiet = True
+    try:
+        yield
+    finally:
+        out.quiet, err.quiet = before
+
+
+@contextmanager
+def progress(label: str, total: float, console: Console = err) -> Iterator[Bar]:
     """Show a progress bar on standard error; without a terminal, occasional lines."""
-    if not err.is_terminal:
-        lines = _Lines(label, total)
+    if not console.is_terminal:
+        lines = _Lines(label, total, console)
         try:
             yield lines
         finally:
@@ -56,7 +67,7 @@ def progress(label: str, total: float) -> Iterator[Bar]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
     )
-    with Progress(*columns, console=err) as display:
+    with Progress(*columns, console=console) as display:
         task = display.add_task(label, total=total, note="")
 
         def update(completed: float, note: str = "") -> None:
@@ -68,8 +79,8 @@ def progress(label: str, total: float) -> Iterator[Bar]:
 class _Lines:
     """Progress for a log file: a line per tenth of the work or 30 seconds, and one at the end."""
 
-    def __init__(self, label: str, total: float) -> None:
-        self._label, self._total = label, total
+    def __init__(self, label: str, total: float, console: Console) -> None:
+        self._label, self._total, self._console = label, total, console
         self._started = self._shown_at = monotonic()
         self._completed = self._shown = 0.0
         self._note = ""
@@ -87,7 +98,7 @@ class _Lines:
         share = self._completed / self._total if self._total else 1.0
         passed = timedelta(seconds=round(self._shown_at - self._started))
         line = f"{self._label} {share:4.0%} {passed} {self._note}"
-        err.print(line.rstrip(), markup=False, highlight=False, soft_wrap=True)
+        self._console.print(line.rstrip(), markup=False, highlight=False, soft_wrap=True)
 
 
 def tracked(items: Iterable[T], label: str, total: int) -> Iterator[T]:

@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable
 from difflib import get_close_matches
+from enum import Enum
 from typing import Annotated, Any, TypeVar
 
 import typer
@@ -37,14 +38,18 @@ def command(config: type[ConfigT], run: Callable[[ConfigT], None]) -> Callable[.
     """Return a function for typer whose parameters are the fields of `config`.
 
     A field is the option of its name, or of `json_schema_extra={"flag": "--name"}`; a switch that is off by default has
-    no `--no-` form. The function has the docstring of `run` and calls it with the validated configuration; it raises
-    `UserError` with all faults in one line.
+    no `--no-` form. The function has the docstring of `run` and calls it with the validated configuration, in which the
+    options that the user gave are set and the others are defaults; it raises `UserError` with all faults in one line.
     """
 
-    def call(**values: Any) -> None:  # noqa: ANN401 - typer's values, validated below
-        run(validated(config, values))
+    def call(typer_context: typer.Context, **values: Any) -> None:  # noqa: ANN401 - typer's values, validated below
+        source = typer_context.get_parameter_source
+        given = {name: value for name, value in values.items() if _is_given(source(name))}
+        run(validated(config, given))
 
     parameters = [_parameter(name, field) for name, field in config.model_fields.items()]
+    context = inspect.Parameter("typer_context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+    parameters.append(context)
     call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     call.__annotations__ = {each.name: each.annotation for each in parameters}
     call.__doc__ = _unwrapped(run.__doc__ or "")
@@ -58,6 +63,11 @@ def validated(config: type[ConfigT], values: dict[str, Any]) -> ConfigT:
         return config(**values)
     except ValidationError as error:
         raise UserError("; ".join(_fault(detail, config) for detail in error.errors())) from None
+
+
+def _is_given(source: Enum | None) -> bool:
+    # By name: the class of the sources is private to typer.
+    return source is not None and source.name != "DEFAULT"
 
 
 def _unwrapped(text: str) -> str:

@@ -53,6 +53,7 @@ def test_checkpoint_folder(run: Run, write_rows: WriteRows, tmp_path: Path, sepa
         "tokenizer.json",
         "tokenizer_config.json",
         "training.json",
+        "recipe.yaml",
         "predictions/dev.jsonl",
         "predictions/test.jsonl",
     }

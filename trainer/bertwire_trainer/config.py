@@ -1,7 +1,7 @@
 """The settings of `bertwire train`."""
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, create_model, model_validator
 
@@ -13,6 +13,7 @@ from bertwire_data.tables import require_workbook
 from bertwire_trainer.method import MethodOptions
 from bertwire_trainer.methods import DEFAULT, METHODS
 from bertwire_trainer.methods.options import chosen, flag, method_field, option_fields
+from bertwire_trainer.recipe import read_recipe
 from bertwire_trainer.stage import StageOptions
 from bertwire_trainer.stages import STAGES
 from bertwire_trainer.stages.options import asked_for, stage_fields
@@ -75,6 +76,18 @@ class RunConfig(Config):
     report: bool = Field(True, description="Write report.html, which holds texts, into OUTPUT.")
     seed: int = Field(42, ge=0, lt=2**32, description="Seed of the new head, the order of rows, dropout, the dev cut.")
     method: str = DEFAULT
+    recipe: Path | None = Field(
+        None,
+        description="YAML file of options by their names, such as the recipe.yaml of a checkpoint; those given on "
+        "the command line win.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_recipe(cls, given: dict[str, Any]) -> dict[str, Any]:
+        if given.get("recipe") is None:
+            return given
+        return read_recipe(Path(given["recipe"]), cls, given.get("method")) | given
 
     @model_validator(mode="after")
     def _agree(self) -> Self:

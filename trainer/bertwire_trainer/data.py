@@ -81,16 +81,21 @@ def _remarks(*splits: Labelled | None) -> list[str]:
     return list(dict.fromkeys(remark for split in splits if split is not None for remark in split.remarks))
 
 
-def _read(config: RunConfig) -> tuple[Labelled, Labelled | None, Labelled | None]:
-    columns = config.columns
+def read_train(config: RunConfig) -> Labelled:
+    """Read train; raise `UserError` where the file is faulty."""
     if config.dataset is None:
         assert config.train is not None  # noqa: S101 - the configuration has one of both
+        return read_labelled(config.train, config.columns, config.task, config.sheet)
+    return read_dataset(config.dataset, config.dataset_config, config.train_split, config.columns, config.task)
+
+
+def _read(config: RunConfig) -> tuple[Labelled, Labelled | None, Labelled | None]:
+    columns, train = config.columns, read_train(config)
+    if config.dataset is None:
         files = (config.dev, config.test)
-        train = read_labelled(config.train, columns, config.task, config.sheet)
         dev, test = (read_labelled(path, columns, train.task, config.sheet) if path else None for path in files)
         return train, dev, test
     name, names = (config.dataset, config.dataset_config), (config.dev_split, config.test_split)
-    train = read_dataset(*name, config.train_split, columns, config.task)
     dev, test = (read_dataset(*name, split, columns, train.task) if split else None for split in names)
     return train, dev, test
 

@@ -1,5 +1,6 @@
 """The interface between the run and a method of training."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
@@ -39,6 +40,9 @@ class MethodOptions(Config):
         return self.model_dump()
 
 
+Report = Callable[[int, float], None]
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """The input of a method.
@@ -57,6 +61,7 @@ class Job:
         epochs: the folder for what the method needs to resume, kept until the checkpoint is published. It may not
             exist; where it holds a whole epoch of an interrupted run, the method goes on from that.
         logs: the folder for TensorBoard, published with the checkpoint.
+        report: called after each epoch with its number and the score on dev; what it raises ends the run.
     """
 
     data: "Data"
@@ -70,6 +75,7 @@ class Job:
     base: "Base"
     epochs: Path
     logs: Path
+    report: Report | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from bertwire_core.errors import UserError
 from bertwire_core.files import partial_path, require_absent
 from bertwire_data.labelled import oddities
 from bertwire_trainer import ranks
+from bertwire_trainer.auto import settled
 from bertwire_trainer.base import Base, find_base
 from bertwire_trainer.config import RunConfig, require_applicable
 from bertwire_trainer.data import Data, load_data
@@ -56,6 +57,7 @@ def prepare(config: RunConfig) -> Prepared:
         UserError: the input, the base checkpoint or the output does not allow the run.
     """
     begun = time.perf_counter()
+    config, chosen = settled(config)
     options, asked = config.options, config.stages
     if not isinstance(options, LoopOptions):
         ranks.require_one(f"--method {config.method}")
@@ -70,13 +72,15 @@ def prepare(config: RunConfig) -> Prepared:
     if config.resume and not partial.path.exists():
         note(f"no interrupted run at {partial.path}: training from the start")
     base = find_base(config.model)
+    for line in chosen:
+        note(line)
     data = load_data(config)
     require_applicable(config, data.task)
     options.require_data(data)
     warnings = [*oddities(data.train, "train"), *overlaps(data)]
     warn(warnings)
     stages = {name: STAGES[name].read(each, data) for name, each in asked.items()}
-    return Prepared(config, options, stages, output, partial, base, data, [*data.remarks(), *warnings], begun)
+    return Prepared(config, options, stages, output, partial, base, data, [*chosen, *data.remarks(), *warnings], begun)
 
 
 def place(config: RunConfig) -> Path:

@@ -5,10 +5,10 @@ Every process reads the rows and trains; the first alone prints, measures dev, a
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TypeVar
 
-from bertwire_core import console
+from bertwire_core.console import silenced
 from bertwire_core.errors import UserError
 
 T = TypeVar("T")
@@ -29,16 +29,9 @@ def is_first() -> bool:
     return rank() == 0
 
 
-@contextmanager
-def only_first_speaks() -> Iterator[None]:
+def only_first_speaks() -> AbstractContextManager[None]:
     """Keep the other processes from printing in the block."""
-    before = console.out.quiet, console.err.quiet
-    if not is_first():
-        console.out.quiet = console.err.quiet = True
-    try:
-        yield
-    finally:
-        console.out.quiet, console.err.quiet = before
+    return nullcontext() if is_first() else silenced()
 
 
 @contextmanager

@@ -15,12 +15,13 @@ from bertwire_trainer.device import Precision, choose_precision, has_fast_bf16
 from bertwire_trainer.disk import one_line_faults, require_space
 from bertwire_trainer.loading import load_encoder, load_model, require_tables
 from bertwire_trainer.messages import figures, note, say, warn
-from bertwire_trainer.method import Job
+from bertwire_trainer.method import Job, Report
 from bertwire_trainer.methods import METHODS
 from bertwire_trainer.partial import Partial, Started
 from bertwire_trainer.poolings import first_pooling, settle_pooling
 from bertwire_trainer.prepare import Prepared
 from bertwire_trainer.prior import start_at_prior
+from bertwire_trainer.recipe import NAME, recipe_of, write_recipe
 from bertwire_trainer.record import PoolingRecord, Setup, SplitRecord
 from bertwire_trainer.report import write_report
 from bertwire_trainer.result import evaluate, save, write_record
@@ -35,17 +36,21 @@ if TYPE_CHECKING:
     from bertwire_core.pooled import Classifier
 
 
-def train_model(prepared: Prepared) -> None:
+def train_model(prepared: Prepared, report: Report | None = None) -> None:
     """Train by the chosen method; publish the checkpoint folder whole, or leave OUTPUT.partial to resume from.
+
+    Args:
+        prepared: the run.
+        report: as for `Job`.
 
     Raises:
         UserError: the base checkpoint, the device or the disk does not allow it.
     """
     with ranks.joined():
-        _train(prepared)
+        _train(prepared, report)
 
 
-def _train(prepared: Prepared) -> None:
+def _train(prepared: Prepared, report: Report | None) -> None:
     config, data, partial = prepared.config, prepared.data, prepared.partial
     precision = choose_precision(config.precision, cuda=torch.cuda.is_available(), fast_bf16=has_fast_bf16())
     set_seed(config.seed)
@@ -74,6 +79,7 @@ def _train(prepared: Prepared) -> None:
                 base=prepared.base,
                 epochs=partial.epochs,
                 logs=partial.result / "logs",
+                report=report,
             )
             unseen = uncovered(job.tokens["train"], config.max_length, prepared.base.name)
             warn(unseen)
@@ -85,6 +91,7 @@ def _train(prepared: Prepared) -> None:
             metrics = evaluate(partial.result, fitted, job)
             seconds = time.perf_counter() - prepared.begun
             write_record(partial.result, setup, metrics, fitted, [*prepared.remarks, *unseen], seconds)
+            write_recipe(partial.result / NAME, recipe_of(prepared, precision))
             if config.report:
                 write_report(partial.result, job, fitted)
             partial.publish(prepared.output, overwrite=config.overwrite)

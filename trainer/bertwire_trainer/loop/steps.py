@@ -12,6 +12,7 @@ from torch.nn import Parameter
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback
 
+from bertwire_data.labelled import MAIN_METRIC
 from bertwire_trainer import ranks
 from bertwire_trainer.loop.adversary import Adversary
 from bertwire_trainer.loop.arguments import CHOICE, training_arguments
@@ -125,6 +126,8 @@ class EpochTrainer(Trainer):
         self.log(metrics)
         metrics[f"eval_{CHOICE}"] = choice(self._job, measured)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        if self._job.report:
+            self._job.report(epoch, measured[MAIN_METRIC[self._job.data.task]])
         return metrics
 
     def evaluated(self) -> dict[int, int]:

@@ -11,6 +11,8 @@ from bertwire_trainer.methods.prototypes import Prototypes
 from bertwire_trainer.methods.zero_shot import ZeroShot
 
 DEFAULT = "full"
+# In place of a method: the one that suits the rows.
+AUTO = "auto"
 METHODS: dict[str, Method[Any]] = {
     "full": Full(),
     "lora": Lora(),

@@ -9,12 +9,13 @@ from pydantic.fields import FieldInfo
 from bertwire_core.errors import UserError
 from bertwire_core.options import validated
 from bertwire_trainer.method import MethodOptions
-from bertwire_trainer.methods import DEFAULT, METHODS
+from bertwire_trainer.methods import AUTO, DEFAULT, METHODS
 
 
 def method_field() -> dict[str, Any]:
     """Return the field `method`, for pydantic's `create_model`."""
-    return {"method": (Literal[tuple(METHODS)], Field(DEFAULT, description="How the encoder learns the task."))}
+    description = "How the encoder learns the task; auto: the method that suits the rows."
+    return {"method": (Literal[(*METHODS, AUTO)], Field(DEFAULT, description=description))}
 
 
 def option_fields() -> dict[str, Any]:
@@ -36,7 +37,7 @@ def chosen(method: str, given: dict[str, Any]) -> MethodOptions:
     values = set_by_user(given)
     for name in values:
         if name not in options.model_fields:
-            raise UserError(f"{flag(name)} is an option of --method {' and '.join(_fields(name))}; this is {method}")
+            raise UserError(f"{flag(name)} is an option of --method {' and '.join(owners(name))}; this is {method}")
     made: MethodOptions = validated(options, values)
     return made
 
@@ -60,18 +61,21 @@ def optional(name: str, field: FieldInfo, description: str) -> tuple[Any, None]:
     return Annotated[(kind | None, *field.metadata, described)], None
 
 
+def owners(name: str) -> list[str]:
+    """Return the methods that have an option."""
+    return [method for method, each in METHODS.items() if name in each.Options.model_fields]
+
+
 def _fields(name: str) -> dict[str, FieldInfo]:
     """Return the field of an option by the name of each method that has it."""
-    return {
-        method: each.Options.model_fields[name] for method, each in METHODS.items() if name in each.Options.model_fields
-    }
+    return {method: METHODS[method].Options.model_fields[name] for method in owners(name)}
 
 
 def _field(name: str) -> tuple[Any, None]:
     fields = _fields(name)
     first = next(iter(fields.values()))
-    owners = "" if len(fields) == len(METHODS) else f"{', '.join(fields)}: "
-    return optional(name, first, owners + _described(fields))
+    of = "" if len(fields) == len(METHODS) else f"{', '.join(fields)}: "
+    return optional(name, first, of + _described(fields))
 
 
 def _described(fields: dict[str, FieldInfo]) -> str:
