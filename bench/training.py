@@ -2,7 +2,8 @@
 
 `python -m bench.training FILES --texts 600 --max-length 128` mixes labelled files with a column `text` or `tokens`, to
 have many lengths, and trains MiniLM on which file a text is from: one epoch by the loop of `bertwire train`, one by
-transformers' Trainer with dynamic padding and `group_by_length`, in turns, one thread, fp32, batches of 32. Padding
+transformers' Trainer with dynamic padding and `group_by_length`, in turns, one thread, batches of 32, each in the
+precision that it takes by itself. Padding
 does not count as tokens; what comes before the first step and after the last is not timed.
 """
 
@@ -25,6 +26,7 @@ from bertwire_core.process import readable
 from bertwire_data.labelled import Columns, encode_targets, read_labelled
 from bertwire_trainer.base import find_base
 from bertwire_trainer.data import Data
+from bertwire_trainer.device import choose_precision, has_fast_bf16
 from bertwire_trainer.loading import load_model
 from bertwire_trainer.loop.options import LoopOptions
 from bertwire_trainer.loop.steps import EpochTrainer
@@ -105,7 +107,7 @@ def make_job(rows: Sequence[dict[str, str]], max_length: int, folder: Path) -> J
         model=model,
         tokenizer=tokenizer,
         tokens={name: tokenize(model, tokenizer, split, targets[name]) for name, split in splits.items()},
-        precision="fp32",
+        precision=choose_precision("auto", cuda=False, fast_bf16=has_fast_bf16()),
         tf32=False,
         compile=False,
         seed=0,
