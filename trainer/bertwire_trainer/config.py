@@ -21,7 +21,7 @@ from bertwire_trainer.tasks import SPECS
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 TruncationSide = Literal["left", "right"]
-PoolingChoice = Literal["first", "mean", "max", "auto"]
+PoolingChoice = Literal["first", "mean", "max", "auto", "own"]
 
 
 class RunConfig(Config):
@@ -64,10 +64,11 @@ class RunConfig(Config):
     pooling: PoolingChoice | None = Field(
         None,
         description="What the head reads of a text: its first token, or the mean or maximum over its tokens; auto: "
-        "which of them the encoder, not trained yet, does best with on dev. Unset: the architecture's own head.",
+        "which of them the encoder, not trained yet, does best with on dev; own: the architecture's own head. Unset: "
+        "the mean, but for tags of words their own head.",
     )
-    pooler: bool = Field(False, description="With --pooling: a dense layer with tanh after it, as in BERT's own head.")
-    normalize: bool = Field(False, description="With --pooling: divide what the head reads by its Euclidean norm.")
+    pooler: bool = Field(False, description="A dense layer with tanh after the pooling, as in BERT's own head.")
+    normalize: bool = Field(False, description="Divide what the head reads by its Euclidean norm.")
     precision: Precision = Field(
         "auto", description="Arithmetic. auto: bf16 where the device has units for it, else fp32."
     )
@@ -97,8 +98,10 @@ class RunConfig(Config):
             raise ValueError("with --dataset, choose --dev-split and --test-split in place of --dev and --test")
         if self.dataset is None and (self.dataset_config or self.dev_split or self.test_split):
             raise ValueError("--dataset-config, --dev-split and --test-split need --dataset")
-        if self.pooling is None and (self.pooler or self.normalize):
-            raise ValueError("--pooler and --normalize need --pooling")
+        if self.pooling == "own" and (self.pooler or self.normalize):
+            raise ValueError("--pooler and --normalize are not for --pooling own")
+        if self.pooling == "own" and METHODS[self.method].pooling is not None:
+            raise ValueError(f"--method {self.method} puts a linear layer on a pooled vector; leave --pooling own out")
         require_workbook(self.sheet, (self.train, self.dev, self.test))
         return self
 
@@ -135,7 +138,7 @@ def require_applicable(config: RunConfig, task: Task) -> None:
         _require_task(flag(stage), STAGES[stage].tasks, task)
     if config.text_pair_column is not None and SPECS[task].by_word:
         raise UserError(f"--text-pair-column is for whole texts; {task} reads one list of words")
-    if config.pooling is not None and SPECS[task].by_word:
+    if (config.pooling is not None or config.pooler or config.normalize) and SPECS[task].by_word:
         raise UserError(f"--pooling is for whole texts; {task} reads every token")
 
 
