@@ -120,7 +120,7 @@ def make_job(rows: Sequence[dict[str, str]], max_length: int, folder: Path) -> J
 def bertwire(job: Job) -> float:
     """Return the CPU-seconds of an epoch's steps by the loop of `bertwire train`."""
     clock = _Clock()
-    EpochTrainer(job, LoopOptions(epochs=1, batch_size=BATCH), {}, [clock]).train()
+    EpochTrainer(job, LoopOptions(epochs=1, patience=1, learning_rate=1e-4, batch_size=BATCH), {}, [clock]).train()
     return clock.seconds
 
 

@@ -78,7 +78,8 @@ def _trained(folder: Path, options: list[str], seed: int) -> dict[str, Any]:
 def _plain(folder: Path, epochs: int, seed: int) -> dict[str, Any]:
     command = [sys.executable, "-m", "bench.methods.plain", str(folder), f"--epochs={epochs}", f"--seed={seed}"]
     printed, seconds = _timed(command)
-    return json.loads(printed.splitlines()[-1]) | {"cpu_seconds": seconds, "epochs": epochs}
+    found: dict[str, Any] = json.loads(printed.splitlines()[-1])
+    return found | {"cpu_seconds": seconds, "epochs": epochs}
 
 
 def _timed(command: list[str]) -> tuple[str, float]:

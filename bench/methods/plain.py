@@ -1,8 +1,9 @@
 """Fine-tune as the task guides of transformers do, with the same model, rows and epochs as `bertwire train`.
 
 `python -m bench.methods.plain FOLDER --epochs 4 --seed 1` reads train, dev and test.jsonl of FOLDER and prints the
-scores as JSON. Rate 2e-5, batches of 16, weight decay 0.01, dynamic padding, the best epoch on dev by loss, the architecture's
-own head: https://huggingface.co/docs/transformers/tasks/sequence_classification and token_classification.
+scores as JSON. Rate 2e-5, batches of 16, weight decay 0.01, dynamic padding, the best epoch on dev by loss, the
+architecture's own head: https://huggingface.co/docs/transformers/tasks/sequence_classification and
+token_classification.
 """
 
 import argparse
@@ -122,7 +123,7 @@ def _scores(arguments: argparse.Namespace, output: str) -> dict[str, Any]:
 
 
 def _score(trainer: Trainer, rows: Rows, split: Labelled, targets: NDArray[Any], labels: list[str]) -> dict[str, float]:
-    logits = trainer.predict(rows).predictions  # type: ignore[arg-type]  # a Dataset is what it takes
+    logits = trainer.predict(rows).predictions
     if split.by_word:
         words = split.words() or []
         logits = numpy.concatenate([_words(each, rows.firsts[at], words[at], labels) for at, each in enumerate(logits)])

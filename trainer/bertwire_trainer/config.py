@@ -22,7 +22,7 @@ from bertwire_trainer.trust.options import TrustOptions, trust_fields
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 TruncationSide = Literal["left", "right"]
-PoolingChoice = Literal["first", "mean", "max", "auto"]
+PoolingChoice = Literal["first", "mean", "max", "auto", "own"]
 
 
 class RunConfig(Config):
@@ -73,10 +73,11 @@ class RunConfig(Config):
     pooling: PoolingChoice | None = Field(
         None,
         description="What the head reads of a text: its first token, or the mean or maximum over its tokens; auto: "
-        "which of them the encoder, not trained yet, does best with on dev. Unset: the architecture's own head.",
+        "which of them the encoder, not trained yet, does best with on dev; own: the architecture's own head. Unset: "
+        "the mean, but for tags of words their own head.",
     )
-    pooler: bool = Field(False, description="With --pooling: a dense layer with tanh after it, as in BERT's own head.")
-    normalize: bool = Field(False, description="With --pooling: divide what the head reads by its Euclidean norm.")
+    pooler: bool = Field(False, description="A dense layer with tanh after the pooling, as in BERT's own head.")
+    normalize: bool = Field(False, description="Divide what the head reads by its Euclidean norm.")
     precision: Precision = Field(
         "auto", description="Arithmetic. auto: bf16 where the device has units for it, else fp32."
     )
@@ -106,12 +107,18 @@ class RunConfig(Config):
             raise ValueError("with --dataset, choose --dev-split and --test-split in place of --dev and --test")
         if self.dataset is None and (self.dataset_config or self.dev_split or self.test_split):
             raise ValueError("--dataset-config, --dev-split and --test-split need --dataset")
-        if self.pooling is None and (self.pooler or self.normalize):
-            raise ValueError("--pooler and --normalize need --pooling")
+        if self.pooling == "own":
+            self._require_own_head()
         if self.chunks > 1 and self.chunk_overlap > self.max_length // 2:
             raise ValueError("--chunk-overlap is above half of --max-length; choose less")
         require_workbook(self.sheet, (self.train, self.dev, self.test))
         return self
+
+    def _require_own_head(self) -> None:
+        if self.pooler or self.normalize:
+            raise ValueError("--pooler and --normalize are not for --pooling own")
+        if self.method in METHODS and METHODS[self.method].pooling is not None:
+            raise ValueError(f"--method {self.method} puts a linear layer on a pooled vector; leave --pooling own out")
 
     @property
     def columns(self) -> Columns:
@@ -159,7 +166,7 @@ def require_applicable(config: RunConfig, task: Task) -> None:
         raise UserError(f"--text-pair-column is for whole texts; {task} reads one list of words")
     if config.chunks > 1 and SPECS[task].by_word:
         raise UserError(f"--chunks is for whole texts; {task} reads words")
-    if config.pooling is not None and SPECS[task].by_word:
+    if (config.pooling is not None or config.pooler or config.normalize) and SPECS[task].by_word:
         raise UserError(f"--pooling is for whole texts; {task} reads every token")
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypeVar
 
 from bertwire_core.options import Config
 from bertwire_core.pooling import Pooling
@@ -36,9 +36,29 @@ class MethodOptions(Config):
         """Return the labels that the options name, with or without rows in train; `UserError` for a faulty file."""
         return []
 
+    def suited(self, scale: "Scale") -> Self:
+        """Return the options with what the user left open chosen by the rows and the encoder."""
+        del scale
+        return self
+
     def recorded(self) -> dict[str, Any]:
         """Return what training.json says of the options: each by its name."""
         return self.model_dump()
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """What a recipe is chosen by.
+
+    Attributes:
+        rows: rows of train.
+        labels: labels, or tags; 1 for numbers.
+        width: hidden size of the encoder.
+    """
+
+    rows: int
+    labels: int
+    width: int
 
 
 Report = Callable[[int, float], None]
@@ -51,7 +71,7 @@ class Job:
     Attributes:
         data: the labelled rows.
         model: the pretrained encoder with a new head, float32 on the CPU; the method may change it in place. It is a
-            `PooledClassifier` where the user chose a pooling, else a model of transformers'.
+            `PooledClassifier`, or a model of transformers' for tags of words and where the user chose its own head.
         tokenizer: the tokenizer of the encoder.
         tokens: the rows of train and dev as token ids.
         precision: the arithmetic to train in.
@@ -117,8 +137,8 @@ class Method(Protocol[OptionsT]):
     Attributes:
         Options: the options of the method.
         tasks: the tasks that it can train.
-        pooling: what the head reads unless the user chooses: then `job.model` is a `PooledClassifier`; None: the head
-            of the model's own architecture, where the user chooses none.
+        pooling: what the head reads unless the user chooses, of a method that needs a `PooledClassifier`; None: any
+            head will do.
     """
 
     Options: type[OptionsT]

@@ -7,6 +7,7 @@ import numpy
 import torch
 
 from bertwire_core.pooling import Pooled, Pooling
+from bertwire_core.tasks import Task
 from bertwire_data.labelled import MAIN_METRIC
 from bertwire_trainer.config import RunConfig
 from bertwire_trainer.data import Data
@@ -16,6 +17,7 @@ from bertwire_trainer.methods import METHODS
 from bertwire_trainer.predict import embed
 from bertwire_trainer.record import PoolingRecord
 from bertwire_trainer.scores import measure
+from bertwire_trainer.tasks import SPECS
 from bertwire_trainer.tokens import TokenDataset, tokenize
 
 if TYPE_CHECKING:
@@ -28,18 +30,19 @@ if TYPE_CHECKING:
 _TEXTS = 2000
 
 
-def first_pooling(config: RunConfig) -> Pooling | None:
+def first_pooling(config: RunConfig, task: Task) -> Pooling | None:
     """Return the pooling that the model is made with; of `auto` any one, which `settle_pooling` replaces.
 
-    What a method normalizes stays so with the tokens that the user chooses, and an older checkpoint's as it was.
+    None is the architecture's own head. What a method normalizes stays so with the tokens that the user chooses, and an
+    older checkpoint's pooling as it was.
     """
     if (start := config.start) is not None:
         return start.pooling
-    own = METHODS[config.method].pooling
-    if config.pooling is None:
-        return own
-    normalize = config.normalize or (own is not None and own.normalize)
-    return Pooling("mean" if config.pooling == "auto" else config.pooling, config.pooler, normalize)
+    if SPECS[task].by_word or config.pooling == "own":
+        return None
+    default = METHODS[config.method].pooling or Pooling("mean")
+    tokens: Pooled = default.tokens if config.pooling in (None, "auto") else config.pooling
+    return Pooling(tokens, config.pooler or default.pooler, config.normalize or default.normalize)
 
 
 def settle_pooling(

@@ -93,8 +93,10 @@ def _model(config: RunConfig) -> str:
         return config.model
     if config.model != RunConfig.model_fields["model"].default:
         raise UserError(f"--model {config.model}: the run goes on from {start.checkpoint}; leave out one of both")
-    if config.pooling is not None:
-        raise UserError(f"--pooling {config.pooling}: the head of {start.checkpoint} stays as it is; leave it out")
+    if config.pooling is not None or config.pooler or config.normalize:
+        raise UserError(
+            f"--pooling, --pooler and --normalize: the head of {start.checkpoint} stays as it is; leave them out"
+        )
     return str(start.checkpoint)
 
 

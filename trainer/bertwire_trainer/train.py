@@ -2,6 +2,7 @@
 
 import json
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -16,7 +17,7 @@ from bertwire_trainer.device import Precision, choose_precision, has_fast_bf16
 from bertwire_trainer.disk import one_line_faults, require_space
 from bertwire_trainer.loading import load_encoder, load_model, require_tables
 from bertwire_trainer.messages import figures, note, say, warn
-from bertwire_trainer.method import Job, Report
+from bertwire_trainer.method import Job, Report, Scale
 from bertwire_trainer.methods import METHODS
 from bertwire_trainer.partial import Partial, Started
 from bertwire_trainer.poolings import first_pooling, settle_pooling
@@ -59,6 +60,9 @@ def _train(prepared: Prepared, report: Report | None) -> None:
     precision = choose_precision(config.precision, cuda=torch.cuda.is_available(), fast_bf16=has_fast_bf16())
     set_seed(config.seed)
     model, tokenizer, pooling = _pretrained(prepared)
+    width = model.config.hidden_size
+    scale = Scale(rows=len(data.train), labels=len(data.labels), width=width)
+    prepared = replace(prepared, options=prepared.options.suited(scale))
     setup = _setup(prepared, precision, pooling)
 
     with one_line_faults(partial.path):
@@ -119,7 +123,7 @@ def _pretrained(prepared: Prepared) -> "tuple[Classifier, PreTrainedTokenizerBas
     require_trainable(base, data.task)
     tokenizer = load_tokenizer(base, data.task, config.truncation_side)
     named = (base, data.task, data.labels)
-    pooling = first_pooling(config)
+    pooling = first_pooling(config, data.task)
     model: Classifier = load_model(*named) if pooling is None else load_encoder(*named, pooling)
     if config.chunks > 1:
         setattr(model.config, KEY, Chunks(config.chunks, config.chunk_overlap).field())

@@ -6,7 +6,8 @@ from pydantic import Field, model_validator
 
 from bertwire_core.errors import UserError
 from bertwire_core.tasks import Task
-from bertwire_trainer.method import MethodOptions
+from bertwire_trainer.loop.recipe import choose_epochs, choose_patience, choose_rate
+from bertwire_trainer.method import MethodOptions, Scale
 from bertwire_trainer.tasks import SPECS
 
 ClassWeights = Literal["none", "balanced"]
@@ -15,8 +16,12 @@ ClassWeights = Literal["none", "balanced"]
 class LoopOptions(MethodOptions):
     """How many epochs, with which steps and which loss."""
 
-    epochs: int = Field(3, ge=1, description="Passes over train at most.")
-    patience: int = Field(2, ge=1, description="Stop after this many epochs in a row that are no better on dev.")
+    epochs: int = Field(0, ge=0, description="Passes over train at most. 0: more for many labels and for few rows.")
+    patience: int = Field(
+        0,
+        ge=0,
+        description="Stop after this many epochs in a row that are no better on dev. 0: two, or a fifth of the epochs.",
+    )
     batch_size: int = Field(
         32,
         ge=1,
@@ -33,7 +38,9 @@ class LoopOptions(MethodOptions):
     gradient_checkpointing: bool = Field(
         False, description="Compute activations again in the backward pass: less memory for a third more time."
     )
-    learning_rate: float = Field(1e-4, gt=0, description="Peak learning rate of AdamW; it decays linearly to 0.")
+    learning_rate: float = Field(
+        0.0, ge=0, description="Peak learning rate of AdamW; it decays linearly to 0. 0: lower for a wider encoder."
+    )
     warmup_ratio: float = Field(0.1, ge=0, lt=1, description="Share of the steps over which the rate rises from 0.")
     weight_decay: float = Field(0.01, ge=0, description="Weight decay of AdamW, off for biases and layer norms.")
     dropout: float | None = Field(
@@ -68,6 +75,14 @@ class LoopOptions(MethodOptions):
         if self.r_drop and self.dropout == 0:
             raise ValueError("--r-drop compares two dropout passes; raise --dropout above 0")
         return self
+
+    def suited(self, scale: Scale) -> Self:
+        """Return the options with epochs, patience and learning rate by `bertwire_trainer.loop.recipe`."""
+        steps = max(1, scale.rows // (self.batch_size * self.gradient_accumulation))
+        epochs = self.epochs or choose_epochs(scale.labels, steps)
+        patience = self.patience or choose_patience(epochs)
+        rate = self.learning_rate or choose_rate(scale.width)
+        return self.model_copy(update={"epochs": epochs, "patience": patience, "learning_rate": rate})
 
     def require_task(self, task: Task) -> None:
         """Raise `UserError` where class weights or label smoothing are set and do not apply to `task`."""
