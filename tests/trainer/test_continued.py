@@ -266,7 +266,7 @@ def test_with_other_stages(go_on: Run) -> None:
         ({"continued": Path("absent")}, "^absent: no such checkpoint; bertwire train writes one$"),
         ({"continued": None}, "^--continue-lwf needs --continue, which is not given$"),
         ({"model": "tiny"}, "^--model tiny: the run goes on from old; leave out one of both$"),
-        ({"pooling": "mean"}, "^--pooling mean: the head of old stays as it is; leave it out$"),
+        ({"pooling": "mean"}, "^--pooling, --pooler, --normalize: the head of old stays as it is; leave them out$"),
         ({"method": "frozen"}, "^--continue is for --method full, lora, ia3, which keep the old head; not frozen$"),
         (
             {"method": "lora", "continued_ewc": 1.0, "continued_rehearsal": Path("train.jsonl")},

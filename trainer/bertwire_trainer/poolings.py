@@ -41,7 +41,7 @@ def first_pooling(config: RunConfig, task: Task) -> Pooling | None:
     if SPECS[task].by_word or config.pooling == "own":
         return None
     default = METHODS[config.method].pooling or Pooling("mean")
-    tokens: Pooled = default.tokens if config.pooling in (None, "auto") else config.pooling
+    tokens = default.tokens if config.pooling is None or config.pooling == "auto" else config.pooling
     return Pooling(tokens, config.pooler or default.pooler, config.normalize or default.normalize)
 
 

@@ -95,7 +95,7 @@ def _model(config: RunConfig) -> str:
         raise UserError(f"--model {config.model}: the run goes on from {start.checkpoint}; leave out one of both")
     if config.pooling is not None or config.pooler or config.normalize:
         raise UserError(
-            f"--pooling, --pooler and --normalize: the head of {start.checkpoint} stays as it is; leave them out"
+            f"--pooling, --pooler, --normalize: the head of {start.checkpoint} stays as it is; leave them out"
         )
     return str(start.checkpoint)
 
