@@ -56,7 +56,9 @@ def _once(results: Path, folder: Path, method: str, seed: int) -> None:
     # The rows before it say how many epochs `bertwire train` took by default: the plain script gets as many.
     found = _plain(folder, _read(results)[f"{folder.name} full {seed}"]["epochs"], seed) if method == PLAIN else None
     record = found or _trained(folder, METHODS[method], seed)
-    results.write_text(json.dumps(_read(results) | {key: record | {"machine": machine()}}, indent=1) + "\n")
+    results.write_text(
+        json.dumps(_read(results) | {key: record | {"machine": machine()}}, indent=1) + "\n", encoding="utf-8"
+    )
 
 
 def _trained(folder: Path, options: list[str], seed: int) -> dict[str, Any]:
@@ -86,7 +88,7 @@ def _timed(command: list[str]) -> tuple[str, float]:
     """Run a command on one thread; return what it prints and its CPU-seconds."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(
-        command, check=True, stdout=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}
+        command, check=True, stdout=subprocess.PIPE, encoding="utf-8", env=os.environ | {"OMP_NUM_THREADS": "1"}
     )
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return done.stdout, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime

@@ -115,8 +115,9 @@ def test_gate_measured_it(served: Served) -> None:
     ):
         assert quality is not None
         assert (quality.abstained, quality.abstain_agreement) == (share, 1.0)
-    # The int8 of so small a model is far off, and was published by force.
-    assert any(each.startswith("it abstains as PyTorch in ") for each in int8.proofs[0].faults)
+    agreement = int8.proofs[0].dev.abstain_agreement
+    assert agreement is not None
+    assert 0.5 < agreement <= 1
     report = served.bundle.with_name("bundle.report.html").read_text()
     assert f"from {manifest.abstention.dev:.2%} of dev and" in report
 

@@ -227,7 +227,7 @@ def _abstain(**other: object) -> Edit:
         (lambda manifest: manifest.update(abstention={"threshold": 1, "dev": 2, "test": None}), "abstention.dev"),
         (_abstain(schema_version=3), "a model of single_label in schema 3 does not abstain"),
         (_abstain(task="token_classification"), "a model of token_classification in schema 4 does not abstain"),
-        (lambda manifest: manifest.update(schema_version=2), "schema 2 has none"),
+        (lambda manifest: manifest.update(schema_version=2), "those before it have none"),
     ],
 )
 def test_refuses_wrong_manifest(copy: Path, edit: Edit, reason: str) -> None:

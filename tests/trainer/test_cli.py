@@ -48,13 +48,13 @@ def test_every_setting_is_an_option_with_help() -> None:
     for name, field in TrainConfig.model_fields.items():
         assert flag(name) in shown
         assert (field.description or "")[:20] in shown
-    assert "[default: 0.0001, lora 0.001, ia3 0.003, prototypes 2e-05]" in " ".join(shown.split())
+    assert "[default: 0.0, lora 0.001, ia3 0.003, prototypes 2e-05]" in " ".join(shown.split())
 
 
 @pytest.mark.parametrize(
     ("options", "recipe"),
     [
-        (["--class-weights", "balanced"], {"class_weights": "balanced", "learning_rate": 1e-4}),
+        (["--class-weights", "balanced"], {"class_weights": "balanced", "learning_rate": 5e-4}),
         (["--method", "lora", "--lora-rank", 4], {"lora_rank": 4, "lora_target": [], "learning_rate": 1e-3}),
     ],
 )
@@ -87,7 +87,7 @@ def test_task_that_the_method_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         (["--train", "a.csv", "--dataset", "org/x"], "pass either --train or --dataset"),
         (["--dataset", "org/x", "--dev", "a.csv"], "choose --dev-split and --test-split"),
         (["--train", "a.csv", "--test-split", "test"], "need --dataset"),
-        (["--train", "a.csv", "--epochs", "0", "--dev-fraction", "1"], "--dev-fraction: .*; --epochs: "),
+        (["--train", "a.csv", "--epochs", "-1", "--dev-fraction", "1"], "--dev-fraction: .*; --epochs: "),
         (["--train", "missing.csv"], "missing.csv: no such file"),
         (["--train", "a.csv", "--model", "./nowhere"], "no such folder"),
         (["--train", "a.csv", "--model", "~no-such-user/x"], "no such folder"),

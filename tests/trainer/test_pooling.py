@@ -237,8 +237,8 @@ def test_resumed_is_as_uninterrupted(run: Run, tmp_path: Path, monkeypatch: pyte
     ("row", "options", "message"),
     [
         (tagged, {"pooling": "mean"}, r"^--pooling is for whole texts; token_classification reads every token$"),
-        (paired, {"normalize": True}, "--pooler and --normalize need --pooling"),
-        (paired, {"pooler": True}, "--pooler and --normalize need --pooling"),
+        (paired, {"pooling": "own", "normalize": True}, "--pooler and --normalize are not for --pooling own"),
+        (paired, {"pooling": "own", "method": "frozen"}, "--method frozen puts a linear layer on a pooled vector"),
     ],
 )
 def test_options_that_do_not_apply(

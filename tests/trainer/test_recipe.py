@@ -70,10 +70,11 @@ def test_all_faults_at_once(tmp_path: Path) -> None:
     assert faults[2].startswith("epochs: Input should be a valid integer")
     assert faults[3:5] == ["lora_rank: is an option of method lora", "this is full"]
     assert faults[5:7] == ["train: what is read, measured and written is no part of the file", "pass --train"]
-    assert faults[7].startswith("method: Input should be 'full'")
-    assert faults[8] == "frobnicate: no such option of bertwire train"
-    assert faults[9].startswith("dropout: Input should be less than 1")
-    assert len(faults) == 10
+    assert faults[7] == "method: there is no method 'fro'"
+    assert faults[8].startswith("there are full, lora")
+    assert faults[9] == "frobnicate: no such option of bertwire train"
+    assert faults[10].startswith("dropout: Input should be less than 1")
+    assert len(faults) == 11
 
 
 @pytest.mark.parametrize(

@@ -166,7 +166,7 @@ def require_applicable(config: RunConfig, task: Task) -> None:
         raise UserError(f"--text-pair-column is for whole texts; {task} reads one list of words")
     if config.chunks > 1 and SPECS[task].by_word:
         raise UserError(f"--chunks is for whole texts; {task} reads words")
-    if (config.pooling is not None or config.pooler or config.normalize) and SPECS[task].by_word:
+    if (config.pooling not in (None, "own") or config.pooler or config.normalize) and SPECS[task].by_word:
         raise UserError(f"--pooling is for whole texts; {task} reads every token")
 
 

@@ -87,7 +87,9 @@ def invalid(name: str, value: object, config: type[BaseModel]) -> str | None:
     try:
         TypeAdapter(kind).validate_python(value)
     except ValidationError as error:
-        return f"{name}: {error.errors()[0]['msg']}, not {value!r}"
+        reason = error.errors()[0]["msg"]
+        said = reason.removeprefix("Value error, ")
+        return f"{name}: {said}" if said != reason else f"{name}: {reason}, not {value!r}"
     return None
 
 

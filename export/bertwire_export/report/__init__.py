@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from bertwire_core.files import whole_file
-from bertwire_data.pages import render
+from bertwire_data.pages.render import render
 from bertwire_export.evidence import Evidence
 from bertwire_export.report.context import report_context
 from bertwire_runtime.bundle.manifest import Manifest

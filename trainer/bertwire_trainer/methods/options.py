@@ -91,7 +91,7 @@ def _field(name: str) -> tuple[Any, None]:
 
 def _described(fields: dict[str, FieldInfo]) -> str:
     first = next(iter(fields.values()))
-    if first.default in (None, False, []):
+    if first.default is None or first.default is False or first.default == []:
         return first.description or ""
     others = [f"{name} {each.default}" for name, each in fields.items() if each.default != first.default]
     return f"{first.description} [default: {', '.join([str(first.default), *others])}]"
