@@ -156,17 +156,13 @@ def make_task(task_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Call
         files: dict[str, Any] = {
             name: write(folder / f"{name}.jsonl", ROWS[kind], each) for name, each in ranges.items()
         }
-        recipe: dict[str, Any] = {
-            "epochs": 3,
-            "batch_size": 8,
-            "learning_rate": 3e-3,
-            "max_length": MAX_LENGTH,
-            "precision": "fp32",
-        }
-        # transformers' own class, by which the tests run the checkpoint.
-        recipe["pooling"] = "own"
+        recipe = {"epochs": 3, "batch_size": 8, "learning_rate": 3e-3, "max_length": MAX_LENGTH}
+        # Of transformers' own class, by which the tests run the checkpoint.
+        exact = {"precision": "fp32", "pooling": "own"}
         checkpoint, output = folder / "checkpoint", folder / "bundle"
-        train_model(prepare(TrainConfig(**files, **recipe, model=str(task_base), output=checkpoint, report=False)))
+        train_model(
+            prepare(TrainConfig(**files, **recipe, **exact, model=str(task_base), output=checkpoint, report=False))
+        )
         run(ExportConfig(checkpoint=checkpoint, output=output, quick=kind in ("regression", "pairs"), **LIMITS))
         return Made(kind, checkpoint, output)
 

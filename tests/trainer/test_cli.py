@@ -48,7 +48,7 @@ def test_every_setting_is_an_option_with_help() -> None:
     for name, field in TrainConfig.model_fields.items():
         assert flag(name) in shown
         assert (field.description or "")[:20] in shown
-    assert "[default: 0.0, lora 0.001, ia3 0.003, prototypes 2e-05]" in " ".join(shown.split())
+    assert "[default: 0.0, lora 0.001, ia3 0.003, few-shot 0.0001, prototypes 2e-05]" in " ".join(shown.split())
 
 
 @pytest.mark.parametrize(
