@@ -19,8 +19,8 @@ class LoraOptions(LoopOptions):
     """The loop's options and the shape of the adapters."""
 
     learning_rate: float = Field(1e-3, gt=0, description="Peak learning rate of AdamW; it decays linearly to 0.")
-    lora_rank: int = Field(16, ge=1, description="Rank of each adapter.")
-    lora_alpha: int = Field(32, ge=1, description="Scale of the adapters: their output is times alpha / rank.")
+    lora_rank: int = Field(8, ge=1, description="Rank of each adapter.")
+    lora_alpha: int = Field(16, ge=1, description="Scale of the adapters: their output is times alpha / rank.")
     lora_dropout: float = Field(0.05, ge=0, lt=1, description="Dropout before each adapter.")
     lora_target: list[str] = Field(
         [],
