@@ -160,9 +160,7 @@ def make_task(task_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Call
         # Of transformers' own class, by which the tests run the checkpoint.
         exact = {"precision": "fp32", "pooling": "own", "report": False}
         checkpoint, output = folder / "checkpoint", folder / "bundle"
-        train_model(
-            prepare(TrainConfig(**files, **recipe, **exact, model=str(task_base), output=checkpoint))
-        )
+        train_model(prepare(TrainConfig(**files, **recipe, **exact, model=str(task_base), output=checkpoint)))
         run(ExportConfig(checkpoint=checkpoint, output=output, quick=kind in ("regression", "pairs"), **LIMITS))
         return Made(kind, checkpoint, output)
 

@@ -60,7 +60,7 @@ def test_published_as_a_plain_checkpoint(lora: Run, run: Run, tmp_path: Path, do
     assert not any(report.values())
     found = record(output)
     assert found.metrics["dev"]["accuracy"] > 0.9
-    assert (found.method, found.recipe["lora_rank"], found.recipe["lora_dora"]) == ("lora", 16, dora)
+    assert (found.method, found.recipe["lora_rank"], found.recipe["lora_dora"]) == ("lora", 8, dora)
     assert record(full).method == "full"
     assert "lora_rank" not in record(full).recipe
 

@@ -254,3 +254,11 @@ def test_recorded_rows_become_a_table() -> None:
     (table,) = found.tables
     assert (found.title, found.remark, table.columns) == ("Fairness", "By group.", ["group", "rows", "score"])
     assert table.rows == [["de", "5", "0.5000"], ["fr", "7", ""]]
+
+
+def test_edits_and_groups_have_sections(report: Report) -> None:
+    """What training.json says of edited texts and of groups is in the page, a row each."""
+    page = (report(marked, epochs=1, robustness=True, identity_terms="builtin") / "report.html").read_text()
+    robustness, fairness = page.index(">Robustness<"), page.index(">Fairness<")
+    assert "upper case" in page[robustness:fairness]
+    assert "no term" in page[fairness:]

@@ -37,11 +37,6 @@ _STEPS: dict[str, Callable[[Material], list[Section]]] = {
     "baselines": baselines,
     "explanations": explanations,
 }
-# Sections whose rows training.json has: the field, the title, the remark.
-_RECORDED = (
-    ("robustness", "Robustness", "The score on rows of dev that were changed."),
-    ("fairness", "Fairness", "The score on groups of rows."),
-)
 
 
 def write_page(folder: Path, job: Job, fitted: Fitted) -> dict[str, float]:
@@ -77,6 +72,15 @@ def _made(name: str, step: Callable[[Material], list[Section]], material: Materi
 
 
 def _of_record(record: dict[str, Any]) -> Iterator[Section]:
-    for name, title, remark in _RECORDED:
-        if found := record.get(name):
-            yield recorded(title, found, remark)
+    """Yield the sections whose rows training.json has."""
+    if edits := record.get("robustness"):
+        yield recorded("Robustness", edits, "The score on rows of dev that were changed.")
+    if fairness := record.get("fairness"):
+        yield recorded("Fairness", [*_groups(fairness)], "The score on groups of rows.")
+
+
+def _groups(fairness: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    for each in fairness:
+        for group in each["groups"]:
+            shown = {name: group[name] for name in ("rows", "score", "accuracy", "remark")}
+            yield {"group": group["name"], "by": each["groups_by"], "split": each["split"]} | shown

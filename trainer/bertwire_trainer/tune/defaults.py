@@ -21,7 +21,7 @@ _SPACES: dict[str, dict[str, Any]] = {
         "learning_rate": {"low": 2e-5, "high": 5e-4, "log": True},
         "num_iterations": [5, 10, 20],
     },
-    "lora": {"learning_rate": {"low": 1e-4, "high": 3e-3, "log": True}, "lora_rank": [8, 16, 32]},
+    "lora": {"learning_rate": {"low": 1e-4, "high": 3e-3, "log": True}, "lora_rank": [4, 8, 16]},
     "full": {"learning_rate": {"low": 1e-5, "high": 5e-4, "log": True}, "layer_decay": [1.0, 0.9]},
 }
 _FOR_FEW = {"zero-shot", "prototypes", "few-shot"}
