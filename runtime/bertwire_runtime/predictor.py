@@ -2,10 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import chain, islice
+from itertools import chain
 from typing import Literal
-
-import numpy as np
 
 from bertwire_core.chunks import Chunks
 from bertwire_core.scope import scopes
@@ -15,7 +13,7 @@ from bertwire_runtime.heads import HEADS, Head
 from bertwire_runtime.output import Floats, Output
 from bertwire_runtime.rules import RuleSet, read_rules
 from bertwire_runtime.spans import Span
-from bertwire_runtime.tokenizer import Encoded, Text, TextTokenizer
+from bertwire_runtime.tokenizer import Encoded, Text, TextTokenizer, means_by_text
 
 # Texts per batch of `run`; larger batches amortise hardly any more overhead.
 _BATCH_TEXTS = 32
@@ -70,7 +68,10 @@ class Predictor:
         outputs: list[Output] = []
         for start in range(0, len(texts), _BATCH_TEXTS):
             encoded = self.encode(texts[start : start + _BATCH_TEXTS])
-            outputs += map(self.output, encoded, self.logits(encoded))
+            chunks = [chunk for text in encoded for chunk in text.chunks()]
+            batches = (chunks[at : at + _BATCH_TEXTS] for at in range(0, len(chunks), _BATCH_TEXTS))
+            logits = chain.from_iterable(map(self.logits, batches))
+            outputs += map(self.output, encoded, means_by_text(encoded, logits))
         return outputs
 
     def encode(self, texts: Sequence[Text], side: Literal["left", "right"] | None = None) -> list[Encoded]:
@@ -85,12 +86,12 @@ class Predictor:
         return self._tokenizer.words(text, side)
 
     def logits(self, encoded: Sequence[Encoded]) -> list[Floats]:
-        """Run one batch and return each text's logits, float32 [labels] or [tokens, labels]."""
-        if self.manifest.chunks == 1:
-            return self.engine.by_text(encoded)
-        chunks = [each.chunks() for each in encoded]
-        found = iter(self.engine.by_text(list(chain.from_iterable(chunks))))
-        return [np.mean(list(islice(found, len(each))), axis=0, dtype=np.float32) for each in chunks]
+        """Run one batch of texts, of those in chunks a chunk at a time (`Encoded.chunks`).
+
+        Returns:
+            the logits of each, float32 [labels] or [tokens, labels]; see `means_by_text`.
+        """
+        return self.engine.by_text(encoded)
 
     def output(self, encoded: Encoded, logits: Floats) -> Output:
         """Return the output of one text's logits: the scores with the rules that match the text, if any.
@@ -102,7 +103,8 @@ class Predictor:
             decisive = self.rules.adjusted(matched, logits)
         scores, names = self.head.scores(self.manifest, decisive), tuple(each.name for each in matched)
         foreign = abstention is not None and bool(scopes(logits) < abstention.threshold)
-        abstained = foreign and not any(each.effect == "force" for each in matched)
+        forced = any(each.effect == "force" and scores[each.label] == 1 for each in matched)
+        abstained = foreign and not forced
         return Output(logits, scores, encoded.words, len(encoded.ids), encoded.truncated, names, abstained)
 
     def close(self) -> None:

@@ -1,6 +1,6 @@
 """Spans of a text: its words as a reader sees them, from what a tokenizer made of it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from unicodedata import category
 
 from tokenizers import Encoding
@@ -39,6 +39,15 @@ def words(encoding: Encoding, texts: Sequence[str]) -> list[list[Span]]:
             found[place][-1].append(span)
         before = (place, word)
     return [list(_apart(text, of_words)) for text, of_words in zip(texts, found, strict=True)]
+
+
+def apart(spans: Iterable[Span]) -> list[Span]:
+    """Return spans in the order of the text; of those that overlap the first stays, at one place the longest."""
+    found: list[Span] = []
+    for start, end in sorted(spans, key=lambda span: (span[0], -span[1])):
+        if not found or start >= found[-1][1]:
+            found.append((start, end))
+    return found
 
 
 def _apart(text: str, found: Sequence[list[Span]]) -> Iterator[Span]:

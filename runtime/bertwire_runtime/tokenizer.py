@@ -1,15 +1,18 @@
 """Tokenization with the Rust `tokenizers` library."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Literal
 
+import numpy as np
 from tokenizers import Encoding, Tokenizer
 
 from bertwire_core.chunks import WHOLE, Chunks
+from bertwire_runtime.output import Floats
 from bertwire_runtime.rules.rule import Rule
-from bertwire_runtime.spans import Span, as_seen, words
+from bertwire_runtime.spans import Span, apart, as_seen, words
 
 # A text, or a pair of texts.
 Text = str | tuple[str, str]
@@ -79,17 +82,16 @@ class TextTokenizer:
 
     def words(self, text: Text, side: Literal["left", "right"] | None = None) -> list[list[Span]]:
         """Return the words that the model reads of a text, or of each text of a pair, see `spans.words`."""
-        (encoding,) = self._by_side[side or self._side].encode_batch([text])
-        return words(encoding, (text,) if isinstance(text, str) else text)
+        with _panics_told():
+            (encoding,) = self._by_side[side or self._side].encode_batch([text])
+        texts = (text,) if isinstance(text, str) else text
+        chunks = [words(each, texts) for each in (encoding, *encoding.overflowing[: self._chunks - 1])]
+        return [apart(span for chunk in chunks for span in chunk[place]) for place in range(len(texts))]
 
     def encode(self, texts: Sequence[Text], side: Literal["left", "right"] | None = None) -> list[Encoded]:
         """Tokenize texts in order, cutting long ones on `side`; None: on the model's own."""
-        try:
+        with _panics_told():
             return self._encode(texts, self._by_side[side or self._side])
-        except Exception:
-            raise
-        except BaseException as error:  # a panic of the library, which would end more than the call
-            raise RuntimeError(f"the tokenizer failed: {error}") from error
 
     def _encode(self, texts: Sequence[Text], tokenizer: Tokenizer) -> list[Encoded]:
         if not self._words:
@@ -111,13 +113,41 @@ class TextTokenizer:
         return Encoded(ids, type_ids, len(rest) >= self._chunks, ends=list(accumulate(len(each.ids) for each in read)))
 
 
+@contextmanager
+def _panics_told() -> Iterator[None]:
+    """Raise `RuntimeError` for a panic of the library, which is no `Exception` and would end more than the call."""
+    try:
+        yield
+    except Exception:
+        raise
+    except BaseException as error:
+        raise RuntimeError(f"the tokenizer failed: {error}") from error
+
+
+def means_by_text(encoded: Sequence[Encoded], logits: Iterable[Floats]) -> list[Floats]:
+    """Return the logits of each text, the mean of those of its chunks.
+
+    Args:
+        encoded: the texts.
+        logits: float32 [labels] of each of their chunks, in order; of texts in one chunk whatever the model gives.
+    """
+    found = iter(logits)
+    return [
+        np.mean([next(found) for _ in each.ends], axis=0, dtype=np.float32) if each.ends else next(found)
+        for each in encoded
+    ]
+
+
 def _load(content: bytes, max_length: int, side: str, overlap: int) -> Tokenizer:
     try:
         tokenizer = Tokenizer.from_buffer(content)
     except BaseException as error:  # the library raises bare Exception, and panics
         raise ValueError(f"not a tokenizer: {error}") from error
     tokenizer.no_padding()
-    tokenizer.enable_truncation(max_length, stride=overlap, direction=side)
+    try:
+        tokenizer.enable_truncation(max_length, stride=overlap, direction=side)
+    except BaseException as error:  # as above
+        raise ValueError(f"no tokenizer for {max_length} tokens with an overlap of {overlap}: {error}") from error
     return tokenizer
 
 

@@ -68,7 +68,11 @@ class Explainer:
         (text,) = query.texts
         with self._inference.lease(query.model, query.version, query.texts) as model:
             place = _place(model.manifest, label)
+            if most < 2 and not isinstance(text, str):
+                raise InvalidRequest("a pair of texts needs two spans at least; raise max_spans or --max-texts")
             parts = grouped(await model.words(query), most)
+            # None is longer than the whole text, and together they lack it once: so the copies are not made in vain.
+            self._check([text] * len(parts))
             texts = [text, *(without(text, each) for each in parts)]
             self._check(texts)
             call = current.get()

@@ -135,7 +135,7 @@ def test_long_texts_are_read_in_chunks(tmp_path: Path, make: Make, serve: Serve)
         (tmp_path / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
         return tmp_path / name
 
-    options = {"chunks": 3, "chunk_overlap": 4, "max_length": 16, "epochs": 12}
+    options = {"chunks": 5, "chunk_overlap": 4, "max_length": 16, "epochs": 12}
     train, dev = write("train.jsonl", range(64)), write("dev.jsonl", range(64, 96))
     bundle, _ = make([*WORDS, "good", "bad"], options, train=train, dev=dev)
     record = json.loads((tmp_path / "checkpoint" / "training.json").read_text())
@@ -154,3 +154,6 @@ def test_long_texts_are_read_in_chunks(tmp_path: Path, make: Make, serve: Serve)
         assert (found.token_count, found.truncated, short.token_count) == (45, False, 3)
         assert found.logits == pytest.approx(mean.tolist(), abs=1e-4)
         assert client.classify([text * 9]).results[0].truncated
+        spans = client.explain(text).spans
+        assert [(text[each.start : each.end], each.end) for each in spans][-1] == ("bad", len(text))
+        assert len(spans) == len(text.split())

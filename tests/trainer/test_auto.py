@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bertwire_core.errors import UserError
-from bertwire_trainer.auto import FEW, MANY_LABELS, Facts, choose
+from bertwire_trainer.auto import FEW, Facts, choose
 
 Run = Callable[..., Path]
 
@@ -19,7 +19,7 @@ Run = Callable[..., Path]
         (Facts("single_label", 2, 1.0, named=False), [], "frozen", f"1.0 rows a label, fewer than {FEW}"),
         (Facts("single_label", 2, FEW - 1, named=True), [], "frozen", f"15.0 rows a label, fewer than {FEW}"),
         (Facts("multi_label", 9, FEW, named=True), [], "full", "16 rows a label"),
-        (Facts("single_label", MANY_LABELS, 100, named=True), [], "frozen", "50 labels, 50 or more"),
+        (Facts("single_label", 77, 100, named=True), [], "full", "100 rows a label"),
         (Facts("regression", 1, 100, named=True), [], "full", "100 rows a label"),
         (Facts("token_classification", 5, 3, named=True), [], "full", "each word has a tag"),
         (Facts("single_label", 2, 100, named=True), ["lora_rank"], "lora", "--lora-rank, which it has"),

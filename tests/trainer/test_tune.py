@@ -19,7 +19,7 @@ from bertwire_core.errors import UserError
 from bertwire_trainer import train as trainer
 from bertwire_trainer.auto import Facts
 from bertwire_trainer.config import TrainConfig
-from bertwire_trainer.method import Fitted, Job
+from bertwire_trainer.method import Fitted, Job, Scale
 from bertwire_trainer.methods.frozen import Frozen, FrozenOptions
 from bertwire_trainer.methods.full import Full, FullOptions
 from bertwire_trainer.prepare import prepare
@@ -233,7 +233,7 @@ def test_command_without_a_space(tiny: Path, tmp_path: Path, write_rows: WriteRo
 )
 def test_default_space(facts: Facts, methods: list[str], absent: str) -> None:
     """The default space has the methods and the options that apply to the task and the number of rows."""
-    space, faults = read_space(default_space(facts, set()))
+    space, faults = read_space(default_space(facts, Scale(rows=900, labels=3, width=384), set()))
     assert not faults
     assert [*space.methods] == methods
     assert absent not in space.methods["full"]

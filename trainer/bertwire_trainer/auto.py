@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Self
 from bertwire_core.errors import UserError
 from bertwire_core.tasks import Task
 from bertwire_data.labelled import Labelled
+from bertwire_trainer import ranks
+from bertwire_trainer.loop.options import LoopOptions
 from bertwire_trainer.methods import AUTO, METHODS
 from bertwire_trainer.methods.options import flag, option_fields, set_by_user
 from bertwire_trainer.tasks import SPECS
@@ -20,10 +22,6 @@ _HARDLY_ANY = 2
 # frozen 0.587, few-shot 0.582, full 0.532; that it ends at twice as many is a rule of thumb. Halved, a run of 8 rows a
 # label trains all weights and is worse.
 FEW = 16
-# Labels from which on the encoder stays as it is. Measured with MiniLM on the 77 labels of banking77: frozen has a
-# macro-F1 of 0.925 on test after 110 s of CPU time on 9,003 rows; full, after 8 epochs on 2,310 of them, 0.885 on dev.
-# That it begins at 50 is a rule of thumb. Halved, tasks of 25 labels are not fine-tuned either, which is not measured.
-MANY_LABELS = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +64,6 @@ _RULES = (
         f"fewer than {_HARDLY_ANY} rows a label",
     ),
     _Rule("frozen", lambda facts: facts.per_label < FEW, f"{{per_label:.1f}} rows a label, fewer than {FEW}"),
-    _Rule("frozen", lambda facts: facts.labels >= MANY_LABELS, f"{{labels}} labels, {MANY_LABELS} or more"),
     _Rule("full", lambda _: True, "{per_label:.0f} rows a label"),
 )
 
@@ -82,16 +79,29 @@ def settled(config: "RunConfig") -> "tuple[RunConfig, list[str]]":
     from bertwire_trainer.data import read_train
 
     given = set_by_user(config.model_dump(include=set(option_fields())))
-    method, reason = choose(Facts.of(read_train(config)), [*given])
+    method, reason = choose(Facts.of(read_train(config)), [*given], lambda name: _fits(name, config))
     return config.model_copy(update={"method": method}), [f"--method auto: {method}, for {reason}"]
 
 
-def choose(facts: Facts, given: list[str]) -> tuple[str, str]:
+def _fits(method: str, config: "RunConfig") -> bool:
+    """Return whether a method fits the other settings: the pooling, the stages, the number of processes."""
+    try:
+        for stage in config.stages.values():
+            stage.require_method(method)
+    except UserError:
+        return False
+    if ranks.count() > 1 and not issubclass(METHODS[method].Options, LoopOptions):
+        return False
+    return METHODS[method].pooling is None or config.pooling != "own"
+
+
+def choose(facts: Facts, given: list[str], fits: Callable[[str], bool] = lambda _: True) -> tuple[str, str]:
     """Return a method, and the reason in words.
 
     Args:
         facts: what train has.
         given: options of methods that are set: a method must have all of them.
+        fits: whether a method fits the other settings.
 
     Raises:
         UserError: no method does.
@@ -99,7 +109,7 @@ def choose(facts: Facts, given: list[str]) -> tuple[str, str]:
     able = [
         name
         for name, method in METHODS.items()
-        if facts.task in method.tasks and all(option in method.Options.model_fields for option in given)
+        if facts.task in method.tasks and fits(name) and all(option in method.Options.model_fields for option in given)
     ]
     options = " and ".join(map(flag, given))
     if not able:

@@ -29,6 +29,14 @@ class Base:
     local: bool
 
 
+def hidden_size(base: Base) -> int:
+    """Return the hidden size that a local checkpoint's config.json names; BERT-base's, 768, where it is not known."""
+    if not base.local:
+        return 768
+    config = json.loads((Path(base.location) / "config.json").read_bytes())
+    return next((config[name] for name in ("hidden_size", "dim", "d_model") if isinstance(config.get(name), int)), 768)
+
+
 def find_base(model: str) -> Base:
     """Resolve `--model`: the installed MiniLM, a local folder or a hub id; raise `UserError` for a missing folder."""
     if model == "minilm":

@@ -3,6 +3,7 @@
 import inspect
 from typing import TYPE_CHECKING, Any
 
+from bertwire_core.chunks import KEY as CHUNKS
 from bertwire_core.errors import UserError
 from bertwire_core.pooling import KEY, Pooling
 from bertwire_core.tasks import Task
@@ -66,8 +67,8 @@ def _load(auto: Any, base: Base, task: Task, labels: list[str]) -> "PreTrainedMo
         )
     _require_weights(base, model, report)
     model.config.name_or_path = base.name
-    # A pooling that the base was trained with is no longer its own.
-    for field in (*_CODE, KEY):
+    # The pooling and the chunks that the base was trained with are no longer its own.
+    for field in (*_CODE, KEY, CHUNKS):
         vars(model.config).pop(field, None)
     return model  # type: ignore[no-any-return]
 

@@ -32,6 +32,9 @@ class MethodOptions(Config):
             UserError: the rows do not fit the options, or a file is faulty.
         """
 
+    def require_folds(self) -> None:
+        """Raise `UserError` where what the options name would tell a fit of the rows that it is scored on."""
+
     def labels(self) -> list[str]:
         """Return the labels that the options name, with or without rows in train; `UserError` for a faulty file."""
         return []

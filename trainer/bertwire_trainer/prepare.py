@@ -79,6 +79,8 @@ def prepare(config: RunConfig) -> Prepared:
     require_applicable(config, data.task)
     options.require_data(data)
     require_measurable(config.trust, data)
+    if config.trust.folds is not None:
+        options.require_folds()
     if config.chunks > 1 and data.train.text_pairs:
         raise UserError("--chunks is for single texts; these rows have pairs")
     warnings = [*oddities(data.train, "train"), *overlaps(data)]
@@ -93,6 +95,11 @@ def _model(config: RunConfig) -> str:
         return config.model
     if config.model != RunConfig.model_fields["model"].default:
         raise UserError(f"--model {config.model}: the run goes on from {start.checkpoint}; leave out one of both")
+    if (start.max_length, start.truncation_side) != (config.max_length, config.truncation_side):
+        raise UserError(
+            f"{start.checkpoint} reads {start.max_length} tokens and cuts on the {start.truncation_side}; go on with "
+            f"--max-length {start.max_length} --truncation-side {start.truncation_side}"
+        )
     if config.pooling is not None or config.pooler or config.normalize:
         raise UserError(
             f"--pooling, --pooler, --normalize: the head of {start.checkpoint} stays as it is; leave them out"

@@ -52,6 +52,7 @@ class Setup(_Record):
     stages: dict[str, dict[str, Any]] = Field(
         {}, description="Stages around the method, by name, the outermost first: options, and what each did."
     )
+    processes: int = Field(1, description="Processes that trained together, each on batches of its own.")
     seed: int = Field(description="Seed of the new head, the order of rows, dropout and the dev cut.")
     data: dict[str, SplitRecord] = Field(description="The splits by name: train, dev and, if there was one, test.")
 

@@ -24,11 +24,15 @@ class Start:
         checkpoint: its folder.
         labels: its labels, which come first in those of the run.
         pooling: what its head reads; None: its architecture's own.
+        max_length: tokens that it reads of a text.
+        truncation_side: the side on which it cuts longer texts.
     """
 
     checkpoint: Path
     labels: list[str]
     pooling: Pooling | None
+    max_length: int
+    truncation_side: str
 
 
 class StageOptions(Config):

@@ -49,6 +49,7 @@ class TokenDataset(Dataset[dict[str, Any]]):
         targets: the targets as `encode_targets` gives them; predictions have as many rows, in this order.
         lengths: tokens of each item, special tokens included.
         texts: number of texts.
+        chunks: how long texts are read.
         cut: number of texts that are not read to their end.
         unknown: share of the tokens, special ones left out, that the vocabulary lacks.
     """
@@ -63,7 +64,7 @@ class TokenDataset(Dataset[dict[str, Any]]):
         type_ids: bool,
         chunks: Chunks = WHOLE,
     ) -> None:
-        self.task, self.targets = labelled.task, targets
+        self.task, self.targets, self.chunks = labelled.task, targets, chunks
         self.lengths: list[int] = []
         self.texts, self.cut = len(labelled), 0
         later: list[tuple[int, Encoding]] = []

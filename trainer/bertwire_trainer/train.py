@@ -27,7 +27,7 @@ from bertwire_trainer.recipe import NAME, recipe_of, write_recipe
 from bertwire_trainer.record import PoolingRecord, Setup, SplitRecord
 from bertwire_trainer.report import write_report
 from bertwire_trainer.result import evaluate, save, write_record
-from bertwire_trainer.stages import staged
+from bertwire_trainer.stages import LOOKERS, staged
 from bertwire_trainer.tokenizer import load_tokenizer
 from bertwire_trainer.tokens import tokenize
 from bertwire_trainer.trial import require_answers
@@ -93,7 +93,11 @@ def _train(prepared: Prepared, report: Report | None) -> None:
             warn(unseen)
             method = METHODS[config.method]
             fit = staged(lambda job: method.fit(job, prepared.options), prepared.stages)
-            folds = None if trust.folds is None else cross_validate(job, fit, trust.folds)
+            folds = None
+            if trust.folds is not None:
+                changing = {name: stage for name, stage in prepared.stages.items() if name not in LOOKERS}
+                plain = staged(lambda job: method.fit(job, prepared.options), changing)
+                folds = cross_validate(job, plain, trust.folds)
             fitted = fit(job)
             if not ranks.is_first():
                 return
@@ -160,6 +164,7 @@ def _setup(prepared: Prepared, precision: Precision, pooling: PoolingRecord | No
         pooling=pooling,
         recipe=prepared.options.recorded() | arithmetic,
         stages={name: stage.recorded() for name, stage in prepared.stages.items()},
+        processes=ranks.count(),
         seed=config.seed,
         data=splits,
     )

@@ -31,18 +31,19 @@ MIN_CALIBRATION_TEXTS = 100
 
 
 class _Allowed(NamedTuple):
-    """What a manifest of a task may have: so many labels, a threshold each, a model that abstains."""
+    """What a manifest of a task may have: so many labels, a threshold each, a model that abstains, texts in chunks."""
 
     labels: range
     thresholds: bool = False
     abstention: bool = False
+    chunks: bool = True
 
 
 _ALLOWED: TaskTable[_Allowed] = TaskTable(
     {
         "single_label": _Allowed(range(2, sys.maxsize), abstention=True),
         "multi_label": _Allowed(range(1, sys.maxsize), thresholds=True),
-        "token_classification": _Allowed(range(2, sys.maxsize)),
+        "token_classification": _Allowed(range(2, sys.maxsize), chunks=False),
         "regression": _Allowed(range(1, 2)),
     }
 )
@@ -249,6 +250,20 @@ class Manifest(Part):
     variants: tuple[Variant, ...] = Field(min_length=1)
     candidates: tuple[Candidate, ...]
     provenance: Provenance
+
+    @model_validator(mode="after")
+    def _chunks_fit(self) -> Self:
+        allowed = _ALLOWED[self.task].chunks and not self.text_pairs and self.schema_version == SCHEMA_VERSION
+        if self.chunks > 1 and not allowed:
+            raise ValueError("chunks are for single texts with labels or numbers, from schema 4 on")
+        if self.chunk_overlap > self.max_length // 2:
+            raise ValueError("chunk_overlap is above half of max_length")
+        return self
+
+    @property
+    def most_tokens(self) -> int:
+        """Return the tokens of a text that the model reads at most, of chunks those that they share too."""
+        return self.max_length * self.chunks
 
     @property
     def reads(self) -> str:

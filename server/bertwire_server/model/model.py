@@ -2,19 +2,20 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from math import inf
 from time import perf_counter
-from typing import Literal
+from typing import Literal, TypeVar
 
 from bertwire_runtime.bundle import Manifest
 from bertwire_runtime.engine import Engine
 from bertwire_runtime.output import Output
 from bertwire_runtime.predictor import Predictor
 from bertwire_runtime.spans import Span
-from bertwire_runtime.tokenizer import Encoded, Text
+from bertwire_runtime.tokenizer import Encoded, Text, means_by_text
 from bertwire_server.errors import InvalidRequest
 from bertwire_server.model.cache import Cache
 from bertwire_server.model.observer import Observer, Unobserved
@@ -26,6 +27,7 @@ from bertwire_server.model.warmup import BatchLimits, warm_up
 from bertwire_server.query import Prediction, Query
 from bertwire_server.threads import BEHIND, worker
 
+T = TypeVar("T")
 _log = logging.getLogger(__name__)
 # Most characters of a call that are tokenized on the event loop, some tens of microseconds on a CPU. Doubled, other
 # calls wait longer; halved, more calls pay for the thread switch.
@@ -152,9 +154,7 @@ class Model:
         """
         deadline = inf if query.deadline is None else query.deadline
         lengths = [_chars(text) for text in query.texts]
-        most = self.manifest.max_length * self.manifest.chunks
-        tokens = sum(min(each / self._chars_per_token + _SPECIAL_TOKENS, most) for each in lengths)
-        self._scheduler.admit(len(lengths), tokens, query.priority, deadline)
+        self._admit(query, deadline)
         start = perf_counter()
         encoded = await self._tokenize(query, sum(lengths))
         seconds = perf_counter() - start
@@ -168,12 +168,29 @@ class Model:
         return predictions
 
     async def words(self, query: Query) -> list[list[Span]]:
-        """Return the words that the model reads of a query's only text, or of both texts of a pair."""
+        """Return the words that the model reads of a query's only text, or of both texts of a pair.
+
+        Raises:
+            Overloaded, Expired, NotReady: as `Scheduler.admit`.
+        """
         (text,) = query.texts
-        words = partial(self.predictor.words, text, _side(query))
-        if _chars(text) <= _INLINE_CHARS:
-            return words()
-        return await asyncio.get_running_loop().run_in_executor(self._tokenizing, words)
+        self._admit(query, inf if query.deadline is None else query.deadline)
+        return await self._aside(partial(self.predictor.words, text, _side(query)), query)
+
+    def _admit(self, query: Query, deadline: float) -> None:
+        most = self.manifest.most_tokens
+        tokens = sum(min(_chars(each) / self._chars_per_token + _SPECIAL_TOKENS, most) for each in query.texts)
+        self._scheduler.admit(len(query.texts), tokens, query.priority, deadline)
+
+    async def _aside(self, work: Callable[[], T], query: Query) -> T:
+        """Return what `work` with the tokenizer returns: in a thread of its own where that takes long."""
+        if sum(map(_chars, query.texts)) <= _INLINE_CHARS and not self._cuda:
+            return work()
+        self._scheduler.expect(len(query.texts))
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._tokenizing, work)
+        finally:
+            self._scheduler.expect(-len(query.texts))
 
     def _prediction(self, query: Query, text: Encoded, result: Result, tokenize_seconds: float) -> Prediction:
         output = self.predictor.output(text, result.logits)
@@ -192,27 +209,32 @@ class Model:
     async def _results(self, query: Query, encoded: list[Encoded], deadline: float) -> list[Result]:
         cache = self._cache
         if cache is None:
-            return await self._scheduler.submit(encoded, query.priority, deadline)
+            return await self._run(encoded, query, deadline)
         keys = [cache.key(query.client, text) for text in encoded]
         known = [cache.get(key) for key in keys]
         missing = [text for text, logits in zip(encoded, known, strict=True) if logits is None]
         self._observer.cached(len(encoded) - len(missing), len(missing))
-        ran = iter(await self._scheduler.submit(missing, query.priority, deadline) if missing else ())
+        ran = iter(await self._run(missing, query, deadline) if missing else ())
         results = [next(ran) if logits is None else Result(logits, 0.0, 0.0) for logits in known]
         for key, result in zip(keys, results, strict=True):
             cache.put(key, result.logits)
         return results
 
+    async def _run(self, encoded: list[Encoded], query: Query, deadline: float) -> list[Result]:
+        """Return the result of each text; chunks are scheduled as texts of their own."""
+        chunks = [chunk for text in encoded for chunk in text.chunks()]
+        results = await self._scheduler.submit(chunks, query.priority, deadline)
+        if len(chunks) == len(encoded):
+            return results
+        logits, ran = means_by_text(encoded, (each.logits for each in results)), iter(results)
+        parts = [list(islice(ran, max(len(text.ends), 1))) for text in encoded]
+        return [
+            Result(mean, max(each.queue_seconds for each in of), max(each.run_seconds for each in of))
+            for mean, of in zip(logits, parts, strict=True)
+        ]
+
     async def _tokenize(self, query: Query, chars: int) -> list[Encoded]:
-        if chars <= _INLINE_CHARS and not self._cuda:
-            encoded = self._encode(query)
-        else:
-            self._scheduler.expect(len(query.texts))
-            try:
-                loop = asyncio.get_running_loop()
-                encoded = await loop.run_in_executor(self._tokenizing, self._encode, query)
-            finally:
-                self._scheduler.expect(-len(query.texts))
+        encoded = await self._aside(partial(self.predictor.encode, query.texts, _side(query)), query)
         self._check(encoded, query)
         if not any(text.truncated for text in encoded):
             tokens = sum(len(text.ids) - _SPECIAL_TOKENS for text in encoded)
@@ -220,9 +242,6 @@ class Model:
             sample = min(max(chars / max(tokens, 1), _CHARS_PER_TOKEN / 4), 2 * _CHARS_PER_TOKEN)
             self._chars_per_token += _LEARNING_RATE * (sample - self._chars_per_token)
         return encoded
-
-    def _encode(self, query: Query) -> list[Encoded]:
-        return self.predictor.encode(query.texts, _side(query))
 
     def _check(self, encoded: Sequence[Encoded], query: Query) -> None:
         for index, text in enumerate(encoded):

@@ -57,7 +57,7 @@ def warm_up(predictor: Predictor, pace: Pace, limits: BatchLimits) -> BatchLimit
     Raises:
         BundleError: the graph does not fit the manifest or the tokenizer.
     """
-    longest = predictor.manifest.max_length * predictor.manifest.chunks
+    longest = predictor.manifest.max_length
     _try(predictor, [_SHORTEST_TOKENS])  # fails early for a broken bundle
     _learn(predictor, pace, longest)
     limits = replace(limits, tokens=min(limits.tokens, _HEADROOM * pace.batch_tokens))
@@ -119,12 +119,13 @@ def _try(predictor: Predictor, lengths: Sequence[int]) -> None:
 
 def _require_fitting_tokenizer(predictor: Predictor) -> None:
     """Run a short and an overlong text through tokenizer and graph; raise `BundleError` where that fails."""
-    longest = predictor.manifest.max_length * predictor.manifest.chunks
+    longest = predictor.manifest.max_length
     words = ["a", "a " * (2 * longest)]
     try:
         texts = predictor.encode([(word, word) for word in words] if predictor.manifest.text_pairs else words)
-        fits = all(1 <= len(text.ids) <= longest for text in texts)
-        logits = predictor.logits(texts) if fits else []
+        chunks = [chunk for text in texts for chunk in text.chunks()]
+        fits = all(1 <= len(chunk.ids) <= longest for chunk in chunks)
+        logits = predictor.logits(chunks[: len(words)]) if fits else []
     except Exception as error:  # tokenizers and onnxruntime raise exceptions without a public base
         raise BundleError(f"the bundle's tokenizer and graph do not fit: {first_line(error)}") from error
     if not logits:

@@ -81,7 +81,7 @@ def model_message(entry: Entry) -> pb.Model:
     )
     if entry.model is not None:
         manifest, engine = entry.model.manifest, entry.model.engine
-        message.task, message.text_pairs, message.max_length = manifest.task, manifest.text_pairs, manifest.max_length
+        message.task, message.text_pairs, message.max_length = manifest.task, manifest.text_pairs, manifest.most_tokens
         message.labels.extend(manifest.labels)
         message.rules.extend(manifest.rules.names if manifest.rules else ())
         message.variant, message.precision = engine.variant.name, engine.variant.precision

@@ -48,7 +48,7 @@ class TeiInfo(InfoServicer):
                 model_dtype=_DTYPES.get(variant.precision, variant.precision),
                 model_type=pb.MODEL_TYPE_CLASSIFIER,
                 max_concurrent_requests=min(self._waiting, _UINT32),
-                max_input_length=model.manifest.max_length,
+                max_input_length=model.manifest.most_tokens,
                 max_batch_tokens=limits.tokens,
                 max_batch_requests=limits.texts,
                 max_client_batch_size=1,

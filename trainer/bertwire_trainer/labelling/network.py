@@ -49,19 +49,20 @@ class Network:
 
     def vectors(self, texts: Labelled, title: str) -> NDArray[numpy.float32]:
         """Return the mean of the last layer's tokens of each text, scaled to length 1: float32 [texts, hidden]."""
-        found = numpy.zeros((len(texts), self.model.config.hidden_size), numpy.float32)
+        tokens = self._tokens(texts)
+        found = numpy.zeros((len(tokens), self.model.config.hidden_size), numpy.float32)
         self.model.eval()
         with torch.inference_mode():
-            for places, batch in batches(self.model, self.tokenizer, self._tokens(texts), title):
+            for places, batch in batches(self.model, self.tokenizer, tokens, title):
                 del batch["labels"]
                 means = pool(self._last_layer(batch), batch["attention_mask"], "mean")
                 found[places] = torch.nn.functional.normalize(means, dim=-1).cpu().numpy()
-        return found
+        return tokens.by_text(found)
 
     def spread(self, texts: Labelled, seed: int) -> NDArray[numpy.float64]:
         """Return the standard deviation of each text's number over passes with dropout: float64 [texts]."""
-        found = numpy.zeros((_PASSES, len(texts)))
         tokens = self._tokens(texts)
+        found = numpy.zeros((_PASSES, len(tokens)), numpy.float32)
         torch.manual_seed(seed)
         self.model.train()
         with torch.inference_mode():
@@ -70,7 +71,7 @@ class Network:
                     del batch["labels"]
                     one[places] = self.model(**batch).logits.float().view(-1).cpu().numpy()
         self.model.eval()
-        spread: NDArray[numpy.float64] = found.std(axis=0)
+        spread: NDArray[numpy.float64] = tokens.by_text(found.T).std(axis=1, dtype=numpy.float64)
         return spread
 
     def _last_layer(self, batch: dict[str, Any]) -> torch.Tensor:

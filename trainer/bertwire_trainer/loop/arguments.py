@@ -16,7 +16,7 @@ _WORKERS = 2
 
 def training_arguments(job: Job, options: LoopOptions) -> TrainingArguments:
     """Return the arguments of a run that evaluates and saves after every epoch."""
-    return TrainingArguments(
+    arguments = TrainingArguments(
         **common_arguments(job),
         output_dir=str(job.epochs),
         num_train_epochs=options.epochs,
@@ -39,6 +39,16 @@ def training_arguments(job: Job, options: LoopOptions) -> TrainingArguments:
         logging_steps=10,
         dataloader_num_workers=_WORKERS if torch.cuda.is_available() else 0,
     )
+    return on_one_device(arguments)
+
+
+def on_one_device(arguments: TrainingArguments) -> TrainingArguments:
+    """Return the arguments with one GPU for this process: several would share a batch in threads (`DataParallel`).
+
+    Losses that compare texts, and hooks into the forward pass, need the whole batch in one place.
+    """
+    arguments._n_gpu = min(arguments.n_gpu, 1)
+    return arguments
 
 
 def common_arguments(job: Job) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from bertwire_core.errors import UserError
 from bertwire_core.tasks import Task
+from bertwire_trainer import ranks
 from bertwire_trainer.loop.recipe import choose_epochs, choose_patience, choose_rate
 from bertwire_trainer.method import MethodOptions, Scale
 from bertwire_trainer.tasks import SPECS
@@ -78,7 +79,7 @@ class LoopOptions(MethodOptions):
 
     def suited(self, scale: Scale) -> Self:
         """Return the options with epochs, patience and learning rate by `bertwire_trainer.loop.recipe`."""
-        steps = max(1, scale.rows // (self.batch_size * self.gradient_accumulation))
+        steps = max(1, scale.rows // (self.batch_size * self.gradient_accumulation * ranks.count()))
         epochs = self.epochs or choose_epochs(scale.labels, steps)
         patience = self.patience or choose_patience(epochs)
         rate = self.learning_rate or choose_rate(scale.width)

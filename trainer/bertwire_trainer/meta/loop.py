@@ -18,7 +18,7 @@ from transformers import (
 
 from bertwire_core.pooled import PooledClassifier
 from bertwire_trainer.epochs import last_whole
-from bertwire_trainer.loop.arguments import CHOICE, common_arguments
+from bertwire_trainer.loop.arguments import CHOICE, common_arguments, on_one_device
 from bertwire_trainer.loop.curves import Curves
 from bertwire_trainer.loop.progress import EpochBars
 from bertwire_trainer.messages import note
@@ -93,9 +93,7 @@ def _arguments(job: Job, episodes: int, learning_rate: float) -> TrainingArgumen
         remove_unused_columns=False,
         logging_steps=10,
     )
-    # The texts of an episode are compared with one another, so that several devices cannot share it.
-    arguments._n_gpu = min(arguments.n_gpu, 1)
-    return arguments
+    return on_one_device(arguments)
 
 
 class _MetaTrainer(Trainer):

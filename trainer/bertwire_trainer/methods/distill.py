@@ -3,7 +3,7 @@
 import hashlib
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from pydantic import Field
 
@@ -16,12 +16,16 @@ from bertwire_data.texts import read_distinct
 from bertwire_trainer import ranks
 from bertwire_trainer.labelling.words import split
 from bertwire_trainer.loop.options import LoopOptions
-from bertwire_trainer.method import Fitted, Job
+from bertwire_trainer.method import Fitted, Job, Scale
 from bertwire_trainer.stages.rows import joined
 from bertwire_trainer.trained import fingerprint, read_record
 
 if TYPE_CHECKING:
     from bertwire_trainer.data import Data
+
+
+# Rows that count as many for the epochs; halved, nothing breaks.
+_MANY = 100_000
 
 
 class DistillOptions(LoopOptions):
@@ -57,6 +61,15 @@ class DistillOptions(LoopOptions):
         if self.distill_texts and data.train.text_pairs:
             raise UserError(f"--distill-texts is for single texts; {data.train.source} has pairs of texts")
         self.unlabelled(data)
+
+    def require_folds(self) -> None:
+        """Refuse texts without labels, of which those that a fold is scored on cannot be left out."""
+        if self.distill_texts:
+            raise UserError("--folds would score rows that --distill-texts may hold too; leave out one of both")
+
+    def suited(self, scale: Scale) -> Self:
+        """Return the options as if train were large where there are texts without labels, which usually are many."""
+        return super().suited(replace(scale, rows=max(scale.rows, _MANY)) if self.distill_texts else scale)
 
     def unlabelled(self, data: "Data") -> Labelled:
         """Return the distinct texts of --distill-texts that no split has; their targets stand for none."""

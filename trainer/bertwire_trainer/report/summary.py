@@ -20,7 +20,7 @@ def summary(material: Material) -> list[Section]:
         ("base model", record["base_model"]),
         ("method", record["method"]),
         ("best epoch", shown(record["best_epoch"])),
-        ("texts are cut at", f"{record['max_length']} tokens, on the {record['truncation_side']}"),
+        ("texts are cut at", f"{_read(record)}, on the {record['truncation_side']}"),
         ("seed", str(record["seed"])),
         ("seconds", f"{record['seconds']:.1f}"),
         *_flat("pooling", record["pooling"] or {}),
@@ -71,3 +71,8 @@ def _numbers(splits: Mapping[str, Labelled]) -> Table:
     found = {name: numpy.array(split.targets, numpy.float64) for name, split in splits.items()}
     rows = [(name, *(f"{each:.4g}" for each in (n.min(), n.mean(), n.max(), n.std()))) for name, n in found.items()]
     return Table(("split", "least", "mean", "most", "standard deviation"), rows, title="The numbers")
+
+
+def _read(record: dict[str, Any]) -> str:
+    chunks = f"{record['chunks']} chunks of " if record["chunks"] > 1 else ""
+    return f"{chunks}{record['max_length']} tokens"

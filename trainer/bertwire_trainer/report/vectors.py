@@ -8,6 +8,7 @@ import numpy
 import torch
 from numpy.typing import NDArray
 
+from bertwire_core.chunks import KEY
 from bertwire_core.pooled import PooledClassifier
 from bertwire_core.pooling import Pooling
 from bertwire_trainer.linear import choose_strength
@@ -66,6 +67,7 @@ class Vectors:
     def _model(self) -> PooledClassifier:
         job = self._job
         model = load_encoder(job.base, job.data.task, job.data.labels, Pooling("mean"))
+        setattr(model.config, KEY, getattr(job.model.config, KEY, None))
         return model.to("cuda" if torch.cuda.is_available() else "cpu")
 
     def _sample(self, name: str, most: int, seconds: float) -> Sample:

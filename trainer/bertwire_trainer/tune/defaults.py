@@ -3,6 +3,8 @@
 from typing import Any
 
 from bertwire_trainer.auto import Facts
+from bertwire_trainer.loop.options import LoopOptions
+from bertwire_trainer.method import Scale
 from bertwire_trainer.methods import METHODS
 from bertwire_trainer.tasks import SPECS
 
@@ -28,11 +30,12 @@ _FOR_FEW = {"zero-shot", "prototypes", "few-shot"}
 _BY_EPOCHS = ("lora", "full")
 
 
-def default_space(facts: Facts, fixed: set[str]) -> dict[str, Any]:
+def default_space(facts: Facts, scale: Scale, fixed: set[str]) -> dict[str, Any]:
     """Return the space for what train has, in the form of a file.
 
     Args:
         facts: what train has.
+        scale: what default recipes are chosen by, which the space holds.
         fixed: options that all trials have in common, which are not searched.
     """
     methods = [
@@ -40,7 +43,7 @@ def default_space(facts: Facts, fixed: set[str]) -> dict[str, Any]:
         for name in _SPACES
         if facts.task in METHODS[name].tasks and (name not in _FOR_FEW or facts.per_label <= _FEW)
     ]
-    loop = _of_epochs(facts)
+    loop = _of_epochs(facts, scale)
     spaces = {name: _SPACES[name] | (loop if name in _BY_EPOCHS else {}) for name in methods}
     if not facts.named:
         spaces.pop("zero-shot", None)
@@ -50,11 +53,12 @@ def default_space(facts: Facts, fixed: set[str]) -> dict[str, Any]:
     }
 
 
-def _of_epochs(facts: Facts) -> dict[str, Any]:
+def _of_epochs(facts: Facts, scale: Scale) -> dict[str, Any]:
     spec = SPECS[facts.task]
-    space: dict[str, Any] = {"epochs": {"low": 2, "high": 6}, "dropout": {"low": 0.0, "high": 0.3}}
+    most = max(6, LoopOptions().suited(scale).epochs)
+    space: dict[str, Any] = {"epochs": {"low": 2, "high": most}, "dropout": [None, 0.0, 0.2, 0.3]}
     if not spec.by_word:
-        space["pooling"] = [None, "mean"]
+        space["pooling"] = ["mean", "own"]
     if spec.label_smoothing:
         space["label_smoothing"] = [0.0, 0.1]
     if spec.class_weights:

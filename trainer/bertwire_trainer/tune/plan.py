@@ -7,7 +7,9 @@ from typing import Any
 from bertwire_core.options import validated
 from bertwire_core.tasks import Task
 from bertwire_trainer.auto import Facts
+from bertwire_trainer.base import hidden_size
 from bertwire_trainer.config import TrainConfig
+from bertwire_trainer.method import Scale
 from bertwire_trainer.methods import METHODS
 from bertwire_trainer.prepare import prepare
 from bertwire_trainer.recipe import NOT_HOW, read_mapping, require_no_fault
@@ -23,12 +25,14 @@ class Plan:
     Attributes:
         task: the task of the rows.
         common: the options of `bertwire train` that all trials have in common.
+        scale: what the defaults of the methods are chosen by.
         space: the options that are searched.
         fingerprint: what must be the same for a search to go on, JSON values by name.
     """
 
     task: Task
     common: dict[str, Any]
+    scale: Scale
     space: Space
     fingerprint: dict[str, Any]
 
@@ -44,9 +48,11 @@ def make_plan(config: SearchConfig, trials: Path) -> Plan:
         UserError: the rows or the space are faulty.
     """
     common = config.run_options()
-    data = prepare(validated(TrainConfig, common | {"output": trials / "0"})).data
+    prepared = prepare(validated(TrainConfig, common | {"output": trials / "0"}))
+    data = prepared.data
+    scale = Scale(rows=len(data.train), labels=len(data.labels), width=hidden_size(prepared.base))
     if config.space is None:
-        raw = default_space(Facts.of(data.train), {*config.model_fields_set})
+        raw = default_space(Facts.of(data.train), scale, {*config.model_fields_set})
     else:
         raw = read_mapping(config.space)
     space, faults = read_space(raw)
@@ -54,4 +60,4 @@ def make_plan(config: SearchConfig, trials: Path) -> Plan:
     require_no_fault(config.space or "space", faults + [f"method: {each} is not for {data.task}" for each in unfit])
     how = {name: value for name, value in common.items() if name not in NOT_HOW}
     rows = {name: data.splits()[name].sha256() for name in ("train", "dev")}
-    return Plan(data.task, common, space, rows | {"space": raw} | how)
+    return Plan(data.task, common, scale, space, rows | {"space": raw} | how)

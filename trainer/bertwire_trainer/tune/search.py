@@ -39,7 +39,7 @@ def search(config: SearchConfig, plan: Plan, output: Path, storage: Path) -> Non
         require_same(study, plan.fingerprint)
         end_interrupted(study)
         if not study.get_trials(deepcopy=False):
-            for each in plan.space.starts():
+            for each in plan.space.starts(plan.scale):
                 study.enqueue_trial(each)
         try:
             _run(config, plan, study, output, storage, metric)

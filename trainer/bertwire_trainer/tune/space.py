@@ -5,12 +5,17 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
+from bertwire_trainer.method import Scale
 from bertwire_trainer.methods import DEFAULT, METHODS
 from bertwire_trainer.methods.options import owners
 from bertwire_trainer.tune.dimensions import Dimension, in_list, read_dimension
 
 if TYPE_CHECKING:
     import optuna
+
+
+# Defaults of options of every method.
+_OF_EVERY = {"pooling": "mean"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +35,11 @@ class Space:
         values = {name: each.suggest(trial, f"{method}.{name}") for name, each in options}
         return {"method": method} | {name: in_list(name, value) for name, value in values.items()}
 
-    def starts(self) -> Iterator[dict[str, Any]]:
+    def starts(self, scale: Scale) -> Iterator[dict[str, Any]]:
         """Yield for each method the parameters of a trial with its defaults, as far as the space has them."""
         for method, options in self.methods.items():
-            fields = METHODS[method].Options.model_fields
-            defaults = {name: fields[name].default for name in options if name in fields}
+            own = METHODS[method].Options().suited(scale).model_dump()
+            defaults = {name: (_OF_EVERY | own)[name] for name in options if name in own or name in _OF_EVERY}
             held = {f"{method}.{name}": value for name, value in defaults.items() if options[name].holds(value)}
             yield {"method": method} | held
 

@@ -73,7 +73,7 @@ def _facts(model: Model) -> dict[str, str]:
     return {
         "task": manifest.task,
         "labels": json.dumps(manifest.labels, ensure_ascii=False),
-        "max_length": str(manifest.max_length),
+        "max_length": str(manifest.most_tokens),
         "variant": variant.name,
         "precision": variant.precision,
     }

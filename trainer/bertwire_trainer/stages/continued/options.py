@@ -79,7 +79,7 @@ class ContinuedOptions(StageOptions):
         record = read_record(self.checkpoint)
         pooled = record.pooling
         pooling = None if pooled is None else Pooling(pooled.tokens, pooled.pooler, pooled.normalize)
-        return Start(self.checkpoint, record.labels, pooling)
+        return Start(self.checkpoint, record.labels, pooling, record.max_length, record.truncation_side)
 
     @property
     def checkpoint(self) -> Path:
