@@ -68,13 +68,14 @@ class Explainer:
         (text,) = query.texts
         with self._inference.lease(query.model, query.version, query.texts) as model:
             place = _place(model.manifest, label)
-            if most < 2 and not isinstance(text, str):
-                raise InvalidRequest("a pair of texts needs two spans at least; raise max_spans or --max-texts")
+            if self._most_parts < 2 and not isinstance(text, str):
+                raise InvalidRequest("the server takes two texts a call, and the explanation of a pair needs three")
             parts = grouped(await model.words(query), most)
             # None is longer than the whole text, and together they lack it once: so the copies are not made in vain.
-            self._check([text] * len(parts))
+            if parts:
+                self._check([text] * len(parts), len(parts) + 1)
             texts = [text, *(without(text, each) for each in parts)]
-            self._check(texts)
+            self._check(texts, len(texts))
             call = current.get()
             call.texts += len(parts)
             whole, *rest = await model.predict(replace(query, texts=texts, client=call.client, counted=False))
@@ -84,11 +85,11 @@ class Explainer:
                 (place,) = best(whole.output.scores, 1)
             return Explained(model.manifest, place, whole, list(zip(parts, rest, strict=True)))
 
-    def _check(self, texts: Sequence[Text]) -> None:
+    def _check(self, texts: Sequence[Text], count: int) -> None:
         try:
             self._inference.check_size(texts)
         except InvalidRequest as error:
-            reason = f"{len(texts)} texts are run to explain this one: {error}, or set a lower max_spans"
+            reason = f"{count} texts are run to explain this one: {error}, or set a lower max_spans"
             raise InvalidRequest(reason) from None
 
     def _most(self, asked: int | None) -> int:

@@ -266,6 +266,10 @@ def test_with_other_stages(go_on: Run) -> None:
         ({"continued": Path("absent")}, "^absent: no such checkpoint; bertwire train writes one$"),
         ({"continued": None}, "^--continue-lwf needs --continue, which is not given$"),
         ({"model": "tiny"}, "^--model tiny: the run goes on from old; leave out one of both$"),
+        (
+            {"max_length": 24},
+            "^old reads 16 tokens and cuts on the right; go on with --max-length 16 --truncation-side",
+        ),
         ({"pooling": "mean"}, "^--pooling, --pooler, --normalize: the head of old stays as it is; leave them out$"),
         ({"method": "frozen"}, "^--continue is for --method full, lora, ia3, which keep the old head; not frozen$"),
         (
@@ -287,6 +291,8 @@ def test_faulty_options(old: Path, monkeypatch: pytest.MonkeyPatch, options: dic
     """Faults are one line."""
     monkeypatch.chdir(old.parent)
     write(Path("several.jsonl"), ROWS["multi_label"], range(24))
-    given = {"train": Path("train.jsonl"), "output": Path("out"), "continued": Path("old"), "continued_lwf": 1.0}
+    given: dict[str, Any] = {"train": Path("train.jsonl"), "output": Path("out"), "continued": Path("old")}
+    given["continued_lwf"] = 1.0
+    given["max_length"] = 16
     with pytest.raises(UserError, match=message):
         prepare(TrainConfig(**(given | options)))

@@ -48,7 +48,7 @@ def changed(output: Path, tiny: Path) -> set[str]:
 @pytest.mark.parametrize("dora", [False, True])
 def test_published_as_a_plain_checkpoint(lora: Run, run: Run, tmp_path: Path, dora: bool) -> None:
     """It learns, and its folder has the files and tensors of full fine-tuning, which transformers loads alone."""
-    output, full = lora(lora_dora=dora), run(output=tmp_path / "full", epochs=1)
+    output, full = lora(lora_dora=dora, lora_rank=16, lora_alpha=32), run(output=tmp_path / "full", epochs=1)
     names = [sorted(path.name for path in folder.iterdir()) for folder in (output, full)]
     assert names[0] == names[1]
     assert {name: tensor.shape for name, tensor in weights(output).items()} == {
@@ -60,7 +60,7 @@ def test_published_as_a_plain_checkpoint(lora: Run, run: Run, tmp_path: Path, do
     assert not any(report.values())
     found = record(output)
     assert found.metrics["dev"]["accuracy"] > 0.9
-    assert (found.method, found.recipe["lora_rank"], found.recipe["lora_dora"]) == ("lora", 8, dora)
+    assert (found.method, found.recipe["lora_rank"], found.recipe["lora_dora"]) == ("lora", 16, dora)
     assert record(full).method == "full"
     assert "lora_rank" not in record(full).recipe
 
