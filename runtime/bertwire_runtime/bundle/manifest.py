@@ -9,7 +9,7 @@ from bertwire_core.tasks import Task, TaskTable
 from bertwire_runtime.bundle.proof import Part, Proof, Provider, Scores, Share
 
 SCHEMA_VERSION = 4
-# Schema 3 is schema 4 without rules and models that abstain; schema 2 is schema 3 without a probe.
+# Schema 3 is schema 4 without rules, models that abstain and texts in chunks; schema 2 is schema 3 without a probe.
 READABLE_VERSIONS = (2, 3, SCHEMA_VERSION)
 # The first schema with a probe.
 _PROBE_VERSION = 3
