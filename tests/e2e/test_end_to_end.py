@@ -39,7 +39,7 @@ def test_labelled_text_becomes_a_service(tmp_path: Path, serve: Serve) -> None:
 
     run("train", *files, "--output", checkpoint, *recipe)
     # On some 190 dev texts one text more or less is half of what int8 may lose by default.
-    run("export", checkpoint, "--output", bundle, "--int8-min-agreement", 0.9, "--int8-max-drop", 0.05)
+    run("export", checkpoint, "--output", bundle, "--quick", "--int8-min-agreement", 0.9, "--int8-max-drop", 0.05)
     manifest = json.loads(run("inspect", bundle, "--json"))
     with serve(bundle) as server:
         run("score", splits["test"], "--output", scored, "--address", server.address, "--batch-size", 1)

@@ -39,7 +39,7 @@ def torchrun(tiny: Path, tmp_path: Path) -> Callable[..., "subprocess.CompletedP
 def test_two_processes_are_one_with_twice_the_batches(run: Run, torchrun: Callable[..., Any], tmp_path: Path) -> None:
     """Each step has a batch of either process: the model is that of one process that accumulates two batches."""
     one = run(dropout=0.0, gradient_accumulation=2)
-    done = torchrun("--batch-size=8", "--learning-rate=3e-3", "--dropout=0", "--epochs=2")
+    done = torchrun("--pooling=own", "--batch-size=8", "--learning-rate=3e-3", "--dropout=0", "--epochs=2")
     assert done.returncode == 0, done.stderr
     assert logits(tmp_path / "two") == [pytest.approx(row, abs=1e-3) for row in logits(one)]
     assert done.stdout.count("epoch 2: dev") == 1
@@ -53,5 +53,7 @@ def test_methods_that_need_one_process(run: Run, torchrun: Callable[..., Any], t
     done = torchrun("--method=frozen")
     assert done.returncode != 0
     said = {line for line in done.stderr.splitlines() if line.startswith("bertwire")}
-    assert said == {"bertwire: error: --method frozen trains in one process; start bertwire without torchrun"}
+    reason = "bertwire: error: --method frozen trains in one process; start bertwire without torchrun"
+    # torchrun ends the others once one has failed.
+    assert {reason} <= said <= {reason, "bertwire: interrupted"}
     assert not (tmp_path / "two").exists()
