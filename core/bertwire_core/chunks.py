@@ -24,6 +24,10 @@ class Chunks:
     count: int = 1
     overlap: int = 0
 
+    def reads(self, max_length: int) -> str:
+        """Return how much of a text a model of so many tokens reads, in words."""
+        return f"{self.count} chunks of {max_length} tokens" if self.count > 1 else f"{max_length} tokens"
+
     def field(self) -> dict[str, Any]:
         """Return the value of `KEY` in config.json."""
         return asdict(self)

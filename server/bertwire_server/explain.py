@@ -69,7 +69,7 @@ class Explainer:
         with self._inference.lease(query.model, query.version, query.texts) as model:
             place = _place(model.manifest, label)
             if self._most_parts < 2 and not isinstance(text, str):
-                raise InvalidRequest("the server takes two texts a call, and the explanation of a pair needs three")
+                raise InvalidRequest("the explanation of a pair needs two spans at least, and the server allows one")
             parts = grouped(await model.words(query), most)
             # None is longer than the whole text, and together they lack it once: so the copies are not made in vain.
             if parts:

@@ -14,7 +14,7 @@ def uncovered(train: TokenDataset, max_length: int, model: str) -> list[str]:
     if train.cut:
         found.append(
             f"{train.cut} of {texts} texts of train ({train.cut / texts:.1%}) have more than "
-            f"{_read(train, max_length)} and are cut; a higher --max-length or --chunks reads more of them"
+            f"{train.chunks.reads(max_length)} and are cut; a higher --max-length or --chunks reads more of them"
         )
     if train.unknown > _MOST_UNKNOWN:
         found.append(
@@ -22,7 +22,3 @@ def uncovered(train: TokenDataset, max_length: int, model: str) -> list[str]:
             "them all as the same word; choose a checkpoint of the language of the texts"
         )
     return found
-
-
-def _read(train: TokenDataset, max_length: int) -> str:
-    return f"{train.chunks.count} chunks of {max_length} tokens" if train.chunks.count > 1 else f"{max_length} tokens"

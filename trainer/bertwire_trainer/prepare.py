@@ -78,7 +78,7 @@ def prepare(config: RunConfig) -> Prepared:
     data = load_data(config)
     require_applicable(config, data.task)
     options.require_data(data)
-    require_measurable(config.trust, data)
+    require_measurable(config.trust, data, config.seed)
     if config.trust.folds is not None:
         options.require_folds()
     if config.chunks > 1 and data.train.text_pairs:

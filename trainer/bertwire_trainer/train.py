@@ -27,6 +27,7 @@ from bertwire_trainer.recipe import NAME, recipe_of, write_recipe
 from bertwire_trainer.record import PoolingRecord, Setup, SplitRecord
 from bertwire_trainer.report import write_report
 from bertwire_trainer.result import evaluate, save, write_record
+from bertwire_trainer.stage import Fit
 from bertwire_trainer.stages import LOOKERS, staged
 from bertwire_trainer.tokenizer import load_tokenizer
 from bertwire_trainer.tokens import tokenize
@@ -72,33 +73,11 @@ def _train(prepared: Prepared, report: Report | None) -> None:
             partial.start(started, resume=config.resume)
         ranks.wait()
         try:
-            job = Job(
-                data=data,
-                model=model,
-                tokenizer=tokenizer,
-                tokens={
-                    "train": tokenize(model, tokenizer, data.train, data.targets["train"]),
-                    "dev": tokenize(model, tokenizer, data.dev, data.targets["dev"]),
-                },
-                precision=precision,
-                tf32=config.tf32,
-                compile=config.compile,
-                seed=config.seed,
-                base=prepared.base,
-                epochs=partial.epochs,
-                logs=partial.result / "logs",
-                report=report,
-            )
+            job = _job(prepared, model, tokenizer, precision, report)
             unseen = uncovered(job.tokens["train"], config.max_length, prepared.base.name)
             warn(unseen)
-            method = METHODS[config.method]
-            fit = staged(lambda job: method.fit(job, prepared.options), prepared.stages)
-            folds = None
-            if trust.folds is not None:
-                changing = {name: stage for name, stage in prepared.stages.items() if name not in LOOKERS}
-                plain = staged(lambda job: method.fit(job, prepared.options), changing)
-                folds = cross_validate(job, plain, trust.folds)
-            fitted = fit(job)
+            folds = None if trust.folds is None else cross_validate(job, _fit(prepared, without=LOOKERS), trust.folds)
+            fitted = _fit(prepared)(job)
             if not ranks.is_first():
                 return
             save(fitted.model, fitted.tokenizer, partial.result)
@@ -108,13 +87,45 @@ def _train(prepared: Prepared, report: Report | None) -> None:
             write_record(partial.result, setup, metrics, fitted, examined, [*prepared.remarks, *unseen], seconds)
             write_recipe(partial.result / NAME, recipe_of(prepared, precision))
             if config.report:
-                write_report(partial.result, job, fitted)
+                write_report(partial.result, job, fitted, logits)
             partial.publish(prepared.output, overwrite=config.overwrite)
         except KeyboardInterrupt:
             note(_interrupted(partial))
             raise
     for name, scores in metrics.items():
         say(f"{config.output}: {name} {figures(scores, examined.intervals.get(name))}")
+
+
+def _job(
+    prepared: Prepared,
+    model: "Classifier",
+    tokenizer: "PreTrainedTokenizerBase",
+    precision: Precision,
+    report: Report | None,
+) -> Job:
+    config, data = prepared.config, prepared.data
+    splits = {"train": data.train, "dev": data.dev}
+    return Job(
+        data=data,
+        model=model,
+        tokenizer=tokenizer,
+        tokens={name: tokenize(model, tokenizer, split, data.targets[name]) for name, split in splits.items()},
+        precision=precision,
+        tf32=config.tf32,
+        compile=config.compile,
+        seed=config.seed,
+        base=prepared.base,
+        epochs=prepared.partial.epochs,
+        logs=prepared.partial.result / "logs",
+        report=report,
+    )
+
+
+def _fit(prepared: Prepared, without: frozenset[str] = frozenset()) -> Fit:
+    """Return the method with its stages around it, but those in `without`."""
+    method = METHODS[prepared.config.method]
+    stages = {name: stage for name, stage in prepared.stages.items() if name not in without}
+    return staged(lambda job: method.fit(job, prepared.options), stages)
 
 
 def _pretrained(prepared: Prepared) -> "tuple[Classifier, PreTrainedTokenizerBase, PoolingRecord | None]":

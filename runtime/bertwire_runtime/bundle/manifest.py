@@ -5,6 +5,7 @@ from typing import Annotated, Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
+from bertwire_core.chunks import Chunks
 from bertwire_core.tasks import Task, TaskTable
 from bertwire_runtime.bundle.proof import Part, Proof, Provider, Scores, Share
 
@@ -268,8 +269,7 @@ class Manifest(Part):
     @property
     def reads(self) -> str:
         """Return how much of a text the model reads, in words."""
-        chunks = f"{self.chunks} chunks of " if self.chunks > 1 else ""
-        return f"{chunks}{self.max_length} tokens"
+        return Chunks(self.chunks, self.chunk_overlap).reads(self.max_length)
 
     @property
     def files(self) -> tuple[FileEntry, ...]:

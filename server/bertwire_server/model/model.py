@@ -222,10 +222,10 @@ class Model:
 
     async def _run(self, encoded: list[Encoded], query: Query, deadline: float) -> list[Result]:
         """Return the result of each text; chunks are scheduled as texts of their own."""
+        if self.manifest.chunks == 1:
+            return await self._scheduler.submit(encoded, query.priority, deadline)
         chunks = [chunk for text in encoded for chunk in text.chunks()]
         results = await self._scheduler.submit(chunks, query.priority, deadline)
-        if len(chunks) == len(encoded):
-            return results
         logits, ran = means_by_text(encoded, (each.logits for each in results)), iter(results)
         parts = [list(islice(ran, max(len(text.ends), 1))) for text in encoded]
         return [

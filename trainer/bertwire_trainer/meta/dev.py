@@ -7,8 +7,8 @@ import numpy
 from numpy.typing import NDArray
 
 from bertwire_core.pooled import PooledClassifier
-from bertwire_data.labelled import MAIN_METRIC
 from bertwire_trainer.cosine import class_means, fit_scale
+from bertwire_trainer.loop.dev import choice
 from bertwire_trainer.messages import figures, say
 from bertwire_trainer.method import Job
 from bertwire_trainer.predict import embed
@@ -17,9 +17,6 @@ from bertwire_trainer.tokens import TokenDataset, tokenize
 
 # Texts of a class whose mean is its prototype here. Halved, the means of classes whose texts differ much are chancy.
 _MOST_TEXTS = 100
-# Weight of the loss beside the score, per unit of loss: smaller than what one text of any dev set changes the score by,
-# and large enough for float64 to tell scores of the same value apart.
-_TIE = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +49,7 @@ class Dev:
         """
         metrics = self._measured()
         say(f"episode {episode}: dev {figures(metrics)}")
-        return metrics[MAIN_METRIC[self.job.data.task]] - _TIE * metrics["loss"]
+        return choice(self.job, metrics)
 
     def _measured(self) -> dict[str, float]:
         data, dev = self.job.data, self.job.tokens["dev"]

@@ -12,6 +12,7 @@ from bertwire_data.labelled import Labelled
 from bertwire_trainer.method import Fitted, Job
 from bertwire_trainer.report.kinds import KINDS, Kind
 from bertwire_trainer.report.vectors import Vectors
+from bertwire_trainer.report.write import Logits
 
 
 class Held(NamedTuple):
@@ -56,18 +57,9 @@ class Material:
         return self.job.data.labels
 
 
-def gather(folder: Path, job: Job, fitted: Fitted) -> Material:
-    """Read what the finished checkpoint in `folder` says."""
+def gather(folder: Path, job: Job, fitted: Fitted, logits: Logits) -> Material:
+    """Read the record of the finished checkpoint in `folder`, beside its logits of dev and test."""
     data = job.data
-    held = {
-        name: Held(rows, data.targets[name], _logits(folder / "predictions" / f"{name}.jsonl", by_word=rows.by_word))
-        for name, rows in data.held_out().items()
-    }
+    held = {name: Held(rows, data.targets[name], logits[name]) for name, rows in data.held_out().items()}
     record = json.loads((folder / "training.json").read_bytes())
     return Material(job, fitted, folder, record, held, Vectors(job))
-
-
-def _logits(path: Path, *, by_word: bool) -> NDArray[numpy.float32]:
-    with path.open(encoding="utf-8") as lines:
-        found = [json.loads(line)["logits"] for line in lines]
-    return numpy.array([row for rows in found for row in rows] if by_word else found, numpy.float32)

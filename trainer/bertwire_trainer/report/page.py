@@ -23,7 +23,7 @@ from bertwire_trainer.report.scores import scores
 from bertwire_trainer.report.section import Section, recorded
 from bertwire_trainer.report.summary import summary
 from bertwire_trainer.report.suspects import suspects
-from bertwire_trainer.report.write import say_fault
+from bertwire_trainer.report.write import Logits, say_fault
 
 _FOLDER = Path(__file__).parent
 # The sections in their order, by the name that report.json has for each.
@@ -39,9 +39,9 @@ _STEPS: dict[str, Callable[[Material], list[Section]]] = {
 }
 
 
-def write_page(folder: Path, job: Job, fitted: Fitted) -> dict[str, float]:
+def write_page(folder: Path, job: Job, fitted: Fitted, logits: Logits) -> dict[str, float]:
     """Write report.html and report.json into a finished checkpoint; return the seconds of each step."""
-    material = gather(folder, job, fitted)
+    material = gather(folder, job, fitted, logits)
     sections: list[Section] = []
     figures: dict[str, Any] = {}
     seconds: dict[str, float] = {}

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy
 
+from bertwire_core.chunks import Chunks
 from bertwire_data.labelled import Labelled
 from bertwire_trainer.report.material import Material
 from bertwire_trainer.report.section import Section, Table, shown
@@ -14,13 +15,14 @@ from bertwire_trainer.report.section import Section, Table, shown
 def summary(material: Material) -> list[Section]:
     """Return the sections about the run and its rows."""
     record, splits = material.record, material.job.data.splits()
+    read = Chunks(record["chunks"]).reads(record["max_length"])
     facts = [
         ("task", record["task"]),
         ("labels", str(len(material.labels))),
         ("base model", record["base_model"]),
         ("method", record["method"]),
         ("best epoch", shown(record["best_epoch"])),
-        ("texts are cut at", f"{_read(record)}, on the {record['truncation_side']}"),
+        ("texts are cut at", f"{read}, on the {record['truncation_side']}"),
         ("seed", str(record["seed"])),
         ("seconds", f"{record['seconds']:.1f}"),
         *_flat("pooling", record["pooling"] or {}),
@@ -71,8 +73,3 @@ def _numbers(splits: Mapping[str, Labelled]) -> Table:
     found = {name: numpy.array(split.targets, numpy.float64) for name, split in splits.items()}
     rows = [(name, *(f"{each:.4g}" for each in (n.min(), n.mean(), n.max(), n.std()))) for name, n in found.items()]
     return Table(("split", "least", "mean", "most", "standard deviation"), rows, title="The numbers")
-
-
-def _read(record: dict[str, Any]) -> str:
-    chunks = f"{record['chunks']} chunks of " if record["chunks"] > 1 else ""
-    return f"{chunks}{record['max_length']} tokens"

@@ -4,22 +4,30 @@ import os
 import time
 import traceback
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
+
+import numpy
+from numpy.typing import NDArray
 
 from bertwire_core.errors import first_line
 from bertwire_trainer.messages import note
 from bertwire_trainer.method import Fitted, Job
 
+# Float32 [rows of the targets, labels] of each split.
+Logits = Mapping[str, NDArray[numpy.float32]]
+
 _INSTALL = "pip install '.[report]' in the folder of bertwire's source"
 
 
-def write_report(folder: Path, job: Job, fitted: Fitted) -> None:
+def write_report(folder: Path, job: Job, fitted: Fitted, logits: Logits) -> None:
     """Write the report of the checkpoint in `folder`, or say in one line why there is none.
 
     Args:
-        folder: a checkpoint with its record and predictions.
+        folder: a checkpoint with its record.
         job: the run.
         fitted: what the method returned.
+        logits: of dev and, if there is one, test, by name.
     """
     begun = time.perf_counter()
     try:
@@ -28,7 +36,7 @@ def write_report(folder: Path, job: Job, fitted: Fitted) -> None:
             warnings.simplefilter("ignore")
             from bertwire_trainer.report.page import write_page
 
-            seconds = write_page(folder, job, fitted)
+            seconds = write_page(folder, job, fitted, logits)
     except ModuleNotFoundError as error:
         note(f"no report was written: it needs {error.name}; {_INSTALL}, or pass --no-report")
     except Exception as error:

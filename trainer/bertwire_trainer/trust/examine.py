@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 _FEW_ROWS = 200
 
 
-def require_measurable(options: "TrustOptions", data: "Data") -> None:
+def require_measurable(options: "TrustOptions", data: "Data", seed: int) -> None:
     """Raise `UserError` where what the options ask for cannot be measured on these rows, before PyTorch is loaded."""
     options.require_packages()
     read_terms(options.identity_terms)
     if options.folds is not None:
         ranks.require_one("--folds")
-        deal(joined(data.train, data.dev), options.folds, 0)
+        deal(joined(data.train, data.dev), options.folds, seed)
 
 
 def examine(

@@ -93,6 +93,14 @@ def text_of(given: Any) -> str:  # noqa: ANN401 - an input of `Labelled`
     return given if isinstance(given, str) else " | ".join(given) if isinstance(given, tuple) else " ".join(given)
 
 
+def probabilities(logits: Logits) -> NDArray[numpy.float64]:
+    """Return the softmax of logits [rows, labels]."""
+    from scipy.special import softmax
+
+    found: NDArray[numpy.float64] = softmax(logits.astype(numpy.float64), axis=1)
+    return found
+
+
 def columns_fit(inputs: Any, marks: NDArray[Any]) -> Any:  # noqa: ANN401 - sparse matrices have no common type
     """Return a function from a matrix to logits, of one logistic regression for each column of `marks`, 0 or 1."""
     from sklearn.linear_model import LogisticRegression

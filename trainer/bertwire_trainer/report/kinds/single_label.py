@@ -5,11 +5,10 @@ from typing import Any
 
 import numpy
 from numpy.typing import NDArray
-from scipy.special import log_softmax, softmax
 
 from bertwire_data.labelled import Labelled
 from bertwire_data.pages.figures import Figures, of_classes
-from bertwire_trainer.report.kinds.base import Case, Confidence, Doubts, Logits, columns_fit, text_of
+from bertwire_trainer.report.kinds.base import Case, Confidence, Doubts, Logits, columns_fit, probabilities, text_of
 
 
 class SingleLabel:
@@ -23,13 +22,13 @@ class SingleLabel:
 
     def confidence(self, logits: Logits, targets: NDArray[Any], labels: list[str]) -> Confidence | None:  # noqa: ARG002
         """Return the probability of the best label, and whether it is the target."""
-        return _softmax(logits).max(axis=1), logits.argmax(axis=1) == targets
+        return probabilities(logits).max(axis=1), logits.argmax(axis=1) == targets
 
     def cases(
         self, rows: Labelled, logits: Logits, targets: NDArray[Any], labels: list[str], *, right: bool
     ) -> Iterator[Case]:
         """Yield the texts whose best label is, or is not, the target."""
-        scores, decided = _softmax(logits).max(axis=1), logits.argmax(axis=1)
+        scores, decided = probabilities(logits).max(axis=1), logits.argmax(axis=1)
         chosen = numpy.flatnonzero((decided == targets) == right)
         for place in chosen[numpy.argsort(-scores[chosen], kind="stable")].tolist():
             best = int(decided[place])
@@ -41,7 +40,7 @@ class SingleLabel:
         from cleanlab.filter import find_label_issues
         from cleanlab.rank import get_label_quality_scores
 
-        scores = _softmax(logits)
+        scores = probabilities(logits)
         quality = get_label_quality_scores(targets, scores)
         # One process: more are slower to start than this takes.
         suspect = find_label_issues(targets, scores, n_jobs=1)
@@ -57,8 +56,3 @@ class SingleLabel:
     def fit(self, inputs: Any, targets: NDArray[Any], labels: list[str]) -> Any:  # noqa: ANN401
         """Fit one logistic regression for each label."""
         return columns_fit(inputs, numpy.eye(len(labels))[targets])
-
-
-def _softmax(logits: Logits) -> NDArray[numpy.float64]:
-    scores: NDArray[numpy.float64] = softmax(logits.astype(numpy.float64), axis=1)
-    return scores

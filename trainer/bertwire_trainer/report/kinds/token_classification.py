@@ -5,12 +5,11 @@ from typing import Any
 
 import numpy
 from numpy.typing import NDArray
-from scipy.special import softmax
 
 from bertwire_core.tags import NONE, paired
 from bertwire_data.labelled import Labelled, decisions, label_order, outside_row
 from bertwire_data.pages.figures import Figures, of_classes
-from bertwire_trainer.report.kinds.base import Case, Confidence, Doubts, Logits
+from bertwire_trainer.report.kinds.base import Case, Confidence, Doubts, Logits, probabilities
 
 # Words that a mistake is shown with on either side. With half as many a reader cannot judge it.
 _AROUND = 8
@@ -39,13 +38,13 @@ class TokenClassification:
     def confidence(self, logits: Logits, targets: NDArray[Any], labels: list[str]) -> Confidence | None:
         """Return the probability of the best tag of each word that was not cut off, and whether it is the target."""
         read = _read(logits, labels)
-        return _softmax(logits[read]).max(axis=1), (logits.argmax(axis=1) == targets)[read]
+        return probabilities(logits[read]).max(axis=1), (logits.argmax(axis=1) == targets)[read]
 
     def cases(
         self, rows: Labelled, logits: Logits, targets: NDArray[Any], labels: list[str], *, right: bool
     ) -> Iterator[Case]:
         """Yield the words whose best tag is, or is not, the target."""
-        scores, decided = _softmax(logits).max(axis=1), logits.argmax(axis=1)
+        scores, decided = probabilities(logits).max(axis=1), logits.argmax(axis=1)
         chosen = numpy.flatnonzero(((decided == targets) == right) & _read(logits, labels))
         ends = numpy.cumsum(rows.words() or ())
         for at in chosen[numpy.argsort(-scores[chosen], kind="stable")].tolist():
@@ -76,8 +75,3 @@ def _read(logits: Logits, labels: list[str]) -> NDArray[numpy.bool_]:
     """Return which words were not cut off, bool [words]."""
     read: NDArray[numpy.bool_] = (logits != outside_row(labels)).any(axis=1)
     return read
-
-
-def _softmax(logits: Logits) -> NDArray[numpy.float64]:
-    scores: NDArray[numpy.float64] = softmax(logits.astype(numpy.float64), axis=1)
-    return scores
