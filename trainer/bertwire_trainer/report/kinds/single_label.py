@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy
 from numpy.typing import NDArray
+from scipy.special import log_softmax
 
 from bertwire_data.labelled import Labelled
 from bertwire_data.pages.figures import Figures, of_classes
