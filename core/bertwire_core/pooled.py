@@ -81,6 +81,13 @@ class PooledClassifier(nn.Module):
         found = self.read(self.encode(input_ids, mask, token_type_ids), mask)
         return SequenceClassifierOutput(logits=self.head(self.dropout(found)))
 
+    def with_vectors(
+        self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return the logits, float [texts, labels], and what the linear layer reads, float32 [texts, hidden size]."""
+        vectors = self.read(self.encode(input_ids, attention_mask, token_type_ids), attention_mask)
+        return self.head(self.dropout(vectors)), vectors
+
     def save(self, folder: Path) -> None:
         """Write config.json and the weights in one safetensors file."""
         self.config.architectures = [type(self).__name__]

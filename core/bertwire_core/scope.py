@@ -1,15 +1,93 @@
 """The measure by which a model abstains: how much a text looks like those of its labels. Needs numpy."""
 
+from dataclasses import dataclass
+from io import BytesIO
+
 import numpy
 from numpy.typing import NDArray
 
+Floats = NDArray[numpy.floating]
 
-def scopes(logits: NDArray[numpy.floating]) -> NDArray[numpy.float64]:
-    """Return the scope of each row of logits [..., labels], float64 [...]: the logarithm of the sum of their exponents.
+# The file of the centroids, in a checkpoint and in a bundle.
+SCOPE = "scope.npy"
+# The norm below which a vector is divided by this.
+_LEAST_NORM = 1e-12
 
-    It is the negative energy of Liu et al. (2020); texts of other kinds than those of train have less of it.
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """When a model abstains.
+
+    Attributes:
+        centroids: of the texts of each label, normalized: float32 [centroids, hidden].
+        entropy_weight: what a nat of the labels' entropy takes from the scope.
+        threshold: least scope of a text that the model decides for.
     """
+
+    centroids: NDArray[numpy.float32]
+    entropy_weight: float
+    threshold: float
+
+    @property
+    def hidden(self) -> int:
+        """Return the size of a vector."""
+        return self.centroids.shape[1]
+
+    def split(self, rows: NDArray[numpy.float32]) -> tuple[NDArray[numpy.float32], NDArray[numpy.float32]]:
+        """Return logits and vectors of what a graph gives for texts: both in one row, [..., labels + hidden]."""
+        return rows[..., : -self.hidden], rows[..., -self.hidden :]
+
+    def refuses(self, rows: NDArray[numpy.float32]) -> NDArray[numpy.bool_]:
+        """Return whether the model abstains, bool [...], from texts with logits and vectors [..., labels + hidden]."""
+        return scopes(*self.split(rows), self.centroids, self.entropy_weight) < self.threshold
+
+
+def scopes(
+    logits: Floats, vectors: Floats, centroids: NDArray[numpy.float32], entropy_weight: float
+) -> NDArray[numpy.float64]:
+    """Return the scope of each text, float64 [...]; texts of other kinds than those of train have less of it.
+
+    Args:
+        logits: [..., labels], without temperature.
+        vectors: what the linear layer reads, [..., hidden].
+        centroids: normalized, [centroids, hidden].
+        entropy_weight: what a nat of entropy takes from the cosine.
+    """
+    return cosines(vectors, centroids) - entropy_weight * entropies(logits)
+
+
+def cosines(vectors: Floats, centroids: NDArray[numpy.float32]) -> NDArray[numpy.float64]:
+    """Return the largest cosine of each vector, [..., hidden], with a centroid: float64 [...]."""
+    norms = numpy.maximum(numpy.linalg.norm(vectors.astype(numpy.float64), axis=-1), _LEAST_NORM)
+    found: NDArray[numpy.float64] = (vectors @ centroids.T).max(axis=-1) / norms
+    return found
+
+
+def entropies(logits: Floats) -> NDArray[numpy.float64]:
+    """Return the entropy of the softmax of logits, [..., labels], in nats: float64 [...]."""
     wide = logits.astype(numpy.float64)
-    highest = wide.max(axis=-1, keepdims=True)
-    found: NDArray[numpy.float64] = numpy.log(numpy.exp(wide - highest).sum(axis=-1)) + highest[..., 0]
+    shifted = wide - wide.max(axis=-1, keepdims=True)
+    weights = numpy.exp(shifted)
+    total = weights.sum(axis=-1)
+    found: NDArray[numpy.float64] = numpy.log(total) - (weights * shifted).sum(axis=-1) / total
+    return found
+
+
+def write_centroids(centroids: NDArray[numpy.float32]) -> bytes:
+    """Return the content of the file of centroids, float32 [centroids, hidden]."""
+    file = BytesIO()
+    numpy.save(file, centroids, allow_pickle=False)
+    return file.getvalue()
+
+
+def read_centroids(content: bytes) -> NDArray[numpy.float32]:
+    """Return the centroids of a file; raise `ValueError` where it holds anything but finite float32 [some, hidden]."""
+    try:
+        found = numpy.load(BytesIO(content), allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise ValueError("is no array of numpy") from error
+    if not isinstance(found, numpy.ndarray) or found.dtype != numpy.float32 or found.ndim != 2 or not found.size:
+        raise ValueError("is no float32 array of centroids")
+    if not numpy.isfinite(found).all():
+        raise ValueError("has numbers that are not finite")
     return found

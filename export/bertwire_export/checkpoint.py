@@ -14,6 +14,7 @@ from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from bertwire_core.errors import UserError, first_line
 from bertwire_core.lfs import require_fetched
 from bertwire_core.pooled import Classifier, PooledClassifier, load_pooled
+from bertwire_core.scope import SCOPE, Scope, read_centroids
 from bertwire_core.tasks import Task
 from bertwire_export.padding import padding_counts
 from bertwire_export.tasks import TASK_EXPORTS
@@ -39,9 +40,10 @@ class TrainedRows(BaseModel):
 
 
 class Abstain(BaseModel):
-    """When the model abstains, as `bertwire train --abstain` chose it."""
+    """When the model abstains, as `bertwire train --abstain` chose it; in earlier versions by the logits alone."""
 
     threshold: float = Field(allow_inf_nan=False)
+    entropy_weight: float | None = Field(None, ge=0, allow_inf_nan=False)
 
 
 class Stages(BaseModel):
@@ -77,6 +79,7 @@ class Checkpoint:
         tokenizer: the tokenizer that training used.
         weights_sha256: SHA-256 of the weights file.
         training_sha256: SHA-256 of `training.json`.
+        scope: when the model abstains; None where it never does.
     """
 
     path: Path
@@ -85,6 +88,7 @@ class Checkpoint:
     tokenizer: PreTrainedTokenizerBase
     weights_sha256: str
     training_sha256: str
+    scope: Scope | None = None
 
     @property
     def reads_types(self) -> bool:
@@ -119,7 +123,13 @@ def load_checkpoint(path: Path) -> Checkpoint:
     if model.config.id2label != dict(enumerate(training.labels)):
         raise UserError(f"{path}: config.json and {TRAINING} name different labels; train again")
     checkpoint = Checkpoint(
-        path, training, model, _load_tokenizer(path), _sha256(path / WEIGHTS), _sha256(path / TRAINING)
+        path,
+        training,
+        model,
+        _load_tokenizer(path),
+        _sha256(path / WEIGHTS),
+        _sha256(path / TRAINING),
+        _read_scope(path, training, model),
     )
     _require_padding_ignored(checkpoint)
     positions = _positions(model)
@@ -144,6 +154,21 @@ def _read_training(path: Path) -> Training:
     except ValidationError as error:
         first = error.errors()[0]
         raise UserError(f"{path / TRAINING} is wrong at {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+
+
+def _read_scope(path: Path, training: Training, model: Classifier) -> Scope | None:
+    abstain = training.stages.abstain
+    if abstain is None:
+        return None
+    if abstain.entropy_weight is None or not (path / SCOPE).is_file():
+        raise UserError(f"{path} has no {SCOPE} of its threshold, by which it abstains; train it again with --abstain")
+    try:
+        centroids = read_centroids((path / SCOPE).read_bytes())
+    except ValueError as error:
+        raise UserError(f"{path / SCOPE} {error}; train again") from None
+    if not isinstance(model, PooledClassifier) or centroids.shape[1] != model.head.in_features:
+        raise UserError(f"{path / SCOPE} does not fit the model's head; train again")
+    return Scope(centroids, abstain.entropy_weight, abstain.threshold)
 
 
 def _load_model(path: Path, task: Task) -> Classifier:

@@ -7,8 +7,10 @@ from pathlib import Path
 import torch
 from onnxruntime.transformers.fusion_options import FusionOptions
 from onnxruntime.transformers.optimizer import optimize_model
+from torch import Tensor, nn
 
-from bertwire_core.pooled import Classifier
+from bertwire_core.pooled import Classifier, PooledClassifier
+from bertwire_runtime.runner import VECTORS
 
 # The newest opset whose operators both ONNX Runtime providers and its fusions know in full.
 OPSET = 17
@@ -20,14 +22,29 @@ def input_names(model: Classifier) -> list[str]:
     return [*names, "token_type_ids"] if getattr(model.config, "type_vocab_size", 0) > 1 else names
 
 
-def convert(model: Classifier, path: Path) -> None:
+class _WithVectors(nn.Module):
+    """A model whose outputs are its logits and what its linear layer reads."""
+
+    def __init__(self, model: PooledClassifier) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        return self.model.with_vectors(input_ids, attention_mask, token_type_ids)
+
+
+def convert(model: Classifier, path: Path, *, vectors: bool = False) -> None:
     """Write `model` as fp32 ONNX to `path`: int64 [batch, tokens] inputs to `logits` float32 [batch, labels].
 
-    A token classifier's logits are float32 [batch, tokens, labels].
+    A token classifier's logits are float32 [batch, tokens, labels]. `vectors`: whether what the linear layer reads is
+    an output of that name too, float32 [batch, hidden].
     """
     inputs = input_names(model)
+    outputs = ["logits", VECTORS] if vectors else ["logits"]
     example = torch.ones(2, 8, dtype=torch.long)
-    axes = {name: {0: "batch", 1: "tokens"} for name in inputs} | {"logits": {0: "batch"}}
+    axes = {name: {0: "batch", 1: "tokens"} for name in inputs} | {name: {0: "batch"} for name in outputs}
     if model.__class__.__name__.endswith("ForTokenClassification"):
         axes["logits"][1] = "tokens"
     with warnings.catch_warnings(), torch.no_grad():
@@ -35,11 +52,11 @@ def convert(model: Classifier, path: Path) -> None:
         # attention and the embeddings unfused. The gate compares what comes out on real texts.
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            model,
+            _WithVectors(model) if vectors and isinstance(model, PooledClassifier) else model,
             kwargs=dict.fromkeys(inputs, example),
             f=str(path),
             input_names=inputs,
-            output_names=["logits"],
+            output_names=outputs,
             dynamic_axes=axes,
             opset_version=OPSET,
             dynamo=False,

@@ -10,17 +10,19 @@ from typing import Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from tokenizers import Encoding
 
 from bertwire_core.console import tracked
-from bertwire_core.scope import scopes
 from bertwire_export.checkpoint import Checkpoint
 from bertwire_export.examples import Examples, Logits
 from bertwire_export.tasks import TASK_EXPORTS
-from bertwire_export.torch_run import torch_by_text
-from bertwire_runtime.bundle import Abstention, Provider, Quality, Speed
+from bertwire_export.torch_run import torch_by_text, torch_rows
+from bertwire_runtime.bundle import Provider, Quality, Speed
 from bertwire_runtime.runner import Runner
 
+# Whether a model abstains from each text.
+Refused = NDArray[np.bool_]
 # Texts a batch. With half as many every run starts twice as often.
 BATCH_SIZE = 32
 # Texts a batch in which a text's logits are compared with those of the text alone.
@@ -31,6 +33,16 @@ _VARIANCE_TEXTS = 32
 _SPEED_ROUNDS, _SPEED_BATCHES = 3, 4
 # Tokens of a batch that is timed on CUDA; with many fewer the start of its kernels would be timed.
 _CUDA_TOKENS = 16384
+
+
+def torch_rows_of(checkpoint: Checkpoint, examples: Examples, title: str) -> Logits:
+    """Return PyTorch's logits and vectors of each text in one row, float32 [texts, labels + hidden]."""
+    return examples.decided(_each(partial(torch_rows, checkpoint), examples.encodings, title, by_length=True))
+
+
+def onnx_rows_of(runner: Runner, examples: Examples, title: str) -> Logits:
+    """Return a graph's logits and vectors of each text in one row, float32 [texts, labels + hidden]."""
+    return examples.decided(_each(runner.rows, examples.encodings, title, by_length=False))
 
 
 def torch_logits(checkpoint: Checkpoint, examples: Examples, title: str) -> Logits:
@@ -71,16 +83,23 @@ def quality(
     logits: Logits,
     reference: Logits,
     thresholds: Sequence[float] | None,
-    abstention: Abstention | None = None,
+    refused: tuple[Refused, Refused] | None = None,
 ) -> Quality:
-    """Return a graph's scores and distance from PyTorch's logits; both logits are what `Examples.decided` returns."""
+    """Return a graph's scores and distance from PyTorch's logits.
+
+    Args:
+        examples: the split.
+        logits: the graph's, as `Examples.decided` returns them.
+        reference: PyTorch's.
+        thresholds: of the labels; None: the task's own.
+        refused: from which texts the graph and PyTorch abstain; None where the model never does.
+    """
     difference = np.abs(logits - reference)
-    ours, theirs = (None if abstention is None else scopes(each) < abstention.threshold for each in (logits, reference))
     return Quality(
         scores=examples.score(logits, thresholds),
         label_agreement=_agreement(examples, logits, reference, thresholds),
-        abstained=None if ours is None else float(ours.mean()),
-        abstain_agreement=None if ours is None else float((ours == theirs).mean()),
+        abstained=None if refused is None else float(refused[0].mean()),
+        abstain_agreement=None if refused is None else float((refused[0] == refused[1]).mean()),
         max_logit_difference=float(difference.max()),
         p99_logit_difference=float(np.percentile(difference, 99)),
     )

@@ -1,7 +1,7 @@
 """Make a bundle of a checkpoint: convert, build candidates, prove them, publish the best."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -139,7 +139,7 @@ def _encoder(config: ExportConfig, checkpoint: Checkpoint) -> tuple[Encoder | No
     if config.converter != "torch":
         return None, f"every graph computes padding: {config.converter} makes padded ones"
     try:
-        return read_encoder(checkpoint.model), None
+        return replace(read_encoder(checkpoint.model), gives_vectors=checkpoint.scope is not None), None
     except NotPackable as error:
         return None, f"every graph computes padding: {error}"
 
@@ -202,4 +202,4 @@ def _convert(config: ExportConfig, checkpoint: Checkpoint, path: Path) -> None:
         inputs = input_names(checkpoint.model)
         convert_with_optimum(checkpoint.path, checkpoint.training.task, inputs, path, config.optimum_python)
     else:
-        convert(checkpoint.model, path)
+        convert(checkpoint.model, path, vectors=checkpoint.scope is not None)

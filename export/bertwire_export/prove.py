@@ -11,7 +11,7 @@ from bertwire_export.candidates import Built
 from bertwire_export.config import Precision
 from bertwire_export.examples import Logits
 from bertwire_export.gate import abstain_faults, faults, rare_faults, text_faults
-from bertwire_export.measure import batch_variance, cpu_name, cuda_name, onnx_logits, quality, speeds
+from bertwire_export.measure import batch_variance, cpu_name, cuda_name, onnx_logits, onnx_rows_of, quality, speeds
 from bertwire_export.reference import Reference, SplitReference
 from bertwire_runtime.bundle import GateLimits, Proof, Provider, Quality, Speed
 from bertwire_runtime.runner import Runner
@@ -138,10 +138,15 @@ def _proof(
 
 
 def _score(runner: Runner, title: str, split: SplitReference, reference: Reference) -> tuple[Logits, Quality]:
-    logits = onnx_logits(runner, split.examples, title)
+    refused, scope = None, reference.scope
+    if scope is None or split.refused is None:
+        logits = onnx_logits(runner, split.examples, title)
+    else:
+        rows = onnx_rows_of(runner, split.examples, title)
+        logits, refused = scope.split(rows)[0], (scope.refuses(rows), split.refused)
     if not np.isfinite(logits).all():
         raise UserError(f"{title}: the logits are not all finite numbers; leave its precision out with --variants")
-    return logits, quality(split.examples, logits, split.logits, _thresholds(reference), reference.abstention)
+    return logits, quality(split.examples, logits, split.logits, _thresholds(reference), refused)
 
 
 def _thresholds(reference: Reference) -> tuple[float, ...] | None:

@@ -11,6 +11,7 @@ import onnxruntime
 from tokenizers import Tokenizer
 
 from bertwire_core.files import whole_folder
+from bertwire_core.scope import SCOPE, write_centroids
 from bertwire_export.checkpoint import TOKENIZER, Checkpoint
 from bertwire_export.probe import make_probe
 from bertwire_export.prove import Proven
@@ -106,6 +107,8 @@ def publish(
         # Not its own save, which raises a bare Exception where the disk is full.
         (folder / TOKENIZER).write_text(source.tokenizer.to_str(pretty=True), encoding="utf-8")
         (folder / PROBE).write_text(probe.model_dump_json() + "\n", encoding="utf-8")
+        if source.checkpoint.scope is not None:
+            (folder / SCOPE).write_bytes(write_centroids(source.checkpoint.scope.centroids))
         variants = [_variant(by_name[each], providers, folder) for each, providers in chosen.items()]
         manifest = Manifest(
             schema_version=SCHEMA_VERSION,

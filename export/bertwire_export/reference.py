@@ -5,16 +5,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from bertwire_core.errors import UserError
-from bertwire_core.scope import scopes
+from bertwire_core.scope import SCOPE, Scope, write_centroids
 from bertwire_data.pages.figures import calibration_error
-from bertwire_export.checkpoint import Abstain, Checkpoint
+from bertwire_export.checkpoint import Checkpoint
 from bertwire_export.examples import Examples, Logits
-from bertwire_export.measure import torch_logits
+from bertwire_export.measure import Refused, torch_logits, torch_rows_of
 from bertwire_export.one_row import one_row
 from bertwire_export.rare import Rare
 from bertwire_export.tasks import TASK_EXPORTS
 from bertwire_export.unlabelled import Unlabelled
-from bertwire_runtime.bundle import Abstention, Calibration, Scores
+from bertwire_runtime.bundle import Abstention, Calibration, Scores, file_entry
 from bertwire_runtime.bundle import Reference as ReferenceScores
 
 # Texts on which PyTorch has to give the logits that the trainer wrote down, before those are taken for all. A change of
@@ -28,10 +28,15 @@ _SAME_LOGIT = 1e-4
 
 @dataclass(frozen=True)
 class SplitReference:
-    """One split with PyTorch's logits for it, as `Examples.decided` returns them."""
+    """One split with PyTorch's logits for it, as `Examples.decided` returns them.
+
+    Attributes:
+        refused: from which texts PyTorch abstains; None where the model never does.
+    """
 
     examples: Examples
     logits: Logits
+    refused: Refused | None = None
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,8 @@ class Reference:
         dev: the rows on which candidates are compared.
         test: further rows, or None.
         calibration: temperature and thresholds, fitted on dev.
-        abstention: when the model abstains; None where it never does.
+        abstention: when the model abstains, for the manifest; None where it never does.
+        scope: the same for texts.
         scores: PyTorch's scores.
         rare: texts with tokens that the rows may lack.
         unlabelled: texts without labels, or None.
@@ -53,6 +59,7 @@ class Reference:
     test: SplitReference | None
     calibration: Calibration
     abstention: Abstention | None
+    scope: Scope | None
     scores: ReferenceScores
     rare: Rare
     unlabelled: Unlabelled | None
@@ -64,9 +71,9 @@ def make_reference(
     test: SplitReference | None,
     rare: Rare,
     unlabelled: Unlabelled | None = None,
-    abstain: Abstain | None = None,
+    scope: Scope | None = None,
 ) -> Reference:
-    """Calibrate and score PyTorch's logits of the splits; `abstain` is of a model that does."""
+    """Calibrate and score PyTorch's logits of the splits; `scope` is of a model that abstains."""
     calibration = calibrate(dev)
 
     def score(split: SplitReference) -> Scores:
@@ -74,17 +81,20 @@ def make_reference(
 
     scores = ReferenceScores(dev=score(dev), test=None if test is None else score(test))
     worth = one_row(dev.examples, dev.logits, calibration.thresholds or None)
-    return Reference(dev, test, calibration, _abstention(dev, test, abstain), scores, rare, unlabelled, worth)
+    abstention = _abstention(dev, test, scope)
+    return Reference(dev, test, calibration, abstention, scope, scores, rare, unlabelled, worth)
 
 
-def _abstention(dev: SplitReference, test: SplitReference | None, abstain: Abstain | None) -> Abstention | None:
-    if abstain is None:
+def _abstention(dev: SplitReference, test: SplitReference | None, scope: Scope | None) -> Abstention | None:
+    if scope is None or dev.refused is None:
         return None
-
-    def share(split: SplitReference) -> float:
-        return float((scopes(split.logits) < abstain.threshold).mean())
-
-    return Abstention(threshold=abstain.threshold, dev=share(dev), test=None if test is None else share(test))
+    return Abstention(
+        threshold=scope.threshold,
+        entropy_weight=scope.entropy_weight,
+        file=file_entry(SCOPE, write_centroids(scope.centroids)),
+        dev=float(dev.refused.mean()),
+        test=None if test is None or test.refused is None else float(test.refused.mean()),
+    )
 
 
 def calibrate(dev: SplitReference) -> Calibration:
@@ -104,14 +114,20 @@ def calibrate(dev: SplitReference) -> Calibration:
 def split_reference(checkpoint: Checkpoint, examples: Examples, recorded: Logits | None) -> SplitReference:
     """Return a split with PyTorch's logits: those recorded where PyTorch gives them on a sample, else computed anew.
 
+    Where the model abstains they are always computed, for no vectors are recorded.
+
     Raises:
         UserError: a logit is not finite.
     """
-    if recorded is None or not _gives(checkpoint, examples, recorded):
+    refused = None
+    if checkpoint.scope is not None:
+        rows = torch_rows_of(checkpoint, examples, "PyTorch")
+        recorded, refused = checkpoint.scope.split(rows)[0], checkpoint.scope.refuses(rows)
+    elif recorded is None or not _gives(checkpoint, examples, recorded):
         recorded = torch_logits(checkpoint, examples, "PyTorch")
     if not np.isfinite(recorded).all():
         raise UserError(f"{checkpoint.path}: the model's logits are not all finite numbers; train again")
-    return SplitReference(examples, recorded)
+    return SplitReference(examples, recorded, refused)
 
 
 def _gives(checkpoint: Checkpoint, examples: Examples, recorded: Logits) -> bool:

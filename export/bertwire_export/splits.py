@@ -52,7 +52,7 @@ def read_splits(config: ExportConfig, checkpoint: Checkpoint, tokenizer: Tokeniz
     dev, test = found["dev"], found.get("test")
     unlabelled = read_unlabelled(config, checkpoint, tokenizer)
     rare = rare_texts(checkpoint, dev.examples.encodings)
-    return make_reference(dev, test, rare, unlabelled, checkpoint.training.stages.abstain)
+    return make_reference(dev, test, rare, unlabelled, checkpoint.scope)
 
 
 def remarks(reference: Reference) -> list[str]:

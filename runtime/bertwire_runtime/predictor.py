@@ -6,12 +6,13 @@ from itertools import chain
 from typing import Literal
 
 from bertwire_core.chunks import Chunks
-from bertwire_core.scope import scopes
+from bertwire_core.scope import Scope
 from bertwire_runtime.bundle import Bundle, BundleError, Manifest
 from bertwire_runtime.engine import Engine, choose_engine
 from bertwire_runtime.heads import HEADS, Head
 from bertwire_runtime.output import Floats, Output
 from bertwire_runtime.rules import RuleSet, read_rules
+from bertwire_runtime.scope import read_scope
 from bertwire_runtime.spans import Span
 from bertwire_runtime.tokenizer import Encoded, Text, TextTokenizer, means_by_text
 
@@ -50,9 +51,15 @@ class Predictor:
         """
         self.manifest: Manifest = bundle.manifest
         self.rules: RuleSet | None = read_rules(bundle)
+        self._scope: Scope | None = read_scope(bundle)
         self.head: Head = HEADS[bundle.manifest.task]
         self.engine: Engine = choose_engine(bundle, variant, provider, threads)
         self._tokenizer = _tokenizer(bundle, words=self.head.by_token)
+
+    @property
+    def width(self) -> int:
+        """Return how many numbers `logits` gives of a text, or of each of its tokens."""
+        return len(self.manifest.labels) + (0 if self._scope is None else self._scope.hidden)
 
     @property
     def last_id(self) -> int:
@@ -89,20 +96,23 @@ class Predictor:
         """Run one batch of texts, of those in chunks a chunk at a time (`Encoded.chunks`).
 
         Returns:
-            the logits of each, float32 [labels] or [tokens, labels]; see `means_by_text`.
+            the logits of each, float32 [labels] or [tokens, labels], of a model that abstains with the vector behind
+            them, [labels + hidden]; see `means_by_text`.
         """
         return self.engine.by_text(encoded)
 
     def output(self, encoded: Encoded, logits: Floats) -> Output:
-        """Return the output of one text's logits: the scores with the rules that match the text, if any.
+        """Return the output of what `logits` gave for a text: the scores with the rules that match it, if any.
 
         A rule that forces a label decides, so that the model does not abstain.
         """
-        matched, decisive, abstention = encoded.rules, logits, self.manifest.abstention
+        foreign = False
+        if self._scope is not None:
+            foreign, logits = bool(self._scope.refuses(logits)), self._scope.split(logits)[0]
+        matched, decisive = encoded.rules, logits
         if matched and self.rules is not None:
             decisive = self.rules.adjusted(matched, logits)
         scores, names = self.head.scores(self.manifest, decisive), tuple(each.name for each in matched)
-        foreign = abstention is not None and bool(scopes(logits) < abstention.threshold)
         forced = any(each.effect == "force" and scores[each.label] == 1 for each in matched)
         abstained = foreign and not forced
         return Output(logits, scores, encoded.words, len(encoded.ids), encoded.truncated, names, abstained)

@@ -159,9 +159,11 @@ def require_applicable(config: RunConfig, task: Task) -> None:
     # First, for a method may say why.
     config.options.require_task(task)
     _require_task(f"--method {config.method}", METHODS[config.method].tasks, task)
+    pooled = config.pooling != "own" if config.start is None else config.start.pooling is not None
     for stage, options in config.stages.items():
         options.require_method(config.method)
         _require_task(flag(stage), STAGES[stage].tasks, task)
+        options.require_head(pooled=pooled)
     if config.text_pair_column is not None and SPECS[task].by_word:
         raise UserError(f"--text-pair-column is for whole texts; {task} reads one list of words")
     if config.chunks > 1 and SPECS[task].by_word:

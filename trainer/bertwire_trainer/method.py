@@ -10,6 +10,8 @@ from bertwire_core.pooling import Pooling
 from bertwire_core.tasks import Task
 
 if TYPE_CHECKING:
+    import numpy
+    from numpy.typing import NDArray
     from transformers import PreTrainedTokenizerBase
 
     from bertwire_core.pooled import Classifier
@@ -117,6 +119,7 @@ class Fitted:
         weights: which weights they are, in words; empty for a method without epochs.
         stages: what each stage did, by its name, as training.json says it.
         chosen: what the method chose by itself, by name, as training.json says it.
+        centroids: those of the texts of each label, of a model that abstains: float32 [centroids, hidden]; else None.
     """
 
     model: "Classifier"
@@ -125,6 +128,7 @@ class Fitted:
     weights: str = ""
     stages: dict[str, dict[str, Any]] = field(default_factory=dict)
     chosen: dict[str, Any] = field(default_factory=dict)
+    centroids: "NDArray[numpy.float32] | None" = None
 
     def after(self, stage: str, done: dict[str, Any]) -> "Fitted":
         """Return this with what a stage did: JSON values by name."""

@@ -45,6 +45,9 @@ class StageOptions(Config):
     def require_method(self, method: str) -> None:
         """Raise `UserError` where the stage cannot be around a method, by its name."""
 
+    def require_head(self, *, pooled: bool) -> None:
+        """Raise `UserError` where the stage needs a linear layer on a pooled vector and the head is another."""
+
     def start(self) -> Start | None:
         """Return what the run starts from in place of `--model`; None: `--model`. `UserError` for a faulty folder."""
         return None

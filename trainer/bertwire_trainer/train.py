@@ -9,6 +9,7 @@ import torch
 from transformers import set_seed
 
 from bertwire_core.chunks import KEY, Chunks
+from bertwire_core.scope import SCOPE, write_centroids
 from bertwire_trainer import ranks
 from bertwire_trainer.architecture import require_trainable
 from bertwire_trainer.coverage import uncovered
@@ -81,6 +82,8 @@ def _train(prepared: Prepared, report: Report | None) -> None:
             if not ranks.is_first():
                 return
             save(fitted.model, fitted.tokenizer, partial.result)
+            if fitted.centroids is not None:
+                (partial.result / SCOPE).write_bytes(write_centroids(fitted.centroids))
             metrics, logits = evaluate(partial.result, fitted, job)
             examined = examine(trust, job, fitted, logits, folds)
             seconds = time.perf_counter() - prepared.begun

@@ -9,10 +9,11 @@ import numpy as np
 import onnx
 from onnx import TensorProto
 
-from bertwire_export.packed.graph import CONTRIB, Graph
+from bertwire_export.packed.graph import CONTRIB, Graph, Shape
 from bertwire_export.packed.linear import Fp32Linears, Linears
 from bertwire_export.packed.pool import normalized, pooled
 from bertwire_export.packed.weights import Encoder, Layer, Linear, Norm
+from bertwire_runtime.runner import VECTORS
 
 _INT64, _INT32 = TensorProto.INT64, TensorProto.INT32
 
@@ -27,7 +28,8 @@ def build_packed(encoder: Encoder, linears: Linears, groups: int) -> onnx.ModelP
 
     Returns:
         A model with the inputs of `bertwire_runtime.layouts.packed` and the output `logits`, float32
-        [texts, labels], or [tokens, labels] where every token is classified.
+        [texts, labels], or [tokens, labels] where every token is classified; and where the encoder gives vectors, what
+        the classifier reads, as `vectors`, float32 [texts, hidden].
     """
     return _Builder(encoder, linears, groups).build()
 
@@ -51,8 +53,13 @@ class _Builder:
         value = self._layer(tokens, layer, f"layer.{index}", first_only=first_only)
         if not encoder.by_token and not first_only:
             value = pooled(graph, value, encoder.pooling.tokens, self._groups)
-        logits = self._head(value)
-        return graph.model(logits, ["tokens" if encoder.by_token else "texts", len(encoder.classifier.bias)])
+        vectors = self._vectors(value)
+        logits = Fp32Linears()(graph, vectors, encoder.classifier, "classifier")
+        rows, (labels, hidden) = "tokens" if encoder.by_token else "texts", encoder.classifier.weight.shape
+        outputs: dict[str, tuple[str, Shape]] = {"logits": (logits, [rows, labels])}
+        if encoder.gives_vectors:
+            outputs[VECTORS] = vectors, [rows, hidden]
+        return graph.model(outputs)
 
     def _embeddings(self) -> str:
         graph, encoder = self._graph, self._encoder
@@ -134,15 +141,14 @@ class _Builder:
     def _norm_weights(self, norm: Norm) -> tuple[str, str]:
         return self._graph.constant(norm.weight, "norm.weight"), self._graph.constant(norm.bias, "norm.bias")
 
-    def _head(self, value: str) -> str:
-        graph, encoder, exact = self._graph, self._encoder, Fp32Linears()
+    def _vectors(self, value: str) -> str:
+        """Add what comes between the pooling and the classifier."""
+        graph, encoder = self._graph, self._encoder
         if encoder.dense is not None and encoder.activation is not None:
-            value = exact(graph, value, encoder.dense, "dense")
+            value = Fp32Linears()(graph, value, encoder.dense, "dense")
             domain = CONTRIB if encoder.activation == "Gelu" else ""
             value = graph.add(encoder.activation, value, domain=domain)
-        if encoder.pooling.normalize:
-            value = normalized(graph, value)
-        return exact(graph, value, encoder.classifier, "classifier")
+        return normalized(graph, value) if encoder.pooling.normalize else value
 
     def _input(self, name: str, *shape: str) -> str:
         return self._graph.input(name, _INT64, list(shape))

@@ -69,6 +69,7 @@ class Encoder:
         pooling: what `dense`, or the classifier, reads of a text.
         by_token: whether every token is classified; else each text.
         skips_padding: whether positions count from 1 and leave padding tokens out.
+        gives_vectors: whether what the classifier reads is an output of the graph too.
     """
 
     words: Floats
@@ -84,6 +85,7 @@ class Encoder:
     pooling: Pooling
     by_token: bool
     skips_padding: bool
+    gives_vectors: bool = False
 
 
 @dataclass(frozen=True, slots=True)

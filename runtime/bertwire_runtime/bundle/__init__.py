@@ -19,7 +19,7 @@ from bertwire_runtime.bundle.manifest import (
 )
 from bertwire_runtime.bundle.proof import AGREEMENT, Agreement, GateLimits, Proof, Provider, Quality, Scores, Speed
 from bertwire_runtime.bundle.reader import Bundle, open_bundle
-from bertwire_runtime.bundle.writer import add_file, seal
+from bertwire_runtime.bundle.writer import add_file, file_entry, seal
 
 __all__ = [
     "AGREEMENT",
@@ -44,6 +44,7 @@ __all__ = [
     "Split",
     "Variant",
     "add_file",
+    "file_entry",
     "open_bundle",
     "seal",
 ]

@@ -1,7 +1,7 @@
 """The schema of `manifest.json`."""
 
 import sys
-from typing import Annotated, Literal, NamedTuple, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
@@ -167,17 +167,31 @@ class Rules(Part):
 
 
 class Abstention(Part):
-    """When the model abstains from a text, which then looks like none of its labels.
+    """When the model abstains from a text, which then looks like none of its labels; see `bertwire_core.scope`.
 
     Attributes:
-        threshold: least `bertwire_core.scope.scopes` of a text that the model decides for.
+        threshold: least scope of a text that the model decides for.
+        entropy_weight: what a nat of the labels' entropy takes from the scope.
+        file: the file of the centroids, with which the graphs' output `vectors` is compared.
         dev: share of the dev texts from which PyTorch abstains.
         test: the same of the test texts; None without them.
     """
 
     threshold: float
+    entropy_weight: float = Field(ge=0)
+    file: FileEntry
     dev: Share
     test: Share | None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_vectors(cls, given: dict[str, Any]) -> dict[str, Any]:
+        if isinstance(given, dict) and not {"file", "entropy_weight"} & set(given):
+            raise ValueError(
+                "an earlier version abstained by the logits alone; train the model again with --abstain and export it "
+                "again"
+            )
+        return given
 
 
 class Reference(Part):
@@ -276,7 +290,8 @@ class Manifest(Part):
         """Return every file that the manifest lists."""
         probe = () if self.probe is None else (self.probe,)
         rules = () if self.rules is None else (self.rules.file,)
-        return (self.tokenizer, *probe, *rules, *(variant.file for variant in self.variants))
+        scope = () if self.abstention is None else (self.abstention.file,)
+        return (self.tokenizer, *probe, *rules, *scope, *(variant.file for variant in self.variants))
 
     @model_validator(mode="after")
     def _probe_by_schema(self) -> Self:

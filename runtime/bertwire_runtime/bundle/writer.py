@@ -7,6 +7,11 @@ from bertwire_runtime.bundle.manifest import MANIFEST, SEAL, FileEntry, Manifest
 from bertwire_runtime.bundle.reader import seal_line
 
 
+def file_entry(name: str, content: bytes) -> FileEntry:
+    """Return the manifest entry of a file that is still to be written."""
+    return FileEntry(name=name, bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
+
+
 def add_file(folder: Path, name: str) -> FileEntry:
     """Return the manifest entry of a file in the bundle's folder."""
     with (folder / name).open("rb") as file:
