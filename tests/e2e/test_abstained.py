@@ -1,6 +1,7 @@
 """A model that abstains, from its training to the answers of every protocol."""
 
 import json
+import shutil
 import socket
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -9,6 +10,7 @@ from typing import Any, NamedTuple
 
 import grpc
 import numpy as np
+import onnx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -19,11 +21,14 @@ from bertwire.tei.tei_pb2_grpc import PredictStub
 from bertwire_batch import ScoreConfig, score_file
 from bertwire_cli.classify import ClassifyConfig, run_classify
 from bertwire_client import Client, Result
-from bertwire_core.scope import scopes
+from bertwire_core.errors import UserError
+from bertwire_core.scope import SCOPE, scopes
+from bertwire_export.checkpoint import load_checkpoint
 from bertwire_export.config import ExportConfig
 from bertwire_export.pipeline import run
-from bertwire_runtime.bundle import open_bundle
+from bertwire_runtime.bundle import BundleError, add_file, open_bundle, seal
 from bertwire_runtime.predictor import Predictor
+from bertwire_runtime.scope import read_scope
 from bertwire_trainer.config import TrainConfig
 from bertwire_trainer.prepare import prepare
 from bertwire_trainer.train import train_model
@@ -64,10 +69,12 @@ def bundle(task_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def served(bundle: Path, serve: Serve) -> Iterator[Served]:
     """The text of the least scope of some that train never saw is the foreign one."""
-    predictor = Predictor(open_bundle(bundle), "fp32")
+    predictor, scope = Predictor(open_bundle(bundle), "fp32"), read_scope(open_bundle(bundle))
+    assert scope is not None
     others = [" ".join(WORDS[place : place + 3]) for place in range(30, 57)]
-    known, *rest = predictor.run(["w3 good good", *others])
-    foreign = others[int(np.argmin(scopes(np.stack([each.logits for each in rest]))))]
+    rows = np.stack(predictor.logits(predictor.encode(others)))
+    foreign = others[int(np.argmin(scopes(*scope.split(rows), scope.centroids, scope.entropy_weight)))]
+    (known,) = predictor.run(["w3 good good"])
     assert not known.abstained
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -90,12 +97,51 @@ def test_no_label_of_a_foreign_text_is_predicted(results: Callable[..., list[Res
         assert foreign.score >= 0.5
 
 
-def test_decision_is_that_of_the_logits(results: Callable[..., list[Result]], served: Served) -> None:
-    """By the manifest's threshold and no other number."""
-    abstention = open_bundle(served.bundle).manifest.abstention
+def test_logits_are_those_of_the_labels(results: Callable[..., list[Result]]) -> None:
+    """The vector behind them is not answered."""
+    assert [len(each.logits) for each in results(logits=True)] == [2, 2]
+
+
+def test_decision_is_that_of_the_scope(served: Served) -> None:
+    """By the sealed centroids and the manifest's numbers, for texts in a batch as alone."""
+    bundle = open_bundle(served.bundle)
+    predictor, abstention = Predictor(bundle, "fp32"), bundle.manifest.abstention
     assert abstention is not None
-    for each in results(logits=True):
-        assert each.abstained == bool(scopes(np.array(each.logits, np.float32)) < abstention.threshold)
+    centroids = np.load(served.bundle / abstention.file.name)
+    texts = [served.known, served.foreign, *(" ".join(WORDS[place : place + 2]) for place in range(40))]
+    rows = np.stack(predictor.logits(predictor.encode(texts)))
+    found = scopes(rows[:, :2], rows[:, 2:], centroids, abstention.entropy_weight)
+    refused = (found < abstention.threshold).tolist()
+    assert [each.abstained for each in predictor.run(texts)] == refused
+    assert [predictor.run([text])[0].abstained for text in texts] == refused
+
+
+def test_refuses_a_graph_without_vectors(served: Served, tmp_path: Path) -> None:
+    """A bundle whose graphs cannot tell is refused when it is loaded."""
+    copy = tmp_path / "bundle"
+    shutil.copytree(served.bundle, copy)
+    manifest = open_bundle(copy).manifest
+    variants = []
+    for each in manifest.variants:
+        graph = onnx.load(copy / each.file.name)
+        del graph.graph.output[1:]
+        onnx.save(graph, copy / each.file.name)
+        variants.append(each.model_copy(update={"file": add_file(copy, each.file.name)}))
+    seal(copy, manifest.model_copy(update={"variants": tuple(variants)}))
+    with pytest.raises(BundleError, match=r"gives no vectors to abstain by; export it again$"):
+        Predictor(open_bundle(copy))
+
+
+@pytest.mark.parametrize("content", [None, b"x"])
+def test_export_needs_the_centroids(served: Served, tmp_path: Path, content: bytes | None) -> None:
+    """A checkpoint of an earlier version has none; one line says what to do."""
+    copy = tmp_path / "checkpoint"
+    shutil.copytree(served.bundle.with_name("checkpoint"), copy)
+    (copy / SCOPE).unlink()
+    if content is not None:
+        (copy / SCOPE).write_bytes(content)
+    with pytest.raises(UserError, match=r"scope.npy .*; train (it )?again"):
+        load_checkpoint(copy)
 
 
 def test_model_says_that_it_abstains(served: Served) -> None:

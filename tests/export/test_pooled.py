@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ from bertwire_trainer.prepare import prepare
 from bertwire_trainer.train import train_model
 from graphs import Text, export, random_batch, tiny_pooled
 from rows import LIMITS, MAX_LENGTH, ROWS, write
-from support import export_padded
+from support import LABELS, export_padded
 
 Floats = NDArray[np.float32]
 TOKENS: list[Pooled] = ["first", "mean", "max"]
@@ -60,9 +61,21 @@ def pytorch(model: PooledClassifier, texts: Sequence[Text]) -> Floats:
     return np.stack(rows)
 
 
-def packed(model: PooledClassifier, path: Path, *, int8: bool = False, groups: int = GROUPS) -> Runner:
+def pytorch_rows(model: PooledClassifier, texts: Sequence[Text]) -> Floats:
+    """The logits and the vector of each text alone, float32 [texts, labels + hidden]."""
+    rows = []
+    for text in texts:
+        ids, types = torch.tensor([text.ids]), torch.tensor([text.type_ids])
+        with torch.inference_mode():
+            rows.append(torch.cat(model.with_vectors(ids, torch.ones_like(ids), types), dim=1)[0].numpy())
+    return np.stack(rows)
+
+
+def packed(
+    model: PooledClassifier, path: Path, *, int8: bool = False, groups: int = GROUPS, vectors: bool = False
+) -> Runner:
     """The packed graph in a session."""
-    encoder, linears = read_encoder(model), Fp32Linears()
+    encoder, linears = replace(read_encoder(model), gives_vectors=vectors), Fp32Linears()
     chosen: Linears = linears
     if int8:
         one = Layout("packed", 1, 1, by_token=False, skips_padding=encoder.skips_padding)
@@ -71,10 +84,10 @@ def packed(model: PooledClassifier, path: Path, *, int8: bool = False, groups: i
     return Runner(path, Layout("packed", groups, 1, False, encoder.skips_padding), "cpu", threads=1)
 
 
-def padded(model: PooledClassifier, folder: Path, kind: str) -> Runner:
+def padded(model: PooledClassifier, folder: Path, kind: str, *, vectors: bool = False) -> Runner:
     """The padded graph in a session, in fp32, fp16 or int8."""
     path = folder / "graph.onnx"
-    convert(model, folder / "unfused.onnx")
+    convert(model, folder / "unfused.onnx", vectors=vectors)
     fuse(folder / "unfused.onnx", model, path, attention=kind != "int8")
     if kind == "fp16":
         onnx.save(to_half(onnx.load(path)), path)
@@ -149,6 +162,33 @@ def test_padded_int8_is_near_in_any_batch(tmp_path: Path, family: str, pooling: 
     found, expected = np.stack(runner.by_text(texts)), pytorch(model, texts)
     assert np.abs(found - expected).mean() < 0.3 * expected.std()
     assert np.abs(found - alone(runner, texts)).max() <= 1e-3
+
+
+@pytest.mark.parametrize(
+    "pooling", [Pooling("first"), Pooling("mean", normalize=True), Pooling("max", pooler=True)], ids=str
+)
+def test_second_output_is_the_vector(tmp_path: Path, pooling: Pooling) -> None:
+    """Of each layout and precision; the logits are the same numbers as in a graph without it."""
+    model, texts = tiny_pooled("bert", pooling), random_batch(LENGTHS)
+    expected = pytorch_rows(model, texts)
+    plain = packed(model, tmp_path / "plain.onnx")
+    assert not plain.gives_vectors
+    graphs = {
+        "packed": (packed(model, tmp_path / "fp32.onnx", vectors=True), 2e-5),
+        "padded": (padded(model, tmp_path, "fp32", vectors=True), 2e-5),
+        "half": (padded(model, tmp_path, "fp16", vectors=True), 0.05),
+        "padded int8": (padded(model, tmp_path, "int8", vectors=True), np.inf),
+    }
+    for runner, near in graphs.values():
+        rows = np.stack(runner.rows(texts))
+        np.testing.assert_allclose(rows, expected, atol=near)
+        assert np.array_equal(rows[:, : len(LABELS)], np.stack(runner.by_text(texts)))
+    assert np.array_equal(np.stack(graphs["packed"][0].by_text(texts)), np.stack(plain.by_text(texts)))
+    int8 = packed(model, tmp_path / "int8.onnx", int8=True, vectors=True)
+    rows = np.stack(int8.rows(texts))
+    assert np.array_equal(rows, np.stack([int8.rows([text])[0] for text in texts]))
+    for found in (rows, np.stack(graphs["padded int8"][0].rows(texts))):
+        assert np.abs(found - expected).mean() < 0.3 * expected.std()
 
 
 def trained(base: Path, folder: Path, kind: str, **options: Any) -> Path:  # noqa: ANN401 - any option of the command

@@ -167,8 +167,16 @@ def _set_file_name(name: str) -> Edit:
     return lambda manifest: manifest["tokenizer"].update(name=name)
 
 
-def _abstain(**other: object) -> Edit:
-    return lambda manifest: manifest.update(abstention={"threshold": 1, "dev": 0, "test": None}, **other)
+# As it was when models abstained by the logits alone.
+_BY_LOGITS = {"threshold": 1, "dev": 0, "test": None}
+_BY_VECTORS = _BY_LOGITS | {
+    "entropy_weight": 0.1,
+    "file": {"name": "scope.npy", "bytes": 1, "sha256": "0" * 64},
+}
+
+
+def _abstain(abstention: dict[str, Any] = _BY_VECTORS, **other: object) -> Edit:
+    return lambda manifest: manifest.update(abstention=abstention, **other)
 
 
 @pytest.mark.parametrize(
@@ -224,7 +232,10 @@ def _abstain(**other: object) -> Edit:
         (lambda manifest: manifest.update(task="multi_label"), "0 thresholds do not fit the task multi_label"),
         (lambda manifest: manifest["calibration"].update(thresholds=[0.5]), "1 thresholds do not fit"),
         (lambda manifest: manifest["calibration"].update(temperature=0), "temperature"),
-        (lambda manifest: manifest.update(abstention={"threshold": 1, "dev": 2, "test": None}), "abstention.dev"),
+        (_abstain(_BY_VECTORS | {"dev": 2}), "abstention.dev"),
+        (_abstain(_BY_VECTORS | {"entropy_weight": -1}), "abstention.entropy_weight"),
+        (_abstain(_BY_LOGITS), "by the logits alone; train the model again with --abstain and export it again"),
+        (_abstain(), "scope.npy is missing"),
         (_abstain(schema_version=3), "a model of single_label in schema 3 does not abstain"),
         (_abstain(task="token_classification"), "a model of token_classification in schema 4 does not abstain"),
         (lambda manifest: manifest.update(schema_version=2), "those before it have none"),

@@ -41,7 +41,7 @@ def refused(output: Path) -> int:
 
 
 def test_scope_is_the_cosine_less_the_entropy() -> None:
-    """The cosine is that of the nearest centroid, whatever the length; logits whose exponents overflow are no matter."""
+    """The cosine is that of the nearest centroid, whatever the length; exponents of logits do not overflow."""
     centroids = numpy.eye(3, dtype=numpy.float32)[:2]
     vectors = numpy.array([[3, 4, 0], [0, 0, 5], [0, 0, 0]], numpy.float32)
     assert cosines(vectors, centroids) == pytest.approx([0.8, 0, 0])
@@ -51,6 +51,22 @@ def test_scope_is_the_cosine_less_the_entropy() -> None:
     found = scopes(logits, vectors, centroids, 0.5)
     assert found == pytest.approx([0.8 - numpy.log(2) / 2, -numpy.log(3) / 2, 0])
     assert scopes(logits[0], vectors[0], centroids, 0.5) == pytest.approx(found[0])
+
+
+def test_refuses_foreign_texts_of_confident_logits() -> None:
+    """With two labels a text of another kind may lie far out on the side of one, where the energy is high."""
+    rng = numpy.random.default_rng(0)
+    known = rng.normal(scale=0.1, size=(40, 8)).astype(numpy.float32)
+    known[:20, 0] += 1
+    known[20:, 0] -= 1
+    foreign = rng.normal(scale=0.1, size=(20, 8)).astype(numpy.float32) + numpy.array([3, 4] + [0] * 6, numpy.float32)
+    head = numpy.zeros((8, 2), numpy.float32)
+    head[0] = 3, -3
+    centroids = find_centroids(known, numpy.repeat([0, 1], 20), 0)
+    inside, outside = (scopes(each @ head, each, centroids, 0.01) for each in (known, foreign))
+    assert outside.max() < choose_threshold(inside, 2)
+    energies = [numpy.logaddexp(*(each @ head).T) for each in (known, foreign)]
+    assert energies[1].min() > energies[0].max()
 
 
 @pytest.mark.parametrize("content", [b"", b"x", write_centroids(numpy.zeros(3, numpy.float32)), "pickle", "float64"])
