@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 # Centroids of a label at most, and rows of train that one needs at least. With one centroid instead of four, AUROC
 # against the texts of labels left out of banking77 is lower by up to 0.065; with eight it is the same.
 _CENTROIDS, _ROWS_EACH = 4, 5
+# Standard deviations of the cosine on dev for one of the entropy. Doubled, AUROC with two labels, whose logits tell
+# nothing of foreign texts, is lower by up to 0.023; at 0, AUROC against labels left out of banking77 by up to 0.018.
+_ENTROPY_SHARE = 0.25
 # Rows of train that centroids are made of at most; halved, labels of few rows among many have fewer centroids.
 _MOST_ROWS = 20_000
 
@@ -58,3 +61,17 @@ def find_centroids(vectors: Floats, targets: NDArray[Any], seed: int, most: int 
             count = min(most, max(1, len(own) // _ROWS_EACH))
             found.append(KMeans(count, n_init=1, random_state=seed).fit(own).cluster_centers_)
     return normalized(numpy.concatenate(found))
+
+
+def weigh_entropy(
+    near: NDArray[numpy.float64], entropy: NDArray[numpy.float64], share: float = _ENTROPY_SHARE
+) -> float:
+    """Return what a nat of entropy takes from the scope, so that both spread over dev as `share` says.
+
+    Args:
+        near: the largest cosine of each text of dev with a centroid, float64 [texts].
+        entropy: of its logits, in nats, float64 [texts].
+        share: the standard deviation of the weighed entropy, in those of the cosine.
+    """
+    spread = float(entropy.std())
+    return share * float(near.std()) / spread if spread > 0 else 0.0

@@ -20,10 +20,6 @@ if TYPE_CHECKING:
     from bertwire_trainer.data import Data
     from bertwire_trainer.stage import Fit
 
-# Standard deviations of the cosine on dev for one of the entropy. Doubled, AUROC with two labels, whose logits tell
-# nothing of foreign texts, is lower by up to 0.02; at 0, AUROC against labels left out of banking77 by up to 0.02.
-_ENTROPY_SHARE = 0.25
-
 
 class AbstainOptions(StageOptions):
     """How many texts may be refused."""
@@ -78,7 +74,7 @@ class Abstain:
         import torch
 
         from bertwire_core.scope import cosines, entropies
-        from bertwire_trainer.centroids import train_centroids
+        from bertwire_trainer.centroids import train_centroids, weigh_entropy
         from bertwire_trainer.predict import embed
 
         fitted = fit(job)
@@ -89,7 +85,7 @@ class Abstain:
         with torch.inference_mode():
             logits = model.head(torch.from_numpy(vectors).to(model.device)).cpu().numpy()
         near, entropy = cosines(vectors, centroids), entropies(logits)
-        weight = _ENTROPY_SHARE * float(near.std() / entropy.std()) if entropy.std() > 0 else 0.0
+        weight = weigh_entropy(near, entropy)
         found = near - weight * entropy
         threshold = choose_threshold(found, self.options.refused(len(found)))
         refused = int((found < threshold).sum())
