@@ -2,9 +2,9 @@
 
 Two questions: test texts of the labels against texts of other sets, and against test texts of labels that were left out
 of training. Run it with `python -m bench.methods.abstained FOLDER --other FILE --other FILE`, where FOLDER has
-train.jsonl, dev.jsonl and test.jsonl of one label a text. The model is a linear layer on the frozen, mean-pooled vectors
-of MiniLM, for each seed with other labels left out; or with `--checkpoint DIR` one that was trained on rows of FOLDER
-without some labels.
+train.jsonl, dev.jsonl and test.jsonl of one label a text. The model is a linear layer on the frozen vectors of MiniLM,
+for each seed with other labels left out; or with `--checkpoint DIR` one that was trained on rows of FOLDER without some
+labels.
 """
 
 import argparse
