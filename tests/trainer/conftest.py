@@ -1,7 +1,7 @@
 """A tiny random BERT checkpoint, separable rows, and a run of the trainer on them."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +20,6 @@ Rows = list[tuple[str, str]]
 Separable = Callable[..., Rows]
 WriteRows = Callable[[str, Rows], Path]
 Run = Callable[..., Path]
-
-
-@pytest.fixture(scope="session", autouse=True)
-def one_thread() -> Iterator[None]:
-    """One thread: at this size two are no faster, and many times slower where other work shares the cores."""
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")
