@@ -110,7 +110,7 @@ def test_products_that_saturate_are_found(
         "cli.run_inspect(cli.InspectConfig(bundle=sys.argv[1], run=True)); print('the first is right');"
         "cli.run_inspect(cli.InspectConfig(bundle=sys.argv[2], run=True))"
     )
-    command = [qemu, "-cpu", "Haswell", sys.executable, "-c", code, bundle, tmp_path / "saturating"]
+    command = [qemu, "-cpu", "Haswell", sys.executable, "-c", code, str(bundle), str(tmp_path / "saturating")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert "the first is right" in done.stdout, done.stderr
     assert done.returncode == 1
