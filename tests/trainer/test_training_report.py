@@ -185,6 +185,16 @@ def test_decisive_words_are_marked(report: Report) -> None:
     assert sum(word in ("good", "bad") for word in strongest) > len(strongest) / 2
 
 
+@pytest.mark.parametrize("chunks", [1, 2])
+def test_explained_chunk_is_named(report: Report, chunks: int) -> None:
+    """Where texts are read in chunks, the page says of which the words are."""
+    output = report(marked, epochs=1, chunks=chunks, **({"chunk_overlap": 4} if chunks > 1 else {}))
+    said = "Of a text in several chunks they are those of the first chunk alone." in text_of(
+        sections(output)["What decided"]
+    )
+    assert said == (chunks > 1)
+
+
 def test_hostile_texts_stay_texts(report: Report) -> None:
     """Markup in texts and labels acts nowhere."""
     hostile = "<script>alert(1)</script></td></table>"
