@@ -3,7 +3,7 @@
 import json
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import set_seed
@@ -27,8 +27,8 @@ from bertwire_trainer.recipe import NAME, recipe_of, write_recipe
 from bertwire_trainer.record import PoolingRecord, Setup, SplitRecord
 from bertwire_trainer.report import write_report
 from bertwire_trainer.result import evaluate, save, write_record
-from bertwire_trainer.stage import Fit
-from bertwire_trainer.stages import LOOKERS, staged
+from bertwire_trainer.stage import Fit, Stage
+from bertwire_trainer.stages import staged
 from bertwire_trainer.tokenizer import load_tokenizer
 from bertwire_trainer.tokens import tokenize
 from bertwire_trainer.trial import require_answers
@@ -76,8 +76,9 @@ def _train(prepared: Prepared, report: Report | None) -> None:
             job = _job(prepared, model, tokenizer, precision, report)
             unseen = uncovered(job.tokens["train"], config.max_length, prepared.base.name)
             warn(unseen)
-            folds = None if trust.folds is None else cross_validate(job, _fit(prepared, without=LOOKERS), trust.folds)
-            fitted = _fit(prepared)(job)
+            of_folds = {name: stage for name, stage in prepared.stages.items() if stage.in_folds}
+            folds = None if trust.folds is None else cross_validate(job, _fit(prepared, of_folds), trust.folds)
+            fitted = _fit(prepared, prepared.stages)(job)
             if not ranks.is_first():
                 return
             save(fitted.model, fitted.tokenizer, partial.result)
@@ -121,10 +122,9 @@ def _job(
     )
 
 
-def _fit(prepared: Prepared, without: frozenset[str] = frozenset()) -> Fit:
-    """Return the method with its stages around it, but those in `without`."""
+def _fit(prepared: Prepared, stages: dict[str, Stage[Any]]) -> Fit:
+    """Return the method with stages around it."""
     method = METHODS[prepared.config.method]
-    stages = {name: stage for name, stage in prepared.stages.items() if name not in without}
     return staged(lambda job: method.fit(job, prepared.options), stages)
 
 

@@ -32,6 +32,7 @@ class Continued:
 
     Options: ClassVar[type[StageOptions]] = ContinuedOptions
     tasks: ClassVar[frozenset[Task]] = frozenset(TASKS)
+    in_folds: ClassVar[bool] = True
 
     options: ContinuedOptions
     record: TrainingRecord

@@ -28,6 +28,7 @@ class SelfTrain:
     Options: ClassVar[type[StageOptions]] = SelfTrainOptions
     tasks: ClassVar[frozenset[Task]] = frozenset({"single_label"})
 
+    in_folds: ClassVar[bool] = True
     options: SelfTrainOptions
     texts: list[str]
 
