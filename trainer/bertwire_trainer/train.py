@@ -82,7 +82,7 @@ def _train(prepared: Prepared, report: Report | None) -> None:
             if not ranks.is_first():
                 return
             save(fitted.model, fitted.tokenizer, partial.result)
-            metrics, logits = evaluate(partial.result, fitted, job)
+            metrics, logits = evaluate(partial.result, fitted, job, setup)
             examined = examine(trust, job, fitted, logits, folds)
             seconds = time.perf_counter() - prepared.begun
             write_record(partial.result, setup, metrics, fitted, examined, [*prepared.remarks, *unseen], seconds)
