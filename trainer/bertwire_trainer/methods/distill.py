@@ -17,6 +17,7 @@ from bertwire_trainer import ranks
 from bertwire_trainer.labelling.words import split
 from bertwire_trainer.loop.options import LoopOptions
 from bertwire_trainer.method import Fitted, Job, Scale
+from bertwire_trainer.overlaps import places_apart
 from bertwire_trainer.stages.rows import joined
 from bertwire_trainer.trained import fingerprint, read_record
 
@@ -77,8 +78,7 @@ class DistillOptions(LoopOptions):
         column = self.distill_column or train.columns.text
         texts = read_distinct(self.distill_texts, column, "--distill-column")
         inputs = [words for text in texts if (words := split(text))] if train.by_word else texts
-        known = {str(each) for other in data.splits().values() for each in other.inputs}
-        new = [each for each in inputs if str(each) not in known]
+        new = [inputs[place] for place in places_apart(inputs, data.splits().values())]
         return replace(
             train,
             inputs=cast(Any, new),

@@ -12,6 +12,7 @@ from bertwire_core.pooling import Pooling
 from bertwire_data.labelled import Labelled, encode_targets, label_order, read_labelled
 from bertwire_trainer.method import Fitted, Job
 from bertwire_trainer.methods.classes import WITH_CLASSES, ClassOptions
+from bertwire_trainer.overlaps import apart
 
 if TYPE_CHECKING:
     from bertwire_core.pooled import PooledClassifier
@@ -40,7 +41,7 @@ class PrototypesOptions(ClassOptions):
         """Raise `UserError` where episodes cannot be drawn from train or from a task file."""
         if self.task_files and not self.episodes:
             raise UserError("--task-files are for episodes; leave them out with --episodes 0")
-        for task in self.tasks(data) if self.episodes else ():
+        for task in self.tasks(data, "prototypes") if self.episodes else ():
             names = [*task.names()]
             if len(set(names)) < 2 or len(set(names)) == len(names):
                 raise UserError(
@@ -48,15 +49,20 @@ class PrototypesOptions(ClassOptions):
                     "use the encoder as it is with --episodes 0"
                 )
 
-    def tasks(self, data: "Data") -> list[Labelled]:
-        """Return the labelled tasks that episodes are drawn from."""
+    def require_folds(self) -> None:
+        """Refuse other tasks, whose texts that a fold is scored on cannot be left out."""
+        if self.task_files:
+            raise UserError("--folds would score rows that --task-files may hold too; leave out one of both")
+
+    def tasks(self, data: "Data", title: str | None = None) -> list[Labelled]:
+        """Return the labelled tasks that episodes are drawn from, without texts of dev and test; see `apart`."""
         if not self.task_files:
             return [data.train]
         tasks = [read_labelled(path, data.train.columns, data.task) for path in self.task_files]
         if other := next((task for task in tasks if task.text_pairs != data.train.text_pairs), None):
             one = "pairs of texts" if other.text_pairs else "single texts"
             raise UserError(f"{other.source} has {one}, and {data.train.source} has not; see --text-pair-column")
-        return tasks
+        return [apart(task, data, title) for task in tasks]
 
     def recorded(self) -> dict[str, Any]:
         """Return the options; of each file its name and the SHA-256 of its bytes."""
