@@ -208,9 +208,13 @@ def test_pairs(learnt: Learnt, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"augment_copies": 2}, "^--augment-copies needs --augment, which is not given$"),
+        ({"augment_copies": 2}, "^--augment-copies needs --augment$"),
         ({"augment": ["synonyms"]}, "^--augment synonyms needs --augment-synonyms$"),
         ({"augment": ["swap"], "augment_synonyms": Path("a.json")}, "^--augment-synonyms needs --augment synonyms$"),
+        (
+            {"augment": ["command"], "augment_command": "cat", "augment_share": 0.2},
+            "^--augment-share needs --augment delete or swap or mask or synonyms$",
+        ),
         ({"augment": ["command"]}, "^--augment command needs --augment-command$"),
         ({"augment": ["command"], "augment_command": "no-such-program x"}, "there is no program 'no-such-program'$"),
         ({"augment": ["command"], "augment_command": " "}, "there is no program ''$"),

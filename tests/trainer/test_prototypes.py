@@ -219,7 +219,7 @@ def test_no_episode_can_be_drawn(prototypes: Run, tmp_path: Path) -> None:
 
 def test_task_files_that_do_not_fit(prototypes: Run, tmp_path: Path) -> None:
     """They are of the same kind as train, and have a use."""
-    with pytest.raises(UserError, match=r"^--task-files are for episodes"):
+    with pytest.raises(UserError, match=r"^--task-files needs --episodes of 1 at least$"):
         prototypes(task_files=[save(tmp_path / "task.jsonl", texts(range(8)))])
     pairs = write(tmp_path / "pairs.jsonl", paired, range(8))
     with pytest.raises(UserError, match=r"^pairs\.jsonl has pairs of texts, and train\.jsonl has not"):

@@ -127,6 +127,13 @@ def test_own_head(search: Search, tiny: Path, tmp_path: Path) -> None:
         assert ("frozen" in space, "pooling" in space["full"]) == (pooled, not options)
 
 
+def test_options_that_others_leave_without_effect(search: Search, tmp_path: Path) -> None:
+    """A trial without episodes is run without their options."""
+    search("method: prototypes\nepisodes: [0]\nways: [3]\n", trials=1)
+    assert [trial.state for trial in trials(tmp_path / "out" / "study.db")] == [TrialState.COMPLETE]
+    assert yaml.safe_load((tmp_path / "out" / "recipe.yaml").read_text())["ways"] == 5
+
+
 def test_a_trial_that_is_worse_is_pruned(search: Search, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """After its second epoch a trial below the median of the others is stopped, and leaves nothing."""
     space = "method: full\nlearning_rate: {low: 1e-6, high: 1e-5}\nepochs: 4\n"

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from bertwire_core.errors import UserError
 from bertwire_core.files import unicode_name
+from bertwire_core.options import needs
 from bertwire_core.pooling import Pooling
 from bertwire_core.tasks import TASKS
 from bertwire_data.labelled import Labelled
@@ -43,7 +44,9 @@ class DistillOptions(LoopOptions):
         "file with a text on each line; once for each file.",
     )
     distill_column: str | None = Field(
-        None, description="Column with the texts of --distill-texts, in tables. Unset: as in the labelled rows."
+        None,
+        json_schema_extra=needs("distill_texts"),
+        description="Column with the texts of --distill-texts, in tables. Unset: as in the labelled rows.",
     )
     distill_temperature: float = Field(
         2.0, gt=0, description="What the logits of teachers and student are divided by; without effect on numbers."

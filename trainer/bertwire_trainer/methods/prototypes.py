@@ -8,6 +8,7 @@ from pydantic import Field
 
 from bertwire_core.errors import UserError
 from bertwire_core.files import unicode_name
+from bertwire_core.options import needs
 from bertwire_core.pooling import Pooling
 from bertwire_data.labelled import Labelled, encode_targets, label_order, read_labelled
 from bertwire_trainer.method import Fitted, Job
@@ -27,20 +28,31 @@ class PrototypesOptions(ClassOptions):
     episodes: int = Field(
         200, ge=0, description="Episodes that train the encoder, each a step; 0: the encoder as it is gives prototypes."
     )
-    ways: int = Field(5, ge=2, description="Classes of an episode.")
-    shots: int = Field(5, ge=1, description="Texts of a class that make its prototype in an episode.")
-    queries: int = Field(5, ge=1, description="Texts of a class to recognize in an episode.")
-    learning_rate: float = Field(2e-5, gt=0, description="Peak learning rate of AdamW; it decays linearly to 0.")
+    ways: int = Field(5, ge=2, json_schema_extra=needs("episodes"), description="Classes of an episode.")
+    shots: int = Field(
+        5,
+        ge=1,
+        json_schema_extra=needs("episodes"),
+        description="Texts of a class that make its prototype in an episode.",
+    )
+    queries: int = Field(
+        5, ge=1, json_schema_extra=needs("episodes"), description="Texts of a class to recognize in an episode."
+    )
+    learning_rate: float = Field(
+        2e-5,
+        gt=0,
+        json_schema_extra=needs("episodes"),
+        description="Peak learning rate of AdamW; it decays linearly to 0.",
+    )
     task_files: list[Path] = Field(
         [],
+        json_schema_extra=needs("episodes"),
         description="Labelled rows of another task, to draw episodes from in place of train: CSV, TSV, JSONL or "
         "Parquet with the columns of train; once for each file.",
     )
 
     def require_data(self, data: "Data") -> None:
         """Raise `UserError` where episodes cannot be drawn from train or from a task file."""
-        if self.task_files and not self.episodes:
-            raise UserError("--task-files are for episodes; leave them out with --episodes 0")
         for task in self.tasks(data, "prototypes") if self.episodes else ():
             names = [*task.names()]
             if len(set(names)) < 2 or len(set(names)) == len(names):
