@@ -61,9 +61,8 @@ def _train(prepared: Prepared, report: Report | None) -> None:
     precision = choose_precision(config.precision, cuda=torch.cuda.is_available(), fast_bf16=has_fast_bf16())
     set_seed(config.seed)
     model, tokenizer, pooling = _pretrained(prepared)
-    width = model.config.hidden_size
-    scale = Scale(rows=len(data.train), labels=len(data.labels), width=width)
-    prepared = replace(prepared, options=prepared.options.suited(scale))
+    job = _job(prepared, model, tokenizer, precision, report)
+    prepared = replace(prepared, options=prepared.options.suited(_scale(job)))
     setup = _setup(prepared, precision, pooling)
 
     with one_line_faults(partial.path):
@@ -73,7 +72,6 @@ def _train(prepared: Prepared, report: Report | None) -> None:
             partial.start(started, resume=config.resume)
         ranks.wait()
         try:
-            job = _job(prepared, model, tokenizer, precision, report)
             unseen = uncovered(job.tokens["train"], config.max_length, prepared.base.name)
             warn(unseen)
             of_folds = {name: stage for name, stage in prepared.stages.items() if stage.in_folds}
@@ -119,6 +117,16 @@ def _job(
         epochs=prepared.partial.epochs,
         logs=prepared.partial.result / "logs",
         report=report,
+    )
+
+
+def _scale(job: Job) -> Scale:
+    lengths = job.tokens["train"].lengths
+    return Scale(
+        rows=len(lengths),
+        labels=len(job.data.labels),
+        width=job.model.config.hidden_size,
+        length=sum(lengths) / len(lengths),
     )
 
 
