@@ -151,7 +151,12 @@ def manifest(task: Task = "single_label", labels: tuple[str, ...] = ("good", "ba
         "truncation_side": "right",
         "pad_token_id": 0,
         "tokenizer": {"name": "tokenizer.json", "bytes": 10, "sha256": "b" * 64},
-        "calibration": {"temperature": 1.5, "thresholds": thresholds, "ece_before": 0.08, "ece_after": 0.02},
+        "calibration": {
+            "temperature": 1.5 if task == "single_label" else 1,
+            "thresholds": thresholds,
+            "ece_before": 0.08,
+            "ece_after": 0.02,
+        },
         "variants": [variant("fp32", proof(task))],
         "candidates": [],
         "provenance": {

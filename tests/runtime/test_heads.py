@@ -165,6 +165,16 @@ def test_several_labels_are_predicted_from_their_thresholds_on() -> None:
     assert decide(several, output(scores), Thresholds(by_label={"c": 0})) == [True, True, True]
 
 
+def test_thresholds_at_the_ends_of_their_range() -> None:
+    """At 0 any score is enough but that of a label that rules forbid, at 1 only the highest there is."""
+    several = manifest("multi_label", ("a", "b", "c"), thresholds=(0, 0, 1))
+    logits = np.array([-np.inf, -200, np.inf], np.float32)
+    scores = score(several, logits)
+    assert decide(several, output(scores), Thresholds()) == [False, True, True]
+    assert decide(several, output(scores[[0, 1, 1]]), Thresholds()) == [False, True, False]
+    assert decide(several, output(scores), Thresholds(all=0)) == [False, True, True]
+
+
 # Token 1 begins no word: it is the second part of the word that begins a person's name.
 TOKENS = [[0, 0.9, 0, 0.1], [0, 0, 0, 1], [0.1, 0, 0.9, 0], [1, 0, 0, 0], [0.4, 0, 0, 0.6], [0, 0.7, 0.3, 0]]
 WORDS = ((0, 0, 5), (2, 6, 9), (3, 10, 12), (4, 13, 15), (5, 16, 19))
