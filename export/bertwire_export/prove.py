@@ -117,11 +117,13 @@ def _proof(
     variance = batch_variance(runner, reference.dev.examples.encodings)
     texts = None
     if reference.unlabelled is not None:
-        texts = reference.unlabelled.agreement(runner, f"{built.name} on --texts", _thresholds(reference))
+        texts = reference.unlabelled.agreement(
+            runner, f"{built.name} on --texts", _thresholds(reference), reference.abstention
+        )
     found = (
         *faults(reference.dev.examples.labelled.task, dev, variance, reference.scores.dev, limits),
         *(() if texts is None else text_faults(texts, limits)),
-        *abstain_faults(dev, len(reference.dev.examples.labelled), limits),
+        *abstain_faults(dev.abstain_agreement, len(reference.dev.examples.labelled), limits),
         *rare_faults(reference.rare.difference(runner), limits),
     )
     proof = Proof(
