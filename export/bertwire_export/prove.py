@@ -106,7 +106,7 @@ def _on_test(built: Built, reference: Reference, provider: Provider = "cuda") ->
 def _speeds(running: Sequence[Built], reference: Reference, provider: Provider) -> dict[str, Speed]:
     runners = {each.name: _open(each, provider, threads=1) for each in running}
     device = cpu_name() if provider == "cpu" else cuda_name()
-    return speeds(runners, reference.dev.examples.encodings, provider, device)
+    return speeds(runners, reference.dev.examples.chunks, provider, device)
 
 
 def _proof(
