@@ -75,6 +75,6 @@ def _lengths(lengths: NDArray[np.int64], read: int) -> Figure:
     most = 2 * read
     axes.hist(np.minimum(lengths, most), bins=60)
     axes.axvline(read, color="tab:orange", label=f"read: {read}")
-    axes.legend()
+    axes.legend(loc="upper right")
     axes.set(xlabel=f"tokens ({most} and more in the last bar)" if lengths.max() > most else "tokens", ylabel="texts")
     return figure
