@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from bertwire_core.tasks import TASKS, Task
 from bertwire_runtime.bundle import BundleError, open_bundle
 from support import Edit, bertwire, rehash, reseal, reseal_bytes
 
@@ -179,6 +180,17 @@ def _abstain(abstention: dict[str, Any] = _BY_VECTORS, **other: object) -> Edit:
     return lambda manifest: manifest.update(abstention=abstention, **other)
 
 
+def _calibrate(temperature: object = 1, thresholds: object = None, task: Task = "multi_label") -> Edit:
+    """Edits the calibration, of a task that it fits but for that."""
+    own = [0.5] * 3 if task == "multi_label" else []
+
+    def edit(manifest: dict[str, Any]) -> None:
+        manifest["calibration"].update(temperature=temperature, thresholds=thresholds or own)
+        manifest.update(task=task, labels=manifest["labels"][: 1 if task == "regression" else 3])
+
+    return edit
+
+
 @pytest.mark.parametrize(
     ("edit", "reason"),
     [
@@ -231,11 +243,13 @@ def _abstain(abstention: dict[str, Any] = _BY_VECTORS, **other: object) -> Edit:
         (lambda manifest: manifest.update(task="regression"), "3 labels do not fit the task regression"),
         (lambda manifest: manifest.update(task="multi_label"), "0 thresholds do not fit the task multi_label"),
         (lambda manifest: manifest["calibration"].update(thresholds=[0.5]), "1 thresholds do not fit"),
-        (lambda manifest: manifest["calibration"].update(temperature=0), "temperature"),
         (_abstain(_BY_VECTORS | {"dev": 2}), "abstention.dev"),
         (_abstain(_BY_VECTORS | {"entropy_weight": -1}), "abstention.entropy_weight"),
         (_abstain(_BY_LOGITS), "by the logits alone; train the model again with --abstain and export it again"),
         (_abstain(), "scope.npy is missing"),
+        *((_calibrate(temperature=each), "calibration.temperature") for each in (0, -1, 0.249, 10.01, "hot", None)),
+        *((_calibrate(thresholds=[0.5, each, 0.5]), "calibration.thresholds.1") for each in (-0.1, 1.01, "low", None)),
+        *((_calibrate(temperature=2, task=each), f"of 2 does not fit the task {each}") for each in TASKS[1:]),
         (_abstain(schema_version=3), "a model of single_label in schema 3 does not abstain"),
         (_abstain(task="token_classification"), "a model of token_classification in schema 4 does not abstain"),
         (lambda manifest: manifest.update(schema_version=2), "those before it have none"),
@@ -245,6 +259,25 @@ def test_refuses_wrong_manifest(copy: Path, edit: Edit, reason: str) -> None:
     """A resealed manifest is still held to its schema; no name in it leads out of the bundle."""
     reseal(copy, edit)
     assert reason in refusal(copy)
+
+
+@pytest.mark.parametrize(
+    ("edit", "where"),
+    [
+        (_calibrate(temperature=4711), "calibration.temperature"),
+        (_calibrate(thresholds=[4711, 0.5, 0.5]), "calibration.thresholds.0"),
+        (_abstain(_BY_VECTORS | {"threshold": 4711}), "abstention.threshold"),
+        (lambda manifest: _proof(manifest).update(batch_variance=4711), "batch_variance"),
+        (lambda manifest: _proof(manifest)["limits"].update(max_batch_variance=4711), "max_batch_variance"),
+        (lambda manifest: _dev(manifest)["scores"].update(accuracy=4711), "accuracy"),
+    ],
+)
+@pytest.mark.parametrize("number", [b"1e999", b"-1e999", b"NaN", b"Infinity"])
+def test_refuses_numbers_that_are_not_finite(copy: Path, edit: Edit, where: str, number: bytes) -> None:
+    """Neither by their names nor by too large an exponent."""
+    reseal(copy, edit)
+    reseal_bytes(copy, (copy / "manifest.json").read_bytes().replace(b"4711", number))
+    assert (where if b"e" in number else "which is no number") in refusal(copy)
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff", b"[]", b"1", b"{", b"[" * 100_000, b'{"schema_version": "' * 2])
