@@ -81,10 +81,10 @@ class PooledClassifier(nn.Module):
         found = self.read(self.encode(input_ids, mask, token_type_ids), mask)
         return SequenceClassifierOutput(logits=self.head(self.dropout(found)))
 
-    def with_vectors(
+    def both(
         self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Return the logits, float [texts, labels], and what the linear layer reads, float32 [texts, hidden size]."""
+        """Return the logits, float [texts, labels], and the vectors that they are of, [texts, hidden size]."""
         vectors = self.read(self.encode(input_ids, attention_mask, token_type_ids), attention_mask)
         return self.head(self.dropout(vectors)), vectors
 

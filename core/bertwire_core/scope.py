@@ -31,7 +31,7 @@ class Scope:
     @property
     def hidden(self) -> int:
         """Return the size of a vector."""
-        return self.centroids.shape[1]
+        return int(self.centroids.shape[1])
 
     def split(self, rows: NDArray[numpy.float32]) -> tuple[NDArray[numpy.float32], NDArray[numpy.float32]]:
         """Return logits and vectors of what a graph gives for texts: both in one row, [..., labels + hidden]."""

@@ -91,6 +91,11 @@ class Checkpoint:
     scope: Scope | None = None
 
     @property
+    def both(self) -> bool:
+        """Whether its graphs give the pooled vector as a second output."""
+        return self.scope is not None
+
+    @property
     def reads_types(self) -> bool:
         """Whether the model tells segments apart."""
         return getattr(self.model.config, "type_vocab_size", 0) > 1

@@ -7,10 +7,9 @@ from pathlib import Path
 import torch
 from onnxruntime.transformers.fusion_options import FusionOptions
 from onnxruntime.transformers.optimizer import optimize_model
-from torch import Tensor, nn
 
 from bertwire_core.pooled import Classifier, PooledClassifier
-from bertwire_runtime.runner import VECTORS
+from bertwire_runtime.runner import EMBEDDING
 
 # The newest opset whose operators both ONNX Runtime providers and its fusions know in full.
 OPSET = 17
@@ -22,27 +21,14 @@ def input_names(model: Classifier) -> list[str]:
     return [*names, "token_type_ids"] if getattr(model.config, "type_vocab_size", 0) > 1 else names
 
 
-class _WithVectors(nn.Module):
-    """A model whose outputs are its logits and what its linear layer reads."""
-
-    def __init__(self, model: PooledClassifier) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(
-        self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        return self.model.with_vectors(input_ids, attention_mask, token_type_ids)
-
-
-def convert(model: Classifier, path: Path, *, vectors: bool = False) -> None:
+def convert(model: Classifier, path: Path, *, both: bool = False) -> None:
     """Write `model` as fp32 ONNX to `path`: int64 [batch, tokens] inputs to `logits` float32 [batch, labels].
 
-    A token classifier's logits are float32 [batch, tokens, labels]. `vectors`: whether what the linear layer reads is
-    an output of that name too, float32 [batch, hidden].
+    A token classifier's logits are float32 [batch, tokens, labels]. With `both` the graph of a `PooledClassifier` has
+    the second output `embedding`, float32 [batch, hidden size].
     """
     inputs = input_names(model)
-    outputs = ["logits", VECTORS] if vectors else ["logits"]
+    outputs = ["logits", EMBEDDING] if both else ["logits"]
     example = torch.ones(2, 8, dtype=torch.long)
     axes = {name: {0: "batch", 1: "tokens"} for name in inputs} | {name: {0: "batch"} for name in outputs}
     if model.__class__.__name__.endswith("ForTokenClassification"):
@@ -52,7 +38,7 @@ def convert(model: Classifier, path: Path, *, vectors: bool = False) -> None:
         # attention and the embeddings unfused. The gate compares what comes out on real texts.
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            _WithVectors(model) if vectors and isinstance(model, PooledClassifier) else model,
+            _Both(model) if both else model,
             kwargs=dict.fromkeys(inputs, example),
             f=str(path),
             input_names=inputs,
@@ -61,6 +47,20 @@ def convert(model: Classifier, path: Path, *, vectors: bool = False) -> None:
             opset_version=OPSET,
             dynamo=False,
         )
+
+
+class _Both(torch.nn.Module):
+    """A classifier that returns its vectors too."""
+
+    def __init__(self, model: Classifier) -> None:
+        super().__init__()
+        assert isinstance(model, PooledClassifier)  # noqa: S101 - no other has vectors
+        self.model = model
+
+    def forward(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.model.both(input_ids, attention_mask, token_type_ids)
 
 
 def fuse(source: Path, model: Classifier, path: Path, *, attention: bool) -> None:

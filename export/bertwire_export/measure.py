@@ -35,34 +35,27 @@ _SPEED_ROUNDS, _SPEED_BATCHES = 3, 4
 _CUDA_TOKENS = 16384
 
 
-def torch_rows_of(checkpoint: Checkpoint, examples: Examples, title: str) -> Logits:
-    """Return PyTorch's logits and vectors of each text in one row, float32 [texts, labels + hidden]."""
-    return examples.decided(_each(partial(torch_rows, checkpoint), examples.encodings, title, by_length=True))
+def torch_logits(checkpoint: Checkpoint, examples: Examples, title: str, *, both: bool = False) -> Logits:
+    """Return PyTorch's logits as `Examples.decided` does; batches of one length waste no work on padding.
+
+    `both`: with the vector behind them, float32 [texts, labels + hidden].
+    """
+    return examples.decided(torch_each(checkpoint, examples.encodings, title, both=both))
 
 
-def onnx_rows_of(runner: Runner, examples: Examples, title: str) -> Logits:
-    """Return a graph's logits and vectors of each text in one row, float32 [texts, labels + hidden]."""
-    return examples.decided(_each(runner.rows, examples.encodings, title, by_length=False))
+def onnx_logits(runner: Runner, examples: Examples, title: str, *, both: bool = False) -> Logits:
+    """Return a graph's logits as `Examples.decided` does, computed in batches in file order; `both` as above."""
+    return examples.decided(onnx_each(runner, examples.encodings, title, both=both))
 
 
-def torch_logits(checkpoint: Checkpoint, examples: Examples, title: str) -> Logits:
-    """Return PyTorch's logits as `Examples.decided` does; batches of one length waste no work on padding."""
-    return examples.decided(torch_each(checkpoint, examples.encodings, title))
+def torch_each(checkpoint: Checkpoint, texts: Sequence[Encoding], title: str, *, both: bool = False) -> list[Logits]:
+    """Return PyTorch's logits of each text: float32 [labels], or [tokens, labels]; `both`: [labels + hidden]."""
+    return _each(partial(torch_rows if both else torch_by_text, checkpoint), texts, title, by_length=True)
 
 
-def onnx_logits(runner: Runner, examples: Examples, title: str) -> Logits:
-    """Return a graph's logits as `Examples.decided` does, computed in batches in file order."""
-    return examples.decided(onnx_each(runner, examples.encodings, title))
-
-
-def torch_each(checkpoint: Checkpoint, texts: Sequence[Encoding], title: str) -> list[Logits]:
-    """Return PyTorch's logits of each text: float32 [labels], or [tokens, labels]."""
-    return _each(partial(torch_by_text, checkpoint), texts, title, by_length=True)
-
-
-def onnx_each(runner: Runner, texts: Sequence[Encoding], title: str) -> list[Logits]:
-    """Return a graph's logits of each text, float32 [labels] or [tokens, labels], computed in batches in file order."""
-    return _each(runner.by_text, texts, title, by_length=False)
+def onnx_each(runner: Runner, texts: Sequence[Encoding], title: str, *, both: bool = False) -> list[Logits]:
+    """Return a graph's logits of each text as `torch_each` does, computed in batches in file order."""
+    return _each(runner.rows if both else runner.by_text, texts, title, by_length=False)
 
 
 def _each(

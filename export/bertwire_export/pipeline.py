@@ -139,7 +139,7 @@ def _encoder(config: ExportConfig, checkpoint: Checkpoint) -> tuple[Encoder | No
     if config.converter != "torch":
         return None, f"every graph computes padding: {config.converter} makes padded ones"
     try:
-        return replace(read_encoder(checkpoint.model), gives_vectors=checkpoint.scope is not None), None
+        return replace(read_encoder(checkpoint.model), both=checkpoint.both), None
     except NotPackable as error:
         return None, f"every graph computes padding: {error}"
 
@@ -202,4 +202,4 @@ def _convert(config: ExportConfig, checkpoint: Checkpoint, path: Path) -> None:
         inputs = input_names(checkpoint.model)
         convert_with_optimum(checkpoint.path, checkpoint.training.task, inputs, path, config.optimum_python)
     else:
-        convert(checkpoint.model, path, vectors=checkpoint.scope is not None)
+        convert(checkpoint.model, path, both=checkpoint.both)

@@ -11,7 +11,7 @@ from bertwire_export.candidates import Built
 from bertwire_export.config import Precision
 from bertwire_export.examples import Logits
 from bertwire_export.gate import abstain_faults, faults, rare_faults, text_faults
-from bertwire_export.measure import batch_variance, cpu_name, cuda_name, onnx_logits, onnx_rows_of, quality, speeds
+from bertwire_export.measure import batch_variance, cpu_name, cuda_name, onnx_logits, quality, speeds
 from bertwire_export.reference import Reference, SplitReference
 from bertwire_runtime.bundle import GateLimits, Proof, Provider, Quality, Speed
 from bertwire_runtime.runner import Runner
@@ -117,9 +117,7 @@ def _proof(
     variance = batch_variance(runner, reference.dev.examples.encodings)
     texts = None
     if reference.unlabelled is not None:
-        texts = reference.unlabelled.agreement(
-            runner, f"{built.name} on --texts", _thresholds(reference), reference.abstention
-        )
+        texts = reference.unlabelled.agreement(runner, f"{built.name} on --texts", _thresholds(reference))
     found = (
         *faults(reference.dev.examples.labelled.task, dev, variance, reference.scores.dev, limits),
         *(() if texts is None else text_faults(texts, limits)),
@@ -144,7 +142,7 @@ def _score(runner: Runner, title: str, split: SplitReference, reference: Referen
     if scope is None or split.refused is None:
         logits = onnx_logits(runner, split.examples, title)
     else:
-        rows = onnx_rows_of(runner, split.examples, title)
+        rows = onnx_logits(runner, split.examples, title, both=True)
         logits, refused = scope.split(rows)[0], (scope.refuses(rows), split.refused)
     if not np.isfinite(logits).all():
         raise UserError(f"{title}: the logits are not all finite numbers; leave its precision out with --variants")

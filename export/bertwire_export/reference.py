@@ -9,7 +9,7 @@ from bertwire_core.scope import SCOPE, Scope, write_centroids
 from bertwire_data.pages.figures import calibration_error
 from bertwire_export.checkpoint import Checkpoint
 from bertwire_export.examples import Examples, Logits
-from bertwire_export.measure import Refused, torch_logits, torch_rows_of
+from bertwire_export.measure import Refused, torch_logits
 from bertwire_export.one_row import one_row
 from bertwire_export.rare import Rare
 from bertwire_export.tasks import TASK_EXPORTS
@@ -121,7 +121,7 @@ def split_reference(checkpoint: Checkpoint, examples: Examples, recorded: Logits
     """
     refused = None
     if checkpoint.scope is not None:
-        rows = torch_rows_of(checkpoint, examples, "PyTorch")
+        rows = torch_logits(checkpoint, examples, "PyTorch", both=True)
         recorded, refused = checkpoint.scope.split(rows)[0], checkpoint.scope.refuses(rows)
     elif recorded is None or not _gives(checkpoint, examples, recorded):
         recorded = torch_logits(checkpoint, examples, "PyTorch")

@@ -24,7 +24,7 @@ def torch_rows(checkpoint: Checkpoint, texts: Sequence[Tokens]) -> list[Logits]:
     model, layout = checkpoint.model, Layout("padded", 0, checkpoint.pad_token_id, by_token=False)
     assert isinstance(model, PooledClassifier)  # noqa: S101 - a model that abstains
     with torch.inference_mode():
-        logits, vectors = model.with_vectors(**_inputs(checkpoint, texts, layout))
+        logits, vectors = model.both(**_inputs(checkpoint, texts, layout))
     return list(torch.cat([logits.float(), vectors], dim=1).numpy())
 
 

@@ -9,40 +9,43 @@ from tokenizers import Encoding, Tokenizer
 
 from bertwire_core.errors import UserError
 from bertwire_core.files import unicode_name
-from bertwire_core.scope import scopes
+from bertwire_core.scope import Scope
 from bertwire_core.tasks import Task
 from bertwire_data.texts import fingerprint, read_distinct
 from bertwire_export.checkpoint import Checkpoint
 from bertwire_export.config import ExportConfig
 from bertwire_export.examples import Logits, in_chunks, means
-from bertwire_export.measure import onnx_each, torch_each
+from bertwire_export.measure import Refused, onnx_each, torch_each
 from bertwire_export.tasks import TASK_EXPORTS
-from bertwire_runtime.bundle import Abstention, Agreement, Split
+from bertwire_runtime.bundle import Agreement, Split
 from bertwire_runtime.heads import HEADS
 from bertwire_runtime.runner import Runner
 
 
 @dataclass(frozen=True)
 class Unlabelled:
-    """Texts without labels, with PyTorch's logits for them.
+    """Texts without labels, with PyTorch's logits for them, and from which it abstains.
 
     Attributes:
         task: the task of the model.
         split: the manifest's entry for them.
         chunks: the tokens of each text, of a long one in chunks.
         logits: float32 [texts, labels], or [words of all texts, labels]: those that the served answers are made of.
+        scope: when the model abstains; None where it never does.
+        refused: from which texts PyTorch abstains; else None.
     """
 
     task: Task
     split: Split
     chunks: list[list[Encoding]]
     logits: Logits
+    scope: Scope | None = None
+    refused: Refused | None = None
 
-    def agreement(
-        self, runner: Runner, title: str, thresholds: Sequence[float] | None, abstention: Abstention | None
-    ) -> Agreement:
+    def agreement(self, runner: Runner, title: str, thresholds: Sequence[float] | None) -> Agreement:
         """Compare a graph with PyTorch; raise `UserError` where a logit is not finite."""
-        logits = _decided(self.task, self.chunks, onnx_each(runner, _all(self.chunks), title))
+        by_chunk = onnx_each(runner, _all(self.chunks), title, both=self.scope is not None)
+        logits, refused = _parted(_decided(self.task, self.chunks, by_chunk), self.scope)
         if not np.isfinite(logits).all():
             raise UserError(f"{title}: the logits are not all finite numbers; leave its precision out with --variants")
         ours, theirs = (TASK_EXPORTS[self.task].decide(each, thresholds) for each in (logits, self.logits))
@@ -52,10 +55,9 @@ class Unlabelled:
             label_agreement=None if same is None else float(same.mean()),
             max_logit_difference=float(np.abs(logits - self.logits).max()),
         )
-        if abstention is None:
+        if refused is None:
             return found
-        mine, its = (scopes(each) < abstention.threshold for each in (logits, self.logits))
-        shares = {"abstained": float(mine.mean()), "abstain_agreement": float((mine == its).mean())}
+        shares = {"abstained": float(refused.mean()), "abstain_agreement": float((refused == self.refused).mean())}
         return found.model_copy(update=shares)
 
 
@@ -74,13 +76,20 @@ def read_unlabelled(config: ExportConfig, checkpoint: Checkpoint, tokenizer: Tok
     task = checkpoint.training.task
     texts = read_distinct(config.texts, config.text_column, "--text-column", config.sheet)
     chunks = in_chunks(tokenizer.encode_batch(texts), checkpoint.training.chunks)
-    logits = _decided(task, chunks, torch_each(checkpoint, _all(chunks), "PyTorch on --texts"))
+    rows = _decided(task, chunks, torch_each(checkpoint, _all(chunks), "PyTorch on --texts", both=checkpoint.both))
+    logits, refused = _parted(rows, checkpoint.scope)
     if not len(logits):
         raise UserError("--texts: the model knows no word of the texts; give others")
     if not np.isfinite(logits).all():
         raise UserError(f"{checkpoint.path}: the model's logits are not all finite numbers; train again")
     source = ", ".join(unicode_name(path) for path in config.texts)
-    return Unlabelled(task, Split(source=source, **fingerprint(texts)), chunks, logits)
+    split = Split(source=source, **fingerprint(texts))
+    return Unlabelled(task, split, chunks, logits, checkpoint.scope, refused)
+
+
+def _parted(rows: Logits, scope: Scope | None) -> tuple[Logits, Refused | None]:
+    """Return the logits of rows, and where the model abstains from which texts."""
+    return (rows, None) if scope is None else (scope.split(rows)[0], scope.refuses(rows))
 
 
 def _all(chunks: list[list[Encoding]]) -> list[Encoding]:

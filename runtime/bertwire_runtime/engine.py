@@ -51,7 +51,7 @@ class Engine:
             reason = f"variant {variant.name} does not load on {provider}: {_cause(error)}"
             raise DoesNotLoad(f"{reason} (ONNX Runtime {onnxruntime.__version__})") from error
         self._rows = bundle.manifest.abstention is not None
-        if self._rows and not self._runner.gives_vectors:
+        if self._rows and not self._runner.both:
             raise BundleError(f"{bundle.path}: {variant.file.name} gives no vectors to abstain by; export it again")
         self.variant, self.provider, self.layout = variant, provider, self._runner.layout
         self.proven, self.passed_over = False, ""

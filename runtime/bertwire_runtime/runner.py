@@ -11,15 +11,15 @@ from bertwire_runtime.bundle.proof import Provider
 from bertwire_runtime.layouts import Arrays, Layout, Tokens, arrange
 from bertwire_runtime.session import open_session
 
-# The output beside `logits` of a classifier that gives its pooled vectors, float32 [texts, hidden].
-VECTORS = "vectors"
+# The second output of a classifier that gives its pooled vectors too, float32 [texts, hidden].
+EMBEDDING = "embedding"
 
 
 class Runner:
     """A graph that runs batches of tokenized texts, one at a time.
 
     Attributes:
-        gives_vectors: whether the graph has the output `VECTORS`.
+        both: whether the graph gives pooled vectors beside the logits.
     """
 
     def __init__(self, graph: Path | bytes, layout: Layout, provider: Provider, threads: int) -> None:
@@ -32,7 +32,7 @@ class Runner:
         self._session = open_session(graph, provider, threads)
         self.layout = layout
         self._names = [each.name for each in self._session.get_inputs()]
-        self.gives_vectors = VECTORS in {each.name for each in self._session.get_outputs()}
+        self.both = EMBEDDING in {each.name for each in self._session.get_outputs()}
 
     def arrange(self, texts: Sequence[Tokens]) -> Arrays:
         """Return a batch as the graph's inputs; raise `BundleError` where the layout lacks one of them."""
@@ -42,22 +42,22 @@ class Runner:
         except KeyError as error:
             raise BundleError(f"the graph reads {error.args[0]}, which its layout does not have") from None
 
-    def run(self, arrays: Arrays) -> NDArray[np.float32]:
-        """Run the graph and return its logits as they are."""
-        logits: NDArray[np.float32] = self._session.run(["logits"], arrays)[0]
-        return logits
+    def run(self, arrays: Arrays, *, both: bool = False) -> NDArray[np.float32]:
+        """Run the graph and return its logits as they are; `both`: the vectors behind them, in the same rows."""
+        found: list[NDArray[np.float32]] = self._session.run(["logits", EMBEDDING] if both else ["logits"], arrays)
+        return np.concatenate(found, axis=1) if both else found[0]
 
     def by_text(self, texts: Sequence[Tokens]) -> list[NDArray[np.float32]]:
         """Run one batch and return each text's logits, float32 [labels] or [tokens, labels]."""
         return self.layout.by_text(self.run(self.arrange(texts)), [len(text.ids) for text in texts])
 
     def rows(self, texts: Sequence[Tokens]) -> list[NDArray[np.float32]]:
-        """Run one batch on a graph that gives vectors, and return each text's logits and vector in one row.
+        """Run one batch on a graph that gives both, and return each text's logits and vector in one row.
 
         Returns:
             float32 [labels + hidden] of each; see `bertwire_core.scope.Scope.split`.
         """
-        return list(np.concatenate(self._session.run(["logits", VECTORS], self.arrange(texts)), axis=1))
+        return list(self.run(self.arrange(texts), both=True))
 
     def close(self) -> None:
         """Free the session and its memory; call nothing afterwards."""

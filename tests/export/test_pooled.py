@@ -67,15 +67,15 @@ def pytorch_rows(model: PooledClassifier, texts: Sequence[Text]) -> Floats:
     for text in texts:
         ids, types = torch.tensor([text.ids]), torch.tensor([text.type_ids])
         with torch.inference_mode():
-            rows.append(torch.cat(model.with_vectors(ids, torch.ones_like(ids), types), dim=1)[0].numpy())
+            rows.append(torch.cat(model.both(ids, torch.ones_like(ids), types), dim=1)[0].numpy())
     return np.stack(rows)
 
 
 def packed(
-    model: PooledClassifier, path: Path, *, int8: bool = False, groups: int = GROUPS, vectors: bool = False
+    model: PooledClassifier, path: Path, *, int8: bool = False, groups: int = GROUPS, both: bool = False
 ) -> Runner:
     """The packed graph in a session."""
-    encoder, linears = replace(read_encoder(model), gives_vectors=vectors), Fp32Linears()
+    encoder, linears = replace(read_encoder(model), both=both), Fp32Linears()
     chosen: Linears = linears
     if int8:
         one = Layout("packed", 1, 1, by_token=False, skips_padding=encoder.skips_padding)
@@ -84,10 +84,10 @@ def packed(
     return Runner(path, Layout("packed", groups, 1, False, encoder.skips_padding), "cpu", threads=1)
 
 
-def padded(model: PooledClassifier, folder: Path, kind: str, *, vectors: bool = False) -> Runner:
+def padded(model: PooledClassifier, folder: Path, kind: str, *, both: bool = False) -> Runner:
     """The padded graph in a session, in fp32, fp16 or int8."""
     path = folder / "graph.onnx"
-    convert(model, folder / "unfused.onnx", vectors=vectors)
+    convert(model, folder / "unfused.onnx", both=both)
     fuse(folder / "unfused.onnx", model, path, attention=kind != "int8")
     if kind == "fp16":
         onnx.save(to_half(onnx.load(path)), path)
@@ -172,19 +172,19 @@ def test_second_output_is_the_vector(tmp_path: Path, pooling: Pooling) -> None:
     model, texts = tiny_pooled("bert", pooling), random_batch(LENGTHS)
     expected = pytorch_rows(model, texts)
     plain = packed(model, tmp_path / "plain.onnx")
-    assert not plain.gives_vectors
+    assert not plain.both
     graphs = {
-        "packed": (packed(model, tmp_path / "fp32.onnx", vectors=True), 2e-5),
-        "padded": (padded(model, tmp_path, "fp32", vectors=True), 2e-5),
-        "half": (padded(model, tmp_path, "fp16", vectors=True), 0.05),
-        "padded int8": (padded(model, tmp_path, "int8", vectors=True), np.inf),
+        "packed": (packed(model, tmp_path / "fp32.onnx", both=True), 2e-5),
+        "padded": (padded(model, tmp_path, "fp32", both=True), 2e-5),
+        "half": (padded(model, tmp_path, "fp16", both=True), 0.05),
+        "padded int8": (padded(model, tmp_path, "int8", both=True), 10.0),
     }
     for runner, near in graphs.values():
         rows = np.stack(runner.rows(texts))
         np.testing.assert_allclose(rows, expected, atol=near)
         assert np.array_equal(rows[:, : len(LABELS)], np.stack(runner.by_text(texts)))
     assert np.array_equal(np.stack(graphs["packed"][0].by_text(texts)), np.stack(plain.by_text(texts)))
-    int8 = packed(model, tmp_path / "int8.onnx", int8=True, vectors=True)
+    int8 = packed(model, tmp_path / "int8.onnx", int8=True, both=True)
     rows = np.stack(int8.rows(texts))
     assert np.array_equal(rows, np.stack([int8.rows([text])[0] for text in texts]))
     for found in (rows, np.stack(graphs["padded int8"][0].rows(texts))):

@@ -5,11 +5,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from transformers import BertForSequenceClassification
 
 from bertwire_core.errors import UserError
-from bertwire_core.scope import scopes
+from bertwire_core.pooled import PooledClassifier
+from bertwire_core.pooling import Pooling
+from bertwire_core.scope import SCOPE, scopes, write_centroids
 from bertwire_export import prove
-from bertwire_export.examples import Logits
+from bertwire_export.checkpoint import load_checkpoint
+from bertwire_export.examples import Logits, in_chunks, means
+from bertwire_export.serving_tokenizer import serving_tokenizer
+from bertwire_export.torch_run import torch_rows
 from bertwire_runtime.bundle import open_bundle
 from bertwire_runtime.layouts import Arrays
 from bertwire_runtime.predictor import Predictor
@@ -55,10 +61,12 @@ LONG = random_texts(60, seed=8, longest=120)
 class WrongOn(Runner):
     """Runs graphs; batches with the word w59 have the logits of other labels."""
 
-    def run(self, arrays: Arrays) -> Logits:
+    def run(self, arrays: Arrays, *, both: bool = False) -> Logits:
         """The logits, in reverse order where the batch holds the word."""
-        logits = super().run(arrays)
-        return logits[:, ::-1] if (arrays["input_ids"] == WORD).any() else logits
+        rows = super().run(arrays, both=both)
+        if (arrays["input_ids"] == WORD).any():
+            rows[:, :3] = rows[:, 2::-1].copy()
+        return rows
 
 
 def test_wrong_on_texts_alone(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,31 +85,43 @@ def test_wrong_on_texts_alone(checkpoint: Path, tmp_path: Path, monkeypatch: pyt
     assert export(checkpoint, tmp_path / "out", variants=["fp32"], dev=dev).manifest is not None
 
 
-class FaintOn(Runner):
-    """Runs graphs; batches with the word w59 have logits lower by 500, which changes no decision for a label."""
+class AskewOn(Runner):
+    """Runs graphs; batches with the word w59 have other vectors, which changes no decision for a label."""
 
-    def run(self, arrays: Arrays) -> Logits:
-        """The logits, lower where the batch holds the word."""
-        logits = super().run(arrays)
-        return logits - np.float32(500) if (arrays["input_ids"] == WORD).any() else logits
+    def run(self, arrays: Arrays, *, both: bool = False) -> Logits:
+        """The logits, and where the batch holds the word vectors that point away."""
+        rows = super().run(arrays, both=both)
+        if (arrays["input_ids"] == WORD).any():
+            rows[:, 3:] *= -10
+        return rows
 
 
 @pytest.fixture
-def in_chunks(checkpoint_copy: Path, bundle: Path) -> Path:
-    """The tiny checkpoint, which reads 3 chunks of 32 tokens and abstains from some of the texts."""
-    predictor = Predictor(open_bundle(bundle), "fp32", threads=1)
-    threshold = float(np.median(scopes(np.stack([each.logits for each in predictor.run(LONG)]))))
-    predictor.close()
+def abstaining(checkpoint_copy: Path) -> Path:
+    """The tiny checkpoint with its head on a pooled vector; it reads 3 chunks and abstains from half of the texts."""
+    plain = BertForSequenceClassification.from_pretrained(checkpoint_copy)
+    model = PooledClassifier(plain.bert, Pooling("first", pooler=True))
+    model.set_head(plain.classifier.weight, plain.classifier.bias)
+    model.save(checkpoint_copy)
     path = checkpoint_copy / "training.json"
     record = json.loads(path.read_text()) | {"chunks": 3, "chunk_overlap": 2}
-    path.write_text(json.dumps(record | {"stages": {"abstain": {"threshold": threshold}}}))
+    path.write_text(json.dumps(record))
+    checkpoint = load_checkpoint(checkpoint_copy)
+    chunks = in_chunks(serving_tokenizer(checkpoint).encode_batch(LONG), 3)
+    rows = means(chunks, torch_rows(checkpoint, [each for text in chunks for each in text]))
+    logits, vectors = rows[:, :3], rows[:, 3:]
+    centroids = vectors[:1] / np.linalg.norm(vectors[:1])
+    (checkpoint_copy / SCOPE).write_bytes(write_centroids(centroids))
+    threshold = float(np.median(scopes(logits, vectors, centroids, 0.1)))
+    record["stages"] = {"abstain": {"threshold": threshold, "entropy_weight": 0.1}}
+    path.write_text(json.dumps(record))
     return checkpoint_copy
 
 
-def test_served_answers_are_compared(in_chunks: Path, tmp_path: Path) -> None:
+def test_served_answers_are_compared(abstaining: Path, tmp_path: Path) -> None:
     """Of long texts the mean of their chunks, and whether the model abstains: what the bundle answers."""
     texts = write(tmp_path / "a.txt", LONG)
-    outcome = export(in_chunks, tmp_path / "out", variants=["fp32"], texts=[texts])
+    outcome = export(abstaining, tmp_path / "out", variants=["fp32"], texts=[texts])
     assert outcome.manifest is not None
     found = outcome.manifest.variants[0].proofs[0].texts
     assert found is not None
@@ -116,9 +136,9 @@ def test_served_answers_are_compared(in_chunks: Path, tmp_path: Path) -> None:
     assert f"abstains from {found.abstained:.2%} of them and as PyTorch in 100.00%" in page
 
 
-@pytest.mark.parametrize(("runner", "fault"), [(WrongOn, "decides"), (FaintOn, "abstains")])
+@pytest.mark.parametrize(("runner", "fault"), [(WrongOn, "decides"), (AskewOn, "abstains")])
 def test_wrong_behind_the_first_chunk(
-    in_chunks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runner: type[Runner], fault: str
+    abstaining: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runner: type[Runner], fault: str
 ) -> None:
     """A graph that is wrong on a word of later chunks alone is not published, and the reason says where."""
     monkeypatch.setattr(prove, "Runner", runner)
@@ -126,7 +146,7 @@ def test_wrong_behind_the_first_chunk(
     dev = tmp_path / "dev.jsonl"
     plain = [text for text in random_texts(300) if "w59" not in text.split()][:100]
     dev.write_text("".join(json.dumps({"text": text, "label": "neutral"}) + "\n" for text in plain))
-    outcome = export(in_chunks, tmp_path / "out", variants=["fp32"], texts=[texts], dev=dev)
+    outcome = export(abstaining, tmp_path / "out", variants=["fp32"], texts=[texts], dev=dev)
     assert outcome.manifest is None
     faults = [each for one in outcome.proven for proof in one.proofs for each in proof.faults]
     assert any(each.startswith(f"it {fault} as PyTorch in ") and "of --texts" in each for each in faults)

@@ -13,7 +13,7 @@ from bertwire_export.packed.graph import CONTRIB, Graph, Shape
 from bertwire_export.packed.linear import Fp32Linears, Linears
 from bertwire_export.packed.pool import normalized, pooled
 from bertwire_export.packed.weights import Encoder, Layer, Linear, Norm
-from bertwire_runtime.runner import VECTORS
+from bertwire_runtime.runner import EMBEDDING
 
 _INT64, _INT32 = TensorProto.INT64, TensorProto.INT32
 
@@ -28,8 +28,8 @@ def build_packed(encoder: Encoder, linears: Linears, groups: int) -> onnx.ModelP
 
     Returns:
         A model with the inputs of `bertwire_runtime.layouts.packed` and the output `logits`, float32
-        [texts, labels], or [tokens, labels] where every token is classified; and where the encoder gives vectors, what
-        the classifier reads, as `vectors`, float32 [texts, hidden].
+        [texts, labels], or [tokens, labels] where every token is classified. Of a classifier that gives both the
+        vectors, float32 [texts, hidden], are the output `embedding`.
     """
     return _Builder(encoder, linears, groups).build()
 
@@ -53,13 +53,11 @@ class _Builder:
         value = self._layer(tokens, layer, f"layer.{index}", first_only=first_only)
         if not encoder.by_token and not first_only:
             value = pooled(graph, value, encoder.pooling.tokens, self._groups)
-        vectors = self._vectors(value)
-        logits = Fp32Linears()(graph, vectors, encoder.classifier, "classifier")
-        rows, (labels, hidden) = "tokens" if encoder.by_token else "texts", encoder.classifier.weight.shape
+        vector, rows = self._vector(value), "tokens" if encoder.by_token else "texts"
+        logits = Fp32Linears()(graph, vector, encoder.classifier, "classifier")
+        labels, size = encoder.classifier.weight.shape
         outputs: dict[str, tuple[str, Shape]] = {"logits": (logits, [rows, labels])}
-        if encoder.gives_vectors:
-            outputs[VECTORS] = vectors, [rows, hidden]
-        return graph.model(outputs)
+        return graph.model(outputs | ({EMBEDDING: (vector, [rows, size])} if encoder.both else {}))
 
     def _embeddings(self) -> str:
         graph, encoder = self._graph, self._encoder
@@ -141,8 +139,8 @@ class _Builder:
     def _norm_weights(self, norm: Norm) -> tuple[str, str]:
         return self._graph.constant(norm.weight, "norm.weight"), self._graph.constant(norm.bias, "norm.bias")
 
-    def _vectors(self, value: str) -> str:
-        """Add what comes between the pooling and the classifier."""
+    def _vector(self, value: str) -> str:
+        """Add what stands between the last layer, or the pooled vector, and the classifier."""
         graph, encoder = self._graph, self._encoder
         if encoder.dense is not None and encoder.activation is not None:
             value = Fp32Linears()(graph, value, encoder.dense, "dense")

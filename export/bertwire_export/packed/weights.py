@@ -68,8 +68,8 @@ class Encoder:
         classifier: to the logits.
         pooling: what `dense`, or the classifier, reads of a text.
         by_token: whether every token is classified; else each text.
+        both: whether the pooled vector is a second output.
         skips_padding: whether positions count from 1 and leave padding tokens out.
-        gives_vectors: whether what the classifier reads is an output of the graph too.
     """
 
     words: Floats
@@ -85,7 +85,7 @@ class Encoder:
     pooling: Pooling
     by_token: bool
     skips_padding: bool
-    gives_vectors: bool = False
+    both: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -174,7 +174,7 @@ class Abstention(Part):
     Attributes:
         threshold: least scope of a text that the model decides for.
         entropy_weight: what a nat of the labels' entropy takes from the scope.
-        file: the file of the centroids, with which the graphs' output `vectors` is compared.
+        file: the file of the centroids, with which the graphs' output `embedding` is compared.
         dev: share of the dev texts from which PyTorch abstains.
         test: the same of the test texts; None without them.
     """
