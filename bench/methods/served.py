@@ -86,7 +86,7 @@ def _made(arguments: argparse.Namespace, name: str) -> dict[str, Any]:
         "rows": record["data"]["train"]["rows"],
         "train_cpu_seconds": round(seconds, 1),
         "export_cpu_seconds": round(exported, 1),
-        "variants": sorted(json.loads((bundle / "manifest.json").read_bytes())["variants"]),
+        "variants": [each["name"] for each in json.loads((bundle / "manifest.json").read_bytes())["variants"]],
     }
     kept.write_text(json.dumps(found), encoding="utf-8")
     return found
