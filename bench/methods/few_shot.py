@@ -40,8 +40,8 @@ METHODS: dict[str, dict[str, Any]] = {
     "self-train": {"method": "full", "self_train": [UNLABELLED]},
     "adapt": {"method": "full", "adapt": [UNLABELLED]},
 }
-# num_iterations of SetFit: as few-shot has it; 0, SetFit's default, is every pair, too many for many labels.
-SETFIT = {"setfit, 20 iterations": 20, "setfit, every pair": 0}
+# num_iterations of SetFit; None: that of few-shot. 0, SetFit's default, is every pair, too many for many labels.
+SETFIT = {"setfit": None, "setfit, every pair": 0}
 # Accuracy and seconds; of each method.
 Score = dict[str, float]
 Scores = dict[str, Score]
@@ -65,8 +65,9 @@ def _score(arguments: argparse.Namespace, folder: Path, seed: int, method: str) 
     """Train by a method on the texts that were drawn into `folder`, and score it."""
     files: dict[str, Any] = {name: folder / f"{name}.jsonl" for name in ("train", "dev", "test")}
     if method in SETFIT:
+        iterations = arguments.iterations if SETFIT[method] is None else SETFIT[method]
         script = Path(__file__).with_name("setfit_peer.py")
-        asked = [find_base("minilm").location, files["train"], files["test"], str(seed), str(SETFIT[method])]
+        asked = [find_base("minilm").location, files["train"], files["test"], str(seed), str(iterations)]
         done = subprocess.run(
             [arguments.python, script, *asked],
             check=True,
@@ -79,6 +80,8 @@ def _score(arguments: argparse.Namespace, folder: Path, seed: int, method: str) 
     options = {
         name: [folder / UNLABELLED] if value == [UNLABELLED] else value for name, value in METHODS[method].items()
     }
+    if options["method"] == "few-shot":
+        options["num_iterations"] = arguments.iterations
     if options["method"] == "full":
         # Three epochs of 16 texts are three steps: by default it gets as many passes as few-shot has pairs.
         options |= {"epochs": arguments.epochs, "patience": arguments.epochs, "batch_size": 8}
@@ -151,6 +154,7 @@ def _write(arguments: argparse.Namespace, seed: int, method: str, score: Score) 
         "texts_per_label": arguments.texts,
         "tested": arguments.tested,
         "epochs": arguments.epochs,
+        "iterations": arguments.iterations,
         "machine": machine(),
         "methods": _summary(list(draws.values())),
         "draws": draws,
@@ -178,6 +182,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--draws", type=int, nargs="+", default=range(5), help="seeds; the file keeps those it has")
     parser.add_argument("--tested", type=int, default=1000, help="rows of test at most, the first")
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=["few-shot", "frozen", "full"])
+    parser.add_argument("--iterations", type=int, default=20, help="num_iterations of few-shot and setfit")
     parser.add_argument("--epochs", type=int, default=20, help="of full")
     # It chooses the epoch of full; few-shot and frozen read none of it. Halved, the choice is by chance.
     parser.add_argument("--dev", type=int, default=50, help="rows of dev")
