@@ -133,7 +133,7 @@ def test_around_other_stages(run: Run) -> None:
 
 def test_folds_go_without(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     """A fold's dev, where the rate is of no text, is not asked for a threshold; other stages are in every training."""
-    output = run(folds=2, abstain=True, abstain_rate=0.07, augment=["swap"], epochs=1)
+    output = run(folds=2, abstain=True, abstain_rate=0.07, pooling="mean", augment=["swap"], epochs=1)
     printed = capsys.readouterr().err
     assert (printed.count("abstain: "), printed.count("augment: ")) == (1, 3)
     assert record(output).folds is not None

@@ -36,7 +36,7 @@ def train_centroids(job: "Job", model: "PooledClassifier", tokenizer: "PreTraine
     if len(rows) > _MOST_ROWS:
         places = numpy.sort(numpy.random.default_rng(job.seed).permutation(len(rows))[:_MOST_ROWS])
         tokens = tokenize(model, tokenizer, rows.take(places.tolist()), job.data.targets["train"][places])
-    (vectors,) = embed(model, tokenizer, tokens, "abstain: train")
+    (vectors,) = embed(model, tokenizer, tokens, "embed train")
     return find_centroids(vectors, tokens.targets, job.seed)
 
 

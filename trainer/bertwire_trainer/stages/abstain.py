@@ -82,7 +82,7 @@ class Abstain:
         model = cast("PooledClassifier", fitted.model)  # see `require_head`
         model.to("cuda" if torch.cuda.is_available() else "cpu")
         centroids = train_centroids(job, model, fitted.tokenizer)
-        (vectors,) = embed(model, fitted.tokenizer, job.tokens["dev"], "abstain: dev")
+        (vectors,) = embed(model, fitted.tokenizer, job.tokens["dev"], "embed dev")
         with torch.inference_mode():
             logits = model.head(torch.from_numpy(vectors).to(model.device)).cpu().numpy()
         near, entropy = cosines(vectors, centroids), entropies(logits)
