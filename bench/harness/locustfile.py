@@ -42,7 +42,7 @@ class ClassifyUser(User):  # type: ignore[misc]
         """Close the connection."""
         self.channel.close()
 
-    @task
+    @task  # type: ignore[untyped-decorator]
     def classify(self) -> None:
         """Send one text and report the call; failures by their status code."""
         request = ClassifyRequest(texts=[next(self.texts)], top_k=1)

@@ -34,7 +34,7 @@ def python_client(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The Python client, with stubs as its README makes them."""
     folder = tmp_path_factory.mktemp("python")
     shutil.copy(ROOT / "examples" / "python" / "classify.py", folder)
-    options = ["-I", ROOT / "protos" / "bertwire" / "v1", f"--python_out={folder}", f"--grpc_python_out={folder}"]
+    options = ["-I", str(ROOT / "protos" / "bertwire" / "v1"), f"--python_out={folder}", f"--grpc_python_out={folder}"]
     subprocess.run([sys.executable, "-m", "grpc_tools.protoc", *options, "classifier.proto"], check=True)
     return folder / "classify.py"
 
@@ -57,7 +57,7 @@ def test_python_says_what_failed(server: Server, python_client: Path) -> None:
 def test_node(server: Server, tmp_path: Path, lines: list[list[str]]) -> None:
     """The labels and scores are those of our own client, after what the README says to install."""
     folder = tmp_path / "examples" / "node"
-    shutil.copytree(ROOT / "examples" / NODE, folder, ignore=shutil.ignore_patterns("node_modules"))
+    shutil.copytree(ROOT / "examples" / "node", folder, ignore=shutil.ignore_patterns("node_modules"))
     shutil.copytree(ROOT / "protos" / "bertwire" / "v1", tmp_path / "protos" / "bertwire" / "v1")
     install = [NPM, "install", "--no-audit", "--no-fund", "--no-package-lock", "--loglevel=error"]
     subprocess.run(install, cwd=folder, check=True, timeout=120)

@@ -62,7 +62,7 @@ def test_perf_analyzers_data_are_answered(server: Server) -> None:
 def test_locust_loads_a_server(server: Server) -> None:
     """Locust's users call the server without a failure, each over a connection of its own."""
     options = ["--headless", "--users", "2", "--spawn-rate", "2", "--run-time", "2s", "--json", "--skip-log"]
-    command = [LOCUST, "-f", HARNESS / "locustfile.py", "--host", server.address, *options]
+    command = [str(LOCUST), "-f", str(HARNESS / "locustfile.py"), "--host", server.address, *options]
     environment = os.environ | {"PYTHONPATH": str(ROOT / "protos")}
     result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert result.returncode == 0, result.stderr

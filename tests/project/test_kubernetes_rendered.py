@@ -74,7 +74,7 @@ def check_schemas(text: str, folder: Path) -> None:
     # Not those of KServe, KEDA and the Prometheus Operator.
     own = [each for each in yaml.safe_load_all(text) if re.match(r"[^.]+(\.k8s\.io)?(/|$)", each["apiVersion"])]
     (folder / "manifests.yaml").write_text(yaml.safe_dump_all(own))
-    command = [TOOLS / "kubernetes-validate", "--strict", folder / "manifests.yaml"]
+    command = [str(TOOLS / "kubernetes-validate"), "--strict", str(folder / "manifests.yaml")]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     # A kind or a version that has no schema is a warning for it.
     assert result.stdout.count(" passed for resource ") == len(own), result.stdout + result.stderr
