@@ -106,7 +106,7 @@ def _on_test(built: Built, reference: Reference, provider: Provider = "cuda") ->
 def _speeds(running: Sequence[Built], reference: Reference, provider: Provider) -> dict[str, Speed]:
     runners = {each.name: _open(each, provider, threads=1) for each in running}
     device = cpu_name() if provider == "cpu" else cuda_name()
-    return speeds(runners, reference.dev.examples.encodings, provider, device)
+    return speeds(runners, reference.dev.examples.chunks, provider, device)
 
 
 def _proof(
@@ -117,11 +117,13 @@ def _proof(
     variance = batch_variance(runner, reference.dev.examples.encodings)
     texts = None
     if reference.unlabelled is not None:
-        texts = reference.unlabelled.agreement(runner, f"{built.name} on --texts", _thresholds(reference))
+        texts = reference.unlabelled.agreement(
+            runner, f"{built.name} on --texts", _thresholds(reference), reference.abstention
+        )
     found = (
         *faults(reference.dev.examples.labelled.task, dev, variance, reference.scores.dev, limits),
         *(() if texts is None else text_faults(texts, limits)),
-        *abstain_faults(dev, len(reference.dev.examples.labelled), limits),
+        *abstain_faults(dev.abstain_agreement, len(reference.dev.examples.labelled), limits),
         *rare_faults(reference.rare.difference(runner), limits),
     )
     proof = Proof(

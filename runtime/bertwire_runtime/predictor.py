@@ -102,10 +102,11 @@ class Predictor:
         if matched and self.rules is not None:
             decisive = self.rules.adjusted(matched, logits)
         scores, names = self.head.scores(self.manifest, decisive), tuple(each.name for each in matched)
+        entities = self.head.entities(self.manifest, scores, encoded.words)
         foreign = abstention is not None and bool(scopes(logits) < abstention.threshold)
         forced = any(each.effect == "force" and scores[each.label] == 1 for each in matched)
         abstained = foreign and not forced
-        return Output(logits, scores, encoded.words, len(encoded.ids), encoded.truncated, names, abstained)
+        return Output(logits, scores, entities, len(encoded.ids), encoded.truncated, names, abstained)
 
     def close(self) -> None:
         """Free the session and its memory; call nothing afterwards."""

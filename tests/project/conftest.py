@@ -22,7 +22,7 @@ def exposed() -> dict[str, set[str]]:
     """The labels of each sample that a server with a model shows after a call."""
     metrics = Metrics()
     variant = ("int8", "int8", "cpu", "packed", "single_label")
-    model = ModelMetrics(ModelInfo("mood", "3", variant, ("up",), 100, True, False))
+    model = ModelMetrics(ModelInfo("mood", "3", variant, ("up",), 100, True, False, ("refund",)))
     metrics.loaded(model, Model())
     model.ran(Ran([3], 3, [0.1], 0.1))
     metrics.call_ended(Call("/s/m", model="mood"), grpc.StatusCode.OK, 0.1)

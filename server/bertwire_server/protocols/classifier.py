@@ -88,5 +88,6 @@ class Classifier(ModelListing, ClassifierServicer):
 
     async def _classify(self, request: ClassifyRequest, until: float | None) -> ClassifyResponse:
         self._inference.check_count(len(request.texts))
-        answered = await self._inference.predict(query(request, until))
-        return await response(answered.model.manifest, answered.predictions, request)
+        asked = query(request, until)
+        answered = await self._inference.predict(asked)
+        return await response(answered.model.manifest, answered.predictions, request, asked.thresholds)
