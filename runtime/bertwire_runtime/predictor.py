@@ -20,7 +20,7 @@ _BATCH_TEXTS = 32
 
 
 class Predictor:
-    """A variant of a bundle that classifies texts, without gRPC or PyTorch.
+    """A variant of a bundle that classifies or embeds texts, without gRPC or PyTorch.
 
         predictor = Predictor(open_bundle(Path("bundle")))
         print([output.scores for output in predictor.run(["a text", "another"])])
@@ -105,7 +105,9 @@ class Predictor:
         foreign = abstention is not None and bool(scopes(logits) < abstention.threshold)
         forced = any(each.effect == "force" and scores[each.label] == 1 for each in matched)
         abstained = foreign and not forced
-        return Output(logits, scores, encoded.words, len(encoded.ids), encoded.truncated, names, abstained)
+        embedding = None if self.manifest.embedding is None else logits
+        read = encoded.words, len(encoded.ids), encoded.truncated
+        return Output(logits, scores, *read, names, abstained, embedding)
 
     def close(self) -> None:
         """Free the session and its memory; call nothing afterwards."""
