@@ -11,8 +11,8 @@ from bertwire_core.tasks import ServedTable, ServedTask
 from bertwire_runtime.bundle.proof import Part, Proof, Provider, Scores, Share
 
 SCHEMA_VERSION = 4
-# Schema 3 is schema 4 without rules, models that abstain, texts in chunks and embeddings; schema 2 is schema 3 without a
-# probe.
+# Schema 3 is schema 4 without rules, models that abstain, texts in chunks and embeddings; schema 2 is schema 3 without
+# a probe.
 READABLE_VERSIONS = (2, 3, SCHEMA_VERSION)
 # The first schema with a probe.
 _PROBE_VERSION = 3
@@ -34,7 +34,15 @@ MIN_CALIBRATION_TEXTS = 100
 
 
 class _Allowed(NamedTuple):
-    """What a manifest of a task may have: so many labels, a threshold each, a model that abstains, texts in chunks, an embedding."""
+    """What a manifest of a task may have.
+
+    Attributes:
+        labels: how many labels.
+        thresholds: a threshold for each.
+        abstention: a model that abstains.
+        chunks: texts in chunks.
+        embedding: a vector; it must have it.
+    """
 
     labels: range
     thresholds: bool = False
