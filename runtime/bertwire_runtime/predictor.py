@@ -13,7 +13,7 @@ from bertwire_runtime.heads import HEADS, Head
 from bertwire_runtime.output import Floats, Output
 from bertwire_runtime.rules import RuleSet, read_rules
 from bertwire_runtime.spans import Span
-from bertwire_runtime.tokenizer import Encoded, Text, TextTokenizer, means_by_text
+from bertwire_runtime.tokenizer import Encoded, Text, TextTokenizer, Token, means_by_text
 
 # Texts per batch of `run`; larger batches amortise hardly any more overhead.
 _BATCH_TEXTS = 32
@@ -84,6 +84,10 @@ class Predictor:
     def words(self, text: Text, side: Literal["left", "right"] | None = None) -> list[list[Span]]:
         """Return start and end of the words that the model reads of a text, or of each text of a pair."""
         return self._tokenizer.words(text, side)
+
+    def tokens(self, text: str, *, special: bool) -> list[Token]:
+        """Return the tokens of a text, however many; `special`: with those that are put around it."""
+        return self._tokenizer.tokens(text, special=special)
 
     def logits(self, encoded: Sequence[Encoded]) -> list[Floats]:
         """Run one batch of texts, of those in chunks a chunk at a time (`Encoded.chunks`).
