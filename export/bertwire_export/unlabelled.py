@@ -28,20 +28,24 @@ class Unlabelled:
         task: the task of the model.
         split: the manifest's entry for them.
         encodings: the tokens of each text.
-        logits: float32 [texts, labels], or [tokens of all texts, labels].
+        logits: float32 [texts, labels], or [tokens of all texts, labels]; behind them the vectors of a model of both.
+        labels: number of the labels.
     """
 
     task: ServedTask
     split: Split
     encodings: list[Encoding]
     logits: Logits
+    labels: int
 
     def agreement(self, runner: Runner, title: str, thresholds: Sequence[float] | None) -> Agreement:
         """Compare a graph with PyTorch; raise `UserError` where a logit is not finite."""
         logits = _joined(onnx_each(runner, self.encodings, title))
         if not np.isfinite(logits).all():
             raise UserError(f"{title}: the logits are not all finite numbers; leave its precision out with --variants")
-        ours, theirs = (TASK_EXPORTS[self.task].decide(each, thresholds) for each in (logits, self.logits))
+        ours, theirs = (
+            TASK_EXPORTS[self.task].decide(each[:, : self.labels], thresholds) for each in (logits, self.logits)
+        )
         same = None if ours is None or theirs is None else ours == theirs
         return Agreement(
             decisions=0 if same is None else same.size,
@@ -72,7 +76,8 @@ def read_unlabelled(config: ExportConfig, checkpoint: Checkpoint, tokenizer: Tok
     if not np.isfinite(logits).all():
         raise UserError(f"{checkpoint.path}: the model's logits are not all finite numbers; train again")
     source = ", ".join(unicode_name(path) for path in config.texts)
-    return Unlabelled(task, Split(source=source, **fingerprint(texts)), encodings, logits)
+    labels = len(checkpoint.training.labels)
+    return Unlabelled(task, Split(source=source, **fingerprint(texts)), encodings, logits, labels)
 
 
 def _joined(by_text: list[Logits]) -> Logits:

@@ -24,20 +24,13 @@ from bertwire_export.measure import finite, onnx_each, torch_each
 from bertwire_export.rare import Rare, rare_texts
 from bertwire_export.sentence import read_sentence
 from bertwire_export.serving_tokenizer import require_same_tokens
+from bertwire_export.similarity import Places, one_neighbour, unit, vector_scores
 from bertwire_runtime.bundle import Calibration, Quality, Scores, Split
 from bertwire_runtime.bundle import Reference as ReferenceScores
 from bertwire_runtime.runner import Runner
 
-# Nearest neighbours of a text that are compared. With half as many a text has fewer ways to differ.
-_NEIGHBOURS = 10
-# Texts whose neighbours are looked for, spread over all. With half as many a share is known half as finely.
-_ASKED = 1000
-# Rows of similarities computed at once; of 100,000 texts they are 100 MB.
-_BLOCK = 256
 # Texts below which neighbours mean little.
 _LEAST_TEXTS = 20
-
-Places = NDArray[np.int64]
 
 
 class Pairs(NamedTuple):
@@ -82,8 +75,8 @@ class VectorReference:
 
     @property
     def one_row(self) -> Scores:
-        """One neighbour may always differ: of two texts as near as each other rounding chooses."""
-        return {"neighbours": 1 / nearest(self.vectors).size}
+        """What one neighbour is worth."""
+        return {"neighbours": one_neighbour(self.vectors)}
 
     @property
     def splits(self) -> dict[SplitName, Split]:
@@ -102,34 +95,12 @@ class VectorReference:
         )
 
     def _score(self, vectors: Logits) -> Scores:
-        cosines = (_unit(vectors) * _unit(self.vectors)).sum(axis=1)
-        kept = nearest(vectors)[:, :, None] == nearest(self.vectors)[:, None, :]
-        found = {"cosine": cosines.mean(), "least_cosine": cosines.min(), "neighbours": kept.any(axis=2).mean()}
+        found = vector_scores(vectors, self.vectors)
         if self.pairs is not None:
-            unit = _unit(vectors)
-            similar = (unit[self.pairs.first] * unit[self.pairs.second]).sum(axis=1)
+            wide = unit(vectors)
+            similar = (wide[self.pairs.first] * wide[self.pairs.second]).sum(axis=1)
             found["spearman"] = score("regression", similar, self.pairs.scores, ["cosine"])["spearman"]
-        return {name: float(value) for name, value in found.items()}
-
-
-def _unit(vectors: Logits) -> NDArray[np.float64]:
-    wide = vectors.astype(np.float64)
-    norms = np.linalg.norm(wide, axis=1, keepdims=True)
-    found: NDArray[np.float64] = wide / np.maximum(norms, np.finfo(np.float32).tiny)
-    return found
-
-
-def nearest(vectors: Logits) -> Places:
-    """Return the places of the nearest texts by cosine, int64 [asked texts, neighbours], without the text itself."""
-    unit = _unit(vectors)
-    count = min(_NEIGHBOURS, len(unit) - 1)
-    asked = np.linspace(0, len(unit) - 1, min(_ASKED, len(unit))).astype(np.int64)
-    found = []
-    for block in np.split(asked, range(_BLOCK, len(asked), _BLOCK)):
-        similar = unit[block] @ unit.T
-        similar[np.arange(len(block)), block] = -np.inf
-        found.append(np.argpartition(-similar, count - 1, axis=1)[:, :count])
-    return np.concatenate(found)
+        return found
 
 
 def read_vectors(config: ExportConfig, checkpoint: Checkpoint, tokenizer: Tokenizer) -> VectorReference:

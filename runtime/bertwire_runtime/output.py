@@ -14,9 +14,8 @@ class Output:
     """A model's output for one text.
 
     Attributes:
-        logits: float32 [labels], or [tokens, labels] for token classification.
-        scores: float32 of the same shape: softmax, sigmoids; for regression the number itself, for an embedding the
-            vector.
+        logits: float32 [labels], or [tokens, labels] for token classification; empty for an embedding alone.
+        scores: float32 of the same shape: softmax, sigmoids, or for regression the number itself.
         words: for token classification each word's first token (its row in `scores`), and its start and end in the
             text,
             in code points; else empty.
