@@ -119,7 +119,7 @@ def read_vectors(config: ExportConfig, checkpoint: Checkpoint, tokenizer: Tokeni
                 f"{config.dev} has no second texts: --dev of an encoder has pairs of texts with scores; choose the "
                 "column with --text-pair-column, or give texts alone with --texts"
             )
-        pairs, numbers = [(str(one), str(other)) for one, other in rows.inputs], np.array(rows.targets, np.float64)
+        pairs, numbers = [(str(pair[0]), str(pair[1])) for pair in rows.inputs], np.array(rows.targets, np.float64)
         named.append(config.dev)
         remarks += rows.remarks
     given = read_distinct(config.texts, config.text_column, "--text-column", config.sheet) if config.texts else []
@@ -138,13 +138,13 @@ def read_vectors(config: ExportConfig, checkpoint: Checkpoint, tokenizer: Tokeni
         raise UserError(f"{config.checkpoint}: its vectors are not all finite numbers; choose another encoder")
     source = ", ".join(map(unicode_name, named)) or "bertwire's own texts"
     places = {text: place for place, text in enumerate(texts)}
-    ends = [np.array([places[pair[end]] for pair in pairs], np.int64) for end in (0, 1)]
+    first, second = (np.array([places[pair[end]] for pair in pairs], np.int64) for end in (0, 1))
     return VectorReference(
         Split(source=source, **fingerprint(texts)),
         texts,
         encodings,
         vectors,
-        Pairs(*ends, numbers) if pairs else None,
+        Pairs(first, second, numbers) if pairs else None,
         rare_texts(checkpoint, encodings),
         remarks,
     )

@@ -83,17 +83,15 @@ def test_embed(embed: Call, channel: grpc.Channel) -> None:
 def test_cut_and_normalized(embed: Call) -> None:
     """Cut to the first dimensions; normalize what is cut of a model that normalizes, and others where asked."""
     whole = vector("w1", "w2")
-    found = {
-        name: np.array(embed(texts=["w1 w2"], **options).embeddings[0].values)
-        for name, options in {
-            "cut": {"dimensions": 3},
-            "length": {"normalize": True},
-            "both": {"dimensions": 3, "normalize": True},
-            "unit": {"model": "unit"},
-            "unit cut": {"model": "unit", "dimensions": 3},
-            "unit all": {"model": "unit", "dimensions": 8},
-        }.items()
+    asked: dict[str, dict[str, Any]] = {
+        "cut": {"dimensions": 3},
+        "length": {"normalize": True},
+        "both": {"dimensions": 3, "normalize": True},
+        "unit": {"model": "unit"},
+        "unit cut": {"model": "unit", "dimensions": 3},
+        "unit all": {"model": "unit", "dimensions": 8},
     }
+    found = {name: np.array(embed(texts=["w1 w2"], **options).embeddings[0].values) for name, options in asked.items()}
     np.testing.assert_array_equal(found["cut"], whole[:3])
     np.testing.assert_allclose(found["length"], unit(whole), rtol=1e-6)
     np.testing.assert_allclose(found["both"], unit(whole[:3]), rtol=1e-6)
