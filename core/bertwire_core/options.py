@@ -4,10 +4,11 @@ import inspect
 from collections.abc import Callable
 from difflib import get_close_matches
 from enum import Enum
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 
 import typer
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic.config import JsonDict
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
@@ -15,9 +16,48 @@ from bertwire_core.errors import UserError
 
 
 class Config(BaseModel):
-    """Base of all configurations: frozen, unknown keys refused."""
+    """Base of all configurations: frozen; unknown keys, and fields that have no effect beside the others, refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _without_idle_fields(self) -> Self:
+        if faults := idle(self):
+            raise ValueError("; ".join(faults.values()))
+        return self
+
+
+def needs(option: str, *among: str, least: int = 1) -> JsonDict:
+    """Declare by a field's `json_schema_extra` that it has no effect without another field of its class.
+
+    Args:
+        option: the other field, which must not be None, False or empty.
+        among: where it is a list, values of which it must have one.
+        least: where it is a number, the least with which the field has an effect.
+    """
+    return {"needs": option, "among": [*among], "least": least}
+
+
+def idle(config: BaseModel) -> dict[str, str]:
+    """Return the fields that are not their defaults and have no effect, each with a line that says what it needs."""
+    fields, found = type(config).model_fields, {}
+    for name, field in fields.items():
+        extra = _extra(field)
+        if "needs" not in extra or getattr(config, name) == field.get_default(call_default_factory=True):
+            continue
+        other, among, least = str(extra["needs"]), extra["among"], extra["least"]
+        value = getattr(config, other)
+        if not _has_effect(value, among, least):
+            low = type(value) is int and other in config.model_fields_set
+            how = f" of {least} at least" if low else f" {' or '.join(among)}" if among else ""
+            found[name] = f"{_option(name, field)} needs {_option(other, fields[other])}{how}"
+    return found
+
+
+def _has_effect(value: Any, among: list[str], least: int) -> bool:  # noqa: ANN401 - a field's value
+    if among:
+        return any(each in among for each in value)
+    return value >= least if type(value) is int else bool(value)
 
 
 def stray(name: str, config: type[BaseModel]) -> str:

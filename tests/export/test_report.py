@@ -5,10 +5,9 @@ import hashlib
 import re
 import sys
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
-from xml.etree.ElementTree import Element, TreeBuilder, fromstring
+from xml.etree.ElementTree import Element, fromstring
 
 import numpy as np
 import pytest
@@ -18,9 +17,9 @@ from bertwire_core.tasks import Task
 from bertwire_export.evidence import Evidence
 from bertwire_export.report import write_report
 from bertwire_runtime.bundle import Manifest, Scores
+from html_tree import parse, text_of
 
 SEAL = "5" * 64
-VOID = {"meta", "img"}
 SVG, TEXT = "data:image/svg+xml;base64,", "{http://www.w3.org/2000/svg}text"
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -40,39 +39,6 @@ METRICS: dict[Task, tuple[str, ...]] = {
     "token_classification": ("f1", "precision", "recall"),
     "regression": ("pearson", "spearman", "mae"),
 }
-
-
-class Tree(HTMLParser):
-    """Reads a page as a browser does, and holds it as a tree."""
-
-    def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
-        self.builder = TreeBuilder()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Opens an element."""
-        self.builder.start(tag, {name: value or "" for name, value in attrs})
-        if tag in VOID:
-            self.builder.end(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        """Closes an element; a misnested one would not be the last that was opened."""
-        assert self.builder.end(tag).tag == tag
-
-    def handle_data(self, data: str) -> None:
-        """Adds text."""
-        self.builder.data(data)
-
-
-def parse(path: Path) -> Element:
-    tree = Tree()
-    tree.feed(path.read_text(encoding="utf-8").removeprefix("<!DOCTYPE html>\n"))
-    tree.close()
-    return tree.builder.close()
-
-
-def text_of(node: Element) -> str:
-    return "".join(node.itertext())
 
 
 def rows(page: Element) -> list[str]:

@@ -2,13 +2,16 @@
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bertwire_trainer.config import TrainConfig
+from bertwire_trainer.method import Job
 from bertwire_trainer.methods import DEFAULT, METHODS
+from bertwire_trainer.methods.full import Full
 from bertwire_trainer.quiet import quiet_libraries
 
 quiet_libraries()
@@ -20,6 +23,8 @@ Rows = list[tuple[str, str]]
 Separable = Callable[..., Rows]
 WriteRows = Callable[[str, Rows], Path]
 Run = Callable[..., Path]
+Handed = Callable[..., Job]
+Interrupted = Callable[[int], AbstractContextManager[None]]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -124,3 +129,46 @@ def run(tiny: Path, tmp_path: Path, write_rows: WriteRows, separable: Separable)
         return config.output
 
     return start
+
+
+class Reached(Exception):
+    """The method was called."""
+
+
+@pytest.fixture
+def handed(run: Run, monkeypatch: pytest.MonkeyPatch) -> Handed:
+    """The job that a run with given options hands to its method; it ends there."""
+
+    def start(**options: Any) -> Job:  # noqa: ANN401 - any option of the command
+        jobs: list[Job] = []
+
+        def fit(_: Full, job: Job, __: object) -> None:
+            jobs.append(job)
+            raise Reached
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Full, "fit", fit)
+            with pytest.raises(Reached):
+                run(overwrite=True, **options)
+        return jobs[0]
+
+    return start
+
+
+@pytest.fixture
+def interrupted(monkeypatch: pytest.MonkeyPatch) -> Interrupted:
+    """Presses Ctrl-C after so many optimizer steps of the run in the block, which ends by it."""
+    from bertwire_trainer.loop.progress import EpochBars
+
+    @contextmanager
+    def after(step: int) -> Iterator[None]:
+        def press(_: EpochBars, __: object, state: Any, *___: object, **____: object) -> None:  # noqa: ANN401
+            if state.global_step == step:
+                raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(EpochBars, "on_step_end", press)
+            with pytest.raises(KeyboardInterrupt):
+                yield
+
+    return after

@@ -66,6 +66,14 @@ def test_around_other_stages(run: Run) -> None:
     assert (dev_scopes(output) < found["abstain"]["threshold"]).sum() == 3
 
 
+def test_folds_go_without(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    """A fold's dev, where the rate is of no text, is not asked for a threshold; other stages are in every training."""
+    output = run(folds=2, abstain=True, abstain_rate=0.07, augment=["swap"], epochs=1)
+    printed = capsys.readouterr().err
+    assert (printed.count("abstain: "), printed.count("augment: ")) == (1, 3)
+    assert record(output).folds is not None
+
+
 def test_refuses_a_rate_of_no_text(run: Run) -> None:
     """Before anything is trained."""
     with pytest.raises(UserError, match=r"^--abstain-rate 0.05 of 16 dev texts is less than one text; add rows to dev"):

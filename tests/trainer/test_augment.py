@@ -4,51 +4,37 @@ import json
 import re
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from safetensors.torch import load_file
 
 from bertwire_core.errors import UserError
 from bertwire_data.labelled import Labelled
 from bertwire_trainer.config import TrainConfig
 from bertwire_trainer.data import Data
-from bertwire_trainer.loop.progress import EpochBars
 from bertwire_trainer.method import Job
-from bertwire_trainer.methods.full import Full
 from bertwire_trainer.prepare import prepare
-from bertwire_trainer.record import TrainingRecord
+from checkpoints import record, weights
 from rows import ROWS, write
 
 Run = Callable[..., Path]
+Interrupted = Callable[[int], AbstractContextManager[None]]
 Rows = list[tuple[str, str]]
 WriteRows = Callable[[str, Rows], Path]
 Separable = Callable[..., Rows]
 Learnt = Callable[..., Data]
 
 
-class Reached(Exception):
-    """The method was called."""
-
-
 @pytest.fixture
-def learnt(run: Run, monkeypatch: pytest.MonkeyPatch) -> Learnt:
+def learnt(handed: Callable[..., Job]) -> Learnt:
     """The rows that a run with given options hands to its method; it ends there."""
 
     def start(**options: Any) -> Data:  # noqa: ANN401 - any option of the command
-        jobs: list[Job] = []
-
-        def fit(_: Full, job: Job, __: object) -> None:
-            jobs.append(job)
-            raise Reached
-
-        with monkeypatch.context() as patch:
-            patch.setattr(Full, "fit", fit)
-            with pytest.raises(Reached):
-                run(overwrite=True, **options)
-        assert len(jobs[0].tokens["train"]) == len(jobs[0].data.train)
-        return jobs[0].data
+        job = handed(**options)
+        assert len(job.tokens["train"]) == len(job.data.train)
+        return job.data
 
     return start
 
@@ -208,9 +194,13 @@ def test_pairs(learnt: Learnt, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"augment_copies": 2}, "^--augment-copies needs --augment, which is not given$"),
+        ({"augment_copies": 2}, "^--augment-copies needs --augment$"),
         ({"augment": ["synonyms"]}, "^--augment synonyms needs --augment-synonyms$"),
         ({"augment": ["swap"], "augment_synonyms": Path("a.json")}, "^--augment-synonyms needs --augment synonyms$"),
+        (
+            {"augment": ["command"], "augment_command": "cat", "augment_share": 0.2},
+            "^--augment-share needs --augment delete or swap or mask or synonyms$",
+        ),
         ({"augment": ["command"]}, "^--augment command needs --augment-command$"),
         ({"augment": ["command"], "augment_command": "no-such-program x"}, "there is no program 'no-such-program'$"),
         ({"augment": ["command"], "augment_command": " "}, "there is no program ''$"),
@@ -247,28 +237,22 @@ def test_faulty_synonyms(
         prepare(TrainConfig(train=train, output=train.with_name("out"), **options))
 
 
-def test_interrupted(run: Run, synonyms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupted(run: Run, interrupted: Interrupted, synonyms: Path, tmp_path: Path) -> None:
     """A resumed run has the result of an uninterrupted one, without the command's being run again; it is recorded."""
     calls = tmp_path / "calls"
     command = script(tmp_path, f"open({str(calls)!r}, 'a').write('x')\n{APPEND}")
     options = {"augment": ["synonyms", "command"], "augment_synonyms": synonyms, "augment_command": command}
     whole = run(output=tmp_path / "whole", **options)
 
-    def press(_: EpochBars, __: object, state: Any, *___: object, **____: object) -> None:  # noqa: ANN401
-        if state.global_step == 20:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(EpochBars, "on_step_end", press)
-        with pytest.raises(KeyboardInterrupt):
-            run(**options)
+    with interrupted(20):
+        run(**options)
     with pytest.raises(UserError, match=r"other settings \(stages.augment.augment_share 0.1, now 0.2"):
         run(resume=True, augment_share=0.2, **options)
     resumed = run(resume=True, **options)
     assert calls.read_text() == "xx"
-    one, other = (load_file(output / "model.safetensors") for output in (whole, resumed))
+    one, other = map(weights, (whole, resumed))
     assert all((one[name] - other[name]).abs().max() < 1e-6 for name in one)
-    found = TrainingRecord.model_validate_json((resumed / "training.json").read_bytes())
+    found = record(resumed)
     assert found.data["train"].rows == 48 < found.stages["augment"]["rows"] <= 96
     assert found.stages["augment"]["augment_synonyms"]["source"] == "synonyms.json"
     assert str(tmp_path) not in (resumed / "training.json").read_text()

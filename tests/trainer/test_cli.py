@@ -86,7 +86,23 @@ def test_task_that_the_method_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         ([], "pass either --train or --dataset"),
         (["--train", "a.csv", "--dataset", "org/x"], "pass either --train or --dataset"),
         (["--dataset", "org/x", "--dev", "a.csv"], "choose --dev-split and --test-split"),
-        (["--train", "a.csv", "--test-split", "test"], "need --dataset"),
+        (
+            ["--train", "a.csv", "--train-split", "first", "--test-split", "test"],
+            "^--train-split needs --dataset; --test-split needs --dataset$",
+        ),
+        (["--train", "a.csv", "--chunk-overlap", "16"], "^--chunk-overlap needs --chunks$"),
+        (
+            ["--train", "a.csv", "--chunk-overlap", "16", "--chunks", "1"],
+            "^--chunk-overlap needs --chunks of 2 at least$",
+        ),
+        (
+            ["--train", "a.csv", "--method", "distill", "--distill-column", "a"],
+            "^--distill-column needs --distill-texts$",
+        ),
+        (
+            ["--train", "a.csv", "--method", "prototypes", "--episodes", "0", "--ways", "3"],
+            "^--ways needs --episodes of 1 at least$",
+        ),
         (["--train", "a.csv", "--epochs", "-1", "--dev-fraction", "1"], "--dev-fraction: .*; --epochs: "),
         (["--train", "missing.csv"], "missing.csv: no such file"),
         (["--train", "a.csv", "--model", "./nowhere"], "no such folder"),

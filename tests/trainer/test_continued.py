@@ -264,7 +264,7 @@ def test_with_other_stages(go_on: Run) -> None:
     ("options", "message"),
     [
         ({"continued": Path("absent")}, "^absent: no such checkpoint; bertwire train writes one$"),
-        ({"continued": None}, "^--continue-lwf needs --continue, which is not given$"),
+        ({"continued": None}, "^--continue-lwf needs --continue$"),
         ({"model": "tiny"}, "^--model tiny: the run goes on from old; leave out one of both$"),
         (
             {"max_length": 24},
@@ -276,7 +276,7 @@ def test_with_other_stages(go_on: Run) -> None:
             {"method": "lora", "continued_ewc": 1.0, "continued_rehearsal": Path("train.jsonl")},
             "^--continue-ewc is for --method full, which trains the weights themselves; not lora$",
         ),
-        ({"continued_ewc": 1.0}, "^--continue-rehearsal-count and --continue-ewc need --continue-rehearsal$"),
+        ({"continued_ewc": 1.0}, "^--continue-ewc needs --continue-rehearsal$"),
         ({"continued_rehearsal": Path("absent.jsonl")}, "absent.jsonl: no such file"),
         ({"continued_rehearsal": Path("new.jsonl")}, "^new.jsonl has label 'ape', which old does not know; it must"),
         ({"continued_dev": Path("new.jsonl")}, "^new.jsonl has label 'ape', which old does not know; it must"),

@@ -164,3 +164,24 @@ def test_too_few_rows_are_told_before_training(run: Run) -> None:
     """More folds than rows are refused while rows are read."""
     with pytest.raises(UserError, match="too few for 99 folds"):
         run(folds=99)
+
+
+@pytest.mark.parametrize(
+    ("texts", "folds", "options", "message"),
+    [
+        (1, 2, {}, "^--folds 2: fold 1 leaves too few texts a label of .*; add rows or raise --folds$"),
+        (2, 2, {"method": "prototypes"}, "^--folds 2: .* gives no episodes: they need two classes, one of them with"),
+    ],
+)
+def test_folds_that_leave_too_few_texts_a_label(
+    tmp_path: Path, texts: int, folds: int, options: dict[str, Any], message: str
+) -> None:
+    """What a fold leaves must do for an epoch to be chosen, and for the method; else nothing is begun."""
+    places = range(3 * texts), range(3 * texts, 6 * texts)
+    paths = [tmp_path / "train.jsonl", tmp_path / "dev.jsonl"]
+    for path, each in zip(paths, places, strict=True):
+        path.write_text("".join(f'{{"text": "t{n}", "label": "{"abc"[n % 3]}"}}\n' for n in each))
+    given: dict[str, Any] = {"train": paths[0], "dev": paths[1], "output": tmp_path / "out", "folds": folds} | options
+    with pytest.raises(UserError, match=message):
+        prepare(TrainConfig(**given))
+    assert not (tmp_path / "out.partial").exists()

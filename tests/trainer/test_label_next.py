@@ -252,6 +252,15 @@ def test_faulty_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments
     assert not (tmp_path / "next.jsonl").exists()
 
 
+def test_a_damaged_checkpoint(run: Run, tmp_path: Path) -> None:
+    """It is one line that names the folder."""
+    checkpoint = run(epochs=1)
+    (checkpoint / "model.safetensors").write_bytes(b"x" * 64)
+    texts = write_texts(tmp_path / "texts.jsonl", ["w1", "w2"])
+    with pytest.raises(UserError, match=r"out cannot be loaded: [^\n]+$"):
+        invoke("label-next", texts, "--model", checkpoint, "--output", tmp_path / "next.jsonl")
+
+
 def test_the_output_is_kept(tiny: Path, tmp_path: Path) -> None:
     """A file that is there already is replaced only when told so."""
     pool, output = write_texts(tmp_path / "pool.jsonl", ["good", "bad"]), tmp_path / "next.jsonl"

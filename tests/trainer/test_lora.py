@@ -2,20 +2,16 @@
 
 import json
 import re
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification
 
 from bertwire_core.errors import UserError
-from bertwire_trainer.loop.progress import EpochBars
-from bertwire_trainer.record import TrainingRecord
-from graphs import tiny_model
+from checkpoints import record, weights
 
 Run = Callable[..., Path]
 
@@ -28,14 +24,6 @@ def lora(run: Run) -> Run:
         return run(**({"method": "lora", "learning_rate": 1e-2, "epochs": 4} | options))
 
     return start
-
-
-def weights(folder: Path) -> dict[str, torch.Tensor]:
-    return load_file(folder / "model.safetensors")
-
-
-def record(output: Path) -> TrainingRecord:
-    return TrainingRecord.model_validate_json((output / "training.json").read_bytes())
 
 
 def changed(output: Path, tiny: Path) -> set[str]:
@@ -111,37 +99,3 @@ def test_options_shape_the_result(lora: Run, tmp_path: Path, option: dict[str, A
     )
     assert all(torch.equal(plain[name], again[name]) for name in plain)
     assert not all(torch.equal(plain[name], other[name]) for name in plain)
-
-
-@pytest.mark.parametrize(
-    ("family", "settings"),
-    [
-        ("albert", {}),
-        ("deberta-v2", {"relative_attention": True, "pos_att_type": ["p2c", "c2p"]}),
-        ("distilbert", {}),
-        ("modernbert", {"pad_token_id": 0}),
-        ("roberta", {"pad_token_id": 0}),
-    ],
-)
-def test_families(lora: Run, tiny: Path, tmp_path: Path, family: str, settings: dict[str, Any]) -> None:
-    """Encoders that share layers between depths, or have heads and poolers of other names, train and are published."""
-    base = Path(shutil.copytree(tiny, tmp_path / family))
-    tiny_model(family, vocab_size=97, **settings).save_pretrained(base)
-    assert record(lora(model=str(base), epochs=1)).base_model == family
-
-
-def test_resumed_is_as_uninterrupted(lora: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ctrl-C in the second epoch, then --resume, gives the weights of an uninterrupted run."""
-    whole = lora(output=tmp_path / "whole")
-
-    def press(_: EpochBars, __: object, state: Any, *___: object, **____: object) -> None:  # noqa: ANN401
-        if state.global_step == 9:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(EpochBars, "on_step_end", press)
-        with pytest.raises(KeyboardInterrupt):
-            lora()
-    resumed = weights(lora(resume=True))
-    for name, tensor in weights(whole).items():
-        torch.testing.assert_close(resumed[name], tensor, atol=1e-6, rtol=0)

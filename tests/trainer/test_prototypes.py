@@ -127,6 +127,19 @@ def test_learns_from_other_tasks(prototypes: Run, tmp_path: Path) -> None:
     assert str(tmp_path) not in json.dumps(found.recipe)
 
 
+def test_tasks_are_apart_from_dev(prototypes: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Texts of dev in a task file are left out, and said once; with folds task files are refused."""
+    shared = save(tmp_path / "task.jsonl", texts(range(60)))
+    apart = save(tmp_path / "apart.jsonl", texts(range(4, 24)))
+    options: dict[str, Any] = {"episodes": 2, "shots": 1, "queries": 1}
+    outputs = [prototypes(output=tmp_path / path.stem, task_files=[path], **options) for path in (shared, apart)]
+    assert capsys.readouterr().err.count("prototypes: 40 rows of task.jsonl are in dev or test, and left out") == 1
+    one, other = (load_file(each / "model.safetensors") for each in outputs)
+    assert all(torch.equal(one[name], each) for name, each in other.items())
+    with pytest.raises(UserError, match=r"^--folds would score rows that --task-files may hold too"):
+        prototypes(task_files=[shared], folds=2, **options)
+
+
 def test_class_of_one_text(prototypes: Run, tmp_path: Path) -> None:
     """Classes with fewer texts than an episode asks for take part with what they have."""
     few = [*texts(range(24), ("good", "bad")), ("w7 w30", "w7"), ("w8 w31", "w8")]
@@ -206,7 +219,7 @@ def test_no_episode_can_be_drawn(prototypes: Run, tmp_path: Path) -> None:
 
 def test_task_files_that_do_not_fit(prototypes: Run, tmp_path: Path) -> None:
     """They are of the same kind as train, and have a use."""
-    with pytest.raises(UserError, match=r"^--task-files are for episodes"):
+    with pytest.raises(UserError, match=r"^--task-files needs --episodes of 1 at least$"):
         prototypes(task_files=[save(tmp_path / "task.jsonl", texts(range(8)))])
     pairs = write(tmp_path / "pairs.jsonl", paired, range(8))
     with pytest.raises(UserError, match=r"^pairs\.jsonl has pairs of texts, and train\.jsonl has not"):

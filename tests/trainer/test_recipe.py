@@ -77,6 +77,16 @@ def test_all_faults_at_once(tmp_path: Path) -> None:
     assert len(faults) == 11
 
 
+def test_options_without_effect(tmp_path: Path) -> None:
+    """A recipe may list the defaults of what is off; other values of it are one line."""
+    rows = {"train": "a.csv", "output": "out"}
+    listed = "abstain: false\nchunks: 1\nchunk_overlap: 32\n"
+    assert not TrainConfig(recipe=recipe(tmp_path / "r.yaml", listed), **rows).stages
+    other = recipe(tmp_path / "r.yaml", "abstain: false\nabstain_rate: 0.2\n")
+    with pytest.raises(UserError, match=r"^--abstain-rate needs --abstain$"):
+        _ = TrainConfig(recipe=other, **rows).stages
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [("- epochs", "has no options by name"), ("a: [", "is not YAML: "), (None, "no such file")],

@@ -62,6 +62,21 @@ def test_checkpoint_folder(run: Run, write_rows: WriteRows, tmp_path: Path, sepa
     assert sorted(path.name for path in tmp_path.iterdir()) == ["dev.jsonl", "out", "test.jsonl", "train.jsonl"]
 
 
+@pytest.mark.parametrize(
+    ("options", "epochs"),
+    [
+        ({"batch_size": 2}, 9),
+        # The 48 rows have 7.9 tokens on average, so that 2 are in a batch.
+        ({"batch_size": None, "batch_tokens": 16}, 9),
+        # 20 of them have a second chunk.
+        ({"batch_size": 2, "chunks": 2, "max_length": 8, "chunk_overlap": 2}, 6),
+    ],
+)
+def test_default_epochs(run: Run, options: dict[str, Any], epochs: int) -> None:
+    """They give 200 optimizer steps, by the batches that there are and with every chunk."""
+    assert record(run(epochs=None, patience=1, **options)).recipe["epochs"] == epochs
+
+
 def test_training_record(run: Run, write_rows: WriteRows, separable: Separable) -> None:
     """training.json says what was trained on what, how, and how good it is."""
     output = run(test=write_rows("test.jsonl", separable(12, 200)), epochs=9, learning_rate=5e-3)

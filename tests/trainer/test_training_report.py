@@ -6,10 +6,9 @@ import json
 import re
 import sys
 from collections.abc import Callable
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
-from xml.etree.ElementTree import Element, TreeBuilder
+from xml.etree.ElementTree import Element
 
 import pytest
 from sklearn.metrics import precision_recall_fscore_support
@@ -18,6 +17,7 @@ from bertwire_trainer.config import TrainConfig
 from bertwire_trainer.prepare import prepare
 from bertwire_trainer.report.section import recorded
 from bertwire_trainer.train import train_model
+from html_tree import parse, text_of
 from rows import ROWS, write
 
 Row = Callable[[int], dict[str, Any]]
@@ -26,45 +26,11 @@ Report = Callable[..., Path]
 ALWAYS = ["What was trained", "What is odd about the rows", "Curves", "Scores"]
 LATER = ["Calibration", "Most confident mistakes", "Suspects of wrong labels", "Baselines", "What decided"]
 MISTAKEN = {"regression": ["Predicted and true numbers"], "multi_label": []}
-VOID = {"meta", "img"}
-
-
-class Tree(HTMLParser):
-    """Reads a page as a tree; a misnested element is an error."""
-
-    def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
-        self.builder = TreeBuilder()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Opens an element."""
-        self.builder.start(tag, {name: value or "" for name, value in attrs})
-        if tag in VOID:
-            self.builder.end(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        """Closes an element."""
-        assert self.builder.end(tag).tag == tag
-
-    def handle_data(self, data: str) -> None:
-        """Adds text."""
-        self.builder.data(data)
-
-
-def parse(output: Path) -> Element:
-    tree = Tree()
-    tree.feed((output / "report.html").read_text(encoding="utf-8").removeprefix("<!DOCTYPE html>\n"))
-    tree.close()
-    return tree.builder.close()
-
-
-def text_of(node: Element) -> str:
-    return "".join(node.itertext())
 
 
 def sections(output: Path) -> dict[str, Element]:
     """The sections of the page by their headings."""
-    return {text_of(each.findall("h2")[0]): each for each in parse(output).iter("section")}
+    return {text_of(each.findall("h2")[0]): each for each in parse(output / "report.html").iter("section")}
 
 
 def figures(output: Path) -> dict[str, Any]:
@@ -105,11 +71,14 @@ def test_every_section_is_there(report: Report, kind: str) -> None:
     output = report(ROWS[kind])
     found = sections(output)
     assert [*found] == ALWAYS + MISTAKEN.get(kind, ["What is mistaken for what"]) + LATER
-    page = (output / "report.html").read_text(encoding="utf-8")
+    page, tree = (output / "report.html").read_text(encoding="utf-8"), parse(output / "report.html")
     assert "Not computed" not in page
-    (style,) = [text_of(each) for each in parse(output).iter("style")]
+    (style,) = [text_of(each) for each in tree.iter("style")]
     assert f"style-src 'sha256-{base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()}'" in page
-    assert all(each.get("src", "").startswith("data:image/svg+xml;base64,") for each in parse(output).iter("img"))
+    assert all(
+        each.get("src", "").startswith("data:image/svg+xml;base64,")
+        for each in parse(output / "report.html").iter("img")
+    )
     assert not re.search(r"https?://|<script|style=", page)
     assert "max length" not in text_of(found["Curves"])
     (curves,) = figures(output)["curves"].values()
@@ -183,6 +152,16 @@ def test_decisive_words_are_marked(report: Report) -> None:
     strongest = [text_of(word) for each in texts for word in each if word.get("class") in ("p3", "n3")]
     assert len(texts) >= 5
     assert sum(word in ("good", "bad") for word in strongest) > len(strongest) / 2
+
+
+@pytest.mark.parametrize("chunks", [1, 2])
+def test_explained_chunk_is_named(report: Report, chunks: int) -> None:
+    """Where texts are read in chunks, the page says of which the words are."""
+    output = report(marked, epochs=1, chunks=chunks, **({"chunk_overlap": 4} if chunks > 1 else {}))
+    said = "Of a text in several chunks they are those of the first chunk alone." in text_of(
+        sections(output)["What decided"]
+    )
+    assert said == (chunks > 1)
 
 
 def test_hostile_texts_stay_texts(report: Report) -> None:

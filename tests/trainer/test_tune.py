@@ -27,6 +27,7 @@ from bertwire_trainer.record import TrainingRecord
 from bertwire_trainer.tune.cli import run_tune, tune
 from bertwire_trainer.tune.config import TuneConfig
 from bertwire_trainer.tune.defaults import default_space
+from bertwire_trainer.tune.plan import make_plan
 from bertwire_trainer.tune.space import read_space
 from bertwire_trainer.tune.summary import conclude
 
@@ -101,6 +102,36 @@ def test_the_same_command_goes_on(search: Search, tmp_path: Path) -> None:
         search(space, trials=2, storage=storage, seed=1)
     search("method: frozen\nstrength: 1\n", trials=1, storage=storage, overwrite=True)
     assert [trial.params["frozen.strength"] for trial in trials(storage)] == [1]
+
+
+@pytest.mark.parametrize("place", ["other.db", "studies/other.db", "study.db"])
+def test_study_beside_the_results(search: Search, tmp_path: Path, place: str) -> None:
+    """A study anywhere in the folder of the search is gone on with, also after a crash; not in what is replaced."""
+    storage = tmp_path / "out" / place
+    search("method: zero-shot\n", trials=1, storage=storage)
+    if storage.parent.name == "out":
+        storage.with_name(f"{storage.name}-journal").touch()
+    search("method: zero-shot\n", trials=1, storage=storage)
+    assert len(trials(storage)) == 1
+    with pytest.raises(UserError, match=r"other\.db: every search replaces .*best; choose another$"):
+        search("method: zero-shot\n", storage=tmp_path / "out" / "best" / "other.db")
+
+
+def test_own_head(search: Search, tiny: Path, tmp_path: Path) -> None:
+    """A method that has no trial with the architecture's own head is refused, or left out of the default space."""
+    with pytest.raises(UserError, match=r"method: zero-shot reads a pooled vector, and is not for --pooling own$"):
+        search("method: [full, zero-shot]\n", pooling="own")
+    given: dict[str, Any] = {"train": tmp_path / "train.jsonl", "model": str(tiny), "output": tmp_path / "out"}
+    for options, pooled in (({}, True), ({"pooling": "own"}, False), ({"pooler": True}, True)):
+        space = make_plan(TuneConfig(**given, **options), tmp_path / "trials").space.methods
+        assert ("frozen" in space, "pooling" in space["full"]) == (pooled, not options)
+
+
+def test_options_that_others_leave_without_effect(search: Search, tmp_path: Path) -> None:
+    """A trial without episodes is run without their options."""
+    search("method: prototypes\nepisodes: [0]\nways: [3]\n", trials=1)
+    assert [trial.state for trial in trials(tmp_path / "out" / "study.db")] == [TrialState.COMPLETE]
+    assert yaml.safe_load((tmp_path / "out" / "recipe.yaml").read_text())["ways"] == 5
 
 
 def test_a_trial_that_is_worse_is_pruned(search: Search, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -178,7 +209,7 @@ def test_two_workers_share_a_study(search: Search, tmp_path: Path, monkeypatch: 
 def test_faults_of_the_space(search: Search) -> None:
     """All faults of the space file are told at once."""
     text = """
-method: [full, frozn]
+method: [full, frozn, frozen]
 learning_rat: 1e-3
 epochs: {low: 3, high: 1}
 dropout: {low: 0, high: 2}
@@ -189,6 +220,7 @@ lora_rank: [4]
 lora: {lora_alpha: 2}
 test: t.jsonl
 class_weights: [none, equal]
+frozen: {pooling: [mean, own]}
 """
     with pytest.raises(UserError) as caught:
         search(text)
@@ -200,7 +232,8 @@ class_weights: [none, equal]
         "warmup_ratio: has no hihg; a range has low, high",
         "label_smoothing: low must be above 0 on a logarithmic scale",
         "batch_size: the list has no value",
-        "lora_rank: is an option of method lora, not of full",
+        "lora_rank: is an option of method lora, not of full and frozen",
+        "pooling: own is not for method frozen, which reads a pooled vector",
         "lora: is not searched; add it to method",
         "test: what is read, measured and written is no part of the file; pass --test",
         "class_weights: Input should be 'none' or 'balanced', not 'equal'",

@@ -6,7 +6,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, create_model, model_validator
 
 from bertwire_core.errors import UserError
-from bertwire_core.options import Config
+from bertwire_core.options import Config, needs
 from bertwire_core.tasks import Task
 from bertwire_data.labelled import Columns
 from bertwire_data.tables import require_workbook
@@ -35,10 +35,16 @@ class RunConfig(Config):
     dataset: str | None = Field(
         None, description="Hub dataset id or local dataset folder, also of save_to_disk, in place of --train."
     )
-    dataset_config: str | None = Field(None, description="Configuration of --dataset, where it has several.")
-    train_split: str = Field("train", description="Split of --dataset to train on.")
-    dev_split: str | None = Field(None, description="Split of --dataset for dev. Unset: cut from the train split.")
-    test_split: str | None = Field(None, description="Split of --dataset for test.")
+    dataset_config: str | None = Field(
+        None, json_schema_extra=needs("dataset"), description="Configuration of --dataset, where it has several."
+    )
+    train_split: str = Field("train", json_schema_extra=needs("dataset"), description="Split of --dataset to train on.")
+    dev_split: str | None = Field(
+        None,
+        json_schema_extra=needs("dataset"),
+        description="Split of --dataset for dev. Unset: cut from the train split.",
+    )
+    test_split: str | None = Field(None, json_schema_extra=needs("dataset"), description="Split of --dataset for test.")
     text_column: str = Field(
         "text", description="Column with the text. For token classification, with the words; unless chosen, tokens."
     )
@@ -69,7 +75,12 @@ class RunConfig(Config):
         description="Read a text of more than --max-length tokens in so many chunks at most, and take the mean of "
         "their logits. Of train every chunk is learnt as a text.",
     )
-    chunk_overlap: int = Field(32, ge=0, description="With --chunks: tokens that a chunk repeats of the one before.")
+    chunk_overlap: int = Field(
+        32,
+        ge=0,
+        json_schema_extra=needs("chunks", least=2),
+        description="With --chunks: tokens that a chunk repeats of the one before.",
+    )
     pooling: PoolingChoice | None = Field(
         None,
         description="What the head reads of a text: its first token, or the mean or maximum over its tokens; auto: "
@@ -105,8 +116,6 @@ class RunConfig(Config):
             raise ValueError("pass either --train or --dataset")
         if self.dataset is not None and (self.dev or self.test):
             raise ValueError("with --dataset, choose --dev-split and --test-split in place of --dev and --test")
-        if self.dataset is None and (self.dataset_config or self.dev_split or self.test_split):
-            raise ValueError("--dataset-config, --dev-split and --test-split need --dataset")
         if self.pooling == "own":
             self._require_own_head()
         if self.chunks > 1 and self.chunk_overlap > self.max_length // 2:

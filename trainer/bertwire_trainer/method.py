@@ -54,14 +54,16 @@ class Scale:
     """What a recipe is chosen by.
 
     Attributes:
-        rows: rows of train.
+        rows: rows of train; of a text in chunks, each chunk.
         labels: labels, or tags; 1 for numbers.
         width: hidden size of the encoder.
+        length: tokens of a row on average; 1 where rows are not tokenized yet.
     """
 
     rows: int
     labels: int
     width: int
+    length: float = 1.0
 
 
 Report = Callable[[int, float], None]

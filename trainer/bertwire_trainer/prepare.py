@@ -78,9 +78,7 @@ def prepare(config: RunConfig) -> Prepared:
     data = load_data(config)
     require_applicable(config, data.task)
     options.require_data(data)
-    require_measurable(config.trust, data, config.seed)
-    if config.trust.folds is not None:
-        options.require_folds()
+    require_measurable(config.trust, data, config.seed, options)
     if config.chunks > 1 and data.train.text_pairs:
         raise UserError("--chunks is for single texts; these rows have pairs")
     warnings = [*oddities(data.train, "train"), *overlaps(data)]

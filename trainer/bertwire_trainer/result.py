@@ -10,13 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy
 import torch
 from numpy.typing import NDArray
-from transformers import AutoTokenizer
 
 from bertwire_core.errors import UserError
-from bertwire_core.pooled import PooledClassifier, load_pooled
+from bertwire_core.pooled import PooledClassifier
 from bertwire_data.labelled import Labelled, decisions
 from bertwire_data.tasks import TASK_ROWS
-from bertwire_trainer.loading import model_class
 from bertwire_trainer.messages import say
 from bertwire_trainer.method import Fitted, Job
 from bertwire_trainer.predict import predict
@@ -24,6 +22,7 @@ from bertwire_trainer.record import Setup, TrainingRecord
 from bertwire_trainer.same import difference
 from bertwire_trainer.scores import measure, report
 from bertwire_trainer.tokens import tokenize
+from bertwire_trainer.trained import load_trained
 from bertwire_trainer.trust.record import TrustRecord
 
 if TYPE_CHECKING:
@@ -47,7 +46,7 @@ def save(model: "Classifier", tokenizer: "PreTrainedTokenizerBase", folder: Path
 
 
 def evaluate(
-    folder: Path, fitted: Fitted, job: Job
+    folder: Path, fitted: Fitted, job: Job, setup: Setup
 ) -> tuple[dict[str, dict[str, float]], dict[str, NDArray[numpy.float32]]]:
     """Score dev and test in float32 with the checkpoint as `folder` has it, whatever precision trained it.
 
@@ -62,7 +61,7 @@ def evaluate(
     data = job.data
     fitted.model.to("cuda" if torch.cuda.is_available() else "cpu")  # type: ignore[arg-type]
     trained = predict(fitted.model, fitted.tokenizer, job.tokens["dev"], data.labels, "dev")
-    model, tokenizer = _loaded(folder, job)
+    model, tokenizer = load_trained(folder, setup)
     metrics, found = {}, {}
     for name, split in data.held_out().items():
         tokens = tokenize(model, tokenizer, split, data.targets[name])
@@ -78,12 +77,6 @@ def evaluate(
         if name == "test" and (text := report(*answers)):
             say(f"test:\n{text}")
     return metrics, found
-
-
-def _loaded(folder: Path, job: Job) -> "tuple[Classifier, PreTrainedTokenizerBase]":
-    model = load_pooled(folder) or model_class(job.data.task).from_pretrained(folder, local_files_only=True)
-    model.to("cuda" if torch.cuda.is_available() else "cpu")
-    return model, AutoTokenizer.from_pretrained(folder, local_files_only=True)
 
 
 def write_predictions(path: Path, split: Labelled, labels: list[str], logits: NDArray[numpy.float32]) -> None:

@@ -59,10 +59,12 @@ class Stage(Protocol[OptionsT]):
     Attributes:
         Options: the options of the stage.
         tasks: the tasks that it is for.
+        in_folds: whether the trainings of --folds have it: not what leaves the model as it is and needs all of dev.
     """
 
     Options: ClassVar[type[StageOptions]]
     tasks: ClassVar[frozenset[Task]]
+    in_folds: ClassVar[bool]
 
     @classmethod
     def read(cls, options: OptionsT, data: "Data") -> Self:

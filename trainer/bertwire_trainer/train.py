@@ -3,7 +3,7 @@
 import json
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import set_seed
@@ -27,8 +27,8 @@ from bertwire_trainer.recipe import NAME, recipe_of, write_recipe
 from bertwire_trainer.record import PoolingRecord, Setup, SplitRecord
 from bertwire_trainer.report import write_report
 from bertwire_trainer.result import evaluate, save, write_record
-from bertwire_trainer.stage import Fit
-from bertwire_trainer.stages import LOOKERS, staged
+from bertwire_trainer.stage import Fit, Stage
+from bertwire_trainer.stages import staged
 from bertwire_trainer.tokenizer import load_tokenizer
 from bertwire_trainer.tokens import tokenize
 from bertwire_trainer.trial import require_answers
@@ -61,9 +61,8 @@ def _train(prepared: Prepared, report: Report | None) -> None:
     precision = choose_precision(config.precision, cuda=torch.cuda.is_available(), fast_bf16=has_fast_bf16())
     set_seed(config.seed)
     model, tokenizer, pooling = _pretrained(prepared)
-    width = model.config.hidden_size
-    scale = Scale(rows=len(data.train), labels=len(data.labels), width=width)
-    prepared = replace(prepared, options=prepared.options.suited(scale))
+    job = _job(prepared, model, tokenizer, precision, report)
+    prepared = replace(prepared, options=prepared.options.suited(_scale(job)))
     setup = _setup(prepared, precision, pooling)
 
     with one_line_faults(partial.path):
@@ -73,15 +72,15 @@ def _train(prepared: Prepared, report: Report | None) -> None:
             partial.start(started, resume=config.resume)
         ranks.wait()
         try:
-            job = _job(prepared, model, tokenizer, precision, report)
             unseen = uncovered(job.tokens["train"], config.max_length, prepared.base.name)
             warn(unseen)
-            folds = None if trust.folds is None else cross_validate(job, _fit(prepared, without=LOOKERS), trust.folds)
-            fitted = _fit(prepared)(job)
+            of_folds = {name: stage for name, stage in prepared.stages.items() if stage.in_folds}
+            folds = None if trust.folds is None else cross_validate(job, _fit(prepared, of_folds), trust.folds)
+            fitted = _fit(prepared, prepared.stages)(job)
             if not ranks.is_first():
                 return
             save(fitted.model, fitted.tokenizer, partial.result)
-            metrics, logits = evaluate(partial.result, fitted, job)
+            metrics, logits = evaluate(partial.result, fitted, job, setup)
             examined = examine(trust, job, fitted, logits, folds)
             seconds = time.perf_counter() - prepared.begun
             write_record(partial.result, setup, metrics, fitted, examined, [*prepared.remarks, *unseen], seconds)
@@ -121,10 +120,19 @@ def _job(
     )
 
 
-def _fit(prepared: Prepared, without: frozenset[str] = frozenset()) -> Fit:
-    """Return the method with its stages around it, but those in `without`."""
+def _scale(job: Job) -> Scale:
+    lengths = job.tokens["train"].lengths
+    return Scale(
+        rows=len(lengths),
+        labels=len(job.data.labels),
+        width=job.model.config.hidden_size,
+        length=sum(lengths) / len(lengths),
+    )
+
+
+def _fit(prepared: Prepared, stages: dict[str, Stage[Any]]) -> Fit:
+    """Return the method with stages around it."""
     method = METHODS[prepared.config.method]
-    stages = {name: stage for name, stage in prepared.stages.items() if name not in without}
     return staged(lambda job: method.fit(job, prepared.options), stages)
 
 

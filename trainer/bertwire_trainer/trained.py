@@ -1,4 +1,4 @@
-"""Checkpoints that `bertwire train` has written, as what a run learns from."""
+"""Checkpoints that `bertwire train` has written."""
 
 import hashlib
 from pathlib import Path
@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from bertwire_core.errors import UserError, first_line
 from bertwire_core.files import unicode_name
 from bertwire_core.lfs import require_fetched
-from bertwire_trainer.record import TrainingRecord
+from bertwire_trainer.record import Setup, TrainingRecord
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -41,8 +41,12 @@ def fingerprint(checkpoint: Path) -> dict[str, Any]:
         return {"source": unicode_name(checkpoint), "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
 
 
-def load_trained(checkpoint: Path, record: TrainingRecord) -> "tuple[Classifier, PreTrainedTokenizerBase]":
+def load_trained(checkpoint: Path, setup: Setup) -> "tuple[Classifier, PreTrainedTokenizerBase]":
     """Load a checkpoint's model, in float32 on the GPU where there is one, and its tokenizer, which cuts as it did.
+
+    Args:
+        checkpoint: the folder, with or without training.json.
+        setup: what it was trained as: its training.json, where it has one.
 
     Raises:
         UserError: a file is damaged.
@@ -54,7 +58,7 @@ def load_trained(checkpoint: Path, record: TrainingRecord) -> "tuple[Classifier,
     from bertwire_trainer.loading import model_class
 
     try:
-        model: Classifier = load_pooled(checkpoint) or model_class(record.task).from_pretrained(
+        model: Classifier = load_pooled(checkpoint) or model_class(setup.task).from_pretrained(
             checkpoint, local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype=torch.float32
         )
         tokenizer = AutoTokenizer.from_pretrained(checkpoint, local_files_only=True, trust_remote_code=False)
@@ -62,5 +66,5 @@ def load_trained(checkpoint: Path, record: TrainingRecord) -> "tuple[Classifier,
         raise
     except Exception as error:  # safetensors, transformers, tokenizers and torch each raise their own
         raise UserError(f"{checkpoint} cannot be loaded: {first_line(error)}") from error
-    tokenizer.model_max_length, tokenizer.truncation_side = record.max_length, record.truncation_side
+    tokenizer.model_max_length, tokenizer.truncation_side = setup.max_length, setup.truncation_side
     return model.to("cuda" if torch.cuda.is_available() else "cpu"), tokenizer  # type: ignore[arg-type]

@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from transformers import AutoTokenizer
 
-from bertwire_core.errors import UserError, first_line
+from bertwire_core.errors import UserError
 from bertwire_core.files import whole_folder
-from bertwire_core.pooled import PooledClassifier, load_pooled
+from bertwire_core.pooled import PooledClassifier
 from bertwire_data.labelled import encode_targets
 from bertwire_trainer.add_class.prepare import Prepared
 from bertwire_trainer.cosine import class_means, cosine_scale
@@ -19,6 +18,7 @@ from bertwire_trainer.record import AddedRecord, SplitRecord
 from bertwire_trainer.result import save, write_predictions
 from bertwire_trainer.scores import measure
 from bertwire_trainer.tokens import tokenize
+from bertwire_trainer.trained import load_trained
 from bertwire_trainer.trust.record import TrustRecord
 
 if TYPE_CHECKING:
@@ -32,9 +32,13 @@ def extend(prepared: Prepared) -> None:
         UserError: the checkpoint is damaged, or its head is of another kind.
     """
     record, checkpoint = prepared.record, prepared.config.checkpoint
-    model, tokenizer, scale = _load(checkpoint)
-    tokenizer.model_max_length, tokenizer.truncation_side = record.max_length, record.truncation_side
-    model.to("cuda" if torch.cuda.is_available() else "cpu")
+    model, tokenizer = load_trained(checkpoint, record)
+    scale = cosine_scale(model) if isinstance(model, PooledClassifier) else None
+    if not isinstance(model, PooledClassifier) or scale is None:
+        raise UserError(
+            f"{checkpoint}: its head has no vector of one length for each class, to which others could be added; train "
+            "with --method prototypes or zero-shot"
+        )
     _add_rows(model, scale * _prototypes(prepared, model, tokenizer), record.labels + prepared.labels)
     with whole_folder(prepared.output, overwrite=prepared.config.overwrite) as folder:
         save(model, tokenizer, folder)
@@ -53,23 +57,6 @@ def _keep_tokenizer(checkpoint: Path, folder: Path) -> None:
     for path in folder.glob("*token*.json"):
         if (checkpoint / path.name).is_file():
             shutil.copyfile(checkpoint / path.name, path)
-
-
-def _load(checkpoint: Path) -> "tuple[PooledClassifier, PreTrainedTokenizerBase, float]":
-    try:
-        model = load_pooled(checkpoint)
-        tokenizer = AutoTokenizer.from_pretrained(checkpoint, local_files_only=True, trust_remote_code=False)
-    except UserError:
-        raise
-    except Exception as error:  # safetensors, transformers, tokenizers and torch each raise their own
-        raise UserError(f"{checkpoint} cannot be loaded: {first_line(error)}") from error
-    scale = None if model is None else cosine_scale(model)
-    if model is None or scale is None:
-        raise UserError(
-            f"{checkpoint}: its head has no vector of one length for each class, to which others could be added; train "
-            "with --method prototypes or zero-shot"
-        )
-    return model, tokenizer, scale
 
 
 def _prototypes(prepared: Prepared, model: PooledClassifier, tokenizer: "PreTrainedTokenizerBase") -> torch.Tensor:
@@ -91,8 +78,7 @@ def _add_rows(model: PooledClassifier, rows: torch.Tensor, labels: list[str]) ->
 
 def _score(prepared: Prepared, folder: Path) -> dict[str, dict[str, float]]:
     """Write the predictions of the checkpoint in `folder` for dev and test, and return their figures."""
-    model, tokenizer, _ = _load(folder)
-    model.to("cuda" if torch.cuda.is_available() else "cpu")
+    model, tokenizer = load_trained(folder, prepared.record)
     labels, metrics = prepared.record.labels + prepared.labels, {}
     for name, split in prepared.held_out.items():
         targets = encode_targets(split, labels)

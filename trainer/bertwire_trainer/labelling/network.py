@@ -1,23 +1,22 @@
 """A model that texts are chosen by: a checkpoint of the trainer, or an encoder before there is one."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy
 import torch
 from numpy.typing import NDArray
-from transformers import AutoTokenizer
 
-from bertwire_core.pooled import Classifier, PooledClassifier, load_pooled, pool
+from bertwire_core.pooled import Classifier, PooledClassifier, pool
 from bertwire_data.labelled import Labelled
 from bertwire_trainer.architecture import require_trainable
-from bertwire_trainer.base import Base, one_line
-from bertwire_trainer.loading import load_model, model_class, position_limit
+from bertwire_trainer.base import Base
+from bertwire_trainer.labelling.rounds import Round
+from bertwire_trainer.loading import load_model, position_limit
 from bertwire_trainer.predict import batches, predict
-from bertwire_trainer.record import TrainingRecord
 from bertwire_trainer.tokenizer import load_tokenizer
 from bertwire_trainer.tokens import TokenDataset, tokenize
+from bertwire_trainer.trained import load_trained
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -85,15 +84,9 @@ class Network:
         return tokenize(self.model, self.tokenizer, texts, numpy.zeros(count, numpy.int64))
 
 
-def load_checkpoint(base: Base, record: TrainingRecord) -> Network:
+def load_round(round_: Round) -> Network:
     """Load a checkpoint of the trainer; raise `UserError` where it is damaged."""
-    with one_line(base):
-        model = load_pooled(Path(base.location)) or model_class(record.task).from_pretrained(
-            base.location, local_files_only=True, use_safetensors=True, trust_remote_code=False, dtype=torch.float32
-        )
-        tokenizer = AutoTokenizer.from_pretrained(base.location, local_files_only=True, trust_remote_code=False)
-    tokenizer.model_max_length, tokenizer.truncation_side = record.max_length, record.truncation_side
-    return Network(_placed(model), tokenizer, record.labels)
+    return Network(*load_trained(round_.folder, round_.record), round_.record.labels)
 
 
 def load_encoder(base: Base, texts: Labelled) -> Network:
@@ -103,9 +96,5 @@ def load_encoder(base: Base, texts: Labelled) -> Network:
     labels = ["0", "1"]
     model = load_model(base, texts.task, labels)
     tokenizer.model_max_length = min(_ENCODER_TOKENS, position_limit(model) or _ENCODER_TOKENS)
-    return Network(_placed(model), tokenizer, labels)
-
-
-def _placed(model: Classifier) -> Classifier:
     model.to("cuda" if torch.cuda.is_available() else "cpu")  # type: ignore[arg-type]
-    return model
+    return Network(model, tokenizer, labels)

@@ -12,11 +12,10 @@ from numpy.typing import NDArray
 from bertwire_core.console import err
 from bertwire_core.files import whole_file
 from bertwire_data.labelled import decisions
-from bertwire_trainer.base import find_base
 from bertwire_trainer.labelling.config import JSON_ARRAYS
 from bertwire_trainer.labelling.formats import WRITERS
 from bertwire_trainer.labelling.forms import Question, form_of
-from bertwire_trainer.labelling.network import Network, load_checkpoint, load_encoder
+from bertwire_trainer.labelling.network import Network, load_encoder, load_round
 from bertwire_trainer.labelling.prepare import Prepared
 from bertwire_trainer.labelling.rounds import by_change, by_dev
 from bertwire_trainer.labelling.select import candidates, diverse
@@ -69,7 +68,7 @@ def _by_diversity(prepared: Prepared) -> tuple[list[Question], str]:
 
 def _by_model(prepared: Prepared) -> tuple[list[Question], str]:
     config, pool, last = prepared.config, prepared.pool, prepared.rounds[-1]
-    network = load_checkpoint(prepared.base, last.record)
+    network = load_round(last)
     predicted = _predict(prepared, network)
     if config.rounds is not None:
         say(_advice(prepared, predicted.decided))
@@ -98,7 +97,7 @@ def _advice(prepared: Prepared, decided: list[Any]) -> str:
     if said := by_dev(rounds):
         return said
     texts = prepared.pool.read.take(range(min(len(prepared.pool), _COMPARED)))
-    before = load_checkpoint(find_base(str(rounds[-2].folder)), rounds[-2].record)
+    before = load_round(rounds[-2])
     logits = before.logits(texts, f"predict by {rounds[-2].folder.name}")
     return by_change(decisions(texts.task, logits, before.labels, texts.words()), decided[: len(texts)], rounds)
 

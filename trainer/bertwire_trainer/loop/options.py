@@ -79,7 +79,8 @@ class LoopOptions(MethodOptions):
 
     def suited(self, scale: Scale) -> Self:
         """Return the options with epochs, patience and learning rate by `bertwire_trainer.loop.recipe`."""
-        steps = max(1, scale.rows // (self.batch_size * self.gradient_accumulation * ranks.count()))
+        batch = self.batch_size if self.batch_tokens is None else max(1, int(self.batch_tokens / scale.length))
+        steps = max(1, scale.rows // (batch * self.gradient_accumulation * ranks.count()))
         epochs = self.epochs or choose_epochs(scale.labels, steps)
         patience = self.patience or choose_patience(epochs)
         rate = self.learning_rate or choose_rate(scale.width)

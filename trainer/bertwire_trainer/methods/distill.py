@@ -9,6 +9,7 @@ from pydantic import Field
 
 from bertwire_core.errors import UserError
 from bertwire_core.files import unicode_name
+from bertwire_core.options import needs
 from bertwire_core.pooling import Pooling
 from bertwire_core.tasks import TASKS
 from bertwire_data.labelled import Labelled
@@ -17,6 +18,7 @@ from bertwire_trainer import ranks
 from bertwire_trainer.labelling.words import split
 from bertwire_trainer.loop.options import LoopOptions
 from bertwire_trainer.method import Fitted, Job, Scale
+from bertwire_trainer.overlaps import places_apart
 from bertwire_trainer.stages.rows import joined
 from bertwire_trainer.trained import fingerprint, read_record
 
@@ -42,7 +44,9 @@ class DistillOptions(LoopOptions):
         "file with a text on each line; once for each file.",
     )
     distill_column: str | None = Field(
-        None, description="Column with the texts of --distill-texts, in tables. Unset: as in the labelled rows."
+        None,
+        json_schema_extra=needs("distill_texts"),
+        description="Column with the texts of --distill-texts, in tables. Unset: as in the labelled rows.",
     )
     distill_temperature: float = Field(
         2.0, gt=0, description="What the logits of teachers and student are divided by; without effect on numbers."
@@ -77,8 +81,7 @@ class DistillOptions(LoopOptions):
         column = self.distill_column or train.columns.text
         texts = read_distinct(self.distill_texts, column, "--distill-column")
         inputs = [words for text in texts if (words := split(text))] if train.by_word else texts
-        known = {str(each) for other in data.splits().values() for each in other.inputs}
-        new = [each for each in inputs if str(each) not in known]
+        new = [inputs[place] for place in places_apart(inputs, data.splits().values())]
         return replace(
             train,
             inputs=cast(Any, new),

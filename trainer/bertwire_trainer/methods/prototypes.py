@@ -8,10 +8,12 @@ from pydantic import Field
 
 from bertwire_core.errors import UserError
 from bertwire_core.files import unicode_name
+from bertwire_core.options import needs
 from bertwire_core.pooling import Pooling
 from bertwire_data.labelled import Labelled, encode_targets, label_order, read_labelled
 from bertwire_trainer.method import Fitted, Job
 from bertwire_trainer.methods.classes import WITH_CLASSES, ClassOptions
+from bertwire_trainer.overlaps import apart
 
 if TYPE_CHECKING:
     from bertwire_core.pooled import PooledClassifier
@@ -26,21 +28,32 @@ class PrototypesOptions(ClassOptions):
     episodes: int = Field(
         200, ge=0, description="Episodes that train the encoder, each a step; 0: the encoder as it is gives prototypes."
     )
-    ways: int = Field(5, ge=2, description="Classes of an episode.")
-    shots: int = Field(5, ge=1, description="Texts of a class that make its prototype in an episode.")
-    queries: int = Field(5, ge=1, description="Texts of a class to recognize in an episode.")
-    learning_rate: float = Field(2e-5, gt=0, description="Peak learning rate of AdamW; it decays linearly to 0.")
+    ways: int = Field(5, ge=2, json_schema_extra=needs("episodes"), description="Classes of an episode.")
+    shots: int = Field(
+        5,
+        ge=1,
+        json_schema_extra=needs("episodes"),
+        description="Texts of a class that make its prototype in an episode.",
+    )
+    queries: int = Field(
+        5, ge=1, json_schema_extra=needs("episodes"), description="Texts of a class to recognize in an episode."
+    )
+    learning_rate: float = Field(
+        2e-5,
+        gt=0,
+        json_schema_extra=needs("episodes"),
+        description="Peak learning rate of AdamW; it decays linearly to 0.",
+    )
     task_files: list[Path] = Field(
         [],
+        json_schema_extra=needs("episodes"),
         description="Labelled rows of another task, to draw episodes from in place of train: CSV, TSV, JSONL or "
         "Parquet with the columns of train; once for each file.",
     )
 
     def require_data(self, data: "Data") -> None:
         """Raise `UserError` where episodes cannot be drawn from train or from a task file."""
-        if self.task_files and not self.episodes:
-            raise UserError("--task-files are for episodes; leave them out with --episodes 0")
-        for task in self.tasks(data) if self.episodes else ():
+        for task in self.tasks(data, "prototypes") if self.episodes else ():
             names = [*task.names()]
             if len(set(names)) < 2 or len(set(names)) == len(names):
                 raise UserError(
@@ -48,15 +61,20 @@ class PrototypesOptions(ClassOptions):
                     "use the encoder as it is with --episodes 0"
                 )
 
-    def tasks(self, data: "Data") -> list[Labelled]:
-        """Return the labelled tasks that episodes are drawn from."""
+    def require_folds(self) -> None:
+        """Refuse other tasks, whose texts that a fold is scored on cannot be left out."""
+        if self.task_files:
+            raise UserError("--folds would score rows that --task-files may hold too; leave out one of both")
+
+    def tasks(self, data: "Data", title: str | None = None) -> list[Labelled]:
+        """Return the labelled tasks that episodes are drawn from, without texts of dev and test; see `apart`."""
         if not self.task_files:
             return [data.train]
         tasks = [read_labelled(path, data.train.columns, data.task) for path in self.task_files]
         if other := next((task for task in tasks if task.text_pairs != data.train.text_pairs), None):
             one = "pairs of texts" if other.text_pairs else "single texts"
             raise UserError(f"{other.source} has {one}, and {data.train.source} has not; see --text-pair-column")
-        return tasks
+        return [apart(task, data, title) for task in tasks]
 
     def recorded(self) -> dict[str, Any]:
         """Return the options; of each file its name and the SHA-256 of its bytes."""

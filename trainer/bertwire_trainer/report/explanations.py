@@ -41,9 +41,10 @@ def explanations(material: Material) -> list[Section]:
     cut = (
         f" {len(texts)} of {len(cases)} are here, since others would take too long." if len(texts) < len(cases) else ""
     )
+    first = " Of a text in several chunks they are those of the first chunk alone." * (material.record["chunks"] > 1)
     remark = (
         "Integrated gradients of the predicted output: words on green with a solid line speak for what the model "
-        f"predicts, words on red with a dotted line against it.{cut}"
+        f"predicts, words on red with a dotted line against it.{first}{cut}"
     )
     return [Section(_TITLE, remark, texts=texts, figures={"explained": len(texts)})]
 

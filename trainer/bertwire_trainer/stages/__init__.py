@@ -24,10 +24,6 @@ STAGES: dict[str, type[Stage[Any]]] = {
 }
 
 
-# Stages that change nothing of the model, and need all of dev.
-LOOKERS = frozenset({"abstain"})
-
-
 def staged(fit: Fit, stages: Mapping[str, Stage[Any]]) -> Fit:
     """Return `fit` with the stages around it, the first one outermost."""
     for stage in reversed([*stages.values()]):

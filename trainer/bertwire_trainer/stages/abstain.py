@@ -41,6 +41,7 @@ class Abstain:
 
     Options: ClassVar[type[StageOptions]] = AbstainOptions
     tasks: ClassVar[frozenset[Task]] = frozenset(task for task in TASKS if SPECS[task].classes)
+    in_folds: ClassVar[bool] = False
 
     options: AbstainOptions
 

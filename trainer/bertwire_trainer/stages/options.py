@@ -32,10 +32,11 @@ def asked_for(given: dict[str, Any]) -> dict[str, StageOptions]:
     values, asked = set_by_user(given), {}
     for stage, each in STAGES.items():
         own = {name: values[name] for name in each.Options.model_fields if name in values}
-        if stage in own:
+        # A recipe can say false.
+        if own.get(stage):
             asked[stage] = validated(each.Options, own)
-        elif own:
-            raise UserError(f"{flag(next(iter(own)))} needs {flag(stage)}, which is not given")
+        elif others := [name for name in own if name != stage]:
+            raise UserError(f"{flag(others[0])} needs {flag(stage)}")
     return asked
 
 

@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from bertwire_core.errors import UserError
 from bertwire_data.labelled import MAIN_METRIC
 from bertwire_trainer import ranks
 from bertwire_trainer.messages import metric_name, note
-from bertwire_trainer.stages.rows import joined
 from bertwire_trainer.trust.answers import Answers
-from bertwire_trainer.trust.deal import deal
+from bertwire_trainer.trust.deal import folds_of
 from bertwire_trainer.trust.fairness import fairness
 from bertwire_trainer.trust.groups import groupings
 from bertwire_trainer.trust.intervals import MOST_ROWS, intervals
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bertwire_trainer.data import Data
-    from bertwire_trainer.method import Fitted, Job
+    from bertwire_trainer.method import Fitted, Job, MethodOptions
     from bertwire_trainer.trust.options import TrustOptions
 
     # Logits of dev and test, by name.
@@ -29,13 +29,25 @@ if TYPE_CHECKING:
 _FEW_ROWS = 200
 
 
-def require_measurable(options: "TrustOptions", data: "Data", seed: int) -> None:
-    """Raise `UserError` where what the options ask for cannot be measured on these rows, before PyTorch is loaded."""
+def require_measurable(options: "TrustOptions", data: "Data", seed: int, method: "MethodOptions") -> None:
+    """Raise `UserError` where what the options ask for cannot be measured on these rows, before PyTorch is loaded.
+
+    Args:
+        options: the options.
+        data: the labelled rows.
+        seed: of the folds.
+        method: the options of the method, which every fold must suit.
+    """
     options.require_packages()
     read_terms(options.identity_terms)
     if options.folds is not None:
         ranks.require_one("--folds")
-        deal(joined(data.train, data.dev), options.folds, seed)
+        method.require_folds()
+        for fold in folds_of(data, options.folds, seed):
+            try:
+                method.require_data(fold.data)
+            except UserError as error:
+                raise UserError(f"--folds {options.folds}: {error}") from error
 
 
 def examine(

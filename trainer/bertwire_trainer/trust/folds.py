@@ -19,18 +19,15 @@ from bertwire_data.labelled import MAIN_METRIC, Labelled, encode_targets
 from bertwire_trainer.messages import figures, metric_name, note, say
 from bertwire_trainer.predict import predict
 from bertwire_trainer.scores import measure
-from bertwire_trainer.stages.rows import joined
 from bertwire_trainer.tokens import tokenize
-from bertwire_trainer.trust.deal import NONE, deal
+from bertwire_trainer.trust.deal import Fold, folds_of
 from bertwire_trainer.trust.intervals import intervals
 from bertwire_trainer.trust.record import FoldsRecord
 
 if TYPE_CHECKING:
+    from bertwire_trainer.data import Data
     from bertwire_trainer.method import Job
     from bertwire_trainer.stage import Fit
-
-# Of the rows that a fold leaves, at least one in so many chooses the epoch: with one in twice as many, few do.
-_MOST_PARTS = 10
 
 
 def cross_validate(job: "Job", fit: "Fit", count: int) -> FoldsRecord:
@@ -45,24 +42,21 @@ def cross_validate(job: "Job", fit: "Fit", count: int) -> FoldsRecord:
         fit: the method with its stages.
         count: number of folds.
     """
-    data = job.data
-    rows = joined(data.train, data.dev)
-    folds = deal(rows, count, job.seed)
-    held = [rows.take(numpy.flatnonzero(folds == each).tolist()) for each in range(count)]
-    targets = [encode_targets(each, data.labels) for each in held]
+    folds = [*folds_of(job.data, count, job.seed)]
+    held = [each.held for each in folds]
+    targets = [encode_targets(each, job.data.labels) for each in held]
     logits = []
     with _random_as_before():
-        for number, (each, right) in enumerate(zip(held, targets, strict=True), 1):
-            rest = rows.take(numpy.flatnonzero(folds != number - 1).tolist())
-            logits.append(_fold(job, fit, f"fold {number} of {count}", rest, each))
-            note(f"fold {number} of {count}: {figures(_measure(job, each, logits[-1], right))}")
-    found = _record(job, held, logits, targets, int((folds == NONE).sum()))
-    _print(found, MAIN_METRIC[data.task])
+        for number, (fold, right) in enumerate(zip(folds, targets, strict=True), 1):
+            logits.append(_logits(job, fit, f"fold {number} of {count}", fold))
+            note(f"fold {number} of {count}: {figures(_measure(job, fold.held, logits[-1], right))}")
+    found = _record(job, held, logits, targets)
+    _print(found, MAIN_METRIC[job.data.task])
     return found
 
 
-def _fold(job: "Job", fit: "Fit", title: str, rest: Labelled, held: Labelled) -> NDArray[numpy.float32]:
-    """Return the logits of the rows `held` by a model that learnt `rest`, or those that a run before has left."""
+def _logits(job: "Job", fit: "Fit", title: str, fold: Fold) -> NDArray[numpy.float32]:
+    """Return the logits of a fold by a model that learnt the others, or those that a run before has left."""
     folder = job.epochs / "folds" / title.replace(" ", "-")
     kept = folder.with_suffix(".npy")
     if kept.exists():
@@ -70,9 +64,9 @@ def _fold(job: "Job", fit: "Fit", title: str, rest: Labelled, held: Labelled) ->
         return logits
     # A resumed run comes here with other random numbers drawn.
     set_seed(job.seed)
-    fitted = fit(_job(job, rest, folder))
+    fitted = fit(_job(job, fold.data, folder))
     fitted.model.to("cuda" if torch.cuda.is_available() else "cpu")  # type: ignore[arg-type]  # transformers' decorator hides the signature
-    tokens = tokenize(fitted.model, fitted.tokenizer, held, encode_targets(held, job.data.labels))
+    tokens = tokenize(fitted.model, fitted.tokenizer, fold.held, encode_targets(fold.held, job.data.labels))
     logits = predict(fitted.model, fitted.tokenizer, tokens, job.data.labels, title)
     kept.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(kept) as file, file.open("wb") as written:
@@ -81,19 +75,13 @@ def _fold(job: "Job", fit: "Fit", title: str, rest: Labelled, held: Labelled) ->
     return logits
 
 
-def _job(job: "Job", rows: Labelled, folder: Path) -> "Job":
-    """Return the job with other rows, of which a share like that of dev chooses the best epoch."""
-    data = job.data
-    share = round((len(data.train) + len(data.dev)) / len(data.dev))
-    parts = deal(rows, max(2, min(share, _MOST_PARTS)), job.seed)
-    train, dev = (rows.take(numpy.flatnonzero(each).tolist()) for each in (parts != 0, parts == 0))
-    splits = {"train": train, "dev": dev}
-    targets = {name: encode_targets(split, data.labels) for name, split in splits.items()}
+def _job(job: "Job", data: "Data", folder: Path) -> "Job":
+    splits = {"train": data.train, "dev": data.dev}
     return replace(
         job,
-        data=replace(data, train=train, dev=dev, test=None, targets=targets),
+        data=data,
         model=deepcopy(job.model),
-        tokens={name: tokenize(job.model, job.tokenizer, split, targets[name]) for name, split in splits.items()},
+        tokens={name: tokenize(job.model, job.tokenizer, split, data.targets[name]) for name, split in splits.items()},
         epochs=folder,
         logs=folder / "logs",
     )
@@ -104,7 +92,6 @@ def _record(
     held: list[Labelled],
     logits: list[NDArray[numpy.float32]],
     targets: list[NDArray[Any]],
-    unscored: int,
 ) -> FoldsRecord:
     scores = [_measure(job, *each) for each in zip(held, logits, targets, strict=True)]
     words = [count for each in held for count in each.words() or ()] or None
@@ -112,7 +99,7 @@ def _record(
     return FoldsRecord(
         folds=len(held),
         rows=sum(map(len, held)),
-        unscored=unscored,
+        unscored=len(job.data.train) + len(job.data.dev) - sum(map(len, held)),
         scores=scores,
         mean={metric: float(numpy.mean([each[metric] for each in scores])) for metric in scores[0]},
         pooled=measure(*pooled),

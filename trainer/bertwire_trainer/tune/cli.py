@@ -26,7 +26,7 @@ def run_tune(config: SearchConfig) -> None:
     quiet_environment()
     output = output_path(config.output).absolute()
     storage = output_path(config.storage or output / "study.db").absolute()
-    _require_own(output)
+    _require_own(output, storage)
     with in_use(output), in_use(storage):
         shutil.rmtree(output / "trials", ignore_errors=True)
         plan = make_plan(config, output / "trials")
@@ -40,11 +40,16 @@ def run_tune(config: SearchConfig) -> None:
             shutil.rmtree(output / "trials", ignore_errors=True)
 
 
-def _require_own(output: Path) -> None:
-    """Raise `UserError` where the output is not what a search writes."""
+def _require_own(output: Path, storage: Path) -> None:
+    """Raise `UserError` where the output has what no search writes, or the study lies in what a search replaces."""
     if output.exists() and not output.is_dir():
         raise UserError(f"{output} is a file; choose another --output")
-    others = [each.name for each in output.glob("*") if each.name not in _OWN and not each.name.startswith(".")]
+    inside = storage.relative_to(output).parts[0] if output in storage.parents else "study.db"
+    if inside in _OWN - {"study.db"}:
+        raise UserError(f"--storage {storage}: every search replaces {output / inside}; choose another")
+    # SQLite leaves a journal where a process was killed.
+    own = {*_OWN, inside, f"{inside}-journal"}
+    others = [each.name for each in output.glob("*") if each.name not in own and not each.name.startswith(".")]
     if others:
         raise UserError(f"{output} holds {min(others)}, which no search has written; choose another --output")
 

@@ -44,6 +44,9 @@ def default_space(facts: Facts, scale: Scale, fixed: set[str]) -> dict[str, Any]
         if facts.task in METHODS[name].tasks and (name not in _FOR_FEW or facts.per_label <= _FEW)
     ]
     loop = _of_epochs(facts, scale)
+    if fixed & {"pooler", "normalize"}:
+        # They are not for the architecture's own head.
+        loop.pop("pooling", None)
     spaces = {name: _SPACES[name] | (loop if name in _BY_EPOCHS else {}) for name in methods}
     if not facts.named:
         spaces.pop("zero-shot", None)

@@ -1,5 +1,6 @@
 """What a search searches: read and checked before PyTorch is loaded, which takes seconds."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,11 +54,20 @@ def make_plan(config: SearchConfig, trials: Path) -> Plan:
     scale = Scale(rows=len(data.train), labels=len(data.labels), width=hidden_size(prepared.base))
     if config.space is None:
         raw = default_space(Facts.of(data.train), scale, {*config.model_fields_set})
+        raw = {name: each for name, each in raw.items() if not _without_head(name, common, each)}
     else:
         raw = read_mapping(config.space)
     space, faults = read_space(raw)
     unfit = [each for each in space.methods if data.task not in METHODS[each].tasks]
-    require_no_fault(config.space or "space", faults + [f"method: {each} is not for {data.task}" for each in unfit])
+    faults += [f"method: {each} is not for {data.task}" for each in unfit]
+    headless = [name for name, each in space.methods.items() if _without_head(name, common, each)]
+    faults += [f"method: {each} reads a pooled vector, and is not for --pooling own" for each in headless]
+    require_no_fault(config.space or "space", faults)
     how = {name: value for name, value in common.items() if name not in NOT_HOW}
     rows = {name: data.splits()[name].sha256() for name in ("train", "dev")}
     return Plan(data.task, common, scale, space, rows | {"space": raw} | how)
+
+
+def _without_head(method: str, common: dict[str, Any], searched: Mapping[str, Any]) -> bool:
+    """Return whether every trial of a method would be refused, for it never has the architecture's own head."""
+    return common["pooling"] == "own" and "pooling" not in searched and METHODS[method].pooling is not None

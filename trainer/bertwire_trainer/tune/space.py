@@ -87,4 +87,7 @@ def _read_option(name: str, value: object, methods: dict[str, dict[str, Dimensio
     for method in among:
         if method in of:
             methods[method][name] = dimension
-    return []
+    if name != "pooling" or not dimension.holds("own"):
+        return []
+    headless = [method for method in among if METHODS[method].pooling is not None]
+    return [f"pooling: own is not for method {each}, which reads a pooled vector" for each in headless]

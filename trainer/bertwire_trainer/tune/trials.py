@@ -13,10 +13,12 @@ from optuna.trial import FrozenTrial
 from bertwire_core.console import silenced
 from bertwire_core.errors import first_line
 from bertwire_core.files import partial_path
-from bertwire_core.options import validated
+from bertwire_core.options import idle, validated
 from bertwire_data.labelled import MAIN_METRIC
 from bertwire_trainer.config import TrainConfig
 from bertwire_trainer.method import Report
+from bertwire_trainer.methods import METHODS
+from bertwire_trainer.methods.options import set_by_user
 from bertwire_trainer.prepare import prepare
 from bertwire_trainer.recipe import NAME
 from bertwire_trainer.record import TrainingRecord
@@ -58,7 +60,8 @@ class Trials:
         output = self.folder / str(trial.number)
         try:
             with silenced():
-                config = validated(TrainConfig, self.common | options | {"output": output, "report": False})
+                given = _with_effect(self.common | options)
+                config = validated(TrainConfig, given | {"output": output, "report": False})
                 train_model(prepare(config), self._report(trial))
         except TrialPruned:
             raise
@@ -90,6 +93,14 @@ class Trials:
     def _is_over(self, trial: Trial) -> bool:
         """Return whether the time is up and there is a result without this trial."""
         return self.deadline is not None and time.time() >= self.deadline and bool(completed(trial.study))
+
+
+def _with_effect(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options without those that the values of others leave without effect."""
+    kind, given = METHODS[options["method"]].Options, set_by_user(options)
+    own = {name: value for name, value in given.items() if name in kind.model_fields}
+    without = {*idle(kind.model_construct(**own)), *idle(TrainConfig.model_construct(**given))}
+    return {name: value for name, value in options.items() if name not in without}
 
 
 def _twin(trial: Trial) -> FrozenTrial | None:

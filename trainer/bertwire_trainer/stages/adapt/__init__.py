@@ -27,6 +27,7 @@ class Adapt:
 
     Options: ClassVar[type[StageOptions]] = AdaptOptions
     tasks: ClassVar[frozenset[Task]] = frozenset(TASKS)
+    in_folds: ClassVar[bool] = True
 
     options: AdaptOptions
     texts: list[str]

@@ -44,6 +44,7 @@ class Augment:
 
     Options: ClassVar[type[StageOptions]] = AugmentOptions
     tasks: ClassVar[frozenset[Task]] = frozenset(task for task, spec in SPECS.items() if not spec.by_word)
+    in_folds: ClassVar[bool] = True
 
     options: AugmentOptions
     synonyms: dict[str, list[str]]

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import Field
 
 from bertwire_core.errors import UserError
+from bertwire_core.options import needs
 from bertwire_trainer.stage import StageOptions
 
 
@@ -36,24 +37,29 @@ class AugmentOptions(StageOptions):
     )
     augment_copies: int = Field(1, ge=1, description="Copies of each row that each way makes.")
     augment_share: float = Field(
-        0.1, gt=0, lt=1, description="Share of a text's words, at least one, that a way other than command changes."
+        0.1,
+        gt=0,
+        lt=1,
+        json_schema_extra=needs("augment", Way.DELETE, Way.SWAP, Way.MASK, Way.SYNONYMS),
+        description="Share of a text's words, at least one, that a way other than command changes.",
     )
     augment_synonyms: Path | None = Field(
-        None, description="JSON file for synonyms: one object, from each word to the list of its synonyms."
+        None,
+        json_schema_extra=needs("augment", Way.SYNONYMS),
+        description="JSON file for synonyms: one object, from each word to the list of its synonyms.",
     )
     augment_command: str | None = Field(
         None,
+        json_schema_extra=needs("augment", Way.COMMAND),
         description="Program and arguments for command, such as a back-translation. It reads texts from standard "
         "input and writes as many to standard output, each a JSON string on a line.",
     )
 
     def require_complete(self) -> None:
-        """Raise `UserError` where a way lacks the option that it needs, or the option its way."""
+        """Raise `UserError` where a way lacks the option that it needs."""
         for way, name in _NEEDS.items():
-            option, given = "--" + name.replace("_", "-"), getattr(self, name) is not None
-            if given != (way in self.augment):
-                one, other = (option, f"--augment {way}") if given else (f"--augment {way}", option)
-                raise UserError(f"{one} needs {other}")
+            if way in self.augment and getattr(self, name) is None:
+                raise UserError(f"--augment {way} needs --{name.replace('_', '-')}")
 
     def recorded(self) -> dict[str, Any]:
         """Return the options that are numbers or names."""

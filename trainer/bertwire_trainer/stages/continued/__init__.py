@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from bertwire_core.errors import UserError
 from bertwire_core.tasks import TASKS, Task
 from bertwire_data.labelled import Labelled, read_labelled
-from bertwire_trainer.messages import note
 from bertwire_trainer.method import Fitted, Job
+from bertwire_trainer.overlaps import apart
 from bertwire_trainer.record import TrainingRecord
 from bertwire_trainer.stage import StageOptions
 from bertwire_trainer.stages.continued.options import ContinuedOptions
@@ -32,6 +32,7 @@ class Continued:
 
     Options: ClassVar[type[StageOptions]] = ContinuedOptions
     tasks: ClassVar[frozenset[Task]] = frozenset(TASKS)
+    in_folds: ClassVar[bool] = True
 
     options: ContinuedOptions
     record: TrainingRecord
@@ -49,7 +50,7 @@ class Continued:
             raise UserError(f"--continue {checkpoint} reads {read}, unlike {data.train.source}; see --text-pair-column")
         files = (options.continued_rehearsal, options.continued_dev)
         rehearsal, dev = (None if path is None else _old_rows(path, data, checkpoint, record) for path in files)
-        rehearsal = None if rehearsal is None else _apart(rehearsal, data)
+        rehearsal = None if rehearsal is None else apart(rehearsal, data, "continue")
         return cls(options, record, rehearsal, dev)
 
     def recorded(self) -> dict[str, Any]:
@@ -68,15 +69,6 @@ class Continued:
         from bertwire_trainer.stages.continued.learning import learn
 
         return learn(self, job, fit)
-
-
-def _apart(rehearsal: Labelled, data: "Data") -> Labelled:
-    """Return the rows whose texts are neither in dev nor in test, and say how many are."""
-    held = {str(each) for split in data.held_out().values() for each in split.inputs}
-    apart = [place for place, each in enumerate(rehearsal.inputs) if str(each) not in held]
-    if len(apart) < len(rehearsal):
-        note(f"continue: {len(rehearsal) - len(apart)} rows of {rehearsal.source} are in dev or test, and left out")
-    return rehearsal.take(apart)
 
 
 def _old_rows(path: Path, data: "Data", checkpoint: Path, record: TrainingRecord) -> Labelled:

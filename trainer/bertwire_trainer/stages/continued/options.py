@@ -1,12 +1,13 @@
 """The options of going on from an older checkpoint."""
 
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from bertwire_core.errors import UserError
 from bertwire_core.files import unicode_name
+from bertwire_core.options import needs
 from bertwire_core.pooling import Pooling
 from bertwire_trainer.stage import StageOptions, Start
 from bertwire_trainer.trained import read_record
@@ -38,13 +39,13 @@ class ContinuedOptions(StageOptions):
     continued_rehearsal_count: int | None = Field(
         None,
         ge=0,
-        json_schema_extra=_flag("continue-rehearsal-count"),
+        json_schema_extra=_flag("continue-rehearsal-count") | needs("continued_rehearsal"),
         description="Rows of --continue-rehearsal to learn, drawn at random and balanced by label. Unset: all.",
     )
     continued_ewc: float = Field(
         0.0,
         ge=0,
-        json_schema_extra=_flag("continue-ewc"),
+        json_schema_extra=_flag("continue-ewc") | needs("continued_rehearsal"),
         description="Elastic weight consolidation for --continue: half of this times the squared change of each "
         "weight times its Fisher information on --continue-rehearsal, added to the loss; 0: off. For --method full.",
     )
@@ -60,12 +61,6 @@ class ContinuedOptions(StageOptions):
         json_schema_extra=_flag("continue-dev"),
         description="Old rows of dev for --continue, scored before and after: what was forgotten.",
     )
-
-    @model_validator(mode="after")
-    def _complete(self) -> Self:
-        if self.continued_rehearsal is None and (self.continued_rehearsal_count is not None or self.continued_ewc):
-            raise ValueError("--continue-rehearsal-count and --continue-ewc need --continue-rehearsal")
-        return self
 
     def require_method(self, method: str) -> None:
         """Raise `UserError` for a method that does not keep the old rows of a head."""

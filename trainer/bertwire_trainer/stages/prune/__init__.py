@@ -23,6 +23,7 @@ class Prune:
 
     Options: ClassVar[type[StageOptions]] = PruneOptions
     tasks: ClassVar[frozenset[Task]] = frozenset(TASKS)
+    in_folds: ClassVar[bool] = True
 
     options: PruneOptions
 

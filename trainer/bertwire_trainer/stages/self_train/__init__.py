@@ -8,6 +8,7 @@ from bertwire_core.tasks import Task
 from bertwire_data.texts import fingerprint, read_distinct
 from bertwire_trainer.messages import note
 from bertwire_trainer.method import Fitted, Job
+from bertwire_trainer.overlaps import places_apart
 from bertwire_trainer.stage import StageOptions
 from bertwire_trainer.stages.self_train.options import SelfTrainOptions
 
@@ -27,6 +28,7 @@ class SelfTrain:
 
     Options: ClassVar[type[StageOptions]] = SelfTrainOptions
     tasks: ClassVar[frozenset[Task]] = frozenset({"single_label"})
+    in_folds: ClassVar[bool] = True
 
     options: SelfTrainOptions
     texts: list[str]
@@ -38,8 +40,7 @@ class SelfTrain:
             raise UserError(f"--self-train is for single texts; {data.train.source} has pairs of texts")
         column = data.train.columns.text if options.self_train_column is None else options.self_train_column
         texts = read_distinct(options.self_train, column, "--self-train-column")
-        known = {text for split in data.splits().values() for text in split.inputs if isinstance(text, str)}
-        new = [text for text in texts if text not in known]
+        new = [texts[place] for place in places_apart(texts, data.splits().values())]
         if not new:
             raise UserError("--self-train has no text that is not in train, dev or test; add others")
         if len(new) < len(texts):

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy
 from numpy.typing import NDArray
+from scipy.special import softmax
 
 
 def choose(
@@ -20,8 +21,7 @@ def choose(
         confidence: the least softmax of the best label.
         counts: number of labelled rows of each label, integers [labels]; a label without rows gets none.
     """
-    shifted = numpy.exp(logits - logits.max(axis=1, keepdims=True))
-    probabilities = (shifted / shifted.sum(axis=1, keepdims=True)).max(axis=1)
+    probabilities = softmax(logits, axis=1).max(axis=1)
     labels: NDArray[Any] = logits.argmax(axis=1)
     sure = probabilities >= confidence
     known = counts > 0
