@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.resources import files
 from itertools import chain
 from typing import NamedTuple
@@ -68,12 +69,12 @@ class VectorReference:
     abstention = None
     unlabelled = None
 
-    @property
+    @cached_property
     def scores(self) -> ReferenceScores:
         """PyTorch's scores: it has its own vectors and neighbours."""
         return ReferenceScores(dev=self._score(self.vectors), test=None)
 
-    @property
+    @cached_property
     def one_row(self) -> Scores:
         """What one neighbour is worth."""
         return {"neighbours": one_neighbour(self.vectors)}
@@ -103,30 +104,24 @@ class VectorReference:
         return found
 
 
+class _Given(NamedTuple):
+    """What the options name: distinct texts, pairs of them with scores, a name for the manifest, and remarks."""
+
+    texts: list[str]
+    pairs: list[tuple[str, str]]
+    scores: list[float]
+    source: str
+    remarks: list[str]
+
+
 def read_vectors(config: ExportConfig, checkpoint: Checkpoint, tokenizer: Tokenizer) -> VectorReference:
     """Read the texts of `--dev` and `--texts`, else those of this package, and run PyTorch on them.
 
     Raises:
         UserError: a file is faulty, there are too few texts, or PyTorch's vectors are not finite.
     """
-    named, pairs, remarks = [], list[tuple[str, str]](), list[str]()
-    numbers = np.zeros(0)
-    if config.dev is not None:
-        columns = Columns(config.text_column, config.text_pair_column, config.label_column)
-        rows = read_labelled(config.dev, columns, "regression", config.sheet)
-        if not rows.text_pairs:
-            raise UserError(
-                f"{config.dev} has no second texts: --dev of an encoder has pairs of texts with scores; choose the "
-                "column with --text-pair-column, or give texts alone with --texts"
-            )
-        pairs, numbers = [(str(pair[0]), str(pair[1])) for pair in rows.inputs], np.array(rows.targets, np.float64)
-        named.append(config.dev)
-        remarks += rows.remarks
-    given = read_distinct(config.texts, config.text_column, "--text-column", config.sheet) if config.texts else []
-    named += config.texts
-    texts = list(dict.fromkeys([*chain.from_iterable(pairs), *given])) if named else built_in()
-    if not named:
-        remarks.append(f"proven on {len(texts)} texts in English that come with bertwire; give your own with --texts")
+    given = _read(config)
+    texts, remarks = given.texts, given.remarks
     if read_sentence(source_folder(config.checkpoint)).prompt:
         remarks.append("sentence-transformers puts a prompt before each text of this encoder; send it with your texts")
     if len(texts) < _LEAST_TEXTS:
@@ -136,18 +131,39 @@ def read_vectors(config: ExportConfig, checkpoint: Checkpoint, tokenizer: Tokeni
     vectors = np.stack(torch_each(checkpoint, encodings, "PyTorch"))
     if not np.isfinite(vectors).all():
         raise UserError(f"{config.checkpoint}: its vectors are not all finite numbers; choose another encoder")
-    source = ", ".join(map(unicode_name, named)) or "bertwire's own texts"
-    places = {text: place for place, text in enumerate(texts)}
-    first, second = (np.array([places[pair[end]] for pair in pairs], np.int64) for end in (0, 1))
-    return VectorReference(
-        Split(source=source, **fingerprint(texts)),
-        texts,
-        encodings,
-        vectors,
-        Pairs(first, second, numbers) if pairs else None,
-        rare_texts(checkpoint, encodings),
-        remarks,
-    )
+    split = Split(source=given.source, **fingerprint(texts))
+    rare = rare_texts(checkpoint, encodings)
+    return VectorReference(split, texts, encodings, vectors, _places(given), rare, remarks)
+
+
+def _read(config: ExportConfig) -> _Given:
+    pairs, scores, remarks = list[tuple[str, str]](), list[float](), list[str]()
+    if config.dev is not None:
+        columns = Columns(config.text_column, config.text_pair_column, config.label_column)
+        rows = read_labelled(config.dev, columns, "regression", config.sheet)
+        if not rows.text_pairs:
+            raise UserError(
+                f"{config.dev} has no second texts: --dev of an encoder has pairs of texts with scores; choose the "
+                "column with --text-pair-column, or give texts alone with --texts"
+            )
+        pairs = [(str(pair[0]), str(pair[1])) for pair in rows.inputs]
+        scores, remarks = [float(str(each)) for each in rows.targets], list(rows.remarks)
+    alone = read_distinct(config.texts, config.text_column, "--text-column", config.sheet) if config.texts else []
+    texts = list(dict.fromkeys([*chain.from_iterable(pairs), *alone]))
+    source = ", ".join(unicode_name(path) for path in (config.dev, *config.texts) if path)
+    if source:
+        return _Given(texts, pairs, scores, source, remarks)
+    texts = built_in()
+    remark = f"proven on {len(texts)} texts in English that come with bertwire; give your own with --texts"
+    return _Given(texts, [], [], "bertwire's own texts", [remark])
+
+
+def _places(given: _Given) -> Pairs | None:
+    if not given.pairs:
+        return None
+    places = {text: place for place, text in enumerate(given.texts)}
+    first, second = (np.array([places[pair[end]] for pair in given.pairs], np.int64) for end in (0, 1))
+    return Pairs(first, second, np.array(given.scores, np.float64))
 
 
 def built_in() -> list[str]:
