@@ -86,6 +86,11 @@ class Reference:
         return self.dev.examples.encodings
 
     @property
+    def chunks(self) -> list[list[Encoding]]:
+        """The same, text by text."""
+        return self.dev.examples.chunks
+
+    @property
     def splits(self) -> dict[SplitName, Split]:
         """The manifest's entries for the rows."""
         found: dict[SplitName, Split] = {"dev": self.dev.examples.split()}

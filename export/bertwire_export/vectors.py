@@ -80,6 +80,11 @@ class VectorReference:
         return {"neighbours": one_neighbour(self.vectors)}
 
     @property
+    def chunks(self) -> list[list[Encoding]]:
+        """The texts, each in one chunk."""
+        return [[each] for each in self.encodings]
+
+    @property
     def splits(self) -> dict[SplitName, Split]:
         """The manifest's entry."""
         return {"dev": self.split}

@@ -109,10 +109,11 @@ class Predictor:
         if matched and self.rules is not None:
             decisive = self.rules.adjusted(matched, logits)
         scores, names = self.head.scores(self.manifest, decisive), tuple(each.name for each in matched)
+        entities = self.head.entities(self.manifest, scores, encoded.words)
         foreign = abstention is not None and bool(scopes(logits) < abstention.threshold)
         forced = any(each.effect == "force" and scores[each.label] == 1 for each in matched)
         abstained = foreign and not forced
-        read = encoded.words, len(encoded.ids), encoded.truncated
+        read = entities, len(encoded.ids), encoded.truncated
         return Output(logits, scores, *read, names, abstained, embedding)
 
     def _parts(self, encoded: Encoded, row: Floats) -> tuple[Floats, Floats | None]:

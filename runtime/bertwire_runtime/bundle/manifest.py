@@ -38,13 +38,15 @@ class _Allowed(NamedTuple):
 
     Attributes:
         labels: how many labels.
-        thresholds: a threshold for each.
+        temperature: a temperature.
+        thresholds: a threshold for each label.
         abstention: a model that abstains.
         chunks: texts in chunks.
         embedding: a vector: none, one beside its labels or number, or alone.
     """
 
     labels: range
+    temperature: bool = False
     thresholds: bool = False
     abstention: bool = False
     chunks: bool = True
@@ -53,7 +55,7 @@ class _Allowed(NamedTuple):
 
 _ALLOWED: ServedTable[_Allowed] = ServedTable(
     {
-        "single_label": _Allowed(range(2, sys.maxsize), abstention=True),
+        "single_label": _Allowed(range(2, sys.maxsize), temperature=True, abstention=True),
         "multi_label": _Allowed(range(1, sys.maxsize), thresholds=True),
         "token_classification": _Allowed(range(2, sys.maxsize), chunks=False, embedding="none"),
         "regression": _Allowed(range(1, 2)),
@@ -137,7 +139,8 @@ class Calibration(Part):
 
     Attributes:
         temperature: single_label: divisor of the logits before the softmax. 1 otherwise.
-        thresholds: multi_label: per label the least score that counts as present. Empty otherwise.
+        thresholds: multi_label: per label the least score that counts as present; 0: whatever its score, but where a
+            rule forbids it. Empty otherwise.
         ece_before: expected calibration error of PyTorch's scores on dev at temperature 1; None where scores are no
             probabilities.
         ece_after: the same with the temperature.
@@ -353,4 +356,6 @@ class Manifest(Part):
             raise ValueError(f"{len(self.labels)} labels do not fit the task {self.task}")
         if len(self.calibration.thresholds) != (len(self.labels) if allowed.thresholds else 0):
             raise ValueError(f"{len(self.calibration.thresholds)} thresholds do not fit the task {self.task}")
+        if self.calibration.temperature != 1 and not allowed.temperature:
+            raise ValueError(f"a temperature of {self.calibration.temperature:g} does not fit the task {self.task}")
         return self
