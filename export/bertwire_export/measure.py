@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from tokenizers import Encoding
 
 from bertwire_core.console import tracked
+from bertwire_core.errors import UserError
 from bertwire_export.checkpoint import Checkpoint
 from bertwire_export.examples import Examples, Logits
 from bertwire_export.tasks import TASK_EXPORTS
-from bertwire_export.torch_run import torch_by_text, torch_rows
+from bertwire_export.torch_run import torch_by_text
 from bertwire_runtime.bundle import Provider, Quality, Speed
 from bertwire_runtime.runner import Runner
 
@@ -35,27 +36,31 @@ _SPEED_ROUNDS, _SPEED_BATCHES = 3, 4
 _CUDA_TOKENS = 16384
 
 
-def torch_logits(checkpoint: Checkpoint, examples: Examples, title: str, *, both: bool = False) -> Logits:
-    """Return PyTorch's logits as `Examples.decided` does; batches of one length waste no work on padding.
-
-    `both`: with the vector behind them, float32 [texts, labels + hidden].
-    """
-    return examples.decided(torch_each(checkpoint, examples.encodings, title, both=both))
+def torch_logits(checkpoint: Checkpoint, examples: Examples, title: str) -> Logits:
+    """Return PyTorch's logits as `Examples.decided` does; batches of one length waste no work on padding."""
+    return examples.decided(torch_each(checkpoint, examples.encodings, title))
 
 
-def onnx_logits(runner: Runner, examples: Examples, title: str, *, both: bool = False) -> Logits:
-    """Return a graph's logits as `Examples.decided` does, computed in batches in file order; `both` as above."""
-    return examples.decided(onnx_each(runner, examples.encodings, title, both=both))
+def onnx_logits(runner: Runner, examples: Examples, title: str) -> Logits:
+    """Return a graph's logits as `Examples.decided` does, computed in batches in file order."""
+    return examples.decided(onnx_each(runner, examples.encodings, title))
 
 
-def torch_each(checkpoint: Checkpoint, texts: Sequence[Encoding], title: str, *, both: bool = False) -> list[Logits]:
-    """Return PyTorch's logits of each text: float32 [labels], or [tokens, labels]; `both`: [labels + hidden]."""
-    return _each(partial(torch_rows if both else torch_by_text, checkpoint), texts, title, by_length=True)
+def torch_each(checkpoint: Checkpoint, texts: Sequence[Encoding], title: str) -> list[Logits]:
+    """Return PyTorch's logits of each text: float32 [labels], or [tokens, labels]."""
+    return _each(partial(torch_by_text, checkpoint), texts, title, by_length=True)
 
 
-def onnx_each(runner: Runner, texts: Sequence[Encoding], title: str, *, both: bool = False) -> list[Logits]:
-    """Return a graph's logits of each text as `torch_each` does, computed in batches in file order."""
-    return _each(runner.rows if both else runner.by_text, texts, title, by_length=False)
+def onnx_each(runner: Runner, texts: Sequence[Encoding], title: str) -> list[Logits]:
+    """Return a graph's logits of each text, float32 [labels] or [tokens, labels], computed in batches in file order."""
+    return _each(runner.by_text, texts, title, by_length=False)
+
+
+def finite(logits: Logits, title: str) -> Logits:
+    """Return what a graph or PyTorch gave; raise `UserError` where a number is not finite."""
+    if not np.isfinite(logits).all():
+        raise UserError(f"{title}: the logits are not all finite numbers; leave its precision out with --variants")
+    return logits
 
 
 def _each(

@@ -1,21 +1,27 @@
 """Make the reference that every candidate is compared with: the labelled rows, and PyTorch's logits for them."""
 
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
+from tokenizers import Encoding
 
 from bertwire_core.errors import UserError
 from bertwire_core.scope import SCOPE, Scope, write_centroids
+from bertwire_core.tasks import ServedTask
 from bertwire_data.pages.figures import calibration_error
+from bertwire_export.baseline import SplitName
 from bertwire_export.checkpoint import Checkpoint
 from bertwire_export.examples import Examples, Logits
-from bertwire_export.measure import Refused, torch_logits
+from bertwire_export.measure import Refused, finite, onnx_logits, quality, torch_logits
 from bertwire_export.one_row import one_row
 from bertwire_export.rare import Rare
+from bertwire_export.similarity import one_neighbour, vector_scores
 from bertwire_export.tasks import TASK_EXPORTS
 from bertwire_export.unlabelled import Unlabelled
-from bertwire_runtime.bundle import Abstention, Calibration, Scores, file_entry
+from bertwire_runtime.bundle import Abstention, Calibration, Quality, Scores, Split, file_entry
 from bertwire_runtime.bundle import Reference as ReferenceScores
+from bertwire_runtime.runner import Runner
 
 # Texts on which PyTorch has to give the logits that the trainer wrote down, before those are taken for all. A change of
 # the model that one text in 50 notices goes unseen here once in 170 times, with half as many once in 13; fp32 is then
@@ -31,24 +37,33 @@ class SplitReference:
     """One split with PyTorch's logits for it, as `Examples.decided` returns them.
 
     Attributes:
-        refused: from which texts PyTorch abstains; None where the model never does.
+        refused: from which texts the model abstains; None where it never does.
+        vectors: float32 [texts, dimensions], of a model that is exported with them; else None.
     """
 
     examples: Examples
     logits: Logits
     refused: Refused | None = None
+    vectors: Logits | None = None
+
+    @classmethod
+    def of_rows(cls, examples: Examples, rows: Logits, checkpoint: Checkpoint) -> Self:
+        """Return the split of what a model gives: the logits, and the vector behind them, if any."""
+        labels, scope = len(examples.labels), checkpoint.scope
+        refused = None if scope is None else scope.refuses(rows)
+        return cls(examples, rows[:, :labels], refused, None if checkpoint.embedding is None else rows[:, labels:])
 
 
 @dataclass(frozen=True)
 class Reference:
-    """The splits, and what was fitted and scored on them with PyTorch.
+    """The splits, and what was fitted and scored on them with PyTorch: the `Baseline` of a trained model.
 
     Attributes:
         dev: the rows on which candidates are compared.
         test: further rows, or None.
         calibration: temperature and thresholds, fitted on dev.
         abstention: when the model abstains, for the manifest; None where it never does.
-        scope: the same for texts.
+        checkpoint: the model.
         scores: PyTorch's scores.
         rare: texts with tokens that the rows may lack.
         unlabelled: texts without labels, or None.
@@ -59,11 +74,50 @@ class Reference:
     test: SplitReference | None
     calibration: Calibration
     abstention: Abstention | None
-    scope: Scope | None
+    checkpoint: Checkpoint
     scores: ReferenceScores
     rare: Rare
     unlabelled: Unlabelled | None
     one_row: Scores
+
+    @property
+    def task(self) -> ServedTask:
+        """The task of the rows."""
+        return self.dev.examples.labelled.task
+
+    @property
+    def encodings(self) -> list[Encoding]:
+        """The texts of dev, long ones in chunks."""
+        return self.dev.examples.encodings
+
+    @property
+    def chunks(self) -> list[list[Encoding]]:
+        """The same, text by text."""
+        return self.dev.examples.chunks
+
+    @property
+    def splits(self) -> dict[SplitName, Split]:
+        """The manifest's entries for the rows."""
+        found: dict[SplitName, Split] = {"dev": self.dev.examples.split()}
+        return found if self.test is None else found | {"test": self.test.examples.split()}
+
+    @property
+    def remarks(self) -> list[str]:
+        """What was found out about the files of rows while they were read."""
+        splits = [each for each in (self.dev, self.test) if each is not None]
+        return [remark for each in splits for remark in each.examples.labelled.remarks]
+
+    def compare(self, runner: Runner, title: str, split: SplitName) -> tuple[Logits, Quality]:
+        """Return a graph's logits on a split, as `Examples.decided` does, with their scores and distance."""
+        known = self.dev if split == "dev" else self.test
+        assert known is not None  # noqa: S101 - `splits` has it
+        examples = known.examples
+        rows = finite(onnx_logits(runner, examples, title), title)
+        found = SplitReference.of_rows(examples, rows, self.checkpoint)
+        refused = None if found.refused is None or known.refused is None else (found.refused, known.refused)
+        result = quality(examples, found.logits, known.logits, self.calibration.thresholds or None, refused)
+        scores = result.scores | _vector_scores(found, known)
+        return found.logits, result.model_copy(update={"scores": scores})
 
 
 def make_reference(
@@ -71,18 +125,27 @@ def make_reference(
     test: SplitReference | None,
     rare: Rare,
     unlabelled: Unlabelled | None = None,
-    scope: Scope | None = None,
+    *,
+    checkpoint: Checkpoint,
 ) -> Reference:
-    """Calibrate and score PyTorch's logits of the splits; `scope` is of a model that abstains."""
+    """Calibrate and score PyTorch's logits of the splits."""
     calibration = calibrate(dev)
 
     def score(split: SplitReference) -> Scores:
-        return split.examples.score(split.logits, calibration.thresholds or None)
+        return split.examples.score(split.logits, calibration.thresholds or None) | _vector_scores(split, split)
 
     scores = ReferenceScores(dev=score(dev), test=None if test is None else score(test))
     worth = one_row(dev.examples, dev.logits, calibration.thresholds or None)
-    abstention = _abstention(dev, test, scope)
-    return Reference(dev, test, calibration, abstention, scope, scores, rare, unlabelled, worth)
+    if dev.vectors is not None:
+        worth = worth | {"neighbours": one_neighbour(dev.vectors)}
+    abstention = _abstention(dev, test, checkpoint.scope)
+    return Reference(dev, test, calibration, abstention, checkpoint, scores, rare, unlabelled, worth)
+
+
+def _vector_scores(found: SplitReference, known: SplitReference) -> Scores:
+    if found.vectors is None or known.vectors is None:
+        return {}
+    return vector_scores(found.vectors, known.vectors)
 
 
 def _abstention(dev: SplitReference, test: SplitReference | None, scope: Scope | None) -> Abstention | None:
@@ -114,20 +177,16 @@ def calibrate(dev: SplitReference) -> Calibration:
 def split_reference(checkpoint: Checkpoint, examples: Examples, recorded: Logits | None) -> SplitReference:
     """Return a split with PyTorch's logits: those recorded where PyTorch gives them on a sample, else computed anew.
 
-    Where the model abstains they are always computed, for no vectors are recorded.
+    Where the model gives vectors too they are always computed, for no vectors are recorded.
 
     Raises:
         UserError: a logit is not finite.
     """
-    refused = None
-    if checkpoint.scope is not None:
-        rows = torch_logits(checkpoint, examples, "PyTorch", both=True)
-        recorded, refused = checkpoint.scope.split(rows)[0], checkpoint.scope.refuses(rows)
-    elif recorded is None or not _gives(checkpoint, examples, recorded):
+    if recorded is None or checkpoint.both or not _gives(checkpoint, examples, recorded):
         recorded = torch_logits(checkpoint, examples, "PyTorch")
     if not np.isfinite(recorded).all():
         raise UserError(f"{checkpoint.path}: the model's logits are not all finite numbers; train again")
-    return SplitReference(examples, recorded, refused)
+    return SplitReference.of_rows(examples, recorded, checkpoint)
 
 
 def _gives(checkpoint: Checkpoint, examples: Examples, recorded: Logits) -> bool:

@@ -12,24 +12,18 @@ from bertwire_runtime.layouts import Layout, Tokens, arrange
 
 
 def torch_by_text(checkpoint: Checkpoint, texts: Sequence[Tokens]) -> list[Logits]:
-    """Return PyTorch's logits of each text of one batch: float32 [labels], or [tokens, labels]."""
+    """Return PyTorch's logits of each text of one batch: float32 [labels], or [tokens, labels]; with `both` its vector.
+
+    These are then in one row, float32 [labels + dimensions], as `Runner` gives them.
+    """
     layout = Layout("padded", 0, checkpoint.pad_token_id, HEADS[checkpoint.training.task].by_token)
-    with torch.inference_mode():
-        logits = checkpoint.model(**_inputs(checkpoint, texts, layout)).logits
-    return layout.by_text(logits.float().numpy(), [len(text.ids) for text in texts])
-
-
-def torch_rows(checkpoint: Checkpoint, texts: Sequence[Tokens]) -> list[Logits]:
-    """Return PyTorch's logits and vector of each text of one batch in one row, float32 [labels + hidden]."""
-    model, layout = checkpoint.model, Layout("padded", 0, checkpoint.pad_token_id, by_token=False)
-    assert isinstance(model, PooledClassifier)  # noqa: S101 - a model that abstains
-    with torch.inference_mode():
-        logits, vectors = model.both(**_inputs(checkpoint, texts, layout))
-    return list(torch.cat([logits.float(), vectors], dim=1).numpy())
-
-
-def _inputs(checkpoint: Checkpoint, texts: Sequence[Tokens], layout: Layout) -> dict[str, torch.Tensor]:
     arrays = arrange(texts, layout)
     if not checkpoint.reads_types:
         del arrays["token_type_ids"]
-    return {name: torch.from_numpy(values) for name, values in arrays.items()}
+    with torch.inference_mode():
+        inputs = {name: torch.from_numpy(values) for name, values in arrays.items()}
+        if checkpoint.both and isinstance(checkpoint.model, PooledClassifier):
+            logits = torch.cat(checkpoint.model.both(**inputs), dim=-1)
+        else:
+            logits = checkpoint.model(**inputs).logits
+    return layout.by_text(logits.float().numpy(), [len(text.ids) for text in texts])

@@ -10,7 +10,7 @@ from tokenizers import Encoding, Tokenizer
 from bertwire_core.errors import UserError
 from bertwire_core.files import unicode_name
 from bertwire_core.scope import Scope
-from bertwire_core.tasks import Task
+from bertwire_core.tasks import ServedTask
 from bertwire_data.texts import fingerprint, read_distinct
 from bertwire_export.checkpoint import Checkpoint
 from bertwire_export.config import ExportConfig
@@ -24,7 +24,7 @@ from bertwire_runtime.runner import Runner
 
 @dataclass(frozen=True)
 class Unlabelled:
-    """Texts without labels, with PyTorch's logits for them, and from which it abstains.
+    """Texts without labels, with PyTorch's logits for them.
 
     Attributes:
         task: the task of the model.
@@ -35,7 +35,7 @@ class Unlabelled:
         refused: from which texts PyTorch abstains; else None.
     """
 
-    task: Task
+    task: ServedTask
     split: Split
     chunks: list[list[Encoding]]
     logits: Logits
@@ -44,8 +44,8 @@ class Unlabelled:
 
     def agreement(self, runner: Runner, title: str, thresholds: Sequence[float] | None) -> Agreement:
         """Compare a graph with PyTorch; raise `UserError` where a logit is not finite."""
-        by_chunk = onnx_each(runner, _all(self.chunks), title, both=self.scope is not None)
-        logits, refused = _parted(_decided(self.task, self.chunks, by_chunk), self.scope)
+        rows = _decided(self.task, self.chunks, onnx_each(runner, _all(self.chunks), title))
+        logits, refused = _parted(rows, self.logits.shape[1], self.scope)
         if not np.isfinite(logits).all():
             raise UserError(f"{title}: the logits are not all finite numbers; leave its precision out with --variants")
         ours, theirs = (TASK_EXPORTS[self.task].decide(each, thresholds) for each in (logits, self.logits))
@@ -76,20 +76,20 @@ def read_unlabelled(config: ExportConfig, checkpoint: Checkpoint, tokenizer: Tok
     task = checkpoint.training.task
     texts = read_distinct(config.texts, config.text_column, "--text-column", config.sheet)
     chunks = in_chunks(tokenizer.encode_batch(texts), checkpoint.training.chunks)
-    rows = _decided(task, chunks, torch_each(checkpoint, _all(chunks), "PyTorch on --texts", both=checkpoint.both))
-    logits, refused = _parted(rows, checkpoint.scope)
-    if not len(logits):
+    rows = _decided(task, chunks, torch_each(checkpoint, _all(chunks), "PyTorch on --texts"))
+    if not len(rows):
         raise UserError("--texts: the model knows no word of the texts; give others")
-    if not np.isfinite(logits).all():
+    if not np.isfinite(rows).all():
         raise UserError(f"{checkpoint.path}: the model's logits are not all finite numbers; train again")
     source = ", ".join(unicode_name(path) for path in config.texts)
+    logits, refused = _parted(rows, len(checkpoint.training.labels) or rows.shape[1], checkpoint.scope)
     split = Split(source=source, **fingerprint(texts))
     return Unlabelled(task, split, chunks, logits, checkpoint.scope, refused)
 
 
-def _parted(rows: Logits, scope: Scope | None) -> tuple[Logits, Refused | None]:
-    """Return the logits of rows, and where the model abstains from which texts."""
-    return (rows, None) if scope is None else (scope.split(rows)[0], scope.refuses(rows))
+def _parted(rows: Logits, labels: int, scope: Scope | None) -> tuple[Logits, Refused | None]:
+    """Return the logits of what a model gives, and from which texts it abstains."""
+    return rows[:, :labels], None if scope is None else scope.refuses(rows)
 
 
 def _all(chunks: list[list[Encoding]]) -> list[Encoding]:
@@ -97,7 +97,7 @@ def _all(chunks: list[list[Encoding]]) -> list[Encoding]:
     return list(chain.from_iterable(chunks))
 
 
-def _decided(task: Task, chunks: list[list[Encoding]], by_chunk: list[Logits]) -> Logits:
+def _decided(task: ServedTask, chunks: list[list[Encoding]], by_chunk: list[Logits]) -> Logits:
     """Return the logits that answers are made of: a row a text, or for tags a row a word, of its first token."""
     if not HEADS[task].by_token:
         return means(chunks, by_chunk)

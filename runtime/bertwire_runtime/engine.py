@@ -50,8 +50,7 @@ class Engine:
         except Exception as error:  # onnxruntime's exceptions share no public base
             reason = f"variant {variant.name} does not load on {provider}: {_cause(error)}"
             raise DoesNotLoad(f"{reason} (ONNX Runtime {onnxruntime.__version__})") from error
-        self._rows = bundle.manifest.abstention is not None
-        if self._rows and not self._runner.both:
+        if bundle.manifest.abstention is not None and not self._runner.gives_vectors:
             raise BundleError(f"{bundle.path}: {variant.file.name} gives no vectors to abstain by; export it again")
         self.variant, self.provider, self.layout = variant, provider, self._runner.layout
         self.proven, self.passed_over = False, ""
@@ -62,14 +61,14 @@ class Engine:
 
     def check(self, probe: Probe) -> Checked:
         """Run the bundle's probe; raise `BundleError` where it lacks this variant."""
-        return run_probe(probe, self.variant, self.provider, self._runner.by_text)
+        return run_probe(probe, self.variant, self.provider, self.by_text)
 
     def by_text(self, texts: Sequence[Tokens]) -> list[NDArray[np.float32]]:
         """Run one batch and return each text's logits, float32 [labels] or [tokens, labels].
 
-        Of a model that abstains the vector follows the logits: float32 [labels + hidden].
+        Of a model that gives a vector too it follows the logits: float32 [labels + dimensions].
         """
-        return self._runner.rows(texts) if self._rows else self._runner.by_text(texts)
+        return self._runner.by_text(texts)
 
 
 def choose_engine(

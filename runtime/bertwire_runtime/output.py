@@ -24,13 +24,14 @@ class Output:
     """A model's output for one text.
 
     Attributes:
-        logits: float32 [labels], or [tokens, labels] for token classification.
+        logits: float32 [labels], or [tokens, labels] for token classification; empty for an embedding alone.
         scores: float32 of the same shape: softmax, sigmoids, or for regression the number itself.
         entities: for token classification the entities in text order, whatever their score; else empty.
         token_count: tokens after truncation, special tokens included.
         truncated: whether the text was cut.
         rules: names of the rules that matched the text, in file order; `scores` are with them, `logits` without.
         abstained: whether the text looks like none of the labels; then none is predicted.
+        embedding: the vector of the text, float32 [dimensions]; None for models that give none.
     """
 
     logits: Floats
@@ -40,6 +41,7 @@ class Output:
     truncated: bool
     rules: tuple[str, ...] = ()
     abstained: bool = False
+    embedding: Floats | None = None
 
 
 def best(scores: Floats, count: int | None) -> list[int]:

@@ -14,14 +14,15 @@ from bertwire_runtime.output import Floats, Output
 from bertwire_runtime.rules import RuleSet, read_rules
 from bertwire_runtime.scope import read_scope
 from bertwire_runtime.spans import Span
-from bertwire_runtime.tokenizer import Encoded, Text, TextTokenizer, means_by_text
+from bertwire_runtime.tokenizer import Encoded, Text, TextTokenizer, Token, means_by_text
+from bertwire_runtime.vectors import resized
 
 # Texts per batch of `run`; larger batches amortise hardly any more overhead.
 _BATCH_TEXTS = 32
 
 
 class Predictor:
-    """A variant of a bundle that classifies texts, without gRPC or PyTorch.
+    """A variant of a bundle that classifies or embeds texts, without gRPC or PyTorch.
 
         predictor = Predictor(open_bundle(Path("bundle")))
         print([output.scores for output in predictor.run(["a text", "another"])])
@@ -59,7 +60,9 @@ class Predictor:
     @property
     def width(self) -> int:
         """Return how many numbers `logits` gives of a text, or of each of its tokens."""
-        return len(self.manifest.labels) + (0 if self._scope is None else self._scope.hidden)
+        own, scope = self.manifest.embedding, self._scope
+        vector = own.dimensions if own is not None else scope.hidden if scope is not None else 0
+        return len(self.manifest.labels) + vector
 
     @property
     def last_id(self) -> int:
@@ -92,12 +95,16 @@ class Predictor:
         """Return start and end of the words that the model reads of a text, or of each text of a pair."""
         return self._tokenizer.words(text, side)
 
+    def tokens(self, text: str, *, special: bool) -> list[Token]:
+        """Return the tokens of a text, however many; `special`: with those that are put around it."""
+        return self._tokenizer.tokens(text, special=special)
+
     def logits(self, encoded: Sequence[Encoded]) -> list[Floats]:
         """Run one batch of texts, of those in chunks a chunk at a time (`Encoded.chunks`).
 
         Returns:
-            the logits of each, float32 [labels] or [tokens, labels], of a model that abstains with the vector behind
-            them, [labels + hidden]; see `means_by_text`.
+            the logits of each, float32 [labels] or [tokens, labels], then its vector, if the model gives one; see
+            `means_by_text`.
         """
         return self.engine.by_text(encoded)
 
@@ -106,9 +113,8 @@ class Predictor:
 
         A rule that forces a label decides, so that the model does not abstain.
         """
-        foreign = False
-        if self._scope is not None:
-            foreign, logits = bool(self._scope.refuses(logits)), self._scope.split(logits)[0]
+        foreign = self._scope is not None and bool(self._scope.refuses(logits))
+        logits, embedding = self._parts(encoded, logits)
         matched, decisive = encoded.rules, logits
         if matched and self.rules is not None:
             decisive = self.rules.adjusted(matched, logits)
@@ -116,7 +122,17 @@ class Predictor:
         entities = self.head.entities(self.manifest, scores, encoded.words)
         forced = any(each.effect == "force" and scores[each.label] == 1 for each in matched)
         abstained = foreign and not forced
-        return Output(logits, scores, entities, len(encoded.ids), encoded.truncated, names, abstained)
+        read = entities, len(encoded.ids), encoded.truncated
+        return Output(logits, scores, *read, names, abstained, embedding)
+
+    def _parts(self, encoded: Encoded, row: Floats) -> tuple[Floats, Floats | None]:
+        """Return the logits and the vector of what the graph gave for a text."""
+        own, place = self.manifest.embedding, len(self.manifest.labels)
+        if own is None:
+            # That of a model that only abstains by it stays inside.
+            return (row if self._scope is None else row[:place]), None
+        # The mean of the vectors of chunks is shorter than they.
+        return row[:place], resized(row[place:], normalize=own.normalize and bool(encoded.ends))
 
     def close(self) -> None:
         """Free the session and its memory; call nothing afterwards."""

@@ -11,16 +11,9 @@ from bertwire_runtime.bundle.proof import Provider
 from bertwire_runtime.layouts import Arrays, Layout, Tokens, arrange
 from bertwire_runtime.session import open_session
 
-# The second output of a classifier that gives its pooled vectors too, float32 [texts, hidden].
-EMBEDDING = "embedding"
-
 
 class Runner:
-    """A graph that runs batches of tokenized texts, one at a time.
-
-    Attributes:
-        both: whether the graph gives pooled vectors beside the logits.
-    """
+    """A graph that runs batches of tokenized texts, one at a time."""
 
     def __init__(self, graph: Path | bytes, layout: Layout, provider: Provider, threads: int) -> None:
         """Open the session.
@@ -32,7 +25,14 @@ class Runner:
         self._session = open_session(graph, provider, threads)
         self.layout = layout
         self._names = [each.name for each in self._session.get_inputs()]
-        self.both = EMBEDDING in {each.name for each in self._session.get_outputs()}
+        # The second is that of a classifier that gives its pooled vector too.
+        known = {each.name for each in self._session.get_outputs()}
+        self._outputs = [name for name in ("logits", "embedding") if name in known or name == "logits"]
+
+    @property
+    def gives_vectors(self) -> bool:
+        """Whether a vector follows the logits of a text."""
+        return len(self._outputs) > 1
 
     def arrange(self, texts: Sequence[Tokens]) -> Arrays:
         """Return a batch as the graph's inputs; raise `BundleError` where the layout lacks one of them."""
@@ -42,22 +42,14 @@ class Runner:
         except KeyError as error:
             raise BundleError(f"the graph reads {error.args[0]}, which its layout does not have") from None
 
-    def run(self, arrays: Arrays, *, both: bool = False) -> NDArray[np.float32]:
-        """Run the graph and return its logits as they are; `both`: the vectors behind them, in the same rows."""
-        found: list[NDArray[np.float32]] = self._session.run(["logits", EMBEDDING] if both else ["logits"], arrays)
-        return np.concatenate(found, axis=1) if both else found[0]
+    def run(self, arrays: Arrays) -> NDArray[np.float32]:
+        """Run the graph and return its raw output; of a classifier with a vector that too, in the same rows."""
+        found: list[NDArray[np.float32]] = self._session.run(self._outputs, arrays)
+        return found[0] if len(found) == 1 else np.concatenate(found, axis=-1)
 
     def by_text(self, texts: Sequence[Tokens]) -> list[NDArray[np.float32]]:
         """Run one batch and return each text's logits, float32 [labels] or [tokens, labels]."""
         return self.layout.by_text(self.run(self.arrange(texts)), [len(text.ids) for text in texts])
-
-    def rows(self, texts: Sequence[Tokens]) -> list[NDArray[np.float32]]:
-        """Run one batch on a graph that gives both, and return each text's logits and vector in one row.
-
-        Returns:
-            float32 [labels + hidden] of each; see `bertwire_core.scope.Scope.split`.
-        """
-        return list(self.run(self.arrange(texts), both=True))
 
     def close(self) -> None:
         """Free the session and its memory; call nothing afterwards."""

@@ -73,8 +73,8 @@ def test_reference_is_what_training_scored(made: Made) -> None:
 def test_recorded_logits_stand_while_pytorch_gives_them(made: Made) -> None:
     """What the trainer wrote down is not computed again, unless PyTorch gives others now or the rows are others."""
     checkpoint = load_checkpoint(made.checkpoint)
-    labels, task = checkpoint.training.labels, checkpoint.training.task
-    labelled = read_labelled(held_out(made.checkpoint, "dev"), Columns(), task)
+    labels = checkpoint.training.labels
+    labelled = read_labelled(held_out(made.checkpoint, "dev"), Columns(), made.task)
     examples = encode(serving_tokenizer(checkpoint), labelled, labels)
     recorded = recorded_logits(checkpoint, "dev", examples)
     assert recorded is not None

@@ -180,14 +180,14 @@ def test_second_output_is_the_vector(tmp_path: Path, pooling: Pooling) -> None:
         "padded int8": (padded(model, tmp_path, "int8", both=True), 10.0),
     }
     for runner, near in graphs.values():
-        rows = np.stack(runner.rows(texts))
+        rows = np.stack(runner.by_text(texts))
         np.testing.assert_allclose(rows, expected, atol=near)
         assert np.array_equal(rows[:, : len(LABELS)], np.stack(runner.by_text(texts)))
     assert np.array_equal(np.stack(graphs["packed"][0].by_text(texts)), np.stack(plain.by_text(texts)))
     int8 = packed(model, tmp_path / "int8.onnx", int8=True, both=True)
-    rows = np.stack(int8.rows(texts))
-    assert np.array_equal(rows, np.stack([int8.rows([text])[0] for text in texts]))
-    for found in (rows, np.stack(graphs["padded int8"][0].rows(texts))):
+    rows = np.stack(int8.by_text(texts))
+    assert np.array_equal(rows, np.stack([int8.by_text([text])[0] for text in texts]))
+    for found in (rows, np.stack(graphs["padded int8"][0].by_text(texts))):
         assert np.abs(found - expected).mean() < 0.3 * expected.std()
 
 

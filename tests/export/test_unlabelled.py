@@ -15,7 +15,7 @@ from bertwire_export import prove
 from bertwire_export.checkpoint import load_checkpoint
 from bertwire_export.examples import Logits, in_chunks, means
 from bertwire_export.serving_tokenizer import serving_tokenizer
-from bertwire_export.torch_run import torch_rows
+from bertwire_export.torch_run import torch_by_text
 from bertwire_runtime.bundle import open_bundle
 from bertwire_runtime.layouts import Arrays
 from bertwire_runtime.predictor import Predictor
@@ -108,7 +108,7 @@ def abstaining(checkpoint_copy: Path) -> Path:
     path.write_text(json.dumps(record))
     checkpoint = load_checkpoint(checkpoint_copy)
     chunks = in_chunks(serving_tokenizer(checkpoint).encode_batch(LONG), 3)
-    rows = means(chunks, torch_rows(checkpoint, [each for text in chunks for each in text]))
+    rows = means(chunks, torch_by_text(checkpoint, [each for text in chunks for each in text]))
     logits, vectors = rows[:, :3], rows[:, 3:]
     centroids = vectors[:1] / np.linalg.norm(vectors[:1])
     (checkpoint_copy / SCOPE).write_bytes(write_centroids(centroids))

@@ -13,7 +13,6 @@ from bertwire_export.packed.graph import CONTRIB, Graph, Shape
 from bertwire_export.packed.linear import Fp32Linears, Linears
 from bertwire_export.packed.pool import normalized, pooled
 from bertwire_export.packed.weights import Encoder, Layer, Linear, Norm
-from bertwire_runtime.runner import EMBEDDING
 
 _INT64, _INT32 = TensorProto.INT64, TensorProto.INT32
 
@@ -28,8 +27,8 @@ def build_packed(encoder: Encoder, linears: Linears, groups: int) -> onnx.ModelP
 
     Returns:
         A model with the inputs of `bertwire_runtime.layouts.packed` and the output `logits`, float32
-        [texts, labels], or [tokens, labels] where every token is classified. Of a classifier that gives both the
-        vectors, float32 [texts, hidden], are the output `embedding`.
+        [texts, labels], or [tokens, labels] where every token is classified; the vectors [texts, hidden] of an encoder.
+        Of a classifier that gives both the vectors are the output `embedding`.
     """
     return _Builder(encoder, linears, groups).build()
 
@@ -54,10 +53,12 @@ class _Builder:
         if not encoder.by_token and not first_only:
             value = pooled(graph, value, encoder.pooling.tokens, self._groups)
         vector, rows = self._vector(value), "tokens" if encoder.by_token else "texts"
+        size = len((encoder.dense or layer.down).bias)
+        if encoder.classifier is None:
+            return graph.model({"logits": (vector, [rows, size])})
         logits = Fp32Linears()(graph, vector, encoder.classifier, "classifier")
-        labels, size = encoder.classifier.weight.shape
-        outputs: dict[str, tuple[str, Shape]] = {"logits": (logits, [rows, labels])}
-        return graph.model(outputs | ({EMBEDDING: (vector, [rows, size])} if encoder.both else {}))
+        outputs: dict[str, tuple[str, Shape]] = {"logits": (logits, [rows, len(encoder.classifier.bias)])}
+        return graph.model(outputs | ({"embedding": (vector, [rows, size])} if encoder.both else {}))
 
     def _embeddings(self) -> str:
         graph, encoder = self._graph, self._encoder
