@@ -44,9 +44,10 @@ class TrainedRows(BaseModel):
 
 
 class Abstain(BaseModel):
-    """When the model abstains, as `bertwire train --abstain` chose it."""
+    """When the model abstains, as `bertwire train --abstain` chose it; in earlier versions by the logits alone."""
 
     threshold: float = Field(allow_inf_nan=False)
+    entropy_weight: float | None = Field(None, ge=0, allow_inf_nan=False)
 
 
 class Stages(BaseModel):

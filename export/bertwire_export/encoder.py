@@ -82,7 +82,8 @@ def load_encoder(config: ExportConfig) -> Checkpoint:
         base_model=NAME if str(config.checkpoint) == NAME else unicode_name(path.resolve()),
     )
     vector = Embedding(dimensions=model.config.hidden_size, pooling=pooling.tokens, normalize=pooling.normalize)
-    checkpoint = Checkpoint(folder, training, model, tokenizer, sha256(folder / WEIGHTS), None, vector)
+    sha = sha256(folder / WEIGHTS)
+    checkpoint = Checkpoint(folder, training, model, tokenizer, sha, None, embedding=vector)
     require_usable(checkpoint)
     return checkpoint
 

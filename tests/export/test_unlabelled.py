@@ -61,9 +61,9 @@ LONG = random_texts(60, seed=8, longest=120)
 class WrongOn(Runner):
     """Runs graphs; batches with the word w59 have the logits of other labels."""
 
-    def run(self, arrays: Arrays, *, both: bool = False) -> Logits:
+    def run(self, arrays: Arrays) -> Logits:
         """The logits, in reverse order where the batch holds the word."""
-        rows = super().run(arrays, both=both)
+        rows = super().run(arrays)
         if (arrays["input_ids"] == WORD).any():
             rows[:, :3] = rows[:, 2::-1].copy()
         return rows
@@ -88,9 +88,9 @@ def test_wrong_on_texts_alone(checkpoint: Path, tmp_path: Path, monkeypatch: pyt
 class AskewOn(Runner):
     """Runs graphs; batches with the word w59 have other vectors, which changes no decision for a label."""
 
-    def run(self, arrays: Arrays, *, both: bool = False) -> Logits:
+    def run(self, arrays: Arrays) -> Logits:
         """The logits, and where the batch holds the word vectors that point away."""
-        rows = super().run(arrays, both=both)
+        rows = super().run(arrays)
         if (arrays["input_ids"] == WORD).any():
             rows[:, 3:] *= -10
         return rows
