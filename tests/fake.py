@@ -7,8 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 
 from bertwire.v1 import classifier_pb2 as pb
+from bertwire.v1 import embedder_pb2
 from bertwire.v1 import repository_pb2 as repository
 from bertwire.v1.classifier_pb2_grpc import ClassifierServicer, add_ClassifierServicer_to_server
+from bertwire.v1.embedder_pb2_grpc import EmbedderServicer, add_EmbedderServicer_to_server
 from bertwire.v1.repository_pb2_grpc import ModelRepositoryServicer, add_ModelRepositoryServicer_to_server
 
 Failure = tuple[grpc.StatusCode, str]
@@ -22,12 +24,15 @@ class Broken(Exception):
         self.code = code
 
 
-class FakeServer(ClassifierServicer, ModelRepositoryServicer):
+class FakeServer(ClassifierServicer, EmbedderServicer, ModelRepositoryServicer):
     """Labels a text `long` above 20 characters, else `short`, and finds texts with `bad` in them invalid.
+
+    The vector of a text are its numbers of characters and words, a half and a quarter.
 
     Attributes:
         fail: called with each request; a code and a message that it gives fail the call. May wait.
         requests: all requests so far.
+        embedded: all requests of `Embed`.
         explained: all requests of `Explain`; the first fails where there is a pushback.
         metadata: what came with each call and each stream of it.
         pushback: what a failing call says of when to try again, as `grpc-retry-pushback-ms`; None: nothing.
@@ -42,6 +47,7 @@ class FakeServer(ClassifierServicer, ModelRepositoryServicer):
     def __init__(self, address: str = "localhost:0") -> None:
         self.fail: Callable[[pb.ClassifyRequest], Failure | None] = lambda _: None
         self.requests: list[pb.ClassifyRequest] = []
+        self.embedded: list[embedder_pb2.EmbedRequest] = []
         self.explained: list[pb.ExplainRequest] = []
         self.metadata: list[dict[str, str | bytes]] = []
         self.pushback: str | None = None
@@ -54,6 +60,7 @@ class FakeServer(ClassifierServicer, ModelRepositoryServicer):
         options = [("grpc.max_receive_message_length", 1 << 20), ("grpc.so_reuseport", 0)]
         self._server = grpc.server(ThreadPoolExecutor(16), options=options)
         add_ClassifierServicer_to_server(self, self._server)
+        add_EmbedderServicer_to_server(self, self._server)
         add_ModelRepositoryServicer_to_server(self, self._server)
         self.address = f"localhost:{self._server.add_insecure_port(address)}"
         self._server.start()
@@ -71,6 +78,27 @@ class FakeServer(ClassifierServicer, ModelRepositoryServicer):
             if "bad" in text:
                 context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"text {index} is bad")
         return self._response(request)
+
+    def Embed(  # noqa: N802
+        self, request: embedder_pb2.EmbedRequest, context: grpc.ServicerContext
+    ) -> embedder_pb2.EmbedResponse:
+        """Answers, or fails for a bad text."""
+        with self._lock:
+            self.embedded.append(request)
+            self.metadata.append(dict(context.invocation_metadata()))
+        if any("bad" in text for text in request.texts):
+            context.abort(grpc.StatusCode.INVALID_ARGUMENT, "a text is bad")
+        size = request.dimensions if request.HasField("dimensions") else 4
+        found = [
+            embedder_pb2.Embedding(
+                values=[len(text), len(text.split()), 0.5, 0.25][:size],
+                token_count=len(text),
+                truncated=len(text) > 40,
+                timing=pb.Timing(queue_us=1, tokenize_us=2, run_us=3),
+            )
+            for text in request.texts
+        ]
+        return embedder_pb2.EmbedResponse(model=request.model or "fake", model_version=self.version, embeddings=found)
 
     def Explain(self, request: pb.ExplainRequest, context: grpc.ServicerContext) -> pb.ExplainResponse:  # noqa: N802
         """Explains a text by its first character alone, once it need not fail."""

@@ -9,10 +9,11 @@ from grpc_reflection.v1alpha import reflection_pb2
 from bertwire.health import health_pb2
 from bertwire.oip import inference_pb2, model_repository_pb2
 from bertwire.tei import tei_pb2
-from bertwire.v1 import classifier_pb2, repository_pb2
+from bertwire.v1 import classifier_pb2, embedder_pb2, repository_pb2
 
 _FILES: tuple[Any, ...] = (
     classifier_pb2,
+    embedder_pb2,
     repository_pb2,
     inference_pb2,
     model_repository_pb2,

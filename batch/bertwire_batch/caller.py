@@ -4,6 +4,7 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import TypeVar
 
 import grpc
@@ -12,12 +13,16 @@ from bertwire_batch.columns import Outcome, Text
 from bertwire_batch.tally import Tally
 from bertwire_client.aio import AsyncClient
 from bertwire_client.errors import DeadlineExceededError, RequestError, UnavailableError
-from bertwire_client.replies import ModelInfo, Reply
-from bertwire_client.requests import Options
+from bertwire_client.replies import Embedding, EmbedReply, ModelInfo, Reply, Result
+from bertwire_client.requests import EmbedOptions, Options
 from bertwire_client.wire import is_too_large
 from bertwire_core.errors import UserError
 
 Answered = TypeVar("Answered")
+AnyReply = TypeVar("AnyReply", Reply, EmbedReply)
+Found = TypeVar("Found", Result, Embedding)
+# Sends one call for some texts, and returns the result of each.
+Send = Callable[[Sequence[Text]], Awaitable[Sequence[Found]]]
 
 # Tries of a single text that exceeds the timeout; the first may have been slowed by other load.
 SLOW_TRIES = 2
@@ -81,6 +86,32 @@ class Caller:
         return info
 
     async def classify(self, texts: Sequence[Text], options: Options) -> list[Outcome]:
+        """Return each text's result, or why it has none; errors are those of `_by_text`."""
+
+        async def send(some: Sequence[Text]) -> Sequence[Result]:
+            firsts = [text if isinstance(text, str) else text[0] for text in some]
+            seconds = [text[1] for text in some if not isinstance(text, str)]
+            reply = await self._timed(self._client.classify(firsts, text_pairs=seconds or None, **options))
+            return reply.results
+
+        return await self._by_text(texts, send)
+
+    async def embed(self, texts: Sequence[str], options: EmbedOptions) -> list[Embedding | str]:
+        """Return each text's vector, or why it has none; errors are those of `_by_text`."""
+
+        async def send(some: Sequence[Text]) -> Sequence[Embedding]:
+            reply = await self._timed(self._client.embed_reply([str(text) for text in some], **options))
+            return reply.embeddings
+
+        return await self._by_text(texts, send)
+
+    async def _timed(self, call: Awaitable[AnyReply]) -> AnyReply:
+        started = time.perf_counter()
+        reply = await call
+        self._tally.answered(reply, time.perf_counter() - started)
+        return reply
+
+    async def _by_text(self, texts: Sequence[Text], send: Send[Found]) -> list[Found | str]:
         """Return each text's result, or why it has none.
 
         A call that may have failed for one of its texts is bisected until the failing texts are alone.
@@ -91,24 +122,15 @@ class Caller:
         """
         if not texts:
             return []
-        firsts = [text if isinstance(text, str) else text[0] for text in texts]
-        seconds = [text[1] for text in texts if not isinstance(text, str)]
-
-        async def ask() -> Reply:
-            started = time.perf_counter()
-            reply = await self._client.classify(firsts, text_pairs=seconds or None, **options)
-            self._tally.answered(reply, time.perf_counter() - started)
-            return reply
-
         try:
-            return list((await self._answer(ask, len(texts))).results)
+            return list(await self._answer(partial(send, texts), len(texts)))
         except RequestError as error:
             if error.code in _HOPELESS:
                 raise
             if len(texts) == 1 or not (error.code in _ONE_TEXT or is_too_large(error)):
                 return [str(error)] * len(texts)
         middle = len(texts) // 2
-        return await self.classify(texts[:middle], options) + await self.classify(texts[middle:], options)
+        return await self._by_text(texts[:middle], send) + await self._by_text(texts[middle:], send)
 
     async def _answer(self, ask: Callable[[], Awaitable[Answered]], texts: int) -> Answered:
         tries = slow = 0

@@ -124,6 +124,8 @@ class Form:
 
 def choose_form(config: ScoreConfig, model: ModelInfo) -> Form:
     """Return the columns for a model; raise `ValueError` where an option does not fit it."""
+    if model.dimensions and not model.labels:
+        raise ValueError("the model gives embeddings, and no labels; bertwire embed writes them")
     try:
         decision = _DECISIONS[cast(Task, model.task)]
     except ValueError:

@@ -5,7 +5,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 
-from bertwire_client.replies import Reply
+from bertwire_client.replies import EmbedReply, Reply
 
 # Log width of a latency bucket: 1 %, which bounds memory to some hundred buckets.
 _STEP = math.log(1.01)
@@ -72,7 +72,7 @@ class Tally:
         self._started = time.perf_counter()
         self._models: dict[tuple[str, str], None] = {}
 
-    def answered(self, reply: Reply, seconds: float) -> None:
+    def answered(self, reply: Reply | EmbedReply, seconds: float) -> None:
         """Count an answered call."""
         self.latencies.add(seconds)
         self._models[reply.model, reply.model_version] = None

@@ -4,8 +4,8 @@
         reply = client.classify(["a text", "another"], top_k=1)
         print([(result.label, result.score) for result in reply.results])
 
-`AsyncClient` is the same for asyncio. `Client.stream` classifies many texts over one stream, `Admin` loads and unloads
-models.
+`AsyncClient` is the same for asyncio. `Client.stream` classifies many texts over one stream, `Client.embed` gives the
+vectors of texts, `Admin` loads and unloads models.
 """
 
 from importlib import import_module
@@ -25,6 +25,8 @@ from bertwire_client.errors import (
 from bertwire_client.replies import (
     Answer,
     Attribution,
+    Embedding,
+    EmbedReply,
     Entity,
     Explanation,
     LabelScore,
@@ -49,6 +51,8 @@ __all__ = [
     "Attribution",
     "Client",
     "DeadlineExceededError",
+    "EmbedReply",
+    "Embedding",
     "Entity",
     "Explanation",
     "FailedPreconditionError",

@@ -10,9 +10,20 @@ import grpc
 
 from bertwire.v1.classifier_pb2 import GetModelRequest, ListModelsRequest
 from bertwire.v1.classifier_pb2_grpc import ClassifierStub
+from bertwire.v1.embedder_pb2_grpc import EmbedderStub
 from bertwire_client.channel import Credential, check_address, check_credentials, with_credential
-from bertwire_client.replies import Answer, Explanation, ModelInfo, Reply
-from bertwire_client.requests import ExplainOptions, Metadata, Options, Request, checked, explain_request, refuse_single
+from bertwire_client.replies import Answer, EmbedReply, Explanation, ModelInfo, Reply
+from bertwire_client.requests import (
+    EmbedOptions,
+    ExplainOptions,
+    Metadata,
+    Options,
+    Request,
+    checked,
+    embed_request,
+    explain_request,
+    refuse_single,
+)
 from bertwire_client.retries import seconds_to_retry
 from bertwire_client.stream.ledger import MAX_IN_FLIGHT, Ledger
 from bertwire_client.stream.tasks import stream
@@ -20,6 +31,7 @@ from bertwire_client.wire import (
     DEFAULT_ATTEMPTS,
     DEFAULT_TIMEOUT,
     channel_options,
+    parse_embeddings,
     parse_error,
     parse_explanation,
     parse_model,
@@ -58,7 +70,7 @@ class AsyncClient:
         else:
             self._channel = grpc.aio.secure_channel(address, credentials, options)
         self._authorized = with_credential(self._channel, api_key, token)
-        self._stub = ClassifierStub(self._authorized)
+        self._stub, self._embedder = ClassifierStub(self._authorized), EmbedderStub(self._authorized)
         self._timeout, self._attempts = timeout, attempts
         self._closed = False
 
@@ -81,6 +93,30 @@ class AsyncClient:
         return parse_reply(
             await self._call(self._stub.Classify, message, timeout, checked(metadata)), len(message.texts)
         )
+
+    async def embed(
+        self,
+        texts: Sequence[str],
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109 - as above
+        metadata: Metadata = (),
+        **options: Unpack[EmbedOptions],
+    ) -> Any:  # noqa: ANN401 - an array, or lists
+        """Return the vectors of texts; arguments, result and errors are those of `Client.embed`."""
+        return (await self.embed_reply(texts, timeout=timeout, metadata=metadata, **options)).vectors()
+
+    async def embed_reply(
+        self,
+        texts: Sequence[str],
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109 - as above
+        metadata: Metadata = (),
+        **options: Unpack[EmbedOptions],
+    ) -> EmbedReply:
+        """Return the vectors of texts with what was read of each; arguments and errors are those of `Client.embed`."""
+        message = embed_request(texts, options)
+        response = await self._call(self._embedder.Embed, message, timeout, checked(metadata))
+        return parse_embeddings(response, len(message.texts))
 
     async def explain(
         self,

@@ -9,9 +9,20 @@ import grpc
 
 from bertwire.v1.classifier_pb2 import GetModelRequest, ListModelsRequest
 from bertwire.v1.classifier_pb2_grpc import ClassifierStub
+from bertwire.v1.embedder_pb2_grpc import EmbedderStub
 from bertwire_client.channel import Credential, check_address, check_credentials, with_credential
-from bertwire_client.replies import Answer, Explanation, ModelInfo, Reply
-from bertwire_client.requests import ExplainOptions, Metadata, Options, Request, checked, explain_request, refuse_single
+from bertwire_client.replies import Answer, EmbedReply, Explanation, ModelInfo, Reply
+from bertwire_client.requests import (
+    EmbedOptions,
+    ExplainOptions,
+    Metadata,
+    Options,
+    Request,
+    checked,
+    embed_request,
+    explain_request,
+    refuse_single,
+)
 from bertwire_client.retries import seconds_to_retry
 from bertwire_client.stream.ledger import MAX_IN_FLIGHT, Ledger
 from bertwire_client.stream.threads import stream
@@ -19,6 +30,7 @@ from bertwire_client.wire import (
     DEFAULT_ATTEMPTS,
     DEFAULT_TIMEOUT,
     channel_options,
+    parse_embeddings,
     parse_error,
     parse_explanation,
     parse_model,
@@ -57,7 +69,7 @@ class Client:
         else:
             self._channel = grpc.secure_channel(address, credentials, options)
         self._authorized = with_credential(self._channel, api_key, token)
-        self._stub = ClassifierStub(self._authorized)
+        self._stub, self._embedder = ClassifierStub(self._authorized), EmbedderStub(self._authorized)
         self._timeout, self._attempts = timeout, attempts
         self._closed = False
 
@@ -90,6 +102,47 @@ class Client:
         """
         message = Request(texts, text_pairs, **options).message()
         return parse_reply(self._call(self._stub.Classify, message, timeout, checked(metadata)), len(message.texts))
+
+    def embed(
+        self,
+        texts: Sequence[str],
+        *,
+        timeout: float | None = None,
+        metadata: Metadata = (),
+        **options: Unpack[EmbedOptions],
+    ) -> Any:  # noqa: ANN401 - an array, or lists
+        """Return the vectors of texts, by a model that gives embeddings.
+
+        Args:
+            texts: one or many texts; the server limits number and length.
+            timeout: deadline of this call in seconds, retries included; None: the client's.
+            metadata: as of `classify`.
+            **options: dimensions, how many of the first numbers of each vector to return, by default all; normalize,
+                whether to give the vectors of a model that does not normalize the length 1; model, model_version,
+                truncation and priority as of `Request`.
+
+        Returns:
+            A float32 array [texts, dimensions] where numpy is installed, else a list of lists.
+
+        Raises:
+            RequestError: the call failed; subclass and `code` tell how.
+            TypeError: `texts` is a single string, or holds something that is not a string, or an option is unknown.
+            ValueError: a text cannot be encoded as UTF-8, or an option, metadata or token is invalid.
+        """
+        return self.embed_reply(texts, timeout=timeout, metadata=metadata, **options).vectors()
+
+    def embed_reply(
+        self,
+        texts: Sequence[str],
+        *,
+        timeout: float | None = None,
+        metadata: Metadata = (),
+        **options: Unpack[EmbedOptions],
+    ) -> EmbedReply:
+        """Return the vectors of texts with what was read of each; arguments and errors are those of `embed`."""
+        message = embed_request(texts, options)
+        response = self._call(self._embedder.Embed, message, timeout, checked(metadata))
+        return parse_embeddings(response, len(message.texts))
 
     def explain(
         self,

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from bertwire_client.errors import RequestError
 
@@ -114,6 +115,47 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True)
+class Embedding:
+    """The vector of one text.
+
+    Attributes:
+        vector: its numbers.
+        token_count: tokens after truncation, special tokens included.
+        truncated: whether the text exceeded the model's token limit and was cut.
+        timing: server-side time.
+    """
+
+    vector: tuple[float, ...]
+    token_count: int
+    truncated: bool
+    timing: Timing
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedReply:
+    """The vectors of the texts of one call.
+
+    Attributes:
+        model: name of the model that answered.
+        model_version: its version.
+        embeddings: one per text, in order.
+    """
+
+    model: str
+    model_version: str
+    embeddings: tuple[Embedding, ...]
+
+    def vectors(self) -> Any:  # noqa: ANN401 - an array, or lists
+        """Return the vectors: a float32 array [texts, dimensions] where numpy is installed, else a list of lists."""
+        rows = [each.vector for each in self.embeddings]
+        try:
+            import numpy
+        except ModuleNotFoundError:
+            return list(map(list, rows))
+        return numpy.array(rows, numpy.float32)
+
+
+@dataclass(frozen=True, slots=True)
 class Attribution:
     """What a word, or a group of words, of an explained text adds to the label.
 
@@ -186,9 +228,9 @@ class ModelInfo:
         default: whether it answers requests that name no version.
         state: loading, ready, unloading, unavailable, or unknown; the fields from `task` on are set only when ready.
         reason: why it is unavailable.
-        task: single_label, multi_label, token_classification or regression.
+        task: single_label, multi_label, token_classification, regression or embedding.
         text_pairs: whether it takes text pairs.
-        labels: labels or tags in logit order; for regression the number's name.
+        labels: labels or tags in logit order; for regression the number's name; none for an embedding.
         max_length: most tokens per text, special tokens included.
         variant: name of the variant in use.
         precision: fp32, fp16 or int8.
@@ -198,6 +240,7 @@ class ModelInfo:
         fallback_reason: why a better variant of the bundle is not used; empty where the best one is.
         rules: names of its rules, in the order of their file.
         abstains: whether it recognizes texts that belong to none of its labels.
+        dimensions: length of the vectors that it gives; 0 for none.
     """
 
     name: str
@@ -218,3 +261,4 @@ class ModelInfo:
     fallback_reason: str
     rules: tuple[str, ...] = ()
     abstains: bool = False
+    dimensions: int = 0

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypedDict
 
 from bertwire.v1 import classifier_pb2 as pb
+from bertwire.v1.embedder_pb2 import EmbedRequest
 
 Truncation = Literal["model", "left", "right", "refuse"]
 Priority = Literal["low", "normal", "high"]
@@ -47,6 +48,17 @@ class ExplainOptions(TypedDict, total=False):
     text_pair: str | None
     label: str
     max_spans: int | None
+    model: str
+    model_version: str
+    truncation: Truncation
+    priority: Priority
+
+
+class EmbedOptions(TypedDict, total=False):
+    """Keywords of `embed`, see `embed_request`."""
+
+    dimensions: int | None
+    normalize: bool
     model: str
     model_version: str
     truncation: Truncation
@@ -130,6 +142,25 @@ def explain_request(text: str, options: ExplainOptions) -> pb.ExplainRequest:
         return pb.ExplainRequest(text=text, **values)
     except UnicodeEncodeError as error:
         raise ValueError(f"a text or a name has no UTF-8 form: {error}") from None
+
+
+def embed_request(texts: Sequence[str], options: EmbedOptions) -> EmbedRequest:
+    """Return the message that asks for the vectors of texts.
+
+    Raises:
+        TypeError: `texts` is one string, or holds something else, or an option is unknown or of another type.
+        ValueError: a text has a lone surrogate, or an option is invalid.
+    """
+    if unknown := set(options) - set(EmbedOptions.__annotations__):
+        raise TypeError(f"embed has no option {min(unknown)!r}")
+    _require_texts("texts", texts)
+    values: dict[str, Any] = dict(options)
+    values["truncation"] = _truncation(options.get("truncation", "model"))
+    values["priority"] = _priority(options.get("priority", "normal"))
+    try:
+        return EmbedRequest(texts=texts, **values)
+    except UnicodeEncodeError as error:
+        raise ValueError(f"a text or the model's name has no UTF-8 form: {error}") from None
 
 
 def _truncation(name: Truncation) -> pb.Truncation:

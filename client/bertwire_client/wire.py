@@ -7,6 +7,7 @@ from typing import Any
 import grpc
 
 from bertwire.v1 import classifier_pb2 as pb
+from bertwire.v1 import embedder_pb2
 from bertwire_client.errors import (
     DeadlineExceededError,
     FailedPreconditionError,
@@ -18,7 +19,18 @@ from bertwire_client.errors import (
     UnauthenticatedError,
     UnavailableError,
 )
-from bertwire_client.replies import Attribution, Entity, Explanation, LabelScore, ModelInfo, Reply, Result, Timing
+from bertwire_client.replies import (
+    Attribution,
+    Embedding,
+    EmbedReply,
+    Entity,
+    Explanation,
+    LabelScore,
+    ModelInfo,
+    Reply,
+    Result,
+    Timing,
+)
 
 DEFAULT_TIMEOUT = 10.0
 DEFAULT_ATTEMPTS = 4
@@ -51,6 +63,7 @@ _PROXY_VARIABLES = ("grpc_proxy", "https_proxy", "http_proxy")
 # Bytes; a call of many long texts exceeds gRPC's default of 4 MiB.
 _MESSAGE_BYTES = 64 << 20
 _CLASSIFIER = pb.DESCRIPTOR.services_by_name["Classifier"]
+_EMBEDDER = embedder_pb2.DESCRIPTOR.services_by_name["Embedder"]
 # The methods that may be sent twice. Without ClassifyStream: gRPC would buffer the whole stream; `stream` keeps only
 # unanswered requests.
 _RETRIED_METHODS = (
@@ -58,6 +71,7 @@ _RETRIED_METHODS = (
     _CLASSIFIER.methods_by_name["Explain"],
     _CLASSIFIER.methods_by_name["ListModels"],
     _CLASSIFIER.methods_by_name["GetModel"],
+    _EMBEDDER.methods_by_name["Embed"],
 )
 
 
@@ -92,20 +106,36 @@ def _service_config(attempts: int) -> str:
 
 def parse_reply(response: pb.ClassifyResponse, texts: int) -> Reply:
     """Return the reply to `texts` texts; raise `RequestError` (INTERNAL) where the number of results differs."""
-    if len(response.results) != texts:
-        reason = f"the server gave {len(response.results)} results for {texts} texts"
-        raise RequestError(grpc.StatusCode.INTERNAL, reason)
+    _require_count(len(response.results), texts)
     return Reply(response.model, response.model_version, tuple(map(_result, response.results)))
 
 
+def parse_embeddings(response: embedder_pb2.EmbedResponse, texts: int) -> EmbedReply:
+    """Return the vectors of `texts` texts; raise `RequestError` (INTERNAL) where their number differs."""
+    _require_count(len(response.embeddings), texts)
+    found = (
+        Embedding(tuple(each.values), each.token_count, each.truncated, _timing(each.timing))
+        for each in response.embeddings
+    )
+    return EmbedReply(response.model, response.model_version, tuple(found))
+
+
+def _require_count(results: int, texts: int) -> None:
+    if results != texts:
+        raise RequestError(grpc.StatusCode.INTERNAL, f"the server gave {results} results for {texts} texts")
+
+
+def _timing(message: pb.Timing) -> Timing:
+    return Timing(message.queue_us, message.tokenize_us, message.run_us)
+
+
 def _result(message: pb.Result) -> Result:
-    timing = message.timing
     return Result(
         labels=tuple(LabelScore(each.label, each.score, each.predicted) for each in message.labels),
         logits=tuple(message.logits),
         token_count=message.token_count,
         truncated=message.truncated,
-        timing=Timing(timing.queue_us, timing.tokenize_us, timing.run_us),
+        timing=_timing(message.timing),
         entities=tuple(Entity(each.label, each.start, each.end, each.score) for each in message.entities),
         rules=tuple(message.rules),
         abstained=message.abstained,
@@ -148,6 +178,7 @@ def parse_model(message: pb.Model) -> ModelInfo:
         fallback_reason=message.fallback_reason,
         rules=tuple(message.rules),
         abstains=message.abstains,
+        dimensions=message.dimensions,
     )
 
 

@@ -1,4 +1,4 @@
-"""A classifier of one linear layer on a pooled vector: PyTorch, for training and for export. Needs transformers."""
+"""An encoder with a pooled vector, and a classifier of one linear layer on it: PyTorch. Needs transformers."""
 
 import inspect
 from pathlib import Path
@@ -18,21 +18,20 @@ _WEIGHTS = "model.safetensors"
 _DROPOUTS = ("classifier_dropout", "classifier_dropout_prob", "seq_classif_dropout", "hidden_dropout_prob")
 
 
-class PooledClassifier(nn.Module):
-    """An encoder, a pooling, dropout and one linear layer.
+class PooledEncoder(nn.Module):
+    """An encoder and a pooling, which give a vector for each text.
 
     The weights of the encoder have the names that transformers gives them in a model with a head, so that `AutoModel`
     reads them from a saved folder.
 
     Attributes:
         config: the encoder's configuration.
-        pooling: what the linear layer reads.
+        pooling: what makes one vector of a text's tokens.
         pooler: the dense layer with tanh, or None.
-        head: the linear layer, [labels, hidden size]. A new one is random, its bias 0.
     """
 
     def __init__(self, encoder: PreTrainedModel, pooling: Pooling) -> None:
-        """Add the layers; as many labels as the encoder's configuration names. The encoder loses its own pooler."""
+        """Add the pooling. The encoder loses its own pooler."""
         super().__init__()
         self.config: PreTrainedConfig = encoder.config
         self.base_model_prefix: str = encoder.base_model_prefix
@@ -41,13 +40,52 @@ class PooledClassifier(nn.Module):
         pretrained = _take_pooler(encoder)
         self.add_module(self.base_model_prefix, encoder)
         self.pooler = (pretrained or _linear(size, size, spread)) if pooling.pooler else None
-        self.dropout = nn.Dropout(_dropout(self.config))
-        self.head = _linear(size, len(self.config.id2label or ()), spread)
 
     @property
     def base_model(self) -> PreTrainedModel:
         """The encoder."""
         return self.get_submodule(self.base_model_prefix)  # type: ignore[return-value]
+
+    def encode(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None) -> Tensor:
+        """Return the encoder's vectors, float32 [texts, tokens, hidden size], of int64 [texts, tokens] each."""
+        types = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
+        vectors: Tensor = self.base_model(input_ids=input_ids, attention_mask=attention_mask, **types)[0]
+        return vectors.float()
+
+    def read(self, vectors: Tensor, attention_mask: Tensor, tokens: Pooled | None = None) -> Tensor:
+        """Return the pooled vectors, float32 [texts, hidden size]; `tokens` replaces the model's own."""
+        found = pool(vectors, attention_mask, tokens or self.pooling.tokens)
+        if self.pooler is not None:
+            found = torch.tanh(self.pooler(found))
+        return nn.functional.normalize(found, dim=-1) if self.pooling.normalize else found
+
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor | None = None, token_type_ids: Tensor | None = None
+    ) -> SequenceClassifierOutput:
+        """Return the output, as `logits`; without a mask every token counts."""
+        mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+        return SequenceClassifierOutput(
+            logits=self.answer(self.read(self.encode(input_ids, mask, token_type_ids), mask))
+        )
+
+    def answer(self, vectors: Tensor) -> Tensor:
+        """Return the output for pooled vectors, float32 [texts, hidden size]: the vectors."""
+        return vectors
+
+
+class PooledClassifier(PooledEncoder):
+    """An encoder, a pooling, dropout and one linear layer.
+
+    Attributes:
+        head: the linear layer, [labels, hidden size]. A new one is random, its bias 0.
+    """
+
+    def __init__(self, encoder: PreTrainedModel, pooling: Pooling) -> None:
+        """Add the layers; as many labels as the encoder's configuration names."""
+        super().__init__(encoder, pooling)
+        size, spread = self.config.hidden_size, getattr(self.config, "initializer_range", 0.02)
+        self.dropout = nn.Dropout(_dropout(self.config))
+        self.head = _linear(size, len(self.config.id2label or ()), spread)
 
     @property
     def device(self) -> torch.device:
@@ -60,26 +98,10 @@ class PooledClassifier(nn.Module):
             self.head.weight.copy_(weight)
             self.head.bias.copy_(bias)
 
-    def encode(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None) -> Tensor:
-        """Return the encoder's vectors, float32 [texts, tokens, hidden size], of int64 [texts, tokens] each."""
-        types = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
-        vectors: Tensor = self.base_model(input_ids=input_ids, attention_mask=attention_mask, **types)[0]
-        return vectors.float()
-
-    def read(self, vectors: Tensor, attention_mask: Tensor, tokens: Pooled | None = None) -> Tensor:
-        """Return what the linear layer reads, float32 [texts, hidden size]; `tokens` replaces the model's own."""
-        found = pool(vectors, attention_mask, tokens or self.pooling.tokens)
-        if self.pooler is not None:
-            found = torch.tanh(self.pooler(found))
-        return nn.functional.normalize(found, dim=-1) if self.pooling.normalize else found
-
-    def forward(
-        self, input_ids: Tensor, attention_mask: Tensor | None = None, token_type_ids: Tensor | None = None
-    ) -> SequenceClassifierOutput:
-        """Return the logits, float [texts, labels]; without a mask every token counts."""
-        mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
-        found = self.read(self.encode(input_ids, mask, token_type_ids), mask)
-        return SequenceClassifierOutput(logits=self.head(self.dropout(found)))
+    def answer(self, vectors: Tensor) -> Tensor:
+        """Return the logits, float [texts, labels]."""
+        logits: Tensor = self.head(self.dropout(vectors))
+        return logits
 
     def save(self, folder: Path) -> None:
         """Write config.json and the weights in one safetensors file."""
@@ -90,6 +112,8 @@ class PooledClassifier(nn.Module):
 
 
 Classifier: TypeAlias = PreTrainedModel | PooledClassifier
+# Whatever is exported.
+Network: TypeAlias = Classifier | PooledEncoder
 
 
 def pool(vectors: Tensor, mask: Tensor, tokens: Pooled) -> Tensor:

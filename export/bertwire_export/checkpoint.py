@@ -3,9 +3,10 @@
 import hashlib
 import json
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import transformers
 from pydantic import BaseModel, Field, ValidationError
@@ -13,17 +14,20 @@ from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from bertwire_core.errors import UserError, first_line
 from bertwire_core.lfs import require_fetched
-from bertwire_core.pooled import Classifier, PooledClassifier, load_pooled
-from bertwire_core.tasks import Task
+from bertwire_core.pooled import Classifier, Network, PooledClassifier, load_pooled
+from bertwire_core.tasks import ServedTask
 from bertwire_export.padding import padding_counts
 from bertwire_export.tasks import TASK_EXPORTS
+from bertwire_runtime.bundle import Embedding
 from bertwire_runtime.heads import HEADS
 
 WEIGHTS, TOKENIZER, TRAINING = "model.safetensors", "tokenizer.json", "training.json"
 # Fields that make some transformers release fetch and run code.
 CODE_FIELDS = frozenset({"auto_map", "custom_pipelines", "_attn_implementation_internal"})
 # The ONNX fusions know the pattern of eager attention, and not that of scaled_dot_product_attention.
-_ATTENTION = "eager"
+ATTENTION = "eager"
+
+Loaded = TypeVar("Loaded")
 
 
 class TrainedRows(BaseModel):
@@ -54,7 +58,7 @@ class Training(BaseModel):
     """The part of `training.json` that export needs; other keys are the trainer's own."""
 
     schema_version: Literal[2]
-    task: Task
+    task: ServedTask
     text_pairs: bool
     labels: list[str]
     max_length: int = Field(ge=3, le=8192)
@@ -68,23 +72,25 @@ class Training(BaseModel):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A fine-tuned model.
+    """A model: fine-tuned, or an encoder for its vectors.
 
     Attributes:
         path: its folder.
-        training: the trainer's record of it.
+        training: the trainer's record of it; of an encoder what such a record would say.
         model: the network in fp32, in evaluation mode.
         tokenizer: the tokenizer that training used.
         weights_sha256: SHA-256 of the weights file.
-        training_sha256: SHA-256 of `training.json`.
+        training_sha256: SHA-256 of `training.json`; None without it.
+        embedding: the vectors of an encoder; None for labels and numbers.
     """
 
     path: Path
     training: Training
-    model: Classifier
+    model: Network
     tokenizer: PreTrainedTokenizerBase
     weights_sha256: str
-    training_sha256: str
+    training_sha256: str | None
+    embedding: Embedding | None = None
 
     @property
     def reads_types(self) -> bool:
@@ -110,22 +116,32 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """
     if not path.is_dir():
         raise UserError(f"{path}: no such checkpoint; bertwire train writes one")
-    for name in (TRAINING, "config.json", WEIGHTS, TOKENIZER):
-        if not (path / name).is_file():
-            raise UserError(f"{path} has no {name}; it is not a checkpoint written by bertwire train")
-    require_fetched(*sorted(path.iterdir()))
+    require_files(path, (TRAINING, "config.json", WEIGHTS, TOKENIZER), "a checkpoint written by bertwire train")
     training = _read_training(path)
     model = _load_model(path, training.task)
     if model.config.id2label != dict(enumerate(training.labels)):
         raise UserError(f"{path}: config.json and {TRAINING} name different labels; train again")
     checkpoint = Checkpoint(
-        path, training, model, _load_tokenizer(path), _sha256(path / WEIGHTS), _sha256(path / TRAINING)
+        path, training, model, load_tokenizer(path), sha256(path / WEIGHTS), sha256(path / TRAINING)
     )
-    _require_padding_ignored(checkpoint)
-    positions = _positions(model)
-    if training.max_length > positions:
-        raise UserError(f"{path}: max_length {training.max_length} is above the model's {positions} positions")
+    require_usable(checkpoint)
     return checkpoint
+
+
+def require_files(path: Path, names: tuple[str, ...], what: str) -> None:
+    """Raise `UserError` where a folder lacks a file that `what` has, or has pointers of Git LFS in place of files."""
+    for name in names:
+        if not (path / name).is_file():
+            raise UserError(f"{path} has no {name}; it is not {what}")
+    require_fetched(*sorted(path.iterdir()))
+
+
+def require_usable(checkpoint: Checkpoint) -> None:
+    """Raise `UserError` where the padding of a batch changes the output, or the length is above the positions."""
+    _require_padding_ignored(checkpoint)
+    most, found = checkpoint.training.max_length, positions(checkpoint.model)
+    if most > found:
+        raise UserError(f"{checkpoint.path}: max_length {most} is above the model's {found} positions")
 
 
 def _require_padding_ignored(checkpoint: Checkpoint) -> None:
@@ -146,27 +162,32 @@ def _read_training(path: Path) -> Training:
         raise UserError(f"{path / TRAINING} is wrong at {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
 
 
-def _load_model(path: Path, task: Task) -> Classifier:
+def loaded(path: Path, load: Callable[[], Loaded]) -> Loaded:
+    """Return the model that `load` reads from a folder; raise `UserError` where that fails, or would run code."""
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     _refuse_code(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            model = load_pooled(path, _ATTENTION) or _load_own_head(path, task)
+            return load()
     except UserError:
         raise
     except Exception as error:  # safetensors, transformers and torch each raise their own
         raise UserError(f"{path} cannot be loaded: {first_line(error)}") from error
+
+
+def _load_model(path: Path, task: ServedTask) -> Classifier:
+    model: Classifier = loaded(path, lambda: load_pooled(path, ATTENTION) or _load_own_head(path, task))
     if HEADS[task].by_token and isinstance(model, PooledClassifier):
         raise UserError(f"{path}: its head reads one vector a text, and {task} needs every token; train again")
     return model.float().eval()
 
 
-def _load_own_head(path: Path, task: Task) -> PreTrainedModel:
+def _load_own_head(path: Path, task: ServedTask) -> PreTrainedModel:
     model, loading = getattr(transformers, TASK_EXPORTS[task].auto_class).from_pretrained(
         path,
-        attn_implementation=_ATTENTION,
+        attn_implementation=ATTENTION,
         use_safetensors=True,
         trust_remote_code=False,
         local_files_only=True,
@@ -186,7 +207,8 @@ def _load_own_head(path: Path, task: Task) -> PreTrainedModel:
     return own
 
 
-def _load_tokenizer(path: Path) -> PreTrainedTokenizerBase:
+def load_tokenizer(path: Path) -> PreTrainedTokenizerBase:
+    """Load a tokenizer; raise `UserError` where that fails, or where it has no padding token."""
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
             path, trust_remote_code=False, local_files_only=True
@@ -211,7 +233,8 @@ def _refuse_code(path: Path) -> None:
         raise UserError(f"{path / 'config.json'} has the field {found[0]}, which can run code; remove it")
 
 
-def _positions(model: Classifier) -> int:
+def positions(model: Network) -> int:
+    """Return how many tokens the model has positions for; without a table as many as anyone has."""
     table = getattr(getattr(model.base_model, "embeddings", None), "position_embeddings", None)
     if table is None:
         return getattr(model.config, "max_position_embeddings", None) or 1 << 30
@@ -219,6 +242,7 @@ def _positions(model: Classifier) -> int:
     return int(table.num_embeddings) - (0 if table.padding_idx is None else int(table.padding_idx) + 1)
 
 
-def _sha256(path: Path) -> str:
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -36,6 +36,8 @@ class InspectConfig(Config):
 def run_export(config: ExportConfig) -> None:
     """Convert a checkpoint to ONNX, prove every candidate on labelled rows, and seal a bundle of the best.
 
+    An encoder that was not trained here is exported for the vectors that it gives, and proven on texts.
+
     Of each precision the fastest graph that keeps its limits is published, for each provider of this machine. Where
     none of a precision keeps them, the reasons are printed and the exit status is 1; where none of any does, no bundle
     is written.

@@ -6,14 +6,18 @@ from typing import Literal, Self
 
 from pydantic import Field, TypeAdapter, ValidationError, field_validator, model_validator
 
+from bertwire_core.errors import UserError
 from bertwire_core.files import output_path
 from bertwire_core.options import Config, argument
+from bertwire_core.pooling import Pooled
 from bertwire_data.tables import require_workbook
 from bertwire_runtime.bundle import GateLimits, Identifier, Provider
 
 _AGREEMENT = "Least share of decisions (labels, tags) that are PyTorch's, "
 _DROP = "Most that accuracy, an F1 or a correlation may lie below PyTorch's, "
 _LOGIT = "Largest difference of a logit from PyTorch's, "
+_COSINE = "Least mean cosine of an encoder's vectors with PyTorch's, "
+_NEIGHBOURS = "Least share of the 10 nearest texts of each text that are PyTorch's too, "
 _VARIANCE = "Largest difference of a logit caused by the other texts of the batch, "
 
 
@@ -41,7 +45,10 @@ class Precision(StrEnum):
 class ExportConfig(Config):
     """Settings of one export; each becomes an option of the command."""
 
-    checkpoint: Path = argument("Folder written by bertwire train.")
+    checkpoint: Path = argument(
+        "Folder written by bertwire train. For vectors of texts a folder of an encoder or of sentence-transformers, or "
+        "minilm (installed with bertwire)."
+    )
     output: Path = Field(description="Folder of the bundle to write; must not exist. OUTPUT.report.html comes with it.")
     name: str | None = Field(None, description="The model's name for its clients; default: the output folder's name.")
     version: Identifier = Field("1", description="The model's version.")
@@ -57,7 +64,9 @@ class ExportConfig(Config):
         Path(".optimum/bin/python"), description="Interpreter for --converter optimum; make optimum makes it."
     )
     dev: Path | None = Field(
-        None, description="Labelled rows to prove the variants on; default: the dev rows of the training."
+        None,
+        description="Labelled rows to prove the variants on; default: the dev rows of the training. For an encoder "
+        "pairs of texts with scores.",
     )
     test: Path | None = Field(
         None, description="Labelled rows for a second proof, without limits; default: the training's test rows, if any."
@@ -65,7 +74,8 @@ class ExportConfig(Config):
     texts: list[Path] = Field(
         [],
         description="Texts without labels on which the variants must agree with PyTorch too: CSV, TSV, JSONL, Parquet, "
-        ".xlsx, or a .txt file with a text on each line; once for each file.",
+        ".xlsx, or a .txt file with a text on each line; once for each file. An encoder without --texts and --dev is "
+        "proven on texts in English that come with bertwire.",
     )
     sheet: str | None = Field(None, description="Sheet to read of .xlsx files; default: the first.")
     text_column: str = Field("text", description="Column of --dev, --test and --texts that holds the text.")
@@ -74,16 +84,34 @@ class ExportConfig(Config):
     rules: Path | None = Field(
         None, description="JSON file of rules: patterns that force, forbid or boost a label. They go into the bundle."
     )
+    pooling: Pooled | None = Field(
+        None,
+        description="Of an encoder: the vector of its first token, or the mean or maximum over all; default: what its "
+        "folder says, else mean.",
+    )
+    normalize: bool | None = Field(
+        None,
+        description="Of an encoder: whether its vectors have the length 1; default: what its folder says, else not.",
+    )
+    max_length: int | None = Field(
+        None, ge=3, le=8192, description="Of an encoder: most tokens of a text; default: what its folder says."
+    )
     fp32_min_agreement: float = Field(0.999, ge=0, le=1, description=_AGREEMENT + "fp32.")
     fp32_max_drop: float = Field(0.001, ge=0, description=_DROP + "fp32.")
     fp32_max_logit_difference: float = Field(0.001, ge=0, description=_LOGIT + "fp32.")
     fp32_max_batch_variance: float = Field(0.0001, ge=0, description=_VARIANCE + "fp32.")
+    fp32_min_cosine: float = Field(0.9999, ge=0, le=1, description=_COSINE + "fp32.")
+    fp32_min_neighbours: float = Field(0.99, ge=0, le=1, description=_NEIGHBOURS + "fp32.")
     fp16_min_agreement: float = Field(0.99, ge=0, le=1, description=_AGREEMENT + "fp16.")
     fp16_max_drop: float = Field(0.005, ge=0, description=_DROP + "fp16.")
     fp16_max_batch_variance: float = Field(0.001, ge=0, description=_VARIANCE + "fp16.")
+    fp16_min_cosine: float = Field(0.999, ge=0, le=1, description=_COSINE + "fp16.")
+    fp16_min_neighbours: float = Field(0.95, ge=0, le=1, description=_NEIGHBOURS + "fp16.")
     int8_min_agreement: float = Field(0.95, ge=0, le=1, description=_AGREEMENT + "int8.")
     int8_max_drop: float = Field(0.005, ge=0, description=_DROP + "int8.")
     int8_max_batch_variance: float = Field(0.001, ge=0, description=_VARIANCE + "int8.")
+    int8_min_cosine: float = Field(0.99, ge=0, le=1, description=_COSINE + "int8.")
+    int8_min_neighbours: float = Field(0.85, ge=0, le=1, description=_NEIGHBOURS + "int8.")
     overwrite: bool = Field(False, description="Replace the output folder if it exists.")
 
     @field_validator("output")
@@ -114,6 +142,24 @@ class ExportConfig(Config):
             max_logit_difference=self.fp32_max_logit_difference if precision is Precision.FP32 else None,
             max_batch_variance=getattr(self, f"{precision}_max_batch_variance"),
         )
+
+    def vector_drops(self, precision: Precision) -> dict[str, float]:
+        """Return how far the scores of an encoder's variant may lie below PyTorch's, by metric."""
+        least = {name: getattr(self, f"{precision}_min_{name}") for name in ("cosine", "neighbours")}
+        return {name: 1 - value for name, value in least.items()}
+
+    def require_for_encoder(self) -> None:
+        """Raise `UserError` for an option that is not for an encoder without labels."""
+        if self.test is not None:
+            raise UserError("--test is for labelled rows; an encoder is proven on --dev and --texts")
+        if self.converter == "optimum":
+            raise UserError("--converter optimum knows no pooled vectors; use --converter torch")
+
+    def require_for_trained(self) -> None:
+        """Raise `UserError` for an option of encoders."""
+        options = {"--pooling": self.pooling, "--normalize": self.normalize, "--max-length": self.max_length}
+        if given := [name for name, value in options.items() if value is not None]:
+            raise UserError(f"{given[0]} is for an encoder that was not trained here; {self.checkpoint} has its own")
 
     @model_validator(mode="after")
     def _sheet_is_of_a_workbook(self) -> Self:

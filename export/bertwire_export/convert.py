@@ -8,19 +8,19 @@ import torch
 from onnxruntime.transformers.fusion_options import FusionOptions
 from onnxruntime.transformers.optimizer import optimize_model
 
-from bertwire_core.pooled import Classifier
+from bertwire_core.pooled import Network
 
 # The newest opset whose operators both ONNX Runtime providers and its fusions know in full.
 OPSET = 17
 
 
-def input_names(model: Classifier) -> list[str]:
+def input_names(model: Network) -> list[str]:
     """Return the names of the model's inputs: token types only where it tells them apart."""
     names = ["input_ids", "attention_mask"]
     return [*names, "token_type_ids"] if getattr(model.config, "type_vocab_size", 0) > 1 else names
 
 
-def convert(model: Classifier, path: Path) -> None:
+def convert(model: Network, path: Path) -> None:
     """Write `model` as fp32 ONNX to `path`: int64 [batch, tokens] inputs to `logits` float32 [batch, labels].
 
     A token classifier's logits are float32 [batch, tokens, labels].
@@ -46,7 +46,7 @@ def convert(model: Classifier, path: Path) -> None:
         )
 
 
-def fuse(source: Path, model: Classifier, path: Path, *, attention: bool) -> None:
+def fuse(source: Path, model: Network, path: Path, *, attention: bool) -> None:
     """Fuse what ONNX Runtime has single operators for in the graph at `source`, and write it to `path`.
 
     Args:

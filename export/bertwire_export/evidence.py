@@ -2,16 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from bertwire_data.pages.figures import Floats, PerLabel
-from bertwire_export.examples import Examples
 from bertwire_export.prove import Proven
 from bertwire_export.reference import Reference
 from bertwire_export.tasks import TASK_EXPORTS
+from bertwire_export.vectors import VectorReference
 from bertwire_runtime.bundle import Bundle
 from bertwire_runtime.bundle.saturation import IntegerProducts, bundle_products
 from bertwire_runtime.rules import Rule
@@ -57,7 +58,7 @@ def collect_evidence(
     figures = task.figures(logits, examples.targets, manifest.labels, calibration.thresholds)
     before, after = (task.confidence(*examples.read_rows(logits), each) for each in (1.0, calibration.temperature))
     return Evidence(
-        _whole_lengths(tokenizer, examples),
+        _whole_lengths(tokenizer, examples.labelled.inputs, by_word=examples.labelled.by_word),
         figures.confusion,
         None if before is None or after is None else (before[0], after[0], before[1]),
         figures.per_label,
@@ -67,9 +68,14 @@ def collect_evidence(
     )
 
 
-def _whole_lengths(tokenizer: Tokenizer, examples: Examples) -> list[int]:
+def vector_evidence(bundle: Bundle, tokenizer: Tokenizer, reference: VectorReference) -> Evidence:
+    """Return the lengths of the texts and the int8 graphs' products."""
+    return Evidence(_whole_lengths(tokenizer, reference.texts, by_word=False), products=bundle_products(bundle))
+
+
+def _whole_lengths(tokenizer: Tokenizer, inputs: Sequence[Any], *, by_word: bool) -> list[int]:
     """Return the tokens of each text before it is cut."""
     whole = Tokenizer.from_str(tokenizer.to_str())
     whole.no_truncation()
-    encodings = whole.encode_batch_fast(list(examples.labelled.inputs), is_pretokenized=examples.labelled.by_word)
+    encodings = whole.encode_batch_fast(list(inputs), is_pretokenized=by_word)
     return [len(each.ids) for each in encodings]

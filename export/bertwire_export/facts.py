@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from bertwire_export.tasks import TASK_EXPORTS
-from bertwire_runtime.bundle import Abstention, Bundle, GateLimits, Manifest, Proof
+from bertwire_runtime.bundle import Abstention, Bundle, Embedding, GateLimits, Manifest, Proof
 from bertwire_runtime.bundle.manifest import MIN_CALIBRATION_TEXTS
 from bertwire_runtime.bundle.saturation import bundle_products
 from bertwire_runtime.bundle.signature import describe
@@ -16,7 +16,10 @@ def bundle_facts(bundle: Bundle) -> Iterator[tuple[str, str]]:
     """Yield the name and the text of each fact, in the order of a page: what it is, how it was made, its hashes."""
     manifest, provenance = bundle.manifest, bundle.manifest.provenance
     yield "task", f"{manifest.task}, pairs of texts" if manifest.text_pairs else manifest.task
-    yield "labels", f"{len(manifest.labels)}: {', '.join(manifest.labels)}"
+    if manifest.embedding is None:
+        yield "labels", f"{len(manifest.labels)}: {', '.join(manifest.labels)}"
+    else:
+        yield "gives", embedding_fact(manifest.embedding)
     yield "reads", f"{manifest.reads}, longer text is cut on the {manifest.truncation_side}"
     yield "base model", provenance.base_model
     yield "chosen on", f"dev: {provenance.dev.texts} texts of {provenance.dev.source}"
@@ -39,6 +42,12 @@ def bundle_facts(bundle: Bundle) -> Iterator[tuple[str, str]]:
     yield "weights", provenance.checkpoint_sha256
 
 
+def embedding_fact(embedding: Embedding) -> str:
+    """Return what a vector is."""
+    read = "the first token's vector" if embedding.pooling == "first" else f"the {embedding.pooling} of all tokens"
+    return f"vectors of {embedding.dimensions} dimensions: {read}{', normalized' if embedding.normalize else ''}"
+
+
 def abstention_fact(abstention: Abstention) -> str:
     """Return from which share of the texts PyTorch abstains, and by which threshold."""
     test = "" if abstention.test is None else f" and {abstention.test:.2%} of test"
@@ -48,8 +57,10 @@ def abstention_fact(abstention: Abstention) -> str:
 def _limits(proof: Proof) -> str:
     limits = proof.limits
     logit = limits.max_logit_difference
+    own = "".join(f"{name} at most {drop:.4g}, " for name, drop in limits.metric_drops.items())
+    agreement = "" if proof.dev.label_agreement is None else f"as PyTorch at least {limits.least_agreement:.2%}, "
     return (
-        f"as PyTorch at least {limits.least_agreement:.2%}, scores at most {limits.max_quality_drop:g} below its"
+        f"{agreement}{own}{'other ' if own else ''}scores at most {limits.max_quality_drop:g} below its"
         f"{wider(limits, proof.dev.scores)}, "
         + ("" if logit is None else f"logits off by {logit:g} at most, ")
         + f"batch variance at most {limits.max_batch_variance:g}"
@@ -59,7 +70,7 @@ def _limits(proof: Proof) -> str:
 def wider(limits: GateLimits, metrics: Iterable[str]) -> str:
     """Return which scores may lie further below, since one row is worth more, as the middle of a sentence."""
     most = {name: limits.most_drop(name) for name in metrics}
-    found = [f"{name} {each:.2g}" for name, each in most.items() if each > limits.max_quality_drop]
+    found = [f"{name} {each:.2g}" for name, each in most.items() if each > limits.drop(name)]
     return f" ({', '.join(found)}: one row)" if found else ""
 
 

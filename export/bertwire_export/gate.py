@@ -1,6 +1,6 @@
 """Find the limits that a candidate breaks."""
 
-from bertwire_core.tasks import Task
+from bertwire_core.tasks import ServedTask
 from bertwire_export.tasks import TASK_EXPORTS
 from bertwire_runtime.bundle import Agreement, GateLimits, Quality, Scores
 
@@ -9,7 +9,7 @@ _ROUNDING = 1e-9
 
 
 def faults(
-    task: Task, quality: Quality, batch_variance: float, reference: Scores, limits: GateLimits
+    task: ServedTask, quality: Quality, batch_variance: float, reference: Scores, limits: GateLimits
 ) -> tuple[str, ...]:
     """Return every limit that a candidate breaks on dev, in words; empty where it may be published."""
     found = []

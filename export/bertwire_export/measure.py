@@ -13,6 +13,7 @@ import torch
 from tokenizers import Encoding
 
 from bertwire_core.console import tracked
+from bertwire_core.errors import UserError
 from bertwire_core.scope import scopes
 from bertwire_export.checkpoint import Checkpoint
 from bertwire_export.examples import Examples, Logits
@@ -51,6 +52,13 @@ def torch_each(checkpoint: Checkpoint, texts: Sequence[Encoding], title: str) ->
 def onnx_each(runner: Runner, texts: Sequence[Encoding], title: str) -> list[Logits]:
     """Return a graph's logits of each text, float32 [labels] or [tokens, labels], computed in batches in file order."""
     return _each(runner.by_text, texts, title, by_length=False)
+
+
+def finite(logits: Logits, title: str) -> Logits:
+    """Return what a graph or PyTorch gave; raise `UserError` where a number is not finite."""
+    if not np.isfinite(logits).all():
+        raise UserError(f"{title}: the logits are not all finite numbers; leave its precision out with --variants")
+    return logits
 
 
 def _each(

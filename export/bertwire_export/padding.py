@@ -2,7 +2,7 @@
 
 import torch
 
-from bertwire_core.pooled import Classifier
+from bertwire_core.pooled import Network
 
 # Relative to the largest logit; more than sums in another order differ by.
 _SAME = 1e-3
@@ -10,7 +10,7 @@ _SAME = 1e-3
 _PADDING = 16
 
 
-def padding_counts(model: Classifier, ids: list[int], pad_token_id: int, max_length: int) -> float | None:
+def padding_counts(model: Network, ids: list[int], pad_token_id: int, max_length: int) -> float | None:
     """Return the largest change of a text's logit with padding behind it; None where that is rounding alone.
 
     Some architectures mix or pool over all places of a batch, such as Funnel, Nystromformer, FNet and ConvBERT.

@@ -6,15 +6,18 @@ from functools import partial
 from pathlib import Path
 
 import onnxruntime
+from tokenizers import Tokenizer
 
 from bertwire_core.console import progress
 from bertwire_core.errors import UserError, first_line
 from bertwire_core.files import in_use, require_absent, require_apart, scratch_folder
+from bertwire_export.baseline import Baseline
 from bertwire_export.candidates import Built, Recipe, Workshop
 from bertwire_export.checkpoint import Checkpoint, load_checkpoint
 from bertwire_export.config import ExportConfig, Precision
 from bertwire_export.convert import convert, input_names
-from bertwire_export.evidence import collect_evidence
+from bertwire_export.encoder import is_encoder, load_encoder, source_folder
+from bertwire_export.evidence import collect_evidence, vector_evidence
 from bertwire_export.optimum import convert_with_optimum, require_environment
 from bertwire_export.packed.weights import Encoder, NotPackable, read_encoder
 from bertwire_export.prove import Proven, prove, prove_on_test
@@ -23,8 +26,9 @@ from bertwire_export.reference import Reference
 from bertwire_export.report import write_report
 from bertwire_export.ruled import measure_rules, read_rule_file
 from bertwire_export.serving_tokenizer import serving_tokenizer
-from bertwire_export.splits import read_splits, remarks
+from bertwire_export.splits import read_splits
 from bertwire_export.trained import held_out
+from bertwire_export.vectors import VectorReference, read_vectors
 from bertwire_runtime.bundle import GateLimits, Manifest, Provider, open_bundle
 from bertwire_runtime.bundle import Reference as ReferenceScores
 from bertwire_runtime.bundle.manifest import MANIFEST, SEAL
@@ -61,7 +65,7 @@ def run(config: ExportConfig) -> Outcome:
         UserError: the output exists, the checkpoint, the dev rows or the rules cannot be used.
     """
     inputs = (config.dev, config.test, config.rules, *config.texts)
-    require_apart(config.output, config.checkpoint, *(path for path in inputs if path))
+    require_apart(config.output, source_folder(config.checkpoint), *(path for path in inputs if path))
     with in_use(config.output):
         return _run(config)
 
@@ -72,33 +76,50 @@ def _run(config: ExportConfig) -> Outcome:
         require_environment(config.optimum_python)
     providers = available_providers()
     precisions = _precisions(config.variants, providers)
-    checkpoint = load_checkpoint(config.checkpoint)
+    checkpoint = _load(config)
     _require_size(checkpoint)
     rules = read_rule_file(config.rules, checkpoint.training.task, checkpoint.training.labels)
     tokenizer = serving_tokenizer(checkpoint)
-    reference = read_splits(config, checkpoint, tokenizer)
+    reference = _reference(config, checkpoint, tokenizer)
     encoder, unpacked = _encoder(config, checkpoint)
     with scratch_folder(config.output) as folder:
         # Every second text: the other half proves int8 on texts that its activation ranges were not measured on.
-        range_texts = reference.dev.examples.encodings[::2]
+        range_texts = reference.encodings[::2]
         workshop = Workshop(checkpoint, encoder, range_texts, folder, partial(_convert, config, checkpoint))
         proven, failures = _prove(config, workshop, reference, precisions, providers)
-        notes = [*remarks(reference), *([unpacked] if unpacked else []), *workshop.notes, *failures]
+        notes = [*reference.remarks, *([unpacked] if unpacked else []), *workshop.notes, *failures]
         if "cuda" not in providers and PROVIDERS["cuda"] in onnxruntime.get_available_providers():
             notes.append(f"nothing is proven on CUDA: {cuda_fault()}")
-        if not held_out(checkpoint.path, "dev").is_file():
+        if checkpoint.embedding is None and not held_out(checkpoint.path, "dev").is_file():
             notes.append(f"{config.checkpoint} has no predictions: that it decides as after training was not checked")
         chosen = choose(proven, force=config.force)
         proven = [prove_on_test(each, reference) if each.built.name in chosen else each for each in proven]
         if not chosen:
-            return Outcome(None, reference.scores, proven, len(reference.dev.examples.labelled), notes)
-        ruled = measure_rules(rules, reference)
+            return Outcome(None, reference.scores, proven, reference.splits["dev"].texts, notes)
+        ruled = measure_rules(rules, reference) if isinstance(reference, Reference) else None
         source = Source(config.model_name, config.version, checkpoint, tokenizer, config.converter, reference, ruled)
         publish(config.output, source, proven, chosen, overwrite=config.overwrite)
         bundle = open_bundle(config.output)
-        evidence = collect_evidence(bundle, tokenizer, reference, proven, rules.rules.rules if rules else ())
+        if isinstance(reference, Reference):
+            evidence = collect_evidence(bundle, tokenizer, reference, proven, rules.rules.rules if rules else ())
+        else:
+            evidence = vector_evidence(bundle, tokenizer, reference)
     write_report(config.report, bundle.manifest, evidence, seal=bundle.sha256)
-    return Outcome(bundle.manifest, reference.scores, proven, len(reference.dev.examples.labelled), notes)
+    return Outcome(bundle.manifest, reference.scores, proven, reference.splits["dev"].texts, notes)
+
+
+def _load(config: ExportConfig) -> Checkpoint:
+    if is_encoder(source_folder(config.checkpoint)):
+        config.require_for_encoder()
+        return load_encoder(config)
+    config.require_for_trained()
+    return load_checkpoint(config.checkpoint)
+
+
+def _reference(config: ExportConfig, checkpoint: Checkpoint, tokenizer: Tokenizer) -> Reference | VectorReference:
+    if checkpoint.embedding is None:
+        return read_splits(config, checkpoint, tokenizer)
+    return read_vectors(config, checkpoint, tokenizer)
 
 
 def _require_place(config: ExportConfig) -> None:
@@ -147,7 +168,7 @@ def _encoder(config: ExportConfig, checkpoint: Checkpoint) -> tuple[Encoder | No
 def _prove(
     config: ExportConfig,
     workshop: Workshop,
-    reference: Reference,
+    reference: Baseline,
     precisions: list[Precision],
     providers: list[Provider],
 ) -> tuple[list[Proven], list[str]]:
@@ -157,7 +178,8 @@ def _prove(
         return prove(_build(workshop, recipes), reference, providers, limits)
 
     def limits(precision: Precision) -> GateLimits:
-        return config.limits(precision).model_copy(update={"one_row": reference.one_row})
+        drops = config.vector_drops(precision) if isinstance(reference, VectorReference) else {}
+        return config.limits(precision).model_copy(update={"one_row": reference.one_row, "metric_drops": drops})
 
     proven, failures = attempt(workshop.recipes(precisions, providers))
     if workshop.encoder is None or config.quick:

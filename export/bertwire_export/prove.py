@@ -3,16 +3,14 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from bertwire_core.errors import UserError, first_line
 from bertwire_export.apart import Result, run_apart
+from bertwire_export.baseline import Baseline
 from bertwire_export.candidates import Built
 from bertwire_export.config import Precision
 from bertwire_export.examples import Logits
 from bertwire_export.gate import abstain_faults, faults, rare_faults, text_faults
-from bertwire_export.measure import batch_variance, cpu_name, cuda_name, onnx_logits, quality, speeds
-from bertwire_export.reference import Reference, SplitReference
+from bertwire_export.measure import batch_variance, cpu_name, cuda_name, speeds
 from bertwire_runtime.bundle import GateLimits, Proof, Provider, Quality, Speed
 from bertwire_runtime.runner import Runner
 from bertwire_runtime.session import PROVIDERS
@@ -35,7 +33,7 @@ class Proven:
 
 def prove(
     built: Sequence[Built],
-    reference: Reference,
+    reference: Baseline,
     providers: Sequence[Provider],
     limits: Callable[[Precision], GateLimits],
 ) -> tuple[list[Proven], list[str]]:
@@ -72,15 +70,15 @@ def prove(
     return [Proven(each, tuple(proofs[each.name]), logits[each.name]) for each in built if proofs[each.name]], failures
 
 
-def _trial(built: Built, reference: Reference, limits: GateLimits) -> tuple[Logits, Proof]:
+def _trial(built: Built, reference: Baseline, limits: GateLimits) -> tuple[Logits, Proof]:
     """Prove one candidate on CUDA."""
     speed = _speeds([built], reference, "cuda")[built.name]
     return _proof(built, reference, "cuda", speed, limits)
 
 
-def prove_on_test(proven: Proven, reference: Reference) -> Proven:
+def prove_on_test(proven: Proven, reference: Baseline) -> Proven:
     """Add the candidate's quality on the test rows, if there are any; they do not decide what is published."""
-    if reference.test is None:
+    if "test" not in reference.splits:
         return proven
     proofs = []
     for proof in proven.proofs:
@@ -98,30 +96,31 @@ def _apart(function: Callable[..., Result], built: Built, *arguments: object) ->
         raise UserError(f"{built.name} does not run on CUDA: {error}") from error
 
 
-def _on_test(built: Built, reference: Reference, provider: Provider = "cuda") -> Quality:
-    assert reference.test is not None  # noqa: S101 - asked only where there are test rows
-    return _score(_open(built, provider, threads=0), f"{built.name} on test", reference.test, reference)[1]
+def _on_test(built: Built, reference: Baseline, provider: Provider = "cuda") -> Quality:
+    return reference.compare(_open(built, provider, threads=0), f"{built.name} on test", "test")[1]
 
 
-def _speeds(running: Sequence[Built], reference: Reference, provider: Provider) -> dict[str, Speed]:
+def _speeds(running: Sequence[Built], reference: Baseline, provider: Provider) -> dict[str, Speed]:
     runners = {each.name: _open(each, provider, threads=1) for each in running}
     device = cpu_name() if provider == "cpu" else cuda_name()
-    return speeds(runners, reference.dev.examples.encodings, provider, device)
+    return speeds(runners, reference.encodings, provider, device)
 
 
 def _proof(
-    built: Built, reference: Reference, provider: Provider, speed: Speed, limits: GateLimits
+    built: Built, reference: Baseline, provider: Provider, speed: Speed, limits: GateLimits
 ) -> tuple[Logits, Proof]:
     runner = _open(built, provider, threads=0)
-    logits, dev = _score(runner, f"{built.name} on dev", reference.dev, reference)
-    variance = batch_variance(runner, reference.dev.examples.encodings)
+    logits, dev = reference.compare(runner, f"{built.name} on dev", "dev")
+    variance = batch_variance(runner, reference.encodings)
     texts = None
     if reference.unlabelled is not None:
-        texts = reference.unlabelled.agreement(runner, f"{built.name} on --texts", _thresholds(reference))
+        texts = reference.unlabelled.agreement(
+            runner, f"{built.name} on --texts", reference.calibration.thresholds or None
+        )
     found = (
-        *faults(reference.dev.examples.labelled.task, dev, variance, reference.scores.dev, limits),
+        *faults(reference.task, dev, variance, reference.scores.dev, limits),
         *(() if texts is None else text_faults(texts, limits)),
-        *abstain_faults(dev, len(reference.dev.examples.labelled), limits),
+        *abstain_faults(dev, reference.splits["dev"].texts, limits),
         *rare_faults(reference.rare.difference(runner), limits),
     )
     proof = Proof(
@@ -135,17 +134,6 @@ def _proof(
         faults=found,
     )
     return logits, proof
-
-
-def _score(runner: Runner, title: str, split: SplitReference, reference: Reference) -> tuple[Logits, Quality]:
-    logits = onnx_logits(runner, split.examples, title)
-    if not np.isfinite(logits).all():
-        raise UserError(f"{title}: the logits are not all finite numbers; leave its precision out with --variants")
-    return logits, quality(split.examples, logits, split.logits, _thresholds(reference), reference.abstention)
-
-
-def _thresholds(reference: Reference) -> tuple[float, ...] | None:
-    return reference.calibration.thresholds or None
 
 
 def _open(built: Built, provider: Provider, threads: int) -> Runner:

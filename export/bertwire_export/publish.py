@@ -11,10 +11,10 @@ import onnxruntime
 from tokenizers import Tokenizer
 
 from bertwire_core.files import whole_folder
+from bertwire_export.baseline import Baseline
 from bertwire_export.checkpoint import TOKENIZER, Checkpoint
 from bertwire_export.probe import make_probe
 from bertwire_export.prove import Proven
-from bertwire_export.reference import Reference
 from bertwire_export.ruled import Ruled
 from bertwire_runtime.bundle import (
     SCHEMA_VERSION,
@@ -54,7 +54,7 @@ class Source:
     checkpoint: Checkpoint
     tokenizer: Tokenizer
     converter: Literal["torch", "optimum"]
-    reference: Reference
+    reference: Baseline
     ruled: Ruled | None
 
 
@@ -101,7 +101,7 @@ def publish(
     training = source.checkpoint.training
     by_name = {each.built.name: each for each in proven}
     built = [(by_name[name].built, providers) for name, providers in chosen.items()]
-    probe = make_probe(built, source.reference.dev.examples.encodings, source.tokenizer)
+    probe = make_probe(built, source.reference.encodings, source.tokenizer)
     with whole_folder(output, overwrite=overwrite) as folder:
         # Not its own save, which raises a bare Exception where the disk is full.
         (folder / TOKENIZER).write_text(source.tokenizer.to_str(pretty=True), encoding="utf-8")
@@ -124,6 +124,7 @@ def publish(
             rules=_rules(source.ruled, folder),
             calibration=source.reference.calibration,
             abstention=source.reference.abstention,
+            embedding=source.checkpoint.embedding,
             variants=tuple(sorted(variants, key=lambda each: min(proof.speed.cost for proof in each.proofs))),
             candidates=tuple(_candidate(each) for each in proven if each.built.name not in chosen),
             provenance=_provenance(source),
@@ -172,8 +173,8 @@ def _provenance(source: Source) -> Provenance:
         checkpoint_sha256=source.checkpoint.weights_sha256,
         training_sha256=source.checkpoint.training_sha256,
         converter=source.converter,
-        dev=reference.dev.examples.split(),
-        test=None if reference.test is None else reference.test.examples.split(),
+        dev=reference.splits["dev"],
+        test=reference.splits.get("test"),
         texts=None if reference.unlabelled is None else reference.unlabelled.split,
         reference=reference.scores,
         versions={"python": platform.python_version()}

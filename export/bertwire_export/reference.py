@@ -3,19 +3,23 @@
 from dataclasses import dataclass
 
 import numpy as np
+from tokenizers import Encoding
 
 from bertwire_core.errors import UserError
 from bertwire_core.scope import scopes
+from bertwire_core.tasks import ServedTask
 from bertwire_data.pages.figures import calibration_error
+from bertwire_export.baseline import SplitName
 from bertwire_export.checkpoint import Abstain, Checkpoint
 from bertwire_export.examples import Examples, Logits
-from bertwire_export.measure import torch_logits
+from bertwire_export.measure import finite, onnx_logits, quality, torch_logits
 from bertwire_export.one_row import one_row
 from bertwire_export.rare import Rare
 from bertwire_export.tasks import TASK_EXPORTS
 from bertwire_export.unlabelled import Unlabelled
-from bertwire_runtime.bundle import Abstention, Calibration, Scores
+from bertwire_runtime.bundle import Abstention, Calibration, Quality, Scores, Split
 from bertwire_runtime.bundle import Reference as ReferenceScores
+from bertwire_runtime.runner import Runner
 
 # Texts on which PyTorch has to give the logits that the trainer wrote down, before those are taken for all. A change of
 # the model that one text in 50 notices goes unseen here once in 170 times, with half as many once in 13; fp32 is then
@@ -36,7 +40,7 @@ class SplitReference:
 
 @dataclass(frozen=True)
 class Reference:
-    """The splits, and what was fitted and scored on them with PyTorch.
+    """The splits, and what was fitted and scored on them with PyTorch: the `Baseline` of a trained model.
 
     Attributes:
         dev: the rows on which candidates are compared.
@@ -57,6 +61,36 @@ class Reference:
     rare: Rare
     unlabelled: Unlabelled | None
     one_row: Scores
+
+    @property
+    def task(self) -> ServedTask:
+        """The task of the rows."""
+        return self.dev.examples.labelled.task
+
+    @property
+    def encodings(self) -> list[Encoding]:
+        """The texts of dev, long ones in chunks."""
+        return self.dev.examples.encodings
+
+    @property
+    def splits(self) -> dict[SplitName, Split]:
+        """The manifest's entries for the rows."""
+        found: dict[SplitName, Split] = {"dev": self.dev.examples.split()}
+        return found if self.test is None else found | {"test": self.test.examples.split()}
+
+    @property
+    def remarks(self) -> list[str]:
+        """What was found out about the files of rows while they were read."""
+        splits = [each for each in (self.dev, self.test) if each is not None]
+        return [remark for each in splits for remark in each.examples.labelled.remarks]
+
+    def compare(self, runner: Runner, title: str, split: SplitName) -> tuple[Logits, Quality]:
+        """Return a graph's logits on a split, as `Examples.decided` does, with their scores and distance."""
+        rows = self.dev if split == "dev" else self.test
+        assert rows is not None  # noqa: S101 - `splits` has it
+        logits = finite(onnx_logits(runner, rows.examples, title), title)
+        thresholds = self.calibration.thresholds or None
+        return logits, quality(rows.examples, logits, rows.logits, thresholds, self.abstention)
 
 
 def make_reference(

@@ -7,7 +7,7 @@ import numpy as np
 
 from bertwire_core.console import err
 from bertwire_core.errors import UserError
-from bertwire_core.tasks import Task
+from bertwire_core.tasks import ServedTask
 from bertwire_export.reference import Reference, SplitReference
 from bertwire_export.tasks import TASK_EXPORTS
 from bertwire_runtime.bundle.manifest import RulesEffect
@@ -31,7 +31,7 @@ class Ruled:
     test: RulesEffect | None
 
 
-def read_rule_file(path: Path | None, task: Task, labels: list[str]) -> RuleFile | None:
+def read_rule_file(path: Path | None, task: ServedTask, labels: list[str]) -> RuleFile | None:
     """Read a file of rules; None where there is none.
 
     Raises:

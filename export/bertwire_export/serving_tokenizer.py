@@ -1,9 +1,11 @@
 """Load the tokenizer as the server will use it, and prove that it is the one that training used."""
 
+from collections.abc import Sequence
+from typing import Any
+
 from tokenizers import Encoding, Tokenizer
 
 from bertwire_core.errors import UserError
-from bertwire_data.labelled import Labelled
 from bertwire_export.checkpoint import TOKENIZER, Checkpoint
 
 
@@ -24,22 +26,22 @@ def serving_tokenizer(checkpoint: Checkpoint) -> Tokenizer:
     return tokenizer
 
 
-def require_same_tokens(checkpoint: Checkpoint, labelled: Labelled, encodings: list[Encoding]) -> None:
+def require_same_tokens(checkpoint: Checkpoint, inputs: Sequence[Any], encodings: list[Encoding]) -> None:
     """Raise `UserError` where the server would read other tokens or segments than training did.
 
     Args:
         checkpoint: the model, with training's tokenizer.
-        labelled: the dev rows.
-        encodings: the same rows, of long ones the first chunk, by the server's tokenizer.
+        inputs: texts, pairs of texts, or the words of each text.
+        encodings: the same, of long ones the first chunk, by the server's tokenizer.
     """
     tokenizer, training = checkpoint.tokenizer, checkpoint.training
     tokenizer.truncation_side = training.truncation_side
-    columns = list(zip(*labelled.inputs, strict=True)) if labelled.text_pairs else [labelled.inputs]
+    columns = list(zip(*inputs, strict=True)) if isinstance(inputs[0], tuple) else [inputs]
     expected = tokenizer(
         *map(list, columns),
         truncation=True,
         max_length=training.max_length,
-        is_split_into_words=labelled.by_word,
+        is_split_into_words=isinstance(inputs[0], list),
         return_token_type_ids=checkpoint.reads_types,
     )
     for index, encoding in enumerate(encodings):

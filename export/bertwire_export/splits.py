@@ -2,10 +2,12 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 from tokenizers import Tokenizer
 
 from bertwire_core.errors import UserError
+from bertwire_core.tasks import Task
 from bertwire_data.labelled import Columns, read_labelled
 from bertwire_export.checkpoint import Checkpoint
 from bertwire_export.config import ExportConfig
@@ -26,7 +28,8 @@ def read_splits(config: ExportConfig, checkpoint: Checkpoint, tokenizer: Tokeniz
 
     def read(path: Path, own: str | None) -> Examples:
         training = checkpoint.training
-        labelled = read_labelled(path, Columns() if own else columns, training.task, config.sheet)
+        task = cast(Task, training.task)  # of an encoder without labels no rows are read here
+        labelled = read_labelled(path, Columns() if own else columns, task, config.sheet)
         if labelled.text_pairs != training.text_pairs:
             pairs = "pairs of texts; choose the second text with --text-pair-column"
             single = f"single texts; remove the column {labelled.columns.text_pair!r}"
@@ -34,7 +37,7 @@ def read_splits(config: ExportConfig, checkpoint: Checkpoint, tokenizer: Tokeniz
         if own in training.data and training.data[own].sha256 == labelled.sha256():
             labelled = replace(labelled, source=training.data[own].source or labelled.source)
         examples = encode(tokenizer, labelled, training.labels, training.chunks)
-        require_same_tokens(checkpoint, labelled, [chunks[0] for chunks in examples.chunks])
+        require_same_tokens(checkpoint, labelled.inputs, [chunks[0] for chunks in examples.chunks])
         return examples
 
     # All files before PyTorch, so that a wrong column is told at once.
@@ -53,9 +56,3 @@ def read_splits(config: ExportConfig, checkpoint: Checkpoint, tokenizer: Tokeniz
     unlabelled = read_unlabelled(config, checkpoint, tokenizer)
     rare = rare_texts(checkpoint, dev.examples.encodings)
     return make_reference(dev, test, rare, unlabelled, checkpoint.training.stages.abstain)
-
-
-def remarks(reference: Reference) -> list[str]:
-    """Return what was found out about the files of rows while they were read."""
-    splits = [each for each in (reference.dev, reference.test) if each is not None]
-    return [remark for each in splits for remark in each.examples.labelled.remarks]

@@ -8,7 +8,7 @@ from tokenizers import Encoding, Tokenizer
 
 from bertwire_core.errors import UserError
 from bertwire_core.files import unicode_name
-from bertwire_core.tasks import Task
+from bertwire_core.tasks import ServedTask
 from bertwire_data.texts import fingerprint, read_distinct
 from bertwire_export.checkpoint import Checkpoint
 from bertwire_export.config import ExportConfig
@@ -31,7 +31,7 @@ class Unlabelled:
         logits: float32 [texts, labels], or [tokens of all texts, labels].
     """
 
-    task: Task
+    task: ServedTask
     split: Split
     encodings: list[Encoding]
     logits: Logits

@@ -15,7 +15,8 @@ class Output:
 
     Attributes:
         logits: float32 [labels], or [tokens, labels] for token classification.
-        scores: float32 of the same shape: softmax, sigmoids, or for regression the number itself.
+        scores: float32 of the same shape: softmax, sigmoids; for regression the number itself, for an embedding the
+            vector.
         words: for token classification each word's first token (its row in `scores`), and its start and end in the
             text,
             in code points; else empty.
@@ -23,6 +24,7 @@ class Output:
         truncated: whether the text was cut.
         rules: names of the rules that matched the text, in file order; `scores` are with them, `logits` without.
         abstained: whether the text looks like none of the labels; then none is predicted.
+        embedding: the vector of the text, float32 [dimensions]; None for models that give none.
     """
 
     logits: Floats
@@ -32,6 +34,7 @@ class Output:
     truncated: bool
     rules: tuple[str, ...] = ()
     abstained: bool = False
+    embedding: Floats | None = None
 
 
 @dataclass(frozen=True, slots=True)

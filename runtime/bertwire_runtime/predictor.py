@@ -13,14 +13,14 @@ from bertwire_runtime.heads import HEADS, Head
 from bertwire_runtime.output import Floats, Output
 from bertwire_runtime.rules import RuleSet, read_rules
 from bertwire_runtime.spans import Span
-from bertwire_runtime.tokenizer import Encoded, Text, TextTokenizer, means_by_text
+from bertwire_runtime.tokenizer import Encoded, Text, TextTokenizer, Token, means_by_text
 
 # Texts per batch of `run`; larger batches amortise hardly any more overhead.
 _BATCH_TEXTS = 32
 
 
 class Predictor:
-    """A variant of a bundle that classifies texts, without gRPC or PyTorch.
+    """A variant of a bundle that classifies or embeds texts, without gRPC or PyTorch.
 
         predictor = Predictor(open_bundle(Path("bundle")))
         print([output.scores for output in predictor.run(["a text", "another"])])
@@ -85,6 +85,10 @@ class Predictor:
         """Return start and end of the words that the model reads of a text, or of each text of a pair."""
         return self._tokenizer.words(text, side)
 
+    def tokens(self, text: str, *, special: bool) -> list[Token]:
+        """Return the tokens of a text, however many; `special`: with those that are put around it."""
+        return self._tokenizer.tokens(text, special=special)
+
     def logits(self, encoded: Sequence[Encoded]) -> list[Floats]:
         """Run one batch of texts, of those in chunks a chunk at a time (`Encoded.chunks`).
 
@@ -105,7 +109,9 @@ class Predictor:
         foreign = abstention is not None and bool(scopes(logits) < abstention.threshold)
         forced = any(each.effect == "force" and scores[each.label] == 1 for each in matched)
         abstained = foreign and not forced
-        return Output(logits, scores, encoded.words, len(encoded.ids), encoded.truncated, names, abstained)
+        embedding = None if self.manifest.embedding is None else logits
+        read = encoded.words, len(encoded.ids), encoded.truncated
+        return Output(logits, scores, *read, names, abstained, embedding)
 
     def close(self) -> None:
         """Free the session and its memory; call nothing afterwards."""

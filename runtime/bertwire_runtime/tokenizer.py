@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import accumulate
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from tokenizers import Encoding, Tokenizer
@@ -47,6 +48,22 @@ class Encoded:
         ] or [self]
 
 
+class Token(NamedTuple):
+    """One token of a text.
+
+    Attributes:
+        name: its entry in the vocabulary.
+        special: whether it stands for no characters of the text.
+        start, end: where it stands in the text, in code points.
+    """
+
+    id: int
+    name: str
+    special: bool
+    start: int
+    end: int
+
+
 class TextTokenizer:
     """A bundle's tokenizer. Thread-safe; releases the GIL.
 
@@ -87,6 +104,20 @@ class TextTokenizer:
         texts = (text,) if isinstance(text, str) else text
         chunks = [words(each, texts) for each in (encoding, *encoding.overflowing[: self._chunks - 1])]
         return [apart(span for chunk in chunks for span in chunk[place]) for place in range(len(texts))]
+
+    def tokens(self, text: str, *, special: bool) -> list[Token]:
+        """Return the tokens of a text, however many; `special`: with those that are put around it."""
+        with _panics_told():
+            encoding = self._whole.encode(text, add_special_tokens=special)
+        parts = zip(encoding.ids, encoding.tokens, encoding.special_tokens_mask, encoding.offsets, strict=True)
+        return [Token(number, name, bool(mask), *offsets) for number, name, mask, offsets in parts]
+
+    @cached_property
+    def _whole(self) -> Tokenizer:
+        """The tokenizer without truncation, which is state of the object that `encode` uses."""
+        tokenizer = Tokenizer.from_str(self._by_side[self._side].to_str())
+        tokenizer.no_truncation()
+        return tokenizer
 
     def encode(self, texts: Sequence[Text], side: Literal["left", "right"] | None = None) -> list[Encoded]:
         """Tokenize texts in order, cutting long ones on `side`; None: on the model's own."""

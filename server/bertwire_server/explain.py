@@ -105,6 +105,8 @@ def _place(manifest: Manifest, label: str) -> int | None:
     """Return the place of the label to explain; None for the best one."""
     if HEADS[manifest.task].by_token:
         raise InvalidRequest("the model tags words, and only a label of a whole text can be explained")
+    if not manifest.labels:
+        raise InvalidRequest("the model gives embeddings, and only a label can be explained")
     if label and label not in manifest.labels:
         raise InvalidRequest(f"label is {label[:64]!r}, which the model does not know")
     return manifest.labels.index(label) if label else None

@@ -50,13 +50,14 @@ class Inference:
         self._registry, self._limits = registry, limits
 
     @contextmanager
-    def lease(self, model: str, version: str, texts: Sequence[Text]) -> Iterator[Model]:
+    def lease(self, model: str, version: str, texts: Sequence[Text], *, any_kind: bool = False) -> Iterator[Model]:
         """Lease a model for texts that it can read, and record in the call what is asked of it.
 
         Args:
             model: its name; empty for the default model.
             version: version or alias; empty for the default version.
             texts: what it shall read.
+            any_kind: whether it may be a model of pairs for single texts, which are not run.
 
         Raises:
             RequestError: there is no such model, or the texts exceed a limit or are not of its kind.
@@ -65,7 +66,8 @@ class Inference:
             _record(found, texts)
             self._check(texts)
             self.check_size(texts)
-            _check_kind(texts, pairs=found.manifest.text_pairs)
+            if not any_kind:
+                _check_kind(texts, pairs=found.manifest.text_pairs)
             yield found
 
     async def predict(self, query: Query, require: Callable[[Manifest], None] = lambda _: None) -> Answered:
@@ -79,8 +81,8 @@ class Inference:
             RequestError: the query failed; the subclass says how.
         """
         with self.lease(query.model, query.version, query.texts) as model:
-            check_thresholds(query.thresholds, model.manifest)
             require(model.manifest)
+            check_thresholds(query.thresholds, model.manifest)
             call = current.get()
             predictions = await model.predict(replace(query, client=call.client))
             if call.trace is not None:

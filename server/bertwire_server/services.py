@@ -12,9 +12,16 @@ from bertwire.oip import inference_pb2, model_repository_pb2
 from bertwire.oip.inference_pb2_grpc import add_GRPCInferenceServiceServicer_to_server
 from bertwire.oip.model_repository_pb2_grpc import add_ModelRepositoryServiceServicer_to_server
 from bertwire.tei import tei_pb2
-from bertwire.tei.tei_pb2_grpc import add_InfoServicer_to_server, add_PredictServicer_to_server
-from bertwire.v1 import classifier_pb2, repository_pb2
+from bertwire.tei.tei_pb2_grpc import (
+    add_EmbedServicer_to_server,
+    add_InfoServicer_to_server,
+    add_PredictServicer_to_server,
+    add_RerankServicer_to_server,
+    add_TokenizeServicer_to_server,
+)
+from bertwire.v1 import classifier_pb2, embedder_pb2, repository_pb2
 from bertwire.v1.classifier_pb2_grpc import add_ClassifierServicer_to_server
+from bertwire.v1.embedder_pb2_grpc import add_EmbedderServicer_to_server
 from bertwire.v1.repository_pb2_grpc import add_ModelRepositoryServicer_to_server
 from bertwire_server.access.connection import connection_options
 from bertwire_server.config import ServerConfig
@@ -23,6 +30,7 @@ from bertwire_server.explain import Explainer
 from bertwire_server.handlers import Guarded
 from bertwire_server.inference import Inference
 from bertwire_server.protocols.classifier import Classifier
+from bertwire_server.protocols.embedder import Embedder
 from bertwire_server.protocols.health import Health
 from bertwire_server.protocols.oip.repository import RepositoryCalls
 from bertwire_server.protocols.oip.service import OpenInference
@@ -30,6 +38,8 @@ from bertwire_server.protocols.reflection import add_reflection
 from bertwire_server.protocols.repository import ModelRepository
 from bertwire_server.protocols.streams import StreamLimits
 from bertwire_server.protocols.tei import TeiInfo, TeiPredict
+from bertwire_server.protocols.tei_tokens import TeiTokenize
+from bertwire_server.protocols.tei_vectors import TeiEmbed, TeiRerank
 from bertwire_server.repository.fleet import Fleet
 from bertwire_server.telemetry.metrics import Metrics
 
@@ -92,6 +102,11 @@ class _Row(NamedTuple):
 _ROWS = (
     _Row(_name(classifier_pb2, "Classifier"), add_ClassifierServicer_to_server, _classifier),
     _Row(
+        _name(embedder_pb2, "Embedder"),
+        add_EmbedderServicer_to_server,
+        lambda given: Embedder(given.inference, given.streams, given.metrics),
+    ),
+    _Row(
         _name(repository_pb2, "ModelRepository"),
         add_ModelRepositoryServicer_to_server,
         lambda given: ModelRepository(given.fleet),
@@ -111,6 +126,21 @@ _ROWS = (
         _name(tei_pb2, "Predict"),
         add_PredictServicer_to_server,
         lambda given: TeiPredict(given.inference, given.streams, given.metrics),
+    ),
+    _Row(
+        _name(tei_pb2, "Embed"),
+        add_EmbedServicer_to_server,
+        lambda given: TeiEmbed(given.inference, given.streams, given.metrics),
+    ),
+    _Row(
+        _name(tei_pb2, "Rerank"),
+        add_RerankServicer_to_server,
+        lambda given: TeiRerank(given.inference, given.fleet),
+    ),
+    _Row(
+        _name(tei_pb2, "Tokenize"),
+        add_TokenizeServicer_to_server,
+        lambda given: TeiTokenize(given.inference, given.streams, given.metrics),
     ),
 )
 # Health has an entry for each.

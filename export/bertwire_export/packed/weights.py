@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from bertwire_core.pooled import Classifier, PooledClassifier
+from bertwire_core.pooled import Network, PooledClassifier, PooledEncoder
 from bertwire_core.pooling import Pooling
 
 Floats = NDArray[np.float32]
@@ -55,7 +55,7 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class Encoder:
-    """A BERT-family classifier.
+    """A BERT-family classifier, or an encoder of vectors.
 
     Attributes:
         words, positions, types: embedding tables, float32 [entries, size]; row 0 of `positions` is that of a text's
@@ -65,7 +65,7 @@ class Encoder:
         layers: the transformer layers.
         heads: attention heads.
         dense, activation: the layer before the classifier, or None.
-        classifier: to the logits.
+        classifier: to the logits; None where the pooled vector is the output.
         pooling: what `dense`, or the classifier, reads of a text.
         by_token: whether every token is classified; else each text.
         skips_padding: whether positions count from 1 and leave padding tokens out.
@@ -80,7 +80,7 @@ class Encoder:
     heads: int
     dense: Linear | None
     activation: Activation | None
-    classifier: Linear
+    classifier: Linear | None
     pooling: Pooling
     by_token: bool
     skips_padding: bool
@@ -102,7 +102,7 @@ class _Family:
     output_norm: str
     dense: str | None
     activation: Activation
-    classifier: str
+    classifier: str | None
     skips_padding: bool = False
 
 
@@ -149,8 +149,8 @@ _FAMILIES = {
 }
 
 
-def read_encoder(model: Classifier) -> Encoder:
-    """Read a sequence or token classifier's weights.
+def read_encoder(model: Network) -> Encoder:
+    """Read the weights of a sequence or token classifier, or of an encoder of vectors.
 
     Raises:
         NotPackable: another family, another activation or attention, or weights that the graph would leave out.
@@ -161,9 +161,10 @@ def read_encoder(model: Classifier) -> Encoder:
         raise NotPackable(f"no packed graph for the model type {config.model_type}")
     _require_plain(config)
     pooling = Pooling("first")
-    if isinstance(model, PooledClassifier):
+    if isinstance(model, PooledEncoder):
         pooling = model.pooling
-        family = replace(family, dense="pooler" if pooling.pooler else None, activation="Tanh", classifier="head")
+        head = "head" if isinstance(model, PooledClassifier) else None
+        family = replace(family, dense="pooler" if pooling.pooler else None, activation="Tanh", classifier=head)
     tensors = {name: tensor.detach().float().cpu().numpy() for name, tensor in model.state_dict().items()}
     by_token = model.__class__.__name__.endswith("ForTokenClassification")
     encoder = _read(tensors, family, config, pooling, by_token=by_token)
@@ -219,7 +220,7 @@ def _read(
             heads=config.num_attention_heads,
             dense=dense,
             activation=family.activation if dense else None,
-            classifier=linear(by_head),
+            classifier=linear(by_head) if by_head else None,
             pooling=pooling,
             by_token=by_token,
             skips_padding=family.skips_padding,

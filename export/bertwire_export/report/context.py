@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from bertwire_data.pages.figures import MOST_POINTS, confusions, most_confused
 from bertwire_export.evidence import Evidence
-from bertwire_export.facts import abstention_fact, wider
+from bertwire_export.facts import abstention_fact, embedding_fact, wider
 from bertwire_export.tasks import TASK_EXPORTS
 from bertwire_runtime.bundle import Candidate, Manifest, Quality, Scores, Variant
 
@@ -37,6 +37,7 @@ def report_context(manifest: Manifest, evidence: Evidence) -> dict[str, Any]:
         "source": manifest.provenance,
         "evidence": evidence,
         "first": manifest.variants[0].name,
+        "gives": manifest.embedding and embedding_fact(manifest.embedding),
         "abstains": abstention and abstention_fact(abstention),
         "verdict_head": (
             *(*_ABOUT, "split", *manifest.provenance.reference.dev, *_DISTANCES),
@@ -145,6 +146,7 @@ def _rules_scores(manifest: Manifest) -> Iterator[tuple[str, str, str, str, str]
 def _hashes(manifest: Manifest) -> dict[str, str]:
     source = manifest.provenance
     test = {} if source.test is None else {"test texts": source.test.sha256}
-    trained = {"fine-tuned weights": source.checkpoint_sha256, "training.json": source.training_sha256}
+    record = {} if source.training_sha256 is None else {"training.json": source.training_sha256}
+    trained = {"fine-tuned weights" if record else "weights": source.checkpoint_sha256} | record
     files = {f"{entry.name}, {entry.bytes:,} bytes": entry.sha256 for entry in manifest.files}
     return trained | {"dev texts": source.dev.sha256} | test | files

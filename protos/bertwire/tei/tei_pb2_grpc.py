@@ -98,6 +98,297 @@ class Info(object):
             _registered_method=True)
 
 
+class EmbedStub(object):
+    """Missing associated documentation comment in .proto file."""
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.Embed = channel.unary_unary(
+                '/tei.v1.Embed/Embed',
+                request_serializer=bertwire_dot_tei_dot_tei__pb2.EmbedRequest.SerializeToString,
+                response_deserializer=bertwire_dot_tei_dot_tei__pb2.EmbedResponse.FromString,
+                _registered_method=True)
+        self.EmbedStream = channel.stream_stream(
+                '/tei.v1.Embed/EmbedStream',
+                request_serializer=bertwire_dot_tei_dot_tei__pb2.EmbedRequest.SerializeToString,
+                response_deserializer=bertwire_dot_tei_dot_tei__pb2.EmbedResponse.FromString,
+                _registered_method=True)
+        self.EmbedSparse = channel.unary_unary(
+                '/tei.v1.Embed/EmbedSparse',
+                request_serializer=bertwire_dot_tei_dot_tei__pb2.EmbedSparseRequest.SerializeToString,
+                response_deserializer=bertwire_dot_tei_dot_tei__pb2.EmbedSparseResponse.FromString,
+                _registered_method=True)
+        self.EmbedSparseStream = channel.stream_stream(
+                '/tei.v1.Embed/EmbedSparseStream',
+                request_serializer=bertwire_dot_tei_dot_tei__pb2.EmbedSparseRequest.SerializeToString,
+                response_deserializer=bertwire_dot_tei_dot_tei__pb2.EmbedSparseResponse.FromString,
+                _registered_method=True)
+        self.EmbedAll = channel.unary_unary(
+                '/tei.v1.Embed/EmbedAll',
+                request_serializer=bertwire_dot_tei_dot_tei__pb2.EmbedAllRequest.SerializeToString,
+                response_deserializer=bertwire_dot_tei_dot_tei__pb2.EmbedAllResponse.FromString,
+                _registered_method=True)
+        self.EmbedAllStream = channel.stream_stream(
+                '/tei.v1.Embed/EmbedAllStream',
+                request_serializer=bertwire_dot_tei_dot_tei__pb2.EmbedAllRequest.SerializeToString,
+                response_deserializer=bertwire_dot_tei_dot_tei__pb2.EmbedAllResponse.FromString,
+                _registered_method=True)
+
+
+class EmbedServicer(object):
+    """Missing associated documentation comment in .proto file."""
+
+    def Embed(self, request, context):
+        """The vector of one text.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EmbedStream(self, request_iterator, context):
+        """The vectors of texts one by one. Answers come in the order of the requests.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EmbedSparse(self, request, context):
+        """UNIMPLEMENTED: the graphs give no sparse vectors.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EmbedSparseStream(self, request_iterator, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EmbedAll(self, request, context):
+        """UNIMPLEMENTED: the graphs pool inside, so that the vectors of single tokens do not leave them.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EmbedAllStream(self, request_iterator, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_EmbedServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'Embed': grpc.unary_unary_rpc_method_handler(
+                    servicer.Embed,
+                    request_deserializer=bertwire_dot_tei_dot_tei__pb2.EmbedRequest.FromString,
+                    response_serializer=bertwire_dot_tei_dot_tei__pb2.EmbedResponse.SerializeToString,
+            ),
+            'EmbedStream': grpc.stream_stream_rpc_method_handler(
+                    servicer.EmbedStream,
+                    request_deserializer=bertwire_dot_tei_dot_tei__pb2.EmbedRequest.FromString,
+                    response_serializer=bertwire_dot_tei_dot_tei__pb2.EmbedResponse.SerializeToString,
+            ),
+            'EmbedSparse': grpc.unary_unary_rpc_method_handler(
+                    servicer.EmbedSparse,
+                    request_deserializer=bertwire_dot_tei_dot_tei__pb2.EmbedSparseRequest.FromString,
+                    response_serializer=bertwire_dot_tei_dot_tei__pb2.EmbedSparseResponse.SerializeToString,
+            ),
+            'EmbedSparseStream': grpc.stream_stream_rpc_method_handler(
+                    servicer.EmbedSparseStream,
+                    request_deserializer=bertwire_dot_tei_dot_tei__pb2.EmbedSparseRequest.FromString,
+                    response_serializer=bertwire_dot_tei_dot_tei__pb2.EmbedSparseResponse.SerializeToString,
+            ),
+            'EmbedAll': grpc.unary_unary_rpc_method_handler(
+                    servicer.EmbedAll,
+                    request_deserializer=bertwire_dot_tei_dot_tei__pb2.EmbedAllRequest.FromString,
+                    response_serializer=bertwire_dot_tei_dot_tei__pb2.EmbedAllResponse.SerializeToString,
+            ),
+            'EmbedAllStream': grpc.stream_stream_rpc_method_handler(
+                    servicer.EmbedAllStream,
+                    request_deserializer=bertwire_dot_tei_dot_tei__pb2.EmbedAllRequest.FromString,
+                    response_serializer=bertwire_dot_tei_dot_tei__pb2.EmbedAllResponse.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'tei.v1.Embed', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('tei.v1.Embed', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class Embed(object):
+    """Missing associated documentation comment in .proto file."""
+
+    @staticmethod
+    def Embed(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tei.v1.Embed/Embed',
+            bertwire_dot_tei_dot_tei__pb2.EmbedRequest.SerializeToString,
+            bertwire_dot_tei_dot_tei__pb2.EmbedResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EmbedStream(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/tei.v1.Embed/EmbedStream',
+            bertwire_dot_tei_dot_tei__pb2.EmbedRequest.SerializeToString,
+            bertwire_dot_tei_dot_tei__pb2.EmbedResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EmbedSparse(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tei.v1.Embed/EmbedSparse',
+            bertwire_dot_tei_dot_tei__pb2.EmbedSparseRequest.SerializeToString,
+            bertwire_dot_tei_dot_tei__pb2.EmbedSparseResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EmbedSparseStream(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/tei.v1.Embed/EmbedSparseStream',
+            bertwire_dot_tei_dot_tei__pb2.EmbedSparseRequest.SerializeToString,
+            bertwire_dot_tei_dot_tei__pb2.EmbedSparseResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EmbedAll(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tei.v1.Embed/EmbedAll',
+            bertwire_dot_tei_dot_tei__pb2.EmbedAllRequest.SerializeToString,
+            bertwire_dot_tei_dot_tei__pb2.EmbedAllResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EmbedAllStream(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/tei.v1.Embed/EmbedAllStream',
+            bertwire_dot_tei_dot_tei__pb2.EmbedAllRequest.SerializeToString,
+            bertwire_dot_tei_dot_tei__pb2.EmbedAllResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+
 class PredictStub(object):
     """Missing associated documentation comment in .proto file."""
 
@@ -292,6 +583,197 @@ class Predict(object):
             '/tei.v1.Predict/PredictPairStream',
             bertwire_dot_tei_dot_tei__pb2.PredictPairRequest.SerializeToString,
             bertwire_dot_tei_dot_tei__pb2.PredictResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+
+class RerankStub(object):
+    """Missing associated documentation comment in .proto file."""
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.Rerank = channel.unary_unary(
+                '/tei.v1.Rerank/Rerank',
+                request_serializer=bertwire_dot_tei_dot_tei__pb2.RerankRequest.SerializeToString,
+                response_deserializer=bertwire_dot_tei_dot_tei__pb2.RerankResponse.FromString,
+                _registered_method=True)
+
+
+class RerankServicer(object):
+    """Missing associated documentation comment in .proto file."""
+
+    def Rerank(self, request, context):
+        """Ranks texts by how well they fit a query: by the cosine of their vectors, or by the number that a model of pairs
+        gives for query and text.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_RerankServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'Rerank': grpc.unary_unary_rpc_method_handler(
+                    servicer.Rerank,
+                    request_deserializer=bertwire_dot_tei_dot_tei__pb2.RerankRequest.FromString,
+                    response_serializer=bertwire_dot_tei_dot_tei__pb2.RerankResponse.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'tei.v1.Rerank', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('tei.v1.Rerank', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class Rerank(object):
+    """Missing associated documentation comment in .proto file."""
+
+    @staticmethod
+    def Rerank(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tei.v1.Rerank/Rerank',
+            bertwire_dot_tei_dot_tei__pb2.RerankRequest.SerializeToString,
+            bertwire_dot_tei_dot_tei__pb2.RerankResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+
+class TokenizeStub(object):
+    """Missing associated documentation comment in .proto file."""
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.Tokenize = channel.unary_unary(
+                '/tei.v1.Tokenize/Tokenize',
+                request_serializer=bertwire_dot_tei_dot_tei__pb2.EncodeRequest.SerializeToString,
+                response_deserializer=bertwire_dot_tei_dot_tei__pb2.EncodeResponse.FromString,
+                _registered_method=True)
+        self.TokenizeStream = channel.stream_stream(
+                '/tei.v1.Tokenize/TokenizeStream',
+                request_serializer=bertwire_dot_tei_dot_tei__pb2.EncodeRequest.SerializeToString,
+                response_deserializer=bertwire_dot_tei_dot_tei__pb2.EncodeResponse.FromString,
+                _registered_method=True)
+
+
+class TokenizeServicer(object):
+    """Missing associated documentation comment in .proto file."""
+
+    def Tokenize(self, request, context):
+        """The tokens of one text, past the model's limit too.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def TokenizeStream(self, request_iterator, context):
+        """The same for texts one by one. Answers come in the order of the requests.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_TokenizeServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'Tokenize': grpc.unary_unary_rpc_method_handler(
+                    servicer.Tokenize,
+                    request_deserializer=bertwire_dot_tei_dot_tei__pb2.EncodeRequest.FromString,
+                    response_serializer=bertwire_dot_tei_dot_tei__pb2.EncodeResponse.SerializeToString,
+            ),
+            'TokenizeStream': grpc.stream_stream_rpc_method_handler(
+                    servicer.TokenizeStream,
+                    request_deserializer=bertwire_dot_tei_dot_tei__pb2.EncodeRequest.FromString,
+                    response_serializer=bertwire_dot_tei_dot_tei__pb2.EncodeResponse.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'tei.v1.Tokenize', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('tei.v1.Tokenize', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class Tokenize(object):
+    """Missing associated documentation comment in .proto file."""
+
+    @staticmethod
+    def Tokenize(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tei.v1.Tokenize/Tokenize',
+            bertwire_dot_tei_dot_tei__pb2.EncodeRequest.SerializeToString,
+            bertwire_dot_tei_dot_tei__pb2.EncodeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TokenizeStream(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/tei.v1.Tokenize/TokenizeStream',
+            bertwire_dot_tei_dot_tei__pb2.EncodeRequest.SerializeToString,
+            bertwire_dot_tei_dot_tei__pb2.EncodeResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -236,7 +236,7 @@ class GetModelRequest(_message.Message):
     def __init__(self, model: _Optional[str] = ..., model_version: _Optional[str] = ...) -> None: ...
 
 class Model(_message.Message):
-    __slots__ = ("name", "version", "aliases", "default", "state", "reason", "task", "text_pairs", "labels", "max_length", "variant", "precision", "provider", "quality", "proven", "fallback_reason", "rules", "abstains")
+    __slots__ = ("name", "version", "aliases", "default", "state", "reason", "task", "text_pairs", "labels", "max_length", "variant", "precision", "provider", "quality", "proven", "fallback_reason", "rules", "abstains", "dimensions")
     class QualityEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -262,6 +262,7 @@ class Model(_message.Message):
     FALLBACK_REASON_FIELD_NUMBER: _ClassVar[int]
     RULES_FIELD_NUMBER: _ClassVar[int]
     ABSTAINS_FIELD_NUMBER: _ClassVar[int]
+    DIMENSIONS_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: str
     aliases: _containers.RepeatedScalarFieldContainer[str]
@@ -280,4 +281,5 @@ class Model(_message.Message):
     fallback_reason: str
     rules: _containers.RepeatedScalarFieldContainer[str]
     abstains: bool
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., aliases: _Optional[_Iterable[str]] = ..., default: bool = ..., state: _Optional[_Union[ModelState, str]] = ..., reason: _Optional[str] = ..., task: _Optional[str] = ..., text_pairs: bool = ..., labels: _Optional[_Iterable[str]] = ..., max_length: _Optional[int] = ..., variant: _Optional[str] = ..., precision: _Optional[str] = ..., provider: _Optional[str] = ..., quality: _Optional[_Mapping[str, float]] = ..., proven: bool = ..., fallback_reason: _Optional[str] = ..., rules: _Optional[_Iterable[str]] = ..., abstains: bool = ...) -> None: ...
+    dimensions: int
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., aliases: _Optional[_Iterable[str]] = ..., default: bool = ..., state: _Optional[_Union[ModelState, str]] = ..., reason: _Optional[str] = ..., task: _Optional[str] = ..., text_pairs: bool = ..., labels: _Optional[_Iterable[str]] = ..., max_length: _Optional[int] = ..., variant: _Optional[str] = ..., precision: _Optional[str] = ..., provider: _Optional[str] = ..., quality: _Optional[_Mapping[str, float]] = ..., proven: bool = ..., fallback_reason: _Optional[str] = ..., rules: _Optional[_Iterable[str]] = ..., abstains: bool = ..., dimensions: _Optional[int] = ...) -> None: ...

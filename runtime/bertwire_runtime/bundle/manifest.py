@@ -6,11 +6,13 @@ from typing import Annotated, Literal, NamedTuple, Self
 from pydantic import Field, model_validator
 
 from bertwire_core.chunks import Chunks
-from bertwire_core.tasks import Task, TaskTable
+from bertwire_core.pooling import Pooled
+from bertwire_core.tasks import ServedTable, ServedTask
 from bertwire_runtime.bundle.proof import Part, Proof, Provider, Scores, Share
 
 SCHEMA_VERSION = 4
-# Schema 3 is schema 4 without rules, models that abstain and texts in chunks; schema 2 is schema 3 without a probe.
+# Schema 3 is schema 4 without rules, models that abstain, texts in chunks and embeddings; schema 2 is schema 3 without
+# a probe.
 READABLE_VERSIONS = (2, 3, SCHEMA_VERSION)
 # The first schema with a probe.
 _PROBE_VERSION = 3
@@ -32,20 +34,30 @@ MIN_CALIBRATION_TEXTS = 100
 
 
 class _Allowed(NamedTuple):
-    """What a manifest of a task may have: so many labels, a threshold each, a model that abstains, texts in chunks."""
+    """What a manifest of a task may have.
+
+    Attributes:
+        labels: how many labels.
+        thresholds: a threshold for each.
+        abstention: a model that abstains.
+        chunks: texts in chunks.
+        embedding: a vector; it must have it.
+    """
 
     labels: range
     thresholds: bool = False
     abstention: bool = False
     chunks: bool = True
+    embedding: bool = False
 
 
-_ALLOWED: TaskTable[_Allowed] = TaskTable(
+_ALLOWED: ServedTable[_Allowed] = ServedTable(
     {
         "single_label": _Allowed(range(2, sys.maxsize), abstention=True),
         "multi_label": _Allowed(range(1, sys.maxsize), thresholds=True),
         "token_classification": _Allowed(range(2, sys.maxsize), chunks=False),
         "regression": _Allowed(range(1, 2)),
+        "embedding": _Allowed(range(1), chunks=False, embedding=True),
     }
 )
 Layout = Literal["padded", "packed"]
@@ -180,6 +192,20 @@ class Abstention(Part):
     test: Share | None
 
 
+class Embedding(Part):
+    """The vector that the model gives for a text.
+
+    Attributes:
+        dimensions: its length.
+        pooling: what the graph makes one vector of a text's tokens by; special tokens count.
+        normalize: whether the graph divides it by its Euclidean norm.
+    """
+
+    dimensions: int = Field(ge=1)
+    pooling: Pooled
+    normalize: bool
+
+
 class Reference(Part):
     """PyTorch's scores in fp32."""
 
@@ -192,8 +218,8 @@ class Provenance(Part):
 
     Attributes:
         base_model: the checkpoint before fine-tuning.
-        checkpoint_sha256: SHA-256 of the fine-tuned weights file.
-        training_sha256: SHA-256 of the checkpoint's `training.json`.
+        checkpoint_sha256: SHA-256 of the weights file.
+        training_sha256: SHA-256 of the checkpoint's `training.json`; None for an encoder that was not trained here.
         converter: the tool that wrote the first ONNX graph.
         dev: the texts that every candidate was measured on.
         test: further texts, if any.
@@ -204,7 +230,7 @@ class Provenance(Part):
 
     base_model: str
     checkpoint_sha256: Sha256
-    training_sha256: Sha256
+    training_sha256: Sha256 | None
     converter: Literal["torch", "optimum"]
     dev: Split
     test: Split | None
@@ -218,9 +244,9 @@ class Manifest(Part):
 
     Attributes:
         task: single_label: exactly one label, softmax scores. multi_label: any number of labels, sigmoid scores.
-            token_classification: an IOB2 tag per word. regression: one number.
+            token_classification: an IOB2 tag per word. regression: one number. embedding: a vector.
         text_pairs: whether the model takes text pairs.
-        labels: label or tag names in logit order; for regression the number's name.
+        labels: label or tag names in logit order; for regression the number's name; none for an embedding.
         max_length: most tokens of a text or pair, special tokens included.
         chunks: chunks in which a longer text is read at most; its logits are the mean of theirs.
         chunk_overlap: tokens that a chunk repeats of the one before.
@@ -228,6 +254,7 @@ class Manifest(Part):
         probe: token sequences with each variant's logits (`bertwire_runtime.probe`); None in schema 2.
         rules: patterns that change decisions; None where it has none.
         abstention: when the model abstains; None where it never does.
+        embedding: the vector that it gives; None for labels and numbers.
         variants: the graphs; for each provider, the fastest first.
         candidates: graphs that were built and not published, with their measurements.
     """
@@ -235,9 +262,9 @@ class Manifest(Part):
     schema_version: Literal[2, 3, 4]
     name: Identifier
     version: Identifier
-    task: Task
+    task: ServedTask
     text_pairs: bool
-    labels: tuple[str, ...] = Field(min_length=1)
+    labels: tuple[str, ...]
     max_length: int = Field(ge=3, le=8192)
     chunks: int = Field(1, ge=1, le=64)
     chunk_overlap: int = Field(0, ge=0)
@@ -248,6 +275,7 @@ class Manifest(Part):
     rules: Rules | None = None
     calibration: Calibration
     abstention: Abstention | None = None
+    embedding: Embedding | None = None
     variants: tuple[Variant, ...] = Field(min_length=1)
     candidates: tuple[Candidate, ...]
     provenance: Provenance
@@ -260,6 +288,11 @@ class Manifest(Part):
         if self.chunk_overlap > self.max_length // 2:
             raise ValueError("chunk_overlap is above half of max_length")
         return self
+
+    @property
+    def width(self) -> int:
+        """Return how many numbers the graph gives for a text, or for each of its tokens."""
+        return len(self.labels) if self.embedding is None else self.embedding.dimensions
 
     @property
     def most_tokens(self) -> int:
@@ -290,6 +323,14 @@ class Manifest(Part):
     def _abstention_by_task(self) -> Self:
         if self.abstention is not None and (not _ALLOWED[self.task].abstention or self.schema_version < SCHEMA_VERSION):
             raise ValueError(f"a model of {self.task} in schema {self.schema_version} does not abstain")
+        return self
+
+    @model_validator(mode="after")
+    def _embedding_by_task(self) -> Self:
+        if (self.embedding is not None) != _ALLOWED[self.task].embedding:
+            raise ValueError(f"a model of {self.task} has {'no embedding' if self.embedding else 'an embedding'}")
+        if self.embedding is not None and self.schema_version < SCHEMA_VERSION:
+            raise ValueError(f"schemas before {SCHEMA_VERSION} have no embeddings")
         return self
 
     @model_validator(mode="after")

@@ -8,7 +8,9 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Distance = Annotated[float, Field(ge=0)]
 Provider = Literal["cpu", "cuda"]
 # By metric. single_label: macro_f1, accuracy. multi_label: micro_f1, macro_f1, subset_accuracy. token_classification:
-# f1, precision, recall, of entities. regression: pearson, spearman, mae.
+# f1, precision, recall, of entities. regression: pearson, spearman, mae. embedding: cosine with PyTorch's vectors (the
+# mean, and least_cosine), neighbours (the share of the nearest texts that are PyTorch's too), and spearman where there
+# are pairs with scores.
 Scores = dict[str, float]
 
 
@@ -66,6 +68,7 @@ class GateLimits(Part):
         max_quality_drop: largest loss of accuracy, F1 or correlation against PyTorch on dev.
         max_logit_difference: largest absolute logit difference, or None for no limit.
         max_batch_variance: largest batch variance.
+        metric_drops: in place of `max_quality_drop` for some metrics.
         one_row: the most that one row of dev is worth, by metric and for `AGREEMENT`; no limit is finer than that.
     """
 
@@ -73,6 +76,7 @@ class GateLimits(Part):
     max_quality_drop: Distance
     max_logit_difference: Distance | None
     max_batch_variance: Distance
+    metric_drops: dict[str, Distance] = {}
     one_row: dict[str, Distance] = {}
 
     @property
@@ -80,9 +84,13 @@ class GateLimits(Part):
         """Return the least share of decisions that are PyTorch's, that one of them may differ."""
         return min(self.min_label_agreement, 1 - self.one_row.get(AGREEMENT, 0.0))
 
+    def drop(self, metric: str) -> float:
+        """Return the limit of a metric."""
+        return self.metric_drops.get(metric, self.max_quality_drop)
+
     def most_drop(self, metric: str) -> float:
         """Return the most that a score may lie below PyTorch's, that one row may be decided otherwise."""
-        return max(self.max_quality_drop, self.one_row.get(metric, 0.0))
+        return max(self.drop(metric), self.one_row.get(metric, 0.0))
 
 
 class Speed(Part):

@@ -23,13 +23,13 @@ class Head(Protocol):
         """Return the scores of one text's logits, float32 of the same shape."""
 
     def names(self, manifest: "Manifest") -> Sequence[str]:
-        """Return the labels or entity types that thresholds may name; empty for regression."""
+        """Return the labels or entity types that thresholds may name; empty for numbers and vectors."""
 
     def given(self, manifest: "Manifest", output: Output) -> Iterable[tuple[str, float]]:
-        """Return the labels or entities that reach the model's own thresholds, with scores; empty for regression."""
+        """Return the labels or entities that reach the model's own thresholds, with scores; else empty."""
 
     def chosen(self, manifest: "Manifest", output: Output, thresholds: Thresholds = MODELS_OWN) -> list[bool]:
-        """Return per label whether it is predicted; empty for token classification."""
+        """Return per label whether it is predicted; empty where there are no labels of whole texts."""
 
     def entities(self, manifest: "Manifest", output: Output, thresholds: Thresholds = MODELS_OWN) -> list[Entity]:
         """Return the entities in text order; empty unless the head is by token."""

@@ -5,7 +5,7 @@ from math import inf
 
 import numpy as np
 
-from bertwire_core.tasks import Task, TaskTable
+from bertwire_core.tasks import ServedTable, ServedTask
 from bertwire_runtime.output import Floats
 from bertwire_runtime.rules.rule import Rule
 
@@ -13,7 +13,7 @@ from bertwire_runtime.rules.rule import Rule
 Settle = Callable[[Sequence[Rule], Floats], None]
 
 
-def adjusted(task: Task, matched: Sequence[Rule], logits: Floats) -> Floats:
+def adjusted(task: ServedTask, matched: Sequence[Rule], logits: Floats) -> Floats:
     """Return the logits, float32 [labels], that give scores and decision where `matched` rules match, in file order.
 
     A forced label of several has infinity, every other label beside a forced one of exactly one label and every
@@ -28,7 +28,7 @@ def adjusted(task: Task, matched: Sequence[Rule], logits: Floats) -> Floats:
     return changed
 
 
-def takes_rules(task: Task) -> bool:
+def takes_rules(task: ServedTask) -> bool:
     """Whether the models of a task can have rules."""
     return _SETTLE[task] is not None
 
@@ -62,6 +62,6 @@ def _each(matched: Sequence[Rule], logits: Floats) -> None:
     logits[forced], logits[forbidden] = inf, -inf
 
 
-_SETTLE: TaskTable[Settle | None] = TaskTable(
-    {"single_label": _one, "multi_label": _each, "token_classification": None, "regression": None}
+_SETTLE: ServedTable[Settle | None] = ServedTable(
+    {"single_label": _one, "multi_label": _each, "token_classification": None, "regression": None, "embedding": None}
 )

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from bertwire_core.errors import UserError
-from bertwire_core.tasks import Task
+from bertwire_core.tasks import ServedTask
 from bertwire_runtime.bundle import Bundle, BundleError
 from bertwire_runtime.output import Floats
 from bertwire_runtime.rules.effects import adjusted, takes_rules
@@ -21,7 +21,7 @@ class RuleSet:
         rules: in file order.
     """
 
-    def __init__(self, content: bytes, task: Task, labels: Sequence[str]) -> None:
+    def __init__(self, content: bytes, task: ServedTask, labels: Sequence[str]) -> None:
         """Parse a file of rules for a model.
 
         Raises:
@@ -31,7 +31,7 @@ class RuleSet:
         if not takes_rules(task):
             raise RulesFaulty([f"rules are for labels of whole texts, and the model's task is {task}"])
         self.rules = tuple(parse(content, labels))
-        self._task: Task = task
+        self._task = task
         # All patterns in one pass over a text, in a twentieth of the time of one search each.
         self._set = re2_module().Set.SearchSet(re2_options(max_mem=_AUTOMATON_BYTES))
         for each in self.rules:

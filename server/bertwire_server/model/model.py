@@ -15,7 +15,7 @@ from bertwire_runtime.engine import Engine
 from bertwire_runtime.output import Output
 from bertwire_runtime.predictor import Predictor
 from bertwire_runtime.spans import Span
-from bertwire_runtime.tokenizer import Encoded, Text, means_by_text
+from bertwire_runtime.tokenizer import Encoded, Text, Token, means_by_text
 from bertwire_server.errors import InvalidRequest
 from bertwire_server.model.cache import Cache
 from bertwire_server.model.observer import Observer, Unobserved
@@ -176,6 +176,17 @@ class Model:
         (text,) = query.texts
         self._admit(query, inf if query.deadline is None else query.deadline)
         return await self._aside(partial(self.predictor.words, text, _side(query)), query)
+
+    async def tokens(self, query: Query, *, special: bool) -> list[Token]:
+        """Return the tokens of a query's only text, see `Predictor.tokens`.
+
+        Raises:
+            Overloaded, Expired, NotReady: as `Scheduler.admit`.
+        """
+        (text,) = query.texts
+        assert isinstance(text, str)  # noqa: S101 - no protocol asks for those of a pair
+        self._admit(query, inf if query.deadline is None else query.deadline)
+        return await self._aside(partial(self.predictor.tokens, text, special=special), query)
 
     def _admit(self, query: Query, deadline: float) -> None:
         most = self.manifest.most_tokens

@@ -106,8 +106,8 @@ def _try(predictor: Predictor, lengths: Sequence[int]) -> None:
     except Exception as error:  # onnxruntime's exceptions share no public base
         reason = first_line(error)
         raise BundleError(f"the bundle's graph fails on texts of {lengths[-1]} tokens: {reason}") from error
-    labels = len(predictor.manifest.labels)
-    expected = [(length, labels) if predictor.head.by_token else (labels,) for length in lengths]
+    width = predictor.manifest.width
+    expected = [(length, width) if predictor.head.by_token else (width,) for length in lengths]
     if (found := [each.shape for each in logits]) != expected:
         raise BundleError(
             f"the bundle's graph gives {len(found)} texts logits of the shape {found[0]}, not {len(expected)} "

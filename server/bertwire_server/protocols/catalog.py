@@ -86,6 +86,7 @@ def model_message(entry: Entry) -> pb.Model:
         message.rules.extend(manifest.rules.names if manifest.rules else ())
         message.variant, message.precision = engine.variant.name, engine.variant.precision
         message.provider, message.proven, message.fallback_reason = engine.provider, engine.proven, engine.passed_over
+        message.dimensions = manifest.embedding.dimensions if manifest.embedding else 0
         message.abstains = manifest.abstention is not None
         message.quality.update(_quality(engine.variant, engine.provider))
     return message

@@ -11,22 +11,19 @@ from bertwire.v1.classifier_pb2 import (
     ClassifyStreamResponse,
     ExplainRequest,
     ExplainResponse,
-    Failure,
 )
 from bertwire.v1.classifier_pb2_grpc import ClassifierServicer
-from bertwire_server.errors import InvalidRequest, RequestError
+from bertwire_server.errors import RequestError
 from bertwire_server.explain import Explainer
 from bertwire_server.inference import Inference
 from bertwire_server.protocols.catalog import Catalog, ModelListing
-from bertwire_server.protocols.deadlines import deadline, within
+from bertwire_server.protocols.deadlines import deadline
 from bertwire_server.protocols.explanations import explain_query, explain_response
-from bertwire_server.protocols.messages import query, response
+from bertwire_server.protocols.identified import answered, failure_of
+from bertwire_server.protocols.messages import query, require_labels, response
 from bertwire_server.protocols.streams import StreamLimits, answers, counted
 from bertwire_server.rpc import Context
-from bertwire_server.status import milliseconds
 from bertwire_server.telemetry.metrics import Metrics
-
-_MAX_ID_BYTES = 128
 
 
 class Classifier(ModelListing, ClassifierServicer):
@@ -59,34 +56,20 @@ class Classifier(ModelListing, ClassifierServicer):
         context: Context,
     ) -> AsyncGenerator[ClassifyStreamResponse, None]:
         """Classify a stream of requests."""
-        until = deadline(context)
-
-        classify = counted(partial(self._classify_message, until=until), self._metrics, self._limits)
+        answer = partial(answered, until=deadline(context), answer=self._classify)
+        classify = counted(answer, self._metrics, self._limits)
 
         async def handle(message: ClassifyStreamRequest) -> ClassifyStreamResponse:
             try:
                 return ClassifyStreamResponse(id=message.id, response=await classify(message))
             except RequestError as error:
-                failure = Failure(code=error.code.value[0], message=str(error))
-                if error.retry_after is not None:
-                    failure.retry_after_ms = milliseconds(error.retry_after)
-                return ClassifyStreamResponse(id=message.id, failure=failure)
+                return ClassifyStreamResponse(id=message.id, failure=failure_of(error))
 
-        async with aclosing(answers(request_iterator, handle, self._limits.requests)) as answered:
-            async for answer in answered:
-                yield answer
-
-    async def _classify_message(self, message: ClassifyStreamRequest, until: float | None) -> ClassifyResponse:
-        if len(message.id.encode()) > _MAX_ID_BYTES:
-            raise InvalidRequest(f"the id has more than {_MAX_ID_BYTES} bytes; choose a shorter one")
-        if not message.HasField("timeout_ms"):
-            return await self._classify(message.request, until)
-        if message.timeout_ms < 1:
-            raise InvalidRequest(f"timeout_ms is {message.timeout_ms}; it must be at least 1, or unset")
-        what, answer = f"timeout_ms of {message.timeout_ms}", partial(self._classify, message.request)
-        return await within(message.timeout_ms / 1e3, what, until, answer)
+        async with aclosing(answers(request_iterator, handle, self._limits.requests)) as answering:
+            async for each in answering:
+                yield each
 
     async def _classify(self, request: ClassifyRequest, until: float | None) -> ClassifyResponse:
         self._inference.check_count(len(request.texts))
-        answered = await self._inference.predict(query(request, until))
-        return await response(answered.model.manifest, answered.predictions, request)
+        found = await self._inference.predict(query(request, until), require_labels)
+        return await response(found.model.manifest, found.predictions, request)

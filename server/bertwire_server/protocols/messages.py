@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from bertwire.v1 import classifier_pb2 as pb
-from bertwire_core.tasks import TaskTable
+from bertwire.v1.embedder_pb2 import Embedding
+from bertwire_core.tasks import ServedTable
 from bertwire_runtime.bundle import Manifest
 from bertwire_runtime.heads import HEADS
 from bertwire_runtime.output import Output, best
@@ -14,7 +15,7 @@ from bertwire_server.query import Prediction, Priority, Query, Truncation
 
 # Values of a response that are built between yields to the event loop, a few milliseconds; 1,024 texts of 77 labels at
 # once block it for 74 ms.
-_VALUES_PER_TURN = 4096
+VALUES_PER_TURN = 4096
 _TRUNCATIONS: dict[int, Truncation] = {
     pb.TRUNCATION_UNSPECIFIED: "model",
     pb.TRUNCATION_LEFT: "left",
@@ -73,11 +74,12 @@ async def response(
 ) -> pb.ClassifyResponse:
     """Return the response to a request, yielding to the event loop while building a large one."""
     thresholds, fill = _thresholds(request), _FILL[manifest.task]
+    assert fill is not None  # noqa: S101 - `require_labels`
     top_k = request.top_k if request.HasField("top_k") else None
     answer, built = pb.ClassifyResponse(model=manifest.name, model_version=manifest.version), 0
     for each in predictions:
         result = answer.results.add()
-        _fill_times(result, each)
+        fill_times(result, each)
         fill(result, manifest, each.output, thresholds, top_k)
         if each.output.abstained:
             result.abstained = True
@@ -86,7 +88,7 @@ async def response(
         if each.output.rules:
             result.rules.extend(each.output.rules)
         built += len(result.labels) + len(result.entities) + len(result.logits) + 1
-        if built >= _VALUES_PER_TURN:
+        if built >= VALUES_PER_TURN:
             built = 0
             await asyncio.sleep(0)
     return answer
@@ -102,7 +104,8 @@ def _thresholds(request: pb.ClassifyRequest) -> Thresholds:
 # Assigned one by one and built in place, in half the time of constructors with keywords.
 
 
-def _fill_times(result: pb.Result, prediction: Prediction) -> None:
+def fill_times(result: pb.Result | Embedding, prediction: Prediction) -> None:
+    """Fill in the tokens that were read and the time that the text took."""
     result.token_count = prediction.output.token_count
     result.truncated = prediction.output.truncated
     timing = result.timing
@@ -130,11 +133,18 @@ def _fill_entities(
         result.entities.add(label=each.label, start=each.start, end=each.end, score=each.score)
 
 
-_FILL: TaskTable[Callable[[pb.Result, Manifest, Output, Thresholds, int | None], None]] = TaskTable(
+_FILL: ServedTable[Callable[[pb.Result, Manifest, Output, Thresholds, int | None], None] | None] = ServedTable(
     {
         "single_label": _fill_labels,
         "multi_label": _fill_labels,
         "token_classification": _fill_entities,
         "regression": _fill_labels,
+        "embedding": None,
     }
 )
+
+
+def require_labels(manifest: Manifest) -> None:
+    """Raise `InvalidRequest` where the model decides nothing that this protocol has a message for."""
+    if _FILL[manifest.task] is None:
+        raise InvalidRequest("the model gives embeddings, and no labels; ask bertwire.v1.Embedder")

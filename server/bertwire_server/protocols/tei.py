@@ -1,10 +1,10 @@
-"""The parts of text-embeddings-inference's `tei.v1` for classifiers, specified in `tei.proto`."""
+"""Metadata and labels by text-embeddings-inference's `tei.v1`, specified in `tei.proto`."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from functools import partial
 from importlib.metadata import version
 from time import perf_counter
-from typing import Any
+from typing import Any, TypeAlias
 
 from bertwire.tei import tei_pb2 as pb
 from bertwire.tei.tei_pb2_grpc import InfoServicer, PredictServicer
@@ -17,7 +17,7 @@ from bertwire_server.inference import Answered, Inference
 from bertwire_server.protocols.catalog import Catalog
 from bertwire_server.protocols.deadlines import deadline
 from bertwire_server.protocols.streams import StreamLimits, counted, in_order
-from bertwire_server.query import Query, Truncation
+from bertwire_server.query import Prediction, Query, Truncation
 from bertwire_server.rpc import Context
 from bertwire_server.telemetry.metrics import Metrics
 
@@ -28,7 +28,8 @@ _DIRECTIONS: dict[int, Truncation] = {
 }
 _UINT32 = (1 << 32) - 1
 
-Request = pb.PredictRequest | pb.PredictPairRequest
+Request: TypeAlias = pb.PredictRequest | pb.PredictPairRequest
+Truncating: TypeAlias = Request | pb.EmbedRequest | pb.RerankRequest
 
 
 class TeiInfo(InfoServicer):
@@ -46,7 +47,7 @@ class TeiInfo(InfoServicer):
                 model_id=model.manifest.name,
                 model_sha=variant.file.sha256,
                 model_dtype=_DTYPES.get(variant.precision, variant.precision),
-                model_type=pb.MODEL_TYPE_CLASSIFIER,
+                model_type=_model_type(model.manifest),
                 max_concurrent_requests=min(self._waiting, _UINT32),
                 max_input_length=model.manifest.most_tokens,
                 max_batch_tokens=limits.tokens,
@@ -91,12 +92,9 @@ class TeiPredict(PredictServicer):
     async def _answer(self, text: Callable[[Any], Text], context: Context, request: Request) -> pb.PredictResponse:
         start = perf_counter()
         asked = text(request)
-        query = Query([asked], deadline=deadline(context), truncation=_truncation(request))
+        query = Query([asked], deadline=deadline(context), truncation=truncation(request))
         answered = await self._inference.predict(query, _require_labels)
-        response = _response(answered, raw=request.raw_scores)
-        response.metadata.compute_chars = len(asked) if isinstance(asked, str) else sum(map(len, asked))
-        response.metadata.total_time_ns = _ns(perf_counter() - start)
-        return response
+        return _response(answered, metadata([asked], answered.predictions, start), raw=request.raw_scores)
 
 
 def _single(request: pb.PredictRequest) -> Text:
@@ -113,7 +111,19 @@ def _pair(request: pb.PredictPairRequest) -> Text:
             raise InvalidRequest(f"inputs has {len(other)} texts; send one, or two for a model of pairs")
 
 
-def _truncation(request: Request) -> Truncation:
+def _model_type(manifest: Manifest) -> pb.ModelType:
+    if manifest.embedding is not None:
+        return pb.MODEL_TYPE_EMBEDDING
+    return pb.MODEL_TYPE_RERANKER if reranks(manifest) else pb.MODEL_TYPE_CLASSIFIER
+
+
+def reranks(manifest: Manifest) -> bool:
+    """Whether the model gives one number for a query and a text."""
+    return manifest.text_pairs and len(manifest.labels) == 1
+
+
+def truncation(request: Truncating) -> Truncation:
+    """Return what becomes of text past the model's limit; raise `InvalidRequest` for an unknown direction."""
     if request.truncation_direction not in _DIRECTIONS:
         number = request.truncation_direction
         raise InvalidRequest(f"truncation_direction is {number}, which means nothing; see enum TruncationDirection")
@@ -123,21 +133,30 @@ def _truncation(request: Request) -> Truncation:
 def _require_labels(manifest: Manifest) -> None:
     if HEADS[manifest.task].by_token:
         raise InvalidRequest("the model tags words, which tei.v1 has no message for; ask bertwire.v1.Classifier")
+    if not manifest.labels:
+        raise InvalidRequest("the model gives embeddings, and no labels; call tei.v1.Embed")
 
 
-def _response(answered: Answered, *, raw: bool) -> pb.PredictResponse:
+def _response(answered: Answered, known: pb.Metadata, *, raw: bool) -> pb.PredictResponse:
     manifest, (prediction,) = answered.model.manifest, answered.predictions
     output = prediction.output
     values = output.logits if raw else output.scores
     numbers: list[float] = values.tolist()
     return pb.PredictResponse(
         predictions=[pb.Prediction(score=numbers[place], label=manifest.labels[place]) for place in best(values, None)],
-        metadata=pb.Metadata(
-            compute_tokens=output.token_count,
-            tokenization_time_ns=_ns(prediction.tokenize_seconds),
-            queue_time_ns=_ns(prediction.queue_seconds),
-            inference_time_ns=_ns(prediction.run_seconds),
-        ),
+        metadata=known,
+    )
+
+
+def metadata(texts: Sequence[Text], predictions: Sequence[Prediction], start: float) -> pb.Metadata:
+    """Return what the texts took since `start`: sums of characters and tokens, times of the slowest."""
+    return pb.Metadata(
+        compute_chars=sum(len(each) if isinstance(each, str) else sum(map(len, each)) for each in texts),
+        compute_tokens=sum(each.output.token_count for each in predictions),
+        total_time_ns=_ns(perf_counter() - start),
+        tokenization_time_ns=_ns(max(each.tokenize_seconds for each in predictions)),
+        queue_time_ns=_ns(max(each.queue_seconds for each in predictions)),
+        inference_time_ns=_ns(max(each.run_seconds for each in predictions)),
     )
 
 

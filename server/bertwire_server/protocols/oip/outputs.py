@@ -82,8 +82,8 @@ class Outputs:
 
     async def _add(self, output: Tensor) -> None:
         texts = self._outputs
-        if output.by_label:
-            shape = (len(texts), len(self._manifest.labels))
+        if output.by_label or output.by_dimension:
+            shape = (len(texts), output.width(self._manifest))
             self._floats(output.name, shape, [getattr(each, output.name) for each in texts])
         elif output.name == "score":
             self._floats("score", self._column, [each.scores[each.scores.argmax()] for each in texts])

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from bertwire_core.tasks import TaskTable
+from bertwire_core.tasks import ServedTable
 from bertwire_runtime.bundle import Manifest
 
 TEXT, TEXT_PAIR = "text", "text_pair"
@@ -16,27 +16,30 @@ class Tensor:
 
     Attributes:
         by_label: shape [texts, labels] instead of [texts, 1].
+        by_dimension: shape [texts, dimensions].
     """
 
     name: str
     datatype: Literal["BYTES", "FP32", "BOOL"]
     by_label: bool = False
+    by_dimension: bool = False
 
     def width(self, manifest: Manifest) -> int:
         """Return the number of elements per text."""
-        return len(manifest.labels) if self.by_label else 1
+        return manifest.width if self.by_label or self.by_dimension else 1
 
 
 _LABEL, _SCORE = Tensor("label", "BYTES"), Tensor("score", "FP32")
 _SCORES, _LOGITS = Tensor("scores", "FP32", by_label=True), Tensor("logits", "FP32", by_label=True)
 _BY_TEXT = (_LABEL, _SCORE, _SCORES, _LOGITS)
-_OUTPUTS: TaskTable[tuple[Tensor, ...]] = TaskTable(
+_OUTPUTS: ServedTable[tuple[Tensor, ...]] = ServedTable(
     {
         "single_label": _BY_TEXT,
         "multi_label": (*_BY_TEXT, Tensor("labels", "BYTES")),
         "regression": _BY_TEXT,
         # The number of tokens varies by text, so token scores fit no tensor.
         "token_classification": (Tensor("entities", "BYTES"),),
+        "embedding": (Tensor("embedding", "FP32", by_dimension=True),),
     }
 )
 _RULES, _ABSTAINED = Tensor("rules", "BYTES"), Tensor("abstained", "BOOL")

@@ -1,0 +1,46 @@
+"""Tokens by text-embeddings-inference's `tei.v1`, specified in `tei.proto`."""
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from functools import partial
+
+from bertwire.tei import tei_pb2 as pb
+from bertwire.tei.tei_pb2_grpc import TokenizeServicer
+from bertwire_runtime.tokenizer import Token
+from bertwire_server.inference import Inference
+from bertwire_server.protocols.deadlines import deadline
+from bertwire_server.protocols.streams import StreamLimits, counted, in_order
+from bertwire_server.protocols.tei_vectors import refuse_prompt
+from bertwire_server.query import Query
+from bertwire_server.rpc import Context
+from bertwire_server.telemetry.metrics import Metrics
+
+
+class TeiTokenize(TokenizeServicer):
+    """The service of tokens, one text per message."""
+
+    def __init__(self, inference: Inference, limits: StreamLimits, metrics: Metrics) -> None:
+        self._inference, self._limits, self._metrics = inference, limits, metrics
+
+    async def Tokenize(self, request: pb.EncodeRequest, context: Context) -> pb.EncodeResponse:  # noqa: N802
+        """Tokenize one text."""
+        return await self._answer(request, deadline(context))
+
+    def TokenizeStream(  # noqa: N802
+        self, requests: AsyncIterator[pb.EncodeRequest], context: Context
+    ) -> AsyncGenerator[pb.EncodeResponse, None]:
+        """Tokenize a stream of texts."""
+        answer = counted(partial(self._answer, until=deadline(context)), self._metrics, self._limits)
+        return in_order(requests, answer, self._limits.requests)
+
+    async def _answer(self, request: pb.EncodeRequest, until: float | None) -> pb.EncodeResponse:
+        refuse_prompt(request)
+        query = Query([request.inputs], deadline=until)
+        with self._inference.lease("", "", query.texts, any_kind=True) as model:
+            tokens = await model.tokens(query, special=request.add_special_tokens)
+        return pb.EncodeResponse(tokens=[_message(request.inputs, each) for each in tokens])
+
+
+def _message(text: str, token: Token) -> pb.SimpleToken:
+    if token.special:
+        return pb.SimpleToken(id=token.id, text=token.name, special=True)
+    return pb.SimpleToken(id=token.id, text=text[token.start : token.end], start=token.start, stop=token.end)
