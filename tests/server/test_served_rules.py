@@ -112,7 +112,7 @@ def test_score_writes_them(server: Server, tmp_path: Path) -> None:
     (tmp_path / "in.jsonl").write_text('{"text": "w4 w1"}\n{"text": "w4"}\n')
     for name in ("in.csv", "in.jsonl"):
         output = tmp_path / name.replace("in", "out")
-        subprocess.run(bertwire("score", tmp_path / name, "--output", output, "--address", server.address), check=True)
+        subprocess.run(bertwire("score", tmp_path / name, "--output", output, "--server", server.address), check=True)
     assert [line.split(",", 5)[-1] for line in (tmp_path / "out.csv").read_text().splitlines()] == [
         "predicted_rules",
         "[]",
