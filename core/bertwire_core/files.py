@@ -102,7 +102,7 @@ def _is_at(place: Path, lock: int) -> bool:
 
 
 def partial_path(path: Path) -> Path:
-    """Return the folder in which training keeps its unfinished output `path`."""
+    """Return the folder in which a command that can go on keeps its unfinished output `path`."""
     return path.with_name(path.name + ".partial")
 
 

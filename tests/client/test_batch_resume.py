@@ -78,11 +78,9 @@ def test_output_after_kills_is_that_of_an_undisturbed_run(ending: str, tmp_path:
             running[-1].kill()
 
     fake.fail = kill
-    options = ["--batch-size", 2, "--concurrency", 1]
+    options = ["--output", output, "--server", fake.address, "--batch-size", 2, "--concurrency", 1]
     while not output.exists():
-        running.append(
-            subprocess.Popen(bertwire("score", path, "--output", output, "--server", fake.address, *options))
-        )
+        running.append(subprocess.Popen(bertwire("score", path, *options)))
         running[-1].wait(60)
     assert [each.returncode for each in running] == [-9, -9, 1]
     assert output.read_bytes() == whole.read_bytes()
