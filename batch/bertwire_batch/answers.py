@@ -35,7 +35,7 @@ class Unfinished:
     Attributes:
         about: what its answers are of.
         written: whether its output was complete and about to take its place.
-        filled: whether it has answers.
+        filled: whether a text has a result.
     """
 
     about: dict[str, Any]
@@ -116,7 +116,9 @@ def read_unfinished(path: Path) -> Unfinished | None:
         # Killed before its first commit, a run leaves a database without tables or without the row.
         if not database.execute("SELECT 1 FROM sqlite_master WHERE name = 'about'").fetchone():
             return None
-        found = database.execute("SELECT document, written, EXISTS (SELECT 1 FROM answers) FROM about").fetchone()
+        found = database.execute(
+            "SELECT document, written, EXISTS (SELECT 1 FROM answers WHERE error IS NULL) FROM about"
+        ).fetchone()
     except sqlite3.DatabaseError as error:
         raise UserError(f"{path.parent} is damaged ({error}); remove it to start anew") from error
     finally:

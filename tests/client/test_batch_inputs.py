@@ -96,6 +96,8 @@ def test_compressed_files(ending: str, tmp_path: Path, fake: FakeServer) -> None
     with opened(tmp_path / f"a.csv{ending}") as file:
         assert file.read() == (tmp_path / "c.csv").read_bytes()
     assert (tmp_path / f"a.csv{ending}").read_bytes() == (tmp_path / f"b.csv{ending}").read_bytes()
+    path.write_bytes(path.read_bytes() * 2)
+    assert score(tmp_path / "two.csv", fake, path).rows == 3
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(UserError, match=rf"in\.csv{ending} cannot be decompressed"):
         score(tmp_path / "d.csv", fake, path)

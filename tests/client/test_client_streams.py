@@ -32,7 +32,7 @@ def test_streams_that_lead_nowhere(fake: FakeServer, tmp_path: Path, streams: st
     assert done.returncode == 1, "a row has failed, and the exit status says so"
     assert b"internal error" not in done.stderr
     assert output.read_text(encoding="utf-8").startswith(
-        f"text,predicted_label,predicted_score,predicted_truncated,predicted_error\n{TEXT},"
+        f"text,predicted_label,predicted_score,predicted_truncated,predicted_error,predicted_model\n{TEXT},"
     )
 
 

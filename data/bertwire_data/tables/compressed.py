@@ -1,6 +1,7 @@
 """Compressed files: gzip, and Zstandard by Python 3.14's own module or the `zstd` extra."""
 
 import gzip
+import io
 import shutil
 import sys
 import zlib
@@ -14,6 +15,8 @@ from bertwire_core.errors import UserError, first_line
 _ENDINGS = (".gz", ".zst")
 # Bytes copied at a time; halved, a file is copied in twice as many pieces.
 _PIECE = 1 << 20
+# Compressed bytes read at a time, which may be some hundred times as many in memory; halved, nothing breaks.
+_COMPRESSED = 1 << 16
 
 
 def is_compressed(path: Path) -> bool:
@@ -55,7 +58,7 @@ def compress(plain: Path, path: Path, ending: str) -> None:
 def _file(path: Path, mode: Literal["rb", "wb"], ending: str) -> Iterator[Any]:
     kind = ending.lower()
     if kind == ".zst":
-        with _zstandard().open(path, mode) as file:
+        with _open_zstd(path, mode) as file:
             yield file
         return
     with path.open(mode) as raw:
@@ -67,11 +70,55 @@ def _file(path: Path, mode: Literal["rb", "wb"], ending: str) -> Iterator[Any]:
             yield file
 
 
-def _zstandard() -> Any:  # noqa: ANN401 - a module, one of two
+def _open_zstd(path: Path, mode: Literal["rb", "wb"]) -> Any:  # noqa: ANN401 - of one of two modules
     if sys.version_info >= (3, 14):
         from compression import zstd
 
-        return zstd
+        return zstd.open(path, mode)
     import zstandard
 
-    return zstandard
+    return io.BufferedReader(_Frames(path)) if mode == "rb" else zstandard.open(path, mode)
+
+
+class _Frames(io.RawIOBase):
+    """The bytes of a .zst file by the package zstandard, whose own reader takes a cut for the end, and the first frame
+    for the whole.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._raw = path.open("rb")
+        self._frame: Any = None
+        self._compressed = b""
+        self._plain = memoryview(b"")
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - the standard library's
+        """Read bytes into a buffer, and return how many. Raise `EOFError` where the file ends within a frame."""
+        while not self._plain:
+            self._compressed = self._compressed or self._raw.read(_COMPRESSED)
+            if not self._compressed:
+                if self._frame is not None:
+                    raise EOFError("it ends within a frame")
+                return 0
+            self._plain = memoryview(self._decompressed())
+        count = min(len(buffer), len(self._plain))
+        buffer[:count], self._plain = self._plain[:count], self._plain[count:]
+        return count
+
+    def _decompressed(self) -> bytes:
+        import zstandard
+
+        self._frame = self._frame or zstandard.ZstdDecompressor().decompressobj()
+        plain: bytes = self._frame.decompress(self._compressed)
+        self._compressed = self._frame.unused_data
+        if self._frame.eof:
+            self._frame = None
+        return plain
+
+    def close(self) -> None:
+        """Close the file."""
+        self._raw.close()
+        super().close()
