@@ -16,6 +16,10 @@ import pytest
 from rows import LIMITS, MAX_LENGTH, ROWS, Made, write
 from support import LABELS, SPECIAL, WORDS, Serve, Server, bertwire, random_texts
 
+# One thread of PyTorch, here and in every command that a test starts: at this size two are no faster, and many times
+# slower where other tests run beside.
+os.environ["OMP_NUM_THREADS"] = "1"
+
 
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -96,8 +100,7 @@ def serve() -> Serve:
     @contextmanager
     def start(bundle: Path, *options: object, python: str = sys.executable) -> Iterator[Server]:
         command = bertwire("serve", bundle, "--port", 0, "--shutdown-delay-seconds", 0.1, *options, python=python)
-        environment = os.environ | {"OMP_NUM_THREADS": "1"}
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             try:
                 assert process.stdout is not None
                 line = process.stdout.readline()

@@ -112,7 +112,13 @@ class FakeServer(ClassifierServicer, EmbedderServicer, ModelRepositoryServicer):
             pb.Attribution(start=2, end=4, in_text_pair=request.HasField("text_pair"), logit=-0.25, score=-0.125),
         ]
         return pb.ExplainResponse(
-            model="fake", model_version=self.version, label=request.label or "long", logit=2, score=0.75, spans=spans
+            model="fake",
+            model_version=self.version,
+            label=request.label or "long",
+            logit=2,
+            score=0.75,
+            spans=spans,
+            rules=["refund"] if "refund" in request.text else [],
         )
 
     def ClassifyStream(  # noqa: N802

@@ -38,7 +38,8 @@ class Echo:
         """The same answer to every text."""
         self.queries.append(query)
         scores = HEADS[self.manifest.task].scores(self.manifest, self._logits)
-        output = Output(self._logits, scores, self._words, 3, truncated=False)
+        entities = HEADS[self.manifest.task].entities(self.manifest, scores, self._words)
+        output = Output(self._logits, scores, entities, 3, truncated=False)
         return [Prediction(output, 0.25, 0.5, 1.0) for _ in query.texts]
 
 

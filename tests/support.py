@@ -8,9 +8,12 @@ import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
+
+if TYPE_CHECKING:
+    from typer.testing import Result
 
 LABELS = ["negative", "neutral", "positive"]
 WORDS = [f"w{number}" for number in range(60)]
@@ -42,6 +45,15 @@ Serve = Callable[..., AbstractContextManager[Server]]
 def bertwire(*arguments: object, python: str = sys.executable) -> list[str]:
     """The command line of the `bertwire` command in an environment, this one unless told otherwise."""
     return [python, "-m", "bertwire_cli", *map(str, arguments)]
+
+
+def in_process(command: str, *arguments: object) -> "Result":
+    """Runs a `bertwire` command in this process, where PyTorch is loaded; gives its exit status and what it printed."""
+    from typer.testing import CliRunner
+
+    from bertwire_cli.app import build_app
+
+    return CliRunner().invoke(build_app(command), [command, *map(str, arguments)])
 
 
 def export_padded(checkpoint: Path, output: Path, **options: object) -> Path:

@@ -163,8 +163,9 @@ class Attribution:
         start: index of its first character in the text as sent, or in its second text.
         end: index after its last character.
         in_text_pair: whether it is in the second text of a pair.
-        logit: by how much the label's logit is lower without it: above 0 where it speaks for the label.
-        score: the same of its score.
+        logit: by how much the label's logit is lower without it, the model's own: above 0 where it speaks for the
+            label.
+        score: the same of its score, which is with the model's rules.
     """
 
     start: int
@@ -186,6 +187,8 @@ class Explanation:
         score: its score.
         spans: in the order of the text, then of its second text; of a text that was cut only what the model read.
         truncated: whether the text exceeded the model's token limit and was cut.
+        rules: names of the model's rules that match the text, in the order of their file. Where there are any, only the
+            scores explain what was answered.
     """
 
     model: str
@@ -195,6 +198,7 @@ class Explanation:
     score: float
     spans: tuple[Attribution, ...]
     truncated: bool
+    rules: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -154,6 +154,7 @@ def parse_explanation(message: pb.ExplainResponse) -> Explanation:
             Attribution(each.start, each.end, each.in_text_pair, each.logit, each.score) for each in message.spans
         ),
         truncated=message.truncated,
+        rules=tuple(message.rules),
     )
 
 

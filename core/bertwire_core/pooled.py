@@ -98,6 +98,13 @@ class PooledClassifier(PooledEncoder):
             self.head.weight.copy_(weight)
             self.head.bias.copy_(bias)
 
+    def both(
+        self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return the logits, float [texts, labels], and the vectors that they are of, [texts, hidden size]."""
+        vectors = self.read(self.encode(input_ids, attention_mask, token_type_ids), attention_mask)
+        return self.answer(vectors), vectors
+
     def answer(self, vectors: Tensor) -> Tensor:
         """Return the logits, float [texts, labels]."""
         logits: Tensor = self.head(self.dropout(vectors))

@@ -1,5 +1,6 @@
 """What every candidate is compared with."""
 
+from collections.abc import Sequence
 from typing import Literal, Protocol
 
 from tokenizers import Encoding
@@ -48,6 +49,10 @@ class Baseline(Protocol):
     @property
     def encodings(self) -> list[Encoding]:
         """Return the texts of dev as a graph reads them, long ones in chunks."""
+
+    @property
+    def chunks(self) -> Sequence[Sequence[Encoding]]:
+        """Return the same, text by text."""
 
     @property
     def splits(self) -> dict[SplitName, Split]:

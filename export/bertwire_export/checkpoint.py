@@ -4,7 +4,7 @@ import hashlib
 import json
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -81,7 +81,7 @@ class Checkpoint:
         tokenizer: the tokenizer that training used.
         weights_sha256: SHA-256 of the weights file.
         training_sha256: SHA-256 of `training.json`; None without it.
-        embedding: the vectors of an encoder; None for labels and numbers.
+        embedding: the vectors of an encoder, or of a classifier that shall give its own too; else None.
     """
 
     path: Path
@@ -96,6 +96,11 @@ class Checkpoint:
     def reads_types(self) -> bool:
         """Whether the model tells segments apart."""
         return getattr(self.model.config, "type_vocab_size", 0) > 1
+
+    @property
+    def both(self) -> bool:
+        """Whether graphs give a vector beside the logits, as a second output."""
+        return self.embedding is not None and bool(self.training.labels)
 
     @property
     def pad_token_id(self) -> int:
@@ -126,6 +131,19 @@ def load_checkpoint(path: Path) -> Checkpoint:
     )
     require_usable(checkpoint)
     return checkpoint
+
+
+def with_vectors(checkpoint: Checkpoint) -> Checkpoint:
+    """Return a classifier whose graphs shall give what its head reads; raise `UserError` where that is no vector."""
+    model = checkpoint.model
+    if not isinstance(model, PooledClassifier):
+        raise UserError(f"--vectors: the head of {checkpoint.path} reads no pooled vector; train with --pooling mean")
+    if checkpoint.training.text_pairs:
+        raise UserError("--vectors is for models of single texts; this one reads pairs")
+    own = Embedding(
+        dimensions=model.config.hidden_size, pooling=model.pooling.tokens, normalize=model.pooling.normalize
+    )
+    return replace(checkpoint, embedding=own)
 
 
 def require_files(path: Path, names: tuple[str, ...], what: str) -> None:

@@ -84,6 +84,10 @@ class ExportConfig(Config):
     rules: Path | None = Field(
         None, description="JSON file of rules: patterns that force, forbid or boost a label. They go into the bundle."
     )
+    vectors: bool = Field(
+        False,
+        description="Also give the vector of each text that the head reads, as a second output of each graph.",
+    )
     pooling: Pooled | None = Field(
         None,
         description="Of an encoder: the vector of its first token, or the mean or maximum over all; default: what its "
@@ -152,6 +156,8 @@ class ExportConfig(Config):
         """Raise `UserError` for an option that is not for an encoder without labels."""
         if self.test is not None:
             raise UserError("--test is for labelled rows; an encoder is proven on --dev and --texts")
+        if self.vectors:
+            raise UserError("--vectors is for checkpoints of bertwire train; an encoder gives its vectors in any case")
         if self.converter == "optimum":
             raise UserError("--converter optimum knows no pooled vectors; use --converter torch")
 

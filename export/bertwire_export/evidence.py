@@ -13,7 +13,7 @@ from bertwire_export.prove import Proven
 from bertwire_export.reference import Reference
 from bertwire_export.tasks import TASK_EXPORTS
 from bertwire_export.vectors import VectorReference
-from bertwire_runtime.bundle import Bundle
+from bertwire_runtime.bundle import Bundle, Manifest
 from bertwire_runtime.bundle.saturation import IntegerProducts, bundle_products
 from bertwire_runtime.rules import Rule
 
@@ -33,6 +33,8 @@ class Evidence:
         scatter: regression: the true numbers and those that the manifest's first variant predicts, each [texts].
         products: the integer products of the int8 variants, by their names.
         rules: the bundle's rules.
+        most: tokens of the longest text that is not cut, special tokens included.
+        computed: tokens of each text that a graph runs, of texts in chunks of each chunk, in file order.
     """
 
     lengths: list[int]
@@ -42,6 +44,8 @@ class Evidence:
     scatter: tuple[Floats, Floats] | None = None
     products: dict[str, IntegerProducts] = field(default_factory=dict)
     rules: tuple[Rule, ...] = ()
+    most: int = 0
+    computed: list[int] = field(default_factory=list)
 
 
 def collect_evidence(
@@ -65,12 +69,25 @@ def collect_evidence(
         figures.scatter,
         products,
         rules,
+        _most(manifest, tokenizer),
+        [len(each.ids) for each in examples.encodings],
     )
 
 
 def vector_evidence(bundle: Bundle, tokenizer: Tokenizer, reference: VectorReference) -> Evidence:
     """Return the lengths of the texts and the int8 graphs' products."""
-    return Evidence(_whole_lengths(tokenizer, reference.texts, by_word=False), products=bundle_products(bundle))
+    return Evidence(
+        _whole_lengths(tokenizer, reference.texts, by_word=False),
+        products=bundle_products(bundle),
+        most=_most(bundle.manifest, tokenizer),
+        computed=[len(each.ids) for each in reference.encodings],
+    )
+
+
+def _most(manifest: Manifest, tokenizer: Tokenizer) -> int:
+    """Return the tokens of the longest text that is not cut; each further chunk has special tokens and an overlap."""
+    special = tokenizer.num_special_tokens_to_add(manifest.text_pairs)
+    return manifest.max_length + (manifest.chunks - 1) * (manifest.max_length - special - manifest.chunk_overlap)
 
 
 def _whole_lengths(tokenizer: Tokenizer, inputs: Sequence[Any], *, by_word: bool) -> list[int]:

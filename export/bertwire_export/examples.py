@@ -76,8 +76,7 @@ class Examples:
             float32 [texts, labels], or [words of all texts, labels].
         """
         if self.first_pieces is None:
-            found = iter(by_chunk)
-            return np.stack([np.mean(list(islice(found, len(each))), axis=0) for each in self.chunks])
+            return means(self.chunks, by_chunk)
         outside = outside_row(self.labels)
         parts = [
             np.where(pieces[:, None] >= 0, logits[np.maximum(pieces, 0)], outside)
@@ -108,8 +107,18 @@ def encode(tokenizer: Tokenizer, labelled: Labelled, labels: list[str], chunks: 
     pieces = None
     if labelled.by_word:
         pieces = [_first_pieces(each, len(words)) for each, words in zip(encodings, labelled.inputs, strict=True)]
-    read = [[each, *each.overflowing[: chunks - 1]] for each in encodings]
-    return Examples(labelled, labels, read, encode_targets(labelled, labels), pieces)
+    return Examples(labelled, labels, in_chunks(encodings, chunks), encode_targets(labelled, labels), pieces)
+
+
+def in_chunks(encodings: Sequence[Encoding], most: int) -> list[list[Encoding]]:
+    """Return the chunks that are read of each text, `most` of them at most."""
+    return [[each, *each.overflowing[: most - 1]] for each in encodings]
+
+
+def means(chunks: Sequence[Sequence[Encoding]], by_chunk: Sequence[Logits]) -> Logits:
+    """Return the logits of each text, float32 [texts, labels]: the mean of those of its chunks, given in order."""
+    found = iter(by_chunk)
+    return np.stack([np.mean(list(islice(found, len(each))), axis=0) for each in chunks])
 
 
 def _first_pieces(encoding: Encoding, words: int) -> NDArray[np.int64]:

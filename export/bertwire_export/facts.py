@@ -16,9 +16,9 @@ def bundle_facts(bundle: Bundle) -> Iterator[tuple[str, str]]:
     """Yield the name and the text of each fact, in the order of a page: what it is, how it was made, its hashes."""
     manifest, provenance = bundle.manifest, bundle.manifest.provenance
     yield "task", f"{manifest.task}, pairs of texts" if manifest.text_pairs else manifest.task
-    if manifest.embedding is None:
+    if manifest.labels:
         yield "labels", f"{len(manifest.labels)}: {', '.join(manifest.labels)}"
-    else:
+    if manifest.embedding is not None:
         yield "gives", embedding_fact(manifest.embedding)
     yield "reads", f"{manifest.reads}, longer text is cut on the {manifest.truncation_side}"
     yield "base model", provenance.base_model

@@ -20,7 +20,7 @@ def faults(
         )
     for name, best in reference.items():
         value, most = quality.scores[name], limits.most_drop(name)
-        if name in TASK_EXPORTS[task].compared and best - value > most + _ROUNDING:
+        if (name in TASK_EXPORTS[task].compared or name in limits.metric_drops) and best - value > most + _ROUNDING:
             found.append(
                 f"its {name} {value:.4f} lies {best - value:.4f} below PyTorch's, at most {most:.4f} is allowed"
             )
@@ -52,18 +52,18 @@ def text_faults(found: Agreement, limits: GateLimits) -> tuple[str, ...]:
             f"on --texts a logit differs by {found.max_logit_difference:.2g} from PyTorch's, "
             f"at most {logit:.2g} is allowed"
         )
-    return tuple(faults)
+    return (*faults, *abstain_faults(found.abstain_agreement, found.decisions, limits, " of --texts"))
 
 
-def abstain_faults(quality: Quality, texts: int, limits: GateLimits) -> tuple[str, ...]:
-    """Return the limit broken by the agreement on abstaining on dev, in words, or nothing.
+def abstain_faults(agreement: float | None, texts: int, limits: GateLimits, where: str = "") -> tuple[str, ...]:
+    """Return the limit broken by the agreement with PyTorch on abstaining, in words, or nothing.
 
-    One of the `texts` of dev may always differ: the threshold lies between two of them.
+    One of the `texts` may always differ: the threshold lies between two of dev.
     """
-    agreement, least = quality.abstain_agreement, min(limits.min_label_agreement, (texts - 1) / texts)
-    if agreement is None or agreement >= least:
+    least = min(limits.min_label_agreement, 1 - 1 / texts) if texts else 0.0
+    if agreement is None or agreement >= least - _ROUNDING:
         return ()
-    return (f"it abstains as PyTorch in {agreement:.2%} of the cases, at least {least:.2%} is asked",)
+    return (f"it abstains as PyTorch in {agreement:.2%} of the cases{where}, at least {least:.2%} is asked",)
 
 
 def rare_faults(difference: float, limits: GateLimits) -> tuple[str, ...]:

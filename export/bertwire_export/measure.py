@@ -1,9 +1,9 @@
 """Measure logits, quality, batch variance and speed of PyTorch and of graphs on the same texts."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from itertools import cycle, islice
+from itertools import cycle
 from pathlib import Path
 from statistics import median
 from typing import Literal
@@ -124,21 +124,23 @@ def batch_variance(runner: Runner, texts: Sequence[Encoding]) -> float:
     return worst
 
 
-def speeds(runners: dict[str, Runner], texts: Sequence[Encoding], provider: Provider, device: str) -> dict[str, Speed]:
-    """Measure what a text costs each runner: the runners take turns, and the median round counts.
+def speeds(
+    runners: dict[str, Runner], texts: Sequence[Sequence[Encoding]], provider: Provider, device: str
+) -> dict[str, Speed]:
+    """Measure what a text costs each runner, with all of its chunks: they take turns, and the median round counts.
 
     Args:
         runners: the runners by name; on the CPU each with one thread.
-        texts: in file order; the first 4 batches are run. On CUDA they are repeated until a batch has some 16,384
-            tokens: less would measure how long starting its kernels takes.
+        texts: the chunks of each text, in file order; those of the first 4 batches of chunks are run. On CUDA they are
+            repeated until a batch has some 16,384 tokens: less would measure how long starting its kernels takes.
         provider: the provider that they run on.
         device: its name.
     """
-    size = (
-        BATCH_SIZE if provider == "cpu" else max(1, _CUDA_TOKENS * len(texts) // sum(len(text.ids) for text in texts))
-    )
-    some = texts if provider == "cpu" else list(islice(cycle(texts), size * _SPEED_BATCHES))
-    chosen = [some[start : start + size] for start in range(0, len(some), size)][:_SPEED_BATCHES]
+    lengths = [len(chunk.ids) for text in texts for chunk in text]
+    size = BATCH_SIZE if provider == "cpu" else max(1, _CUDA_TOKENS * len(lengths) // sum(lengths))
+    timed = _first(texts if provider == "cpu" else cycle(texts), size * _SPEED_BATCHES)
+    chunks = [chunk for text in timed for chunk in text]
+    chosen = [chunks[start : start + size] for start in range(0, len(chunks), size)]
     arranged = {name: [runner.arrange(batch) for batch in chosen] for name, runner in runners.items()}
     for name, runner in runners.items():
         runner.run(arranged[name][0])
@@ -149,10 +151,9 @@ def speeds(runners: dict[str, Runner], texts: Sequence[Encoding], provider: Prov
         for arrays in arranged[name]:
             runners[name].run(arrays)
         rounds[name].append((time.thread_time() - cpu, time.perf_counter() - wall))
-    count = sum(map(len, chosen))
 
     def per_text(name: str, kind: Literal[0, 1]) -> float:
-        return max(1e3 * median(each[kind] for each in rounds[name]) / count, 1e-6)
+        return max(1e3 * median(each[kind] for each in rounds[name]) / len(timed), 1e-6)
 
     return {
         name: Speed(
@@ -163,6 +164,17 @@ def speeds(runners: dict[str, Runner], texts: Sequence[Encoding], provider: Prov
         )
         for name in runners
     }
+
+
+def _first(texts: Iterable[Sequence[Encoding]], most: int) -> list[Sequence[Encoding]]:
+    """Return the first texts that have at most `most` chunks together, but one text at least."""
+    found, chunks = list[Sequence[Encoding]](), 0
+    for text in texts:
+        chunks += len(text)
+        if found and chunks > most:
+            break
+        found.append(text)
+    return found
 
 
 def cpu_name() -> str:

@@ -1,7 +1,7 @@
 """Make a bundle of a checkpoint: convert, build candidates, prove them, publish the best."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from bertwire_core.errors import UserError, first_line
 from bertwire_core.files import in_use, require_absent, require_apart, scratch_folder
 from bertwire_export.baseline import Baseline
 from bertwire_export.candidates import Built, Recipe, Workshop
-from bertwire_export.checkpoint import Checkpoint, load_checkpoint
+from bertwire_export.checkpoint import Checkpoint, load_checkpoint, with_vectors
 from bertwire_export.config import ExportConfig, Precision
 from bertwire_export.convert import convert, input_names
 from bertwire_export.encoder import is_encoder, load_encoder, source_folder
@@ -90,7 +90,7 @@ def _run(config: ExportConfig) -> Outcome:
         notes = [*reference.remarks, *([unpacked] if unpacked else []), *workshop.notes, *failures]
         if "cuda" not in providers and PROVIDERS["cuda"] in onnxruntime.get_available_providers():
             notes.append(f"nothing is proven on CUDA: {cuda_fault()}")
-        if checkpoint.embedding is None and not held_out(checkpoint.path, "dev").is_file():
+        if checkpoint.training.labels and not held_out(checkpoint.path, "dev").is_file():
             notes.append(f"{config.checkpoint} has no predictions: that it decides as after training was not checked")
         chosen = choose(proven, force=config.force)
         proven = [prove_on_test(each, reference) if each.built.name in chosen else each for each in proven]
@@ -113,11 +113,12 @@ def _load(config: ExportConfig) -> Checkpoint:
         config.require_for_encoder()
         return load_encoder(config)
     config.require_for_trained()
-    return load_checkpoint(config.checkpoint)
+    checkpoint = load_checkpoint(config.checkpoint)
+    return with_vectors(checkpoint) if config.vectors else checkpoint
 
 
 def _reference(config: ExportConfig, checkpoint: Checkpoint, tokenizer: Tokenizer) -> Reference | VectorReference:
-    if checkpoint.embedding is None:
+    if checkpoint.training.labels:
         return read_splits(config, checkpoint, tokenizer)
     return read_vectors(config, checkpoint, tokenizer)
 
@@ -160,7 +161,7 @@ def _encoder(config: ExportConfig, checkpoint: Checkpoint) -> tuple[Encoder | No
     if config.converter != "torch":
         return None, f"every graph computes padding: {config.converter} makes padded ones"
     try:
-        return read_encoder(checkpoint.model), None
+        return replace(read_encoder(checkpoint.model), both=checkpoint.both), None
     except NotPackable as error:
         return None, f"every graph computes padding: {error}"
 
@@ -178,7 +179,7 @@ def _prove(
         return prove(_build(workshop, recipes), reference, providers, limits)
 
     def limits(precision: Precision) -> GateLimits:
-        drops = config.vector_drops(precision) if isinstance(reference, VectorReference) else {}
+        drops = config.vector_drops(precision) if "cosine" in reference.scores.dev else {}
         return config.limits(precision).model_copy(update={"one_row": reference.one_row, "metric_drops": drops})
 
     proven, failures = attempt(workshop.recipes(precisions, providers))
@@ -224,4 +225,4 @@ def _convert(config: ExportConfig, checkpoint: Checkpoint, path: Path) -> None:
         inputs = input_names(checkpoint.model)
         convert_with_optimum(checkpoint.path, checkpoint.training.task, inputs, path, config.optimum_python)
     else:
-        convert(checkpoint.model, path)
+        convert(checkpoint.model, path, both=checkpoint.both)

@@ -4,6 +4,7 @@ docs/decisions/022-probe.md has the reasons and the measurements.
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 
 import numpy as np
 import onnx
@@ -46,12 +47,19 @@ def make_probe(
     """
     drawn = list(draw(encodings, tokenizer))
     # In fp32 rounding changes the logits of every sequence alike, in int8 those of some much and of others not at all.
-    stepped = [(each, providers[0]) for each, providers in built if each.precision is Precision.INT8]
-    moved = [np.zeros(len(drawn)), *(_moved_by_rounding(*each, drawn)[1] for each in stepped)]
-    calmest = np.max(moved, axis=0).reshape(-1, _CHOICES).argmin(axis=1)
-    sequences = tuple(drawn[_CHOICES * length + choice] for length, choice in enumerate(calmest))
+    stepped = {
+        each.name: _moved_by_rounding(each, "cpu", drawn)[1]
+        for each, _ in built
+        if each.precision is Precision.INT8  # which is for the CPU alone
+    }
+    calmest = np.max([np.zeros(len(drawn)), *stepped.values()], axis=0).reshape(-1, _CHOICES).argmin(axis=1)
+    places = _CHOICES * np.arange(len(calmest)) + calmest
+    sequences = tuple(drawn[place] for place in places)
+    moved = {name: each[places] for name, each in stepped.items()}
     found = [
-        run_apart(_expected, each, at, sequences) if at == "cuda" else _expected(each, at, sequences)
+        run_apart(_expected, each, at, sequences)
+        if at == "cuda"
+        else _expected(each, at, sequences, moved.get(each.name))
         for each, providers in built
         for at in providers
     ]
@@ -84,9 +92,17 @@ def _like(encoding: Encoding, longest: int, words: Sequence[int], generator: np.
     return TokenSequence(ids=tuple(ids.tolist()), type_ids=tuple(np.array(encoding.type_ids)[kept].tolist()))
 
 
-def _expected(built: Built, provider: Provider, sequences: Sequence[TokenSequence]) -> Expected:
-    """Return the variant's logits, and the tolerances for other processors."""
-    exact, moved = _moved_by_rounding(built, provider, sequences)
+def _expected(
+    built: Built,
+    provider: Provider,
+    sequences: Sequence[TokenSequence],
+    moved: NDArray[np.float64] | None = None,
+) -> Expected:
+    """Return the variant's logits, and the tolerances for other processors; `moved` where it was measured already."""
+    if moved is None:
+        exact, moved = _moved_by_rounding(built, provider, sequences)
+    else:
+        exact = next(_answers(built, provider, sequences))
     tolerances = np.maximum(_MARGIN * moved, _LEAST_TOLERANCE)
     logits = tuple(tuple(each.tolist()) for each in exact)
     return Expected(variant=built.name, provider=provider, tolerances=tuple(tolerances.tolist()), logits=logits)
@@ -104,7 +120,7 @@ def _moved_by_rounding(
 def _answers(built: Built, provider: Provider, sequences: Sequence[TokenSequence]) -> Iterator[list[Floats]]:
     """Yield the logits of a graph, then of the same graph rounded otherwise; one session at a time."""
     graph = built.path.read_bytes()
-    for each in (graph, *(rounded(graph, seed) for seed in range(_ROUNDINGS))):
+    for each in chain([graph], (rounded(graph, seed) for seed in range(_ROUNDINGS))):
         yield answers(sequences, Runner(each, built.layout, provider, threads=0).by_text)
 
 

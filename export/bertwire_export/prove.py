@@ -103,7 +103,7 @@ def _on_test(built: Built, reference: Baseline, provider: Provider = "cuda") -> 
 def _speeds(running: Sequence[Built], reference: Baseline, provider: Provider) -> dict[str, Speed]:
     runners = {each.name: _open(each, provider, threads=1) for each in running}
     device = cpu_name() if provider == "cpu" else cuda_name()
-    return speeds(runners, reference.encodings, provider, device)
+    return speeds(runners, reference.chunks, provider, device)
 
 
 def _proof(
@@ -115,12 +115,12 @@ def _proof(
     texts = None
     if reference.unlabelled is not None:
         texts = reference.unlabelled.agreement(
-            runner, f"{built.name} on --texts", reference.calibration.thresholds or None
+            runner, f"{built.name} on --texts", reference.calibration.thresholds or None, reference.abstention
         )
     found = (
         *faults(reference.task, dev, variance, reference.scores.dev, limits),
         *(() if texts is None else text_faults(texts, limits)),
-        *abstain_faults(dev, reference.splits["dev"].texts, limits),
+        *abstain_faults(dev.abstain_agreement, reference.splits["dev"].texts, limits),
         *rare_faults(reference.rare.difference(runner), limits),
     )
     proof = Proof(

@@ -1,6 +1,7 @@
 """Make the reference that every candidate is compared with: the labelled rows, and PyTorch's logits for them."""
 
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from tokenizers import Encoding
@@ -15,6 +16,7 @@ from bertwire_export.examples import Examples, Logits
 from bertwire_export.measure import finite, onnx_logits, quality, torch_logits
 from bertwire_export.one_row import one_row
 from bertwire_export.rare import Rare
+from bertwire_export.similarity import one_neighbour, vector_scores
 from bertwire_export.tasks import TASK_EXPORTS
 from bertwire_export.unlabelled import Unlabelled
 from bertwire_runtime.bundle import Abstention, Calibration, Quality, Scores, Split
@@ -32,10 +34,21 @@ _SAME_LOGIT = 1e-4
 
 @dataclass(frozen=True)
 class SplitReference:
-    """One split with PyTorch's logits for it, as `Examples.decided` returns them."""
+    """One split with PyTorch's logits for it, as `Examples.decided` returns them.
+
+    Attributes:
+        vectors: float32 [texts, dimensions], of a model that gives both; else None.
+    """
 
     examples: Examples
     logits: Logits
+    vectors: Logits | None = None
+
+    @classmethod
+    def of_rows(cls, examples: Examples, rows: Logits) -> Self:
+        """Return the split of rows with the logits, and the vector behind them, if any."""
+        labels = len(examples.labels)
+        return cls(examples, rows[:, :labels], rows[:, labels:] if rows.shape[1] > labels else None)
 
 
 @dataclass(frozen=True)
@@ -73,6 +86,11 @@ class Reference:
         return self.dev.examples.encodings
 
     @property
+    def chunks(self) -> list[list[Encoding]]:
+        """The same, text by text."""
+        return self.dev.examples.chunks
+
+    @property
     def splits(self) -> dict[SplitName, Split]:
         """The manifest's entries for the rows."""
         found: dict[SplitName, Split] = {"dev": self.dev.examples.split()}
@@ -86,11 +104,13 @@ class Reference:
 
     def compare(self, runner: Runner, title: str, split: SplitName) -> tuple[Logits, Quality]:
         """Return a graph's logits on a split, as `Examples.decided` does, with their scores and distance."""
-        rows = self.dev if split == "dev" else self.test
-        assert rows is not None  # noqa: S101 - `splits` has it
-        logits = finite(onnx_logits(runner, rows.examples, title), title)
-        thresholds = self.calibration.thresholds or None
-        return logits, quality(rows.examples, logits, rows.logits, thresholds, self.abstention)
+        known = self.dev if split == "dev" else self.test
+        assert known is not None  # noqa: S101 - `splits` has it
+        examples = known.examples
+        found = SplitReference.of_rows(examples, finite(onnx_logits(runner, examples, title), title))
+        result = quality(examples, found.logits, known.logits, self.calibration.thresholds or None, self.abstention)
+        scores = result.scores | _vector_scores(found, known)
+        return found.logits, result.model_copy(update={"scores": scores})
 
 
 def make_reference(
@@ -104,11 +124,19 @@ def make_reference(
     calibration = calibrate(dev)
 
     def score(split: SplitReference) -> Scores:
-        return split.examples.score(split.logits, calibration.thresholds or None)
+        return split.examples.score(split.logits, calibration.thresholds or None) | _vector_scores(split, split)
 
     scores = ReferenceScores(dev=score(dev), test=None if test is None else score(test))
     worth = one_row(dev.examples, dev.logits, calibration.thresholds or None)
+    if dev.vectors is not None:
+        worth = worth | {"neighbours": one_neighbour(dev.vectors)}
     return Reference(dev, test, calibration, _abstention(dev, test, abstain), scores, rare, unlabelled, worth)
+
+
+def _vector_scores(found: SplitReference, known: SplitReference) -> Scores:
+    if found.vectors is None or known.vectors is None:
+        return {}
+    return vector_scores(found.vectors, known.vectors)
 
 
 def _abstention(dev: SplitReference, test: SplitReference | None, abstain: Abstain | None) -> Abstention | None:
@@ -141,11 +169,11 @@ def split_reference(checkpoint: Checkpoint, examples: Examples, recorded: Logits
     Raises:
         UserError: a logit is not finite.
     """
-    if recorded is None or not _gives(checkpoint, examples, recorded):
+    if recorded is None or checkpoint.both or not _gives(checkpoint, examples, recorded):
         recorded = torch_logits(checkpoint, examples, "PyTorch")
     if not np.isfinite(recorded).all():
         raise UserError(f"{checkpoint.path}: the model's logits are not all finite numbers; train again")
-    return SplitReference(examples, recorded)
+    return SplitReference.of_rows(examples, recorded)
 
 
 def _gives(checkpoint: Checkpoint, examples: Examples, recorded: Logits) -> bool:

@@ -141,6 +141,8 @@ def _texts(proof: Proof) -> Rows:
         return {}
     agreement = proof.texts.label_agreement
     decided = {} if agreement is None else {"as PyTorch, texts": f"{agreement:.2%}"}
+    same = proof.texts.abstain_agreement
+    decided |= {} if same is None else {"abstained as PyTorch, texts": f"{same:.2%}"}
     return decided | {"logit off, texts": f"{proof.texts.max_logit_difference:.2g}"}
 
 

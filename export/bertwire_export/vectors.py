@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.resources import files
 from itertools import chain
 from typing import NamedTuple
@@ -24,20 +25,13 @@ from bertwire_export.measure import finite, onnx_each, torch_each
 from bertwire_export.rare import Rare, rare_texts
 from bertwire_export.sentence import read_sentence
 from bertwire_export.serving_tokenizer import require_same_tokens
+from bertwire_export.similarity import Places, one_neighbour, unit, vector_scores
 from bertwire_runtime.bundle import Calibration, Quality, Scores, Split
 from bertwire_runtime.bundle import Reference as ReferenceScores
 from bertwire_runtime.runner import Runner
 
-# Nearest neighbours of a text that are compared. With half as many a text has fewer ways to differ.
-_NEIGHBOURS = 10
-# Texts whose neighbours are looked for, spread over all. With half as many a share is known half as finely.
-_ASKED = 1000
-# Rows of similarities computed at once; of 100,000 texts they are 100 MB.
-_BLOCK = 256
 # Texts below which neighbours mean little.
 _LEAST_TEXTS = 20
-
-Places = NDArray[np.int64]
 
 
 class Pairs(NamedTuple):
@@ -75,15 +69,20 @@ class VectorReference:
     abstention = None
     unlabelled = None
 
-    @property
+    @cached_property
     def scores(self) -> ReferenceScores:
         """PyTorch's scores: it has its own vectors and neighbours."""
         return ReferenceScores(dev=self._score(self.vectors), test=None)
 
-    @property
+    @cached_property
     def one_row(self) -> Scores:
-        """One neighbour may always differ: of two texts as near as each other rounding chooses."""
-        return {"neighbours": 1 / nearest(self.vectors).size}
+        """What one neighbour is worth."""
+        return {"neighbours": one_neighbour(self.vectors)}
+
+    @property
+    def chunks(self) -> list[list[Encoding]]:
+        """The texts, each in one chunk."""
+        return [[each] for each in self.encodings]
 
     @property
     def splits(self) -> dict[SplitName, Split]:
@@ -102,34 +101,22 @@ class VectorReference:
         )
 
     def _score(self, vectors: Logits) -> Scores:
-        cosines = (_unit(vectors) * _unit(self.vectors)).sum(axis=1)
-        kept = nearest(vectors)[:, :, None] == nearest(self.vectors)[:, None, :]
-        found = {"cosine": cosines.mean(), "least_cosine": cosines.min(), "neighbours": kept.any(axis=2).mean()}
+        found = vector_scores(vectors, self.vectors)
         if self.pairs is not None:
-            unit = _unit(vectors)
-            similar = (unit[self.pairs.first] * unit[self.pairs.second]).sum(axis=1)
+            wide = unit(vectors)
+            similar = (wide[self.pairs.first] * wide[self.pairs.second]).sum(axis=1)
             found["spearman"] = score("regression", similar, self.pairs.scores, ["cosine"])["spearman"]
-        return {name: float(value) for name, value in found.items()}
+        return found
 
 
-def _unit(vectors: Logits) -> NDArray[np.float64]:
-    wide = vectors.astype(np.float64)
-    norms = np.linalg.norm(wide, axis=1, keepdims=True)
-    found: NDArray[np.float64] = wide / np.maximum(norms, np.finfo(np.float32).tiny)
-    return found
+class _Given(NamedTuple):
+    """What the options name: distinct texts, pairs of them with scores, a name for the manifest, and remarks."""
 
-
-def nearest(vectors: Logits) -> Places:
-    """Return the places of the nearest texts by cosine, int64 [asked texts, neighbours], without the text itself."""
-    unit = _unit(vectors)
-    count = min(_NEIGHBOURS, len(unit) - 1)
-    asked = np.linspace(0, len(unit) - 1, min(_ASKED, len(unit))).astype(np.int64)
-    found = []
-    for block in np.split(asked, range(_BLOCK, len(asked), _BLOCK)):
-        similar = unit[block] @ unit.T
-        similar[np.arange(len(block)), block] = -np.inf
-        found.append(np.argpartition(-similar, count - 1, axis=1)[:, :count])
-    return np.concatenate(found)
+    texts: list[str]
+    pairs: list[tuple[str, str]]
+    scores: list[float]
+    source: str
+    remarks: list[str]
 
 
 def read_vectors(config: ExportConfig, checkpoint: Checkpoint, tokenizer: Tokenizer) -> VectorReference:
@@ -138,24 +125,8 @@ def read_vectors(config: ExportConfig, checkpoint: Checkpoint, tokenizer: Tokeni
     Raises:
         UserError: a file is faulty, there are too few texts, or PyTorch's vectors are not finite.
     """
-    named, pairs, remarks = [], list[tuple[str, str]](), list[str]()
-    numbers = np.zeros(0)
-    if config.dev is not None:
-        columns = Columns(config.text_column, config.text_pair_column, config.label_column)
-        rows = read_labelled(config.dev, columns, "regression", config.sheet)
-        if not rows.text_pairs:
-            raise UserError(
-                f"{config.dev} has no second texts: --dev of an encoder has pairs of texts with scores; choose the "
-                "column with --text-pair-column, or give texts alone with --texts"
-            )
-        pairs, numbers = [(str(one), str(other)) for one, other in rows.inputs], np.array(rows.targets, np.float64)
-        named.append(config.dev)
-        remarks += rows.remarks
-    given = read_distinct(config.texts, config.text_column, "--text-column", config.sheet) if config.texts else []
-    named += config.texts
-    texts = list(dict.fromkeys([*chain.from_iterable(pairs), *given])) if named else built_in()
-    if not named:
-        remarks.append(f"proven on {len(texts)} texts in English that come with bertwire; give your own with --texts")
+    given = _read(config)
+    texts, remarks = given.texts, given.remarks
     if read_sentence(source_folder(config.checkpoint)).prompt:
         remarks.append("sentence-transformers puts a prompt before each text of this encoder; send it with your texts")
     if len(texts) < _LEAST_TEXTS:
@@ -165,18 +136,39 @@ def read_vectors(config: ExportConfig, checkpoint: Checkpoint, tokenizer: Tokeni
     vectors = np.stack(torch_each(checkpoint, encodings, "PyTorch"))
     if not np.isfinite(vectors).all():
         raise UserError(f"{config.checkpoint}: its vectors are not all finite numbers; choose another encoder")
-    source = ", ".join(map(unicode_name, named)) or "bertwire's own texts"
-    places = {text: place for place, text in enumerate(texts)}
-    ends = [np.array([places[pair[end]] for pair in pairs], np.int64) for end in (0, 1)]
-    return VectorReference(
-        Split(source=source, **fingerprint(texts)),
-        texts,
-        encodings,
-        vectors,
-        Pairs(*ends, numbers) if pairs else None,
-        rare_texts(checkpoint, encodings),
-        remarks,
-    )
+    split = Split(source=given.source, **fingerprint(texts))
+    rare = rare_texts(checkpoint, encodings)
+    return VectorReference(split, texts, encodings, vectors, _places(given), rare, remarks)
+
+
+def _read(config: ExportConfig) -> _Given:
+    pairs, scores, remarks = list[tuple[str, str]](), list[float](), list[str]()
+    if config.dev is not None:
+        columns = Columns(config.text_column, config.text_pair_column, config.label_column)
+        rows = read_labelled(config.dev, columns, "regression", config.sheet)
+        if not rows.text_pairs:
+            raise UserError(
+                f"{config.dev} has no second texts: --dev of an encoder has pairs of texts with scores; choose the "
+                "column with --text-pair-column, or give texts alone with --texts"
+            )
+        pairs = [(str(pair[0]), str(pair[1])) for pair in rows.inputs]
+        scores, remarks = [float(str(each)) for each in rows.targets], list(rows.remarks)
+    alone = read_distinct(config.texts, config.text_column, "--text-column", config.sheet) if config.texts else []
+    texts = list(dict.fromkeys([*chain.from_iterable(pairs), *alone]))
+    source = ", ".join(unicode_name(path) for path in (config.dev, *config.texts) if path)
+    if source:
+        return _Given(texts, pairs, scores, source, remarks)
+    texts = built_in()
+    remark = f"proven on {len(texts)} texts in English that come with bertwire; give your own with --texts"
+    return _Given(texts, [], [], "bertwire's own texts", [remark])
+
+
+def _places(given: _Given) -> Pairs | None:
+    if not given.pairs:
+        return None
+    places = {text: place for place, text in enumerate(given.texts)}
+    first, second = (np.array([places[pair[end]] for pair in given.pairs], np.int64) for end in (0, 1))
+    return Pairs(first, second, np.array(given.scores, np.float64))
 
 
 def built_in() -> list[str]:

@@ -10,16 +10,23 @@ Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
+class Entity:
+    """A span of a text: type, start and end in code points, and mean score of its words' tags."""
+
+    label: str
+    start: int
+    end: int
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
 class Output:
     """A model's output for one text.
 
     Attributes:
-        logits: float32 [labels], or [tokens, labels] for token classification.
-        scores: float32 of the same shape: softmax, sigmoids; for regression the number itself, for an embedding the
-            vector.
-        words: for token classification each word's first token (its row in `scores`), and its start and end in the
-            text,
-            in code points; else empty.
+        logits: float32 [labels], or [tokens, labels] for token classification; empty for an embedding alone.
+        scores: float32 of the same shape: softmax, sigmoids, or for regression the number itself.
+        entities: for token classification the entities in text order, whatever their score; else empty.
         token_count: tokens after truncation, special tokens included.
         truncated: whether the text was cut.
         rules: names of the rules that matched the text, in file order; `scores` are with them, `logits` without.
@@ -29,22 +36,12 @@ class Output:
 
     logits: Floats
     scores: Floats
-    words: Sequence[tuple[int, int, int]]
+    entities: Sequence[Entity]
     token_count: int
     truncated: bool
     rules: tuple[str, ...] = ()
     abstained: bool = False
     embedding: Floats | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Entity:
-    """A span of a text: type, start and end in code points, and mean score of its words' tags."""
-
-    label: str
-    start: int
-    end: int
-    score: float
 
 
 def best(scores: Floats, count: int | None) -> list[int]:

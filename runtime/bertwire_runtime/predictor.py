@@ -14,6 +14,7 @@ from bertwire_runtime.output import Floats, Output
 from bertwire_runtime.rules import RuleSet, read_rules
 from bertwire_runtime.spans import Span
 from bertwire_runtime.tokenizer import Encoded, Text, TextTokenizer, Token, means_by_text
+from bertwire_runtime.vectors import resized
 
 # Texts per batch of `run`; larger batches amortise hardly any more overhead.
 _BATCH_TEXTS = 32
@@ -93,25 +94,36 @@ class Predictor:
         """Run one batch of texts, of those in chunks a chunk at a time (`Encoded.chunks`).
 
         Returns:
-            the logits of each, float32 [labels] or [tokens, labels]; see `means_by_text`.
+            the logits of each, float32 [labels] or [tokens, labels], then its vector, if the model gives one; see
+            `means_by_text`.
         """
         return self.engine.by_text(encoded)
 
     def output(self, encoded: Encoded, logits: Floats) -> Output:
-        """Return the output of one text's logits: the scores with the rules that match the text, if any.
+        """Return the output of what `logits` gave for a text: the scores with the rules that match it, if any.
 
         A rule that forces a label decides, so that the model does not abstain.
         """
+        logits, embedding = self._parts(encoded, logits)
         matched, decisive, abstention = encoded.rules, logits, self.manifest.abstention
         if matched and self.rules is not None:
             decisive = self.rules.adjusted(matched, logits)
         scores, names = self.head.scores(self.manifest, decisive), tuple(each.name for each in matched)
+        entities = self.head.entities(self.manifest, scores, encoded.words)
         foreign = abstention is not None and bool(scopes(logits) < abstention.threshold)
         forced = any(each.effect == "force" and scores[each.label] == 1 for each in matched)
         abstained = foreign and not forced
-        embedding = None if self.manifest.embedding is None else logits
-        read = encoded.words, len(encoded.ids), encoded.truncated
+        read = entities, len(encoded.ids), encoded.truncated
         return Output(logits, scores, *read, names, abstained, embedding)
+
+    def _parts(self, encoded: Encoded, row: Floats) -> tuple[Floats, Floats | None]:
+        """Return the logits and the vector of what the graph gave for a text."""
+        own = self.manifest.embedding
+        if own is None:
+            return row, None
+        place = len(self.manifest.labels)
+        # The mean of the vectors of chunks is shorter than they.
+        return row[:place], resized(row[place:], normalize=own.normalize and bool(encoded.ends))
 
     def close(self) -> None:
         """Free the session and its memory; call nothing afterwards."""

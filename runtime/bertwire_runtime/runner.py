@@ -25,6 +25,9 @@ class Runner:
         self._session = open_session(graph, provider, threads)
         self.layout = layout
         self._names = [each.name for each in self._session.get_inputs()]
+        # The second is that of a classifier that gives its pooled vector too.
+        known = {each.name for each in self._session.get_outputs()}
+        self._outputs = [name for name in ("logits", "embedding") if name in known or name == "logits"]
 
     def arrange(self, texts: Sequence[Tokens]) -> Arrays:
         """Return a batch as the graph's inputs; raise `BundleError` where the layout lacks one of them."""
@@ -35,9 +38,9 @@ class Runner:
             raise BundleError(f"the graph reads {error.args[0]}, which its layout does not have") from None
 
     def run(self, arrays: Arrays) -> NDArray[np.float32]:
-        """Run the graph and return its raw output."""
-        logits: NDArray[np.float32] = self._session.run(["logits"], arrays)[0]
-        return logits
+        """Run the graph and return its raw output; of a classifier with a vector that too, in the same rows."""
+        found: list[NDArray[np.float32]] = self._session.run(self._outputs, arrays)
+        return found[0] if len(found) == 1 else np.concatenate(found, axis=-1)
 
     def by_text(self, texts: Sequence[Tokens]) -> list[NDArray[np.float32]]:
         """Run one batch and return each text's logits, float32 [labels] or [tokens, labels]."""

@@ -27,7 +27,7 @@ class Encoded:
         ids: token ids, special tokens included; of a text in chunks those of all, one chunk after the other.
         type_ids: segment ids, as many.
         truncated: whether the text was cut.
-        words: see `Output`; empty unless requested.
+        words: each word's first token, and its start and end in the text, in code points; empty unless requested.
         rules: the rules that match the text, in file order.
         ends: where each chunk of a text in chunks ends; empty for a text in one.
     """

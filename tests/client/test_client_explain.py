@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from pydantic import ValidationError
+from rich.console import Console
 
 from bertwire.v1 import classifier_pb2 as pb
 from bertwire_cli.classify import ClassifyConfig, run_classify
+from bertwire_cli.explained import explained
 from bertwire_client import AsyncClient, Attribution, Client, Explanation
 
 if TYPE_CHECKING:
@@ -110,6 +113,26 @@ def test_classify_explains(fake: FakeServer, capsys: pytest.CaptureFixture[str])
     assert rows == [["a", "+0.5000", "+0.2500"], ["[b", "-0.2500", "-0.1250"]]
     (request,) = fake.explained
     assert (request.label, request.max_spans) == ("short", 2)
+
+
+@both
+async def test_rules_are_named(kind: str, fake: FakeServer) -> None:
+    """Those that match the text."""
+    assert (await explain(kind, fake.address, "a refund")).rules == ("refund",)
+
+
+@pytest.mark.parametrize(("rules", "green", "red"), [((), "bad", "w1"), (("a", "b"), "w1", "bad")])
+def test_colours_are_of_what_was_answered(rules: tuple[str, ...], green: str, red: str) -> None:
+    """Of the logit; where rules match of the score, which is with them, and a line names them."""
+    spans = (Attribution(0, 2, False, -0.5, 0.25), Attribution(3, 6, False, 0.5, -0.25))
+    console = Console(file=io.StringIO(), force_terminal=True, color_system="standard", width=100)
+    console.print(explained("w1 bad", None, Explanation("fake", "7", "long", 2, 0.75, spans, False, rules)))
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    named = "rules a, b: the score and the colours are with them, the logit is without"
+    assert lines[1:2] == [named] or not rules
+    text = lines[1 + bool(rules)]
+    assert f"\x1b[1;32m{green}\x1b[0m" in text
+    assert f"\x1b[1;31m{red}\x1b[0m" in text
 
 
 def test_classify_explains_as_json(fake: FakeServer, capsys: pytest.CaptureFixture[str]) -> None:

@@ -135,7 +135,7 @@ def test_long_texts_are_read_in_chunks(tmp_path: Path, make: Make, serve: Serve)
         (tmp_path / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
         return tmp_path / name
 
-    options = {"chunks": 5, "chunk_overlap": 4, "max_length": 16, "epochs": 12}
+    options = {"chunks": 5, "chunk_overlap": 4, "max_length": 16, "epochs": 8}
     train, dev = write("train.jsonl", range(64)), write("dev.jsonl", range(64, 96))
     bundle, _ = make([*WORDS, "good", "bad"], options, train=train, dev=dev)
     record = json.loads((tmp_path / "checkpoint" / "training.json").read_text())

@@ -1,4 +1,4 @@
-"""`bertwire export` as a process: what it prints, what it writes, and its exit status."""
+"""`bertwire export` as a user calls it: what it prints, what it writes, and its exit status."""
 
 import os
 import subprocess
@@ -6,63 +6,60 @@ import sys
 from pathlib import Path
 
 from bertwire_runtime.bundle import open_bundle
-from support import bertwire
+from support import bertwire, in_process
 
 # Random weights in int8 decide some of a thousand texts otherwise than PyTorch.
 STRICT = ("--quick", "--int8-min-agreement", 1, "--int8-max-drop", 0, "--int8-max-batch-variance", 0)
 
 
-def export(checkpoint: Path, output: Path, *options: object) -> subprocess.CompletedProcess[str]:
-    """Runs the command on a terminal of 80 columns."""
-    command = bertwire("export", checkpoint, "--output", output, *options)
-    environment = os.environ | {"COLUMNS": "80"}
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=100, env=environment)
-
-
-def errors(done: subprocess.CompletedProcess[str]) -> list[str]:
+def errors(stderr: str) -> list[str]:
     """The lines of standard error that are errors."""
-    assert "Traceback" not in done.stderr
-    return [line for line in done.stderr.splitlines() if line.startswith("bertwire: error: ")]
-
-
-def test_says_where_bundle_and_report_are(checkpoint: Path, tmp_path: Path) -> None:
-    """A success ends with both places, exits with 0 and leaves nothing else."""
-    output = tmp_path / "out"
-    done = export(checkpoint, output, "--quick", "--int8-min-agreement", 0, "--int8-max-drop", 1)
-    assert (done.returncode, errors(done)) == (0, [])
-    assert done.stdout.splitlines()[-2:] == [f"bundle: {output}", f"report: {output}.report.html"]
-    assert max(map(len, done.stdout.splitlines()[:-2])) <= 80
-    assert sorted(each.name for each in tmp_path.iterdir()) == ["out", "out.report.html"]
+    assert "Traceback" not in stderr
+    return [line for line in stderr.splitlines() if line.startswith("bertwire: error: ")]
 
 
 def test_publishes_what_keeps_its_limits(checkpoint: Path, thousand_rows: Path, tmp_path: Path) -> None:
-    """Where int8 breaks its limits fp32 is published alone; one line says why, and the exit status is 1."""
-    done = export(checkpoint, tmp_path / "out", "--dev", thousand_rows, *STRICT)
-    (line,) = errors(done)
+    """Where int8 breaks its limits fp32 is published alone; one line says why, and the exit status is 1.
+
+    A process of its own on a terminal of 80 columns: the table fits, and both places stand at the end.
+    """
+    output = tmp_path / "out"
+    command = bertwire("export", checkpoint, "--output", output, "--dev", thousand_rows, *STRICT)
+    environment = os.environ | {"COLUMNS": "80"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100, env=environment)
+    (line,) = errors(done.stderr)
     assert done.returncode == 1
     assert line.startswith("bertwire: error: int8 is not published: it decides as PyTorch in ")
     assert "proven on 1000 texts: try more with --dev" in line
-    manifest = open_bundle(tmp_path / "out").manifest
+    assert done.stdout.splitlines()[-2:] == [f"bundle: {output}", f"report: {output}.report.html"]
+    assert max(map(len, done.stdout.splitlines()[:-2])) <= 80
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["out", "out.report.html"]
+    manifest = open_bundle(output).manifest
     assert [each.precision for each in manifest.variants] == ["fp32"]
     (rejected,) = manifest.candidates
     assert rejected.proofs[0].faults[0] in line
 
 
 def test_force_publishes_all_the_same(checkpoint: Path, thousand_rows: Path, tmp_path: Path) -> None:
-    """--force publishes int8 with its faults, which the bundle and the table tell."""
-    done = export(checkpoint, tmp_path / "out", "--dev", thousand_rows, *STRICT, "--force")
-    assert (done.returncode, errors(done)) == (0, [])
+    """--force publishes int8 with its faults, which the bundle and the table tell, and exits with 0."""
+    output = tmp_path / "out"
+    done = in_process("export", checkpoint, "--output", output, "--dev", thousand_rows, *STRICT, "--force")
+    assert (done.exit_code, errors(done.stderr)) == (0, [])
     assert "forced" in done.stdout
-    int8 = next(each for each in open_bundle(tmp_path / "out").manifest.variants if each.precision == "int8")
-    assert int8.forced
-    assert int8.proofs[0].faults
+    assert done.stdout.splitlines()[-2:] == [f"bundle: {output}", f"report: {output}.report.html"]
+    forced = {each.name: each for each in open_bundle(output).manifest.variants}
+    assert {name: each.forced for name, each in forced.items()} == {"fp32-packed": False, "int8-packed": True}
+    proof = forced["int8-packed"].proofs[0]
+    assert "it decides as PyTorch in" in proof.faults[0]
+    assert proof.limits.min_label_agreement == 1
 
 
 def test_writes_nothing_where_nothing_keeps_its_limits(checkpoint: Path, tmp_path: Path) -> None:
     """Neither bundle nor report is there; the measurements are printed all the same."""
-    done = export(checkpoint, tmp_path / "out", "--variants", "fp32", "--quick", "--fp32-max-logit-difference", 0)
-    (line,) = errors(done)
-    assert done.returncode == 1
+    options = ("--variants", "fp32", "--quick", "--fp32-max-logit-difference", 0)
+    done = in_process("export", checkpoint, "--output", tmp_path / "out", *options)
+    (line,) = errors(done.stderr)
+    assert done.exit_code == 1
     assert "fp32 is not published: a logit differs by " in line
     assert "Proven on 100 dev texts" in done.stdout
     assert list(tmp_path.iterdir()) == []

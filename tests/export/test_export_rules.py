@@ -1,7 +1,6 @@
 """Rules in an export: checked, measured, sealed and shown."""
 
 import json
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +8,13 @@ import numpy as np
 import pytest
 
 from bertwire_core.errors import UserError
+from bertwire_core.tasks import Task
 from bertwire_export.cli import InspectConfig, run_inspect
+from bertwire_export.ruled import read_rule_file
 from bertwire_runtime.bundle import BundleError, open_bundle
 from bertwire_runtime.predictor import Predictor
 from graphs import export
-from support import LABELS, bertwire, random_texts
+from support import LABELS, in_process, random_texts
 
 RULES: list[dict[str, Any]] = [
     {"name": "forced", "pattern": r"^w1\d\b", "label": "positive", "force": True},
@@ -115,9 +116,8 @@ def test_several_labels(make_task: Any, tmp_path: Path) -> None:  # noqa: ANN401
 def test_faults_are_named_together(checkpoint: Path, tmp_path: Path) -> None:
     """One line each, and nothing is written; a single one is the error itself."""
     path = written(tmp_path / "rules.json", [RULES[0] | {"label": "joy", "pattern": "("}, RULES[0], RULES[0]])
-    command = bertwire("export", checkpoint, "--output", tmp_path / "out", "--rules", path)
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
+    done = in_process("export", checkpoint, "--output", tmp_path / "out", "--rules", path)
+    assert done.exit_code == 1
     *faults, last = [line for line in done.stderr.splitlines() if "rules.json" in line]
     assert [line.removeprefix(f"{path}: ")[:28] for line in faults] == [
         "rule 1 (forced): the model h",
@@ -130,8 +130,8 @@ def test_faults_are_named_together(checkpoint: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_tasks_without_rules(make_task: Any, tmp_path: Path) -> None:  # noqa: ANN401 - a fixture
+@pytest.mark.parametrize("task", ["regression", "token_classification"])
+def test_tasks_without_rules(tmp_path: Path, task: Task) -> None:
     """Words and numbers take none."""
-    rules = written(tmp_path / "rules.json")
-    with pytest.raises(UserError, match="rules are for labels of whole texts, and the model's task is regression"):
-        export(make_task("regression").checkpoint, tmp_path / "out", rules=rules)
+    with pytest.raises(UserError, match=f"rules are for labels of whole texts, and the model's task is {task}"):
+        read_rule_file(written(tmp_path / "rules.json"), task, LABELS)

@@ -23,7 +23,7 @@ from bertwire_export.trained import held_out, recorded_logits
 from bertwire_runtime.bundle import open_bundle
 from bertwire_runtime.layouts import arrange, variant_layout
 from rows import LABELS, LIMITS, MAX_LENGTH, ROWS, Made, Row, filler, numbered, paired, several, tagged, write
-from support import bertwire
+from support import bertwire, in_process
 
 
 def test_manifest_is_of_the_task(made: Made) -> None:
@@ -73,8 +73,8 @@ def test_reference_is_what_training_scored(made: Made) -> None:
 def test_recorded_logits_stand_while_pytorch_gives_them(made: Made) -> None:
     """What the trainer wrote down is not computed again, unless PyTorch gives others now or the rows are others."""
     checkpoint = load_checkpoint(made.checkpoint)
-    labels, task = checkpoint.training.labels, checkpoint.training.task
-    labelled = read_labelled(held_out(made.checkpoint, "dev"), Columns(), task)
+    labels = checkpoint.training.labels
+    labelled = read_labelled(held_out(made.checkpoint, "dev"), Columns(), made.task)
     examples = encode(serving_tokenizer(checkpoint), labelled, labels)
     recorded = recorded_logits(checkpoint, "dev", examples)
     assert recorded is not None
@@ -130,7 +130,7 @@ def test_report_and_inspect_show_the_task(made: Made) -> None:
     assert f"{len(made.manifest.labels)}: {', '.join(made.manifest.labels)}" in shown
     assert "Variants, on test" in shown
     assert max(map(len, shown.splitlines())) <= 80
-    document = json.loads(subprocess.run([*command, "--json"], capture_output=True, text=True, check=True).stdout)
+    document = json.loads(in_process("inspect", made.bundle, "--json").stdout)
     assert document["task"] == made.task
 
 
@@ -217,8 +217,7 @@ def test_train_refuses_task_that_does_not_fit(
 ) -> None:
     """A --task that the columns do not hold is refused in one line."""
     train = write(tmp_path / "train.jsonl", row, range(20))
-    command = bertwire("train", "--train", train, "--output", tmp_path / "out", "--model", task_base, *options)
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
+    done = in_process("train", "--train", train, "--output", tmp_path / "out", "--model", task_base, *options)
     (line,) = [each for each in done.stderr.splitlines() if each.startswith("bertwire: error: ")]
     assert words in line
-    assert (done.returncode, "Traceback" in done.stderr) == (1, False)
+    assert (done.exit_code, "Traceback" in done.stderr) == (1, False)

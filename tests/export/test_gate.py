@@ -107,8 +107,7 @@ def test_names_every_fault() -> None:
 )
 def test_abstains_as_often_as_it_decides_alike(agreement: float | None, texts: int, words: tuple[str, ...]) -> None:
     """The limit is that of labels, of one text of few at the least; a model that never abstains has none."""
-    measured = quality().model_copy(update={"abstain_agreement": agreement})
-    assert abstain_faults(measured, texts, LIMITS) == words
+    assert abstain_faults(agreement, texts, LIMITS) == words
 
 
 def test_logit_limit_may_be_absent() -> None:

@@ -128,6 +128,7 @@ def test_pooled_as_the_graph_with_groups(tokens: Pooled, half: bool) -> None:
 def test_halves_keep_the_batch_variance() -> None:
     """Logits of 4, of which one step in fp16 is 0.004, move less than the limit when sums are rounded differently."""
     encoder = read_encoder(tiny_model("bert", initializer_range=0.12))
+    assert encoder.classifier is not None
     encoder.classifier.bias[:] += 4
     texts = random_batch([3, 20, 7, 12] * 32)
     half = to_half(build_packed(encoder, Fp32Linears(), 0))

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -167,7 +167,6 @@ def by_pytorch(checkpoint: Path) -> list[tuple[Any, list[float]]]:
     return [((row["text"], row["text_pair"]) if "text_pair" in row else row["text"], row["logits"]) for row in rows]
 
 
-@pytest.mark.parametrize("write_bundle", [export, export_padded])
 @pytest.mark.parametrize(
     ("kind", "options"),
     [
@@ -176,45 +175,24 @@ def by_pytorch(checkpoint: Path) -> list[tuple[Any, list[float]]]:
         ("regression", {"pooling": "first", "pooler": True}),
     ],
 )
-def test_trained_exported_and_read(
-    task_base: Path, tmp_path: Path, kind: str, options: dict[str, Any], write_bundle: Callable[..., object]
-) -> None:
+def test_trained_exported_and_read(task_base: Path, tmp_path: Path, kind: str, options: dict[str, Any]) -> None:
     """The gate proves every variant, the probe lets each of them run, and fp32 answers as training did."""
     checkpoint = trained(task_base, tmp_path, kind, **options)
-    write_bundle(checkpoint, tmp_path / "bundle", **LIMITS)
-    bundle = open_bundle(tmp_path / "bundle")
-    layout = "packed" if write_bundle is export else "padded"
-    variants = {each.precision: each for each in bundle.manifest.variants}
-    assert {each.layout for each in variants.values()} == {layout}
-    assert all(not each.proofs[0].faults for each in variants.values())
-    if layout == "packed":
-        assert variants["int8"].proofs[0].batch_variance == 0
+    export(checkpoint, tmp_path / "packed", **LIMITS)
+    export_padded(checkpoint, tmp_path / "padded", **LIMITS)
     texts, expected = zip(*by_pytorch(checkpoint), strict=True)
-    for variant, near in (("fp32", 1e-3), ("int8", 1.0)):
-        predictor = Predictor(bundle, variant, "cpu", 1)
-        found = np.stack([each.logits for each in predictor.run(texts)])
-        assert np.abs(found - np.array(expected)).max() < near
-        predictor.close()
-
-
-@pytest.mark.timeout(400)
-def test_minilm(tmp_path: Path) -> None:
-    """Pretrained weights, trained on the mean of few rows, become a bundle that answers as PyTorch did."""
-    praise = ["a wonderful film", "I loved every minute of it", "great acting", "a joy to watch", "superb and moving"]
-    blame = ["a dreadful film", "I hated every minute of it", "poor acting", "a bore to watch", "dull and clumsy"]
-    rows = [{"text": text, "label": label} for label, texts in (("good", praise), ("bad", blame)) for text in texts]
-    path = tmp_path / "rows.jsonl"
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    recipe = {"epochs": 2, "batch_size": 2, "learning_rate": 2e-4, "max_length": 16, "precision": "fp32"}
-    checkpoint = tmp_path / "checkpoint"
-    train_model(prepare(TrainConfig(train=path, dev=path, pooling="mean", output=checkpoint, report=False, **recipe)))
-    export(checkpoint, tmp_path / "bundle")
-    bundle = open_bundle(tmp_path / "bundle")
-    assert {each.precision: each.proofs[0].batch_variance for each in bundle.manifest.variants}["int8"] == 0
-    predictor = Predictor(bundle, "int8", "cpu", 1)
-    outputs = predictor.run([row["text"] for row in rows])
-    assert [bundle.manifest.labels[int(each.logits.argmax())] for each in outputs] == [row["label"] for row in rows]
-    predictor.close()
+    for layout in ("packed", "padded"):
+        bundle = open_bundle(tmp_path / layout)
+        variants = {each.precision: each for each in bundle.manifest.variants}
+        assert {each.layout for each in variants.values()} == {layout}
+        assert all(not each.proofs[0].faults for each in variants.values())
+        if layout == "packed":
+            assert variants["int8"].proofs[0].batch_variance == 0
+        for variant, near in (("fp32", 1e-3), ("int8", 1.0)):
+            predictor = Predictor(bundle, variant, "cpu", 1)
+            found = np.stack([each.logits for each in predictor.run(texts)])
+            assert np.abs(found - np.array(expected)).max() < near
+            predictor.close()
 
 
 def refusal(checkpoint: Path, **fields: object) -> str:

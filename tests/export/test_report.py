@@ -117,7 +117,12 @@ def manifest(task: Task = "single_label", labels: tuple[str, ...] = ("good", "ba
         "truncation_side": "right",
         "pad_token_id": 0,
         "tokenizer": {"name": "tokenizer.json", "bytes": 10, "sha256": "b" * 64},
-        "calibration": {"temperature": 1.5, "thresholds": thresholds, "ece_before": 0.08, "ece_after": 0.02},
+        "calibration": {
+            "temperature": 1.5 if task == "single_label" else 1,
+            "thresholds": thresholds,
+            "ece_before": 0.08,
+            "ece_after": 0.02,
+        },
         "variants": [variant("fp32", proof(task))],
         "candidates": [],
         "provenance": {
@@ -134,10 +139,15 @@ def manifest(task: Task = "single_label", labels: tuple[str, ...] = ("good", "ba
     return Manifest.model_validate({**values, **other})
 
 
+def texts_of(lengths: list[int]) -> Evidence:
+    """The evidence of texts of so many tokens, of which 64 are read."""
+    return Evidence(lengths, most=64, computed=[min(each, 64) for each in lengths])
+
+
 def evidence(of: Manifest) -> Evidence:
     """All that the task of a manifest gives, drawn by chance from a fixed seed."""
     chance = np.random.default_rng(3)
-    made = Evidence(lengths=[int(each) for each in chance.integers(3, 100, 200)])
+    made = texts_of([int(each) for each in chance.integers(3, 100, 200)])
     if of.task == "regression":
         true = chance.normal(3, 1, 200)
         return replace(made, scatter=(true, true + chance.normal(0, 0.3, 200)))
@@ -309,8 +319,8 @@ def test_worst_label_first(tmp_path: Path) -> None:
 )
 def test_truncation_and_padding(tmp_path: Path, lengths: list[int], cut: str, padding: str) -> None:
     """The shares of cut texts and of padding in batches of 32 are those that one counts by hand."""
-    text = text_of(report(tmp_path, manifest(), Evidence(lengths)))
-    assert f"{cut} of the texts are longer than max_length (64)" in text
+    text = text_of(report(tmp_path, manifest(), texts_of(lengths)))
+    assert f"{cut} of the texts have more than the 64 tokens that the model reads, and are cut." in text
     assert f"{padding} of the tokens that a padded graph computes are padding" in text
 
 

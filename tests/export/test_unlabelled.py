@@ -3,13 +3,16 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from bertwire_core.errors import UserError
+from bertwire_core.scope import scopes
 from bertwire_export import prove
 from bertwire_export.examples import Logits
 from bertwire_runtime.bundle import open_bundle
 from bertwire_runtime.layouts import Arrays
+from bertwire_runtime.predictor import Predictor
 from bertwire_runtime.runner import Runner
 from graphs import export
 from rows import LIMITS, Made
@@ -45,6 +48,8 @@ def test_recorded(checkpoint: Path, tmp_path: Path) -> None:
 
 # The token of w59.
 WORD = 64
+# Most of them are longer than 32 tokens.
+LONG = random_texts(60, seed=8, longest=120)
 
 
 class WrongOn(Runner):
@@ -72,8 +77,63 @@ def test_wrong_on_texts_alone(checkpoint: Path, tmp_path: Path, monkeypatch: pyt
     assert export(checkpoint, tmp_path / "out", variants=["fp32"], dev=dev).manifest is not None
 
 
+class FaintOn(Runner):
+    """Runs graphs; batches with the word w59 have logits lower by 500, which changes no decision for a label."""
+
+    def run(self, arrays: Arrays) -> Logits:
+        """The logits, lower where the batch holds the word."""
+        logits = super().run(arrays)
+        return logits - np.float32(500) if (arrays["input_ids"] == WORD).any() else logits
+
+
+@pytest.fixture
+def in_chunks(checkpoint_copy: Path, bundle: Path) -> Path:
+    """The tiny checkpoint, which reads 3 chunks of 32 tokens and abstains from some of the texts."""
+    predictor = Predictor(open_bundle(bundle), "fp32", threads=1)
+    threshold = float(np.median(scopes(np.stack([each.logits for each in predictor.run(LONG)]))))
+    predictor.close()
+    path = checkpoint_copy / "training.json"
+    record = json.loads(path.read_text()) | {"chunks": 3, "chunk_overlap": 2}
+    path.write_text(json.dumps(record | {"stages": {"abstain": {"threshold": threshold}}}))
+    return checkpoint_copy
+
+
+def test_served_answers_are_compared(in_chunks: Path, tmp_path: Path) -> None:
+    """Of long texts the mean of their chunks, and whether the model abstains: what the bundle answers."""
+    texts = write(tmp_path / "a.txt", LONG)
+    outcome = export(in_chunks, tmp_path / "out", variants=["fp32"], texts=[texts])
+    assert outcome.manifest is not None
+    found = outcome.manifest.variants[0].proofs[0].texts
+    assert found is not None
+    predictor = Predictor(open_bundle(tmp_path / "out"), threads=1)
+    answers = predictor.run(LONG)
+    predictor.close()
+    assert max(each.token_count for each in answers) > 64
+    assert 0 < sum(each.abstained for each in answers) < len(LONG)
+    assert (found.decisions, found.label_agreement, found.abstain_agreement) == (60, 1.0, 1.0)
+    assert found.abstained == pytest.approx(np.mean([each.abstained for each in answers]))
+    page = (tmp_path / "out.report.html").read_text()
+    assert f"abstains from {found.abstained:.2%} of them and as PyTorch in 100.00%" in page
+
+
+@pytest.mark.parametrize(("runner", "fault"), [(WrongOn, "decides"), (FaintOn, "abstains")])
+def test_wrong_behind_the_first_chunk(
+    in_chunks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runner: type[Runner], fault: str
+) -> None:
+    """A graph that is wrong on a word of later chunks alone is not published, and the reason says where."""
+    monkeypatch.setattr(prove, "Runner", runner)
+    texts = write(tmp_path / "a.txt", [f"{text} {'w1 ' * 40} w59" for text in random_texts(30, seed=4)])
+    dev = tmp_path / "dev.jsonl"
+    plain = [text for text in random_texts(300) if "w59" not in text.split()][:100]
+    dev.write_text("".join(json.dumps({"text": text, "label": "neutral"}) + "\n" for text in plain))
+    outcome = export(in_chunks, tmp_path / "out", variants=["fp32"], texts=[texts], dev=dev)
+    assert outcome.manifest is None
+    faults = [each for one in outcome.proven for proof in one.proofs for each in proof.faults]
+    assert any(each.startswith(f"it {fault} as PyTorch in ") and "of --texts" in each for each in faults)
+
+
 def test_every_task(made: Made, tmp_path: Path) -> None:
-    """Numbers have no decisions; a tag a token is one; pairs of texts are refused."""
+    """Numbers have no decisions; a tag a word is one; pairs of texts are refused."""
     texts = write(tmp_path / "a.txt", random_texts(12, seed=7, longest=5))
     if made.kind == "pairs":
         with pytest.raises(UserError, match="--texts is for models of single texts"):
@@ -84,7 +144,8 @@ def test_every_task(made: Made, tmp_path: Path) -> None:
     assert found is not None
     assert found.max_logit_difference < 1e-3
     assert (found.label_agreement is None) == (made.kind == "regression")
-    assert {"multi_label": 36, "regression": 0}.get(made.kind, found.decisions) == found.decisions
+    words = sum(len(text.split()) for text in set(texts.read_text().splitlines()))
+    assert found.decisions == {"multi_label": 36, "regression": 0, "token_classification": words}[made.kind]
 
 
 def test_missing_column(checkpoint: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -111,6 +112,9 @@ def test_trusts_only_untouched_results(tmp_path: Path) -> None:
 
 def test_interrupted_demo_leaves_nothing_behind(tmp_path: Path) -> None:
     """Ctrl-C while it trains ends the demo and its child with 130; what is left is not taken for a result."""
+    texts = tmp_path / "build" / "vader"
+    texts.mkdir(parents=True)
+    shutil.copy(vader.fetch(ROOT / "build" / "vader"), texts)
     command = [sys.executable, "-m", "demo", "--short"]
     sources = [str(ROOT / part) for part in (".", "protos", "client", "trainer", "export", "server")]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sources)}

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from bertwire_core.tasks import TASKS, Task
 from bertwire_runtime.bundle import BundleError, open_bundle
 from support import Edit, bertwire, rehash, reseal, reseal_bytes
 
@@ -167,8 +168,19 @@ def _set_file_name(name: str) -> Edit:
     return lambda manifest: manifest["tokenizer"].update(name=name)
 
 
-def _abstain(**other: object) -> Edit:
-    return lambda manifest: manifest.update(abstention={"threshold": 1, "dev": 0, "test": None}, **other)
+def _calibrate(temperature: object = 1, thresholds: object = None, task: Task = "multi_label") -> Edit:
+    """Edits the calibration, of a task that it fits but for that."""
+    own = [0.5] * 3 if task == "multi_label" else []
+
+    def edit(manifest: dict[str, Any]) -> None:
+        manifest["calibration"].update(temperature=temperature, thresholds=thresholds or own)
+        manifest.update(task=task, labels=manifest["labels"][: 1 if task == "regression" else 3])
+
+    return edit
+
+
+def _abstain(threshold: float = 1, **other: object) -> Edit:
+    return lambda manifest: manifest.update(abstention={"threshold": threshold, "dev": 0, "test": None}, **other)
 
 
 @pytest.mark.parametrize(
@@ -223,7 +235,9 @@ def _abstain(**other: object) -> Edit:
         (lambda manifest: manifest.update(task="regression"), "3 labels do not fit the task regression"),
         (lambda manifest: manifest.update(task="multi_label"), "0 thresholds do not fit the task multi_label"),
         (lambda manifest: manifest["calibration"].update(thresholds=[0.5]), "1 thresholds do not fit"),
-        (lambda manifest: manifest["calibration"].update(temperature=0), "temperature"),
+        *((_calibrate(temperature=each), "calibration.temperature") for each in (0, -1, 0.249, 10.01, "hot", None)),
+        *((_calibrate(thresholds=[0.5, each, 0.5]), "calibration.thresholds.1") for each in (-0.1, 1.01, "low", None)),
+        *((_calibrate(temperature=2, task=each), f"of 2 does not fit the task {each}") for each in TASKS[1:]),
         (lambda manifest: manifest.update(abstention={"threshold": 1, "dev": 2, "test": None}), "abstention.dev"),
         (_abstain(schema_version=3), "a model of single_label in schema 3 does not abstain"),
         (_abstain(task="token_classification"), "a model of token_classification in schema 4 does not abstain"),
@@ -234,6 +248,25 @@ def test_refuses_wrong_manifest(copy: Path, edit: Edit, reason: str) -> None:
     """A resealed manifest is still held to its schema; no name in it leads out of the bundle."""
     reseal(copy, edit)
     assert reason in refusal(copy)
+
+
+@pytest.mark.parametrize(
+    ("edit", "where"),
+    [
+        (_calibrate(temperature=4711), "calibration.temperature"),
+        (_calibrate(thresholds=[4711, 0.5, 0.5]), "calibration.thresholds.0"),
+        (_abstain(4711), "abstention.threshold"),
+        (lambda manifest: _proof(manifest).update(batch_variance=4711), "batch_variance"),
+        (lambda manifest: _proof(manifest)["limits"].update(max_batch_variance=4711), "max_batch_variance"),
+        (lambda manifest: _dev(manifest)["scores"].update(accuracy=4711), "accuracy"),
+    ],
+)
+@pytest.mark.parametrize("number", [b"1e999", b"-1e999", b"NaN", b"Infinity"])
+def test_refuses_numbers_that_are_not_finite(copy: Path, edit: Edit, where: str, number: bytes) -> None:
+    """Neither by their names nor by too large an exponent."""
+    reseal(copy, edit)
+    reseal_bytes(copy, (copy / "manifest.json").read_bytes().replace(b"4711", number))
+    assert (where if b"e" in number else "which is no number") in refusal(copy)
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff", b"[]", b"1", b"{", b"[" * 100_000, b'{"schema_version": "' * 2])

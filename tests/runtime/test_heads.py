@@ -13,7 +13,7 @@ from bertwire_core.tasks import TASKS, Task, TaskTable
 from bertwire_runtime.bundle import Manifest
 from bertwire_runtime.bundle.manifest import Calibration
 from bertwire_runtime.heads import HEADS
-from bertwire_runtime.output import Output, best
+from bertwire_runtime.output import Entity, Output, best
 from bertwire_runtime.thresholds import Thresholds
 
 TAGS = ("O", "B-x", "I-x", "B-y", "I-y")
@@ -28,16 +28,21 @@ def manifest(
     return Manifest.model_construct(**known)
 
 
-def output(scores: Any, words: Sequence[tuple[int, int, int]] = ()) -> Output:  # noqa: ANN401 - what makes an array
+def output(scores: Any, entities: Sequence[Entity] = ()) -> Output:  # noqa: ANN401 - what makes an array
     """An answer with these scores."""
     array = np.array(scores, np.float32)
-    return Output(array, array, words, len(array), truncated=False)
+    return Output(array, array, entities, len(array), truncated=False)
 
 
-def decide(manifest: Manifest, found: Output, thresholds: Thresholds) -> list[Any]:
-    """The labels or the entities that the head of a manifest's task decides for."""
-    head = HEADS[manifest.task]
-    return head.chosen(manifest, found, thresholds) or head.entities(manifest, found, thresholds)
+def decide(manifest: Manifest, found: Output, thresholds: Thresholds) -> list[bool]:
+    """The labels that the head of a manifest's task decides for."""
+    return HEADS[manifest.task].chosen(manifest, found, thresholds)
+
+
+def entities(labels: tuple[str, ...], scores: Any, words: Sequence[tuple[int, int, int]]) -> Sequence[Entity]:  # noqa: ANN401
+    """The entities of words, by the scores of tokens."""
+    model = manifest("token_classification", labels)
+    return HEADS["token_classification"].entities(model, np.array(scores, np.float32), words)
 
 
 def score(manifest: Manifest, logits: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -50,7 +55,7 @@ def tagged(*tags: str) -> list[tuple[str, int, int]]:
     labels = tuple(dict.fromkeys(("O", *tags)))
     scores = np.eye(len(labels), dtype=np.float32)[[labels.index(tag) for tag in tags]]
     words = [(place, place, place + 1) for place in range(len(tags))]
-    found = decide(manifest("token_classification", labels), output(scores, words), Thresholds())
+    found = entities(labels, scores, words)
     assert all(each.score == 1 for each in found)
     return [(each.label, each.start, each.end) for each in found]
 
@@ -88,17 +93,12 @@ def test_entities_are_those_of_seqeval() -> None:
 
 
 def test_entity_takes_the_first_token_of_its_words() -> None:
-    """Words' other tokens are not looked at; the score is the mean of the words'; thresholds are by type."""
-    rows = [[0.9, 0.1, 0], [0.2, 0.8, 0], [0, 1, 0], [0.3, 0.1, 0.6], [1, 0, 0]]
-    given = output(rows, [(1, 0, 4), (3, 5, 7)])
-    tags = manifest("token_classification", ("O", "B-x", "I-x"))
-    (found,) = decide(tags, given, Thresholds())
+    """Words' other tokens are not looked at; the score is the mean of the words'."""
+    rows, labels = [[0.9, 0.1, 0], [0.2, 0.8, 0], [0, 1, 0], [0.3, 0.1, 0.6], [1, 0, 0]], ("O", "B-x", "I-x")
+    (found,) = entities(labels, rows, [(1, 0, 4), (3, 5, 7)])
     assert (found.label, found.start, found.end) == ("x", 0, 7)
     assert found.score == pytest.approx(0.7)
-    assert decide(tags, given, Thresholds(all=0.69)) == [found]
-    assert not decide(tags, given, Thresholds(all=0.71))
-    assert decide(tags, given, Thresholds(all=0.71, by_label={"x": 0.5})) == [found]
-    assert not decide(tags, output(rows), Thresholds())
+    assert not entities(labels, rows, [])
 
 
 def test_entity_types_come_once() -> None:
@@ -165,10 +165,21 @@ def test_several_labels_are_predicted_from_their_thresholds_on() -> None:
     assert decide(several, output(scores), Thresholds(by_label={"c": 0})) == [True, True, True]
 
 
+def test_thresholds_at_the_ends_of_their_range() -> None:
+    """At 0 any score is enough but that of a label that rules forbid, at 1 only the highest there is."""
+    several = manifest("multi_label", ("a", "b", "c"), thresholds=(0, 0, 1))
+    logits = np.array([-np.inf, -200, np.inf], np.float32)
+    scores = score(several, logits)
+    assert decide(several, output(scores), Thresholds()) == [False, True, True]
+    assert decide(several, output(scores[[0, 1, 1]]), Thresholds()) == [False, True, False]
+    assert decide(several, output(scores), Thresholds(all=0)) == [False, True, True]
+
+
 # Token 1 begins no word: it is the second part of the word that begins a person's name.
 TOKENS = [[0, 0.9, 0, 0.1], [0, 0, 0, 1], [0.1, 0, 0.9, 0], [1, 0, 0, 0], [0.4, 0, 0, 0.6], [0, 0.7, 0.3, 0]]
 WORDS = ((0, 0, 5), (2, 6, 9), (3, 10, 12), (4, 13, 15), (5, 16, 19))
 PLACES = ("O", "B-PER", "I-PER", "B-LOC")
+NAMES = output(TOKENS, entities(PLACES, TOKENS, WORDS))
 
 
 Given = tuple[tuple[str, ...], Output, list[tuple[str, float]], list[str]]
@@ -181,7 +192,7 @@ GIVEN: TaskTable[list[Given]] = TaskTable(
             (("a", "b", "c"), output([0.1, 0.2, 0.3]), [], ["a", "b", "c"]),
         ],
         "token_classification": [
-            (PLACES, output(TOKENS, WORDS), [("PER", 0.9), ("LOC", 0.6), ("PER", 0.7)], ["PER", "LOC"]),
+            (PLACES, NAMES, [("PER", 0.9), ("LOC", 0.6), ("PER", 0.7)], ["PER", "LOC"]),
             (PLACES, output(TOKENS), [], ["PER", "LOC"]),
         ],
         "regression": [(("stars",), output([4.2]), [], [])],

@@ -161,7 +161,7 @@ def test_kernels_without_vnni_are_what_is_emulated(tmp_path: Path) -> None:
     scales = graph.constant(np.float32(1)), graph.constant(np.ones(40, np.float32))
     inputs = graph.input("numbers", TensorProto.UINT8, ["texts", 33]), graph.constant(weight), *scales
     output = graph.add("MatMulIntegerToFloat", *inputs, domain=CONTRIB)
-    onnx.save(graph.model(output, ["texts", 40]), tmp_path / "graph.onnx")
+    onnx.save(graph.model({"logits": (output, ["texts", 40])}), tmp_path / "graph.onnx")
     np.save(tmp_path / "numbers.npy", numbers.astype(np.uint8))
     files = [tmp_path / name for name in ("graph.onnx", "numbers.npy", "products.npy")]
     subprocess.run([str(EMULATOR), "-cpu", "Haswell", sys.executable, "-c", RUN, *files], check=True)

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
+from typing import NamedTuple
 
 import grpc
 import pytest
@@ -26,7 +27,7 @@ from bertwire_core.errors import UserError
 from bertwire_runtime.bundle import BundleError, open_bundle
 from bertwire_runtime.bundle.keys import read_private_key, read_public_key
 from bertwire_runtime.bundle.signature import DOMAIN
-from support import Serve, bertwire, rehash, reseal
+from support import Serve, bertwire, in_process, rehash, reseal
 
 Key = ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey | x25519.X25519PrivateKey | ec.EllipticCurvePrivateKey
 Pair = tuple[Path, Path]
@@ -65,14 +66,26 @@ def other_keys(tmp_path_factory: pytest.TempPathFactory) -> Pair:
     return pair(tmp_path_factory.mktemp("keys"), "other")
 
 
-def run(*arguments: object) -> "subprocess.CompletedProcess[str]":
-    """Runs a command to its end."""
-    return subprocess.run(bertwire(*arguments), capture_output=True, text=True, check=False, timeout=60)
+class Done(NamedTuple):
+    """How a command ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
 
 
-def refusal(*arguments: object) -> str:
+def run(command: str, *arguments: object) -> Done:
+    """Runs a command to its end: in this process, but `serve`, which ends its own."""
+    if command != "serve":
+        here = in_process(command, *arguments)
+        return Done(here.exit_code, here.stdout, here.stderr)
+    done = subprocess.run(bertwire(command, *arguments), capture_output=True, text=True, check=False, timeout=60)
+    return Done(done.returncode, done.stdout, done.stderr)
+
+
+def refusal(command: str, *arguments: object) -> str:
     """Runs a command that must fail, with nothing on standard output, and gives its one line."""
-    done = run(*arguments)
+    done = run(command, *arguments)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("bertwire: error: ")
     assert len(done.stderr.splitlines()) == 1

@@ -6,9 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bags import VOCABULARY, make_bag, table
 from bertwire_runtime.bundle import open_bundle
 from bertwire_runtime.predictor import Predictor
 from bertwire_runtime.tokenizer import Encoded
+from bertwire_server.errors import ModelFailed
 from bertwire_server.model.cache import Cache
 from bertwire_server.model.model import Model, Serving
 from bertwire_server.query import Query
@@ -80,6 +82,20 @@ async def test_same_answer_without_a_run(model: Model) -> None:
         np.testing.assert_array_equal(one.output.logits, other.output.logits)
     await model.predict(Query(["w3"], client="b"))
     assert model.totals.texts == 4
+
+
+@pytest.mark.parametrize("chunks", [1, 3])
+async def test_failing_text_is_named_by_its_place(bundle: Path, tmp_path: Path, chunks: int) -> None:
+    """In the call, whatever of it is kept and however many chunks the texts before it have."""
+    weights = table()
+    weights[VOCABULARY.index("w50")] = np.nan
+    folder = make_bag(bundle, tmp_path / "tiny", weights, chunks=chunks, chunk_overlap=2)
+    model = Model(Predictor(open_bundle(folder), threads=1), Serving(cache_bytes=1 << 20))
+    model.start()
+    await model.predict(Query(["w1 " * 70, "w2"]))
+    with pytest.raises(ModelFailed, match=r"^the model gives no finite numbers for texts\[3\]$"):
+        await model.predict(Query(["w2", "w3 " * 40, "w1 " * 70, "w50", "w4"]))
+    await model.stop()
 
 
 async def test_variant_that_depends_on_its_batch_keeps_nothing(bundle: Path) -> None:

@@ -25,6 +25,10 @@ LONG = "w3 " * 40
 Call = Any
 
 
+# Of 11 numbers that a graph gives, three are logits.
+VECTOR = {"dimensions": 8, "pooling": "mean", "normalize": False}
+
+
 def fields(*, normalize: bool) -> dict[str, Any]:
     """What makes a bundle of the table one of vectors."""
     return {
@@ -51,6 +55,7 @@ def server(serve: Serve, bundle: Path, tmp_path_factory: pytest.TempPathFactory)
     make_bag(bundle, folder / "plain" / "1", TABLE, name="plain", **fields(normalize=False))
     make_bag(bundle, folder / "unit" / "1", TABLE, name="unit", **fields(normalize=True))
     make_bag(bundle, folder / "labels" / "1", table(), name="labels")
+    make_bag(bundle, folder / "both" / "1", table(labels=11), name="both", embedding=VECTOR)
     with serve(folder, "--default-model", "plain", "--cache-mb", 1, "--max-texts", 40) as running:
         yield running
 
@@ -78,23 +83,40 @@ def test_embed(embed: Call, channel: grpc.Channel) -> None:
 def test_cut_and_normalized(embed: Call) -> None:
     """Cut to the first dimensions; normalize what is cut of a model that normalizes, and others where asked."""
     whole = vector("w1", "w2")
-    found = {
-        name: np.array(embed(texts=["w1 w2"], **options).embeddings[0].values)
-        for name, options in {
-            "cut": {"dimensions": 3},
-            "length": {"normalize": True},
-            "both": {"dimensions": 3, "normalize": True},
-            "unit": {"model": "unit"},
-            "unit cut": {"model": "unit", "dimensions": 3},
-            "unit all": {"model": "unit", "dimensions": 8},
-        }.items()
+    asked: dict[str, dict[str, Any]] = {
+        "cut": {"dimensions": 3},
+        "length": {"normalize": True},
+        "both": {"dimensions": 3, "normalize": True},
+        "unit": {"model": "unit"},
+        "unit cut": {"model": "unit", "dimensions": 3},
+        "unit all": {"model": "unit", "dimensions": 8},
     }
+    found = {name: np.array(embed(texts=["w1 w2"], **options).embeddings[0].values) for name, options in asked.items()}
     np.testing.assert_array_equal(found["cut"], whole[:3])
     np.testing.assert_allclose(found["length"], unit(whole), rtol=1e-6)
     np.testing.assert_allclose(found["both"], unit(whole[:3]), rtol=1e-6)
     np.testing.assert_array_equal(found["unit"], whole)  # as the graph gives it
     np.testing.assert_array_equal(found["unit all"], whole)
     np.testing.assert_allclose(found["unit cut"], unit(whole[:3]), rtol=1e-6)
+
+
+def test_labels_and_vector_of_one_model(embed: Call, channel: grpc.Channel) -> None:
+    """Classify with the logits, and give the vector behind them."""
+    expected = logits(table(labels=11), "w1", "w2")
+    request = ClassifyRequest(model="both", texts=["w1 w2"], logits=True)
+    (result,) = ClassifierStub(channel).Classify(request, timeout=20).results
+    np.testing.assert_array_equal(result.logits, expected[:3])
+    assert sum(each.score for each in result.labels) == pytest.approx(1)
+    (found,) = embed(model="both", texts=["w1 w2"]).embeddings
+    np.testing.assert_array_equal(found.values, expected[3:])
+    metadata = GRPCInferenceServiceStub(channel).ModelMetadata(oip.ModelMetadataRequest(name="both"), timeout=20)
+    assert {each.name: list(each.shape) for each in metadata.outputs} == {
+        "label": [-1, 1],
+        "score": [-1, 1],
+        "scores": [-1, 3],
+        "logits": [-1, 3],
+        "embedding": [-1, 8],
+    }
 
 
 @pytest.mark.parametrize(

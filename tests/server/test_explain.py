@@ -33,9 +33,10 @@ MOST_SPANS = 6
 
 @pytest.fixture(scope="module")
 def stub(serve: Serve, bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClassifierStub]:
-    """Serve a bag of words with a rule, which lets few spans and characters through."""
-    rule = {"name": "no-w9", "pattern": r"\bw9\b", "label": LABELS[2], "boost": 2}
-    folder = make_bag(bundle, tmp_path_factory.mktemp("bags") / "tiny", WEIGHTS, rules=[rule])
+    """Serve a bag of words with two rules, which lets few spans and characters through."""
+    boost = {"name": "no-w9", "pattern": r"\bw9\b", "label": LABELS[2], "boost": 2}
+    force = {"name": "w8", "pattern": r"\bw8\b", "label": LABELS[0], "force": True}
+    folder = make_bag(bundle, tmp_path_factory.mktemp("bags") / "tiny", WEIGHTS, rules=[boost, force])
     options = ("--max-explain-spans", MOST_SPANS, "--max-text-chars", 1000, "--max-call-chars", 3000)
     with serve(folder, *options) as server, grpc.insecure_channel(server.address) as channel:
         yield ClassifierStub(channel)
@@ -79,7 +80,7 @@ def test_words_of_a_bag_are_its_weights(stub: ClassifierStub) -> None:
 
 def test_equals_classify_of_what_is_left(stub: ClassifierStub) -> None:
     """Give the differences of the texts' logits and scores, a rule's effect on a score included; the best label."""
-    texts = ["w1 w9 w3", "w9 w2 w3", "w1 w2 w9"]
+    texts = ["w1 w9 w3", "w9 w2 w3", "w1 w2 w9", "w1 w2 w3"]
     for text in texts:
         words = text.split()
         left = [" ".join(words[:place] + words[place + 1 :]) for place in range(3)]
@@ -88,12 +89,24 @@ def test_equals_classify_of_what_is_left(stub: ClassifierStub) -> None:
         found = explain(stub, text)
         scores = [{each.label: each.score for each in result.labels}[found.label] for result in (whole, *rest)]
         assert (found.label, found.logit, found.score) == (LABELS[label], whole.logits[label], scores[0])
+        assert list(found.rules) == list(whole.rules) == ["no-w9"] * ("w9" in words)
         np.testing.assert_allclose(
             [each.logit for each in found.spans], [whole.logits[label] - each.logits[label] for each in rest], atol=1e-6
         )
         np.testing.assert_allclose(
             [each.score for each in found.spans], [scores[0] - each for each in scores[1:]], atol=1e-6
         )
+
+
+def test_rule_that_decides(stub: ClassifierStub) -> None:
+    """Name the rule; the score says that its word alone decides, whatever the logits say of the others."""
+    found = explain(stub, "w1 w8 w3")
+    assert (list(found.rules), found.label, found.score) == (["w8"], LABELS[0], 1)
+    first, forced, last = found.spans
+    assert (first.score, last.score) == (0, 0)
+    assert forced.score > 0
+    assert first.logit
+    assert last.logit
 
 
 def test_neighbours_are_merged(stub: ClassifierStub) -> None:

@@ -14,6 +14,7 @@ from bertwire.v1.classifier_pb2 import ClassifyRequest, ClassifyResponse
 from bertwire_core.errors import UserError
 from bertwire_runtime.bundle import open_bundle
 from bertwire_runtime.output import Output
+from bertwire_runtime.thresholds import MODELS_OWN
 from bertwire_runtime.tokenizer import TextTokenizer
 from bertwire_server.call import Call, current
 from bertwire_server.errors import InvalidRequest
@@ -69,7 +70,7 @@ async def test_large_response_leaves_others_their_turn(bundle: Path) -> None:
     logits = np.zeros(77, dtype=np.float32)
     predictions = [Prediction(Output(logits, logits, (), 3, truncated=False), 0, 0, 0)] * 1024
     manifest = open_bundle(bundle).manifest.model_copy(update={"labels": tuple(map(str, range(77)))})
-    built, turns = await turns_during(response(manifest, predictions, ClassifyRequest(logits=True)))
+    built, turns = await turns_during(response(manifest, predictions, ClassifyRequest(logits=True), MODELS_OWN))
     assert [len(result.labels) for result in built.results] == [77] * 1024
     assert turns > 1
 

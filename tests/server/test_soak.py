@@ -6,7 +6,7 @@ import pytest
 
 from bench.soak import Soaked, served, soak
 
-SECONDS = 30
+SECONDS = 15
 
 
 async def test_memory_stays_flat(bundle: Path) -> None:

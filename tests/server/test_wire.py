@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import shutil
 import socket
 import subprocess
@@ -315,7 +316,7 @@ def longer(tokenizer: dict[str, Any]) -> None:
         ("bundle", with_tokenizer, longer, "more than the model reads"),
     ],
 )
-def test_refuses_bundle_that_could_not_answer(
+async def test_refuses_bundle_that_could_not_answer(
     request: pytest.FixtureRequest,
     tmp_path: Path,
     kind: str,
@@ -324,7 +325,10 @@ def test_refuses_bundle_that_could_not_answer(
     reason: str,
 ) -> None:
     """Refuse a resealed bundle whose graph does not fit its manifest or tokenizer before the port opens."""
-    assert reason in refusal(change(request.getfixturevalue(kind), tmp_path / "copy", edit), "--port", 0)
+    copy, opened = change(request.getfixturevalue(kind), tmp_path / "copy", edit), list[str]()
+    with pytest.raises(UserError, match=re.escape(reason)):
+        await serve_bundle(ServerConfig(bundle=copy, port=0), opened.append)
+    assert opened == []
 
 
 def test_text_without_tokens_is_refused(serve: Serve, bundle: Path, tmp_path: Path) -> None:

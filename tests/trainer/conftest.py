@@ -27,17 +27,6 @@ Handed = Callable[..., Job]
 Interrupted = Callable[[int], AbstractContextManager[None]]
 
 
-@pytest.fixture(scope="session", autouse=True)
-def one_thread() -> Iterator[None]:
-    """One thread: at this size two are no faster, and many times slower where other work shares the cores."""
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random BERT encoder of 2 layers, hidden size 32, 97 tokens and 64 positions."""

@@ -1,6 +1,7 @@
 """Going on from an older checkpoint: its labels, its head, what keeps it from forgetting, and how it goes on."""
 
 import json
+import shutil
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -38,10 +39,18 @@ def weights(output: Path) -> dict[str, torch.Tensor]:
     return load_file(output / "model.safetensors")
 
 
+@pytest.fixture(scope="module")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the old checkpoint lies once the first test has trained it."""
+    return tmp_path_factory.mktemp("once") / "old"
+
+
 @pytest.fixture
-def old(run: Run, tmp_path: Path) -> Path:
+def old(run: Run, once: Path, tmp_path: Path) -> Path:
     """A checkpoint that knows the labels negative and positive."""
-    return run(output=tmp_path / "old", epochs=6)
+    if not once.exists():
+        run(output=once, epochs=6)
+    return Path(shutil.copytree(once, tmp_path / "old"))
 
 
 @pytest.fixture

@@ -108,5 +108,5 @@ def scatter(true: Floats, predicted: Floats, name: str) -> Figure:
     axes.plot(true[chosen], predicted[chosen], "o", alpha=0.45, markersize=4, label="a text", rasterized=True)
     axes.set(xlabel=f"true {name}", ylabel=f"predicted {name}")
     axes.set_aspect("equal", adjustable="datalim")
-    axes.legend()
+    axes.legend(loc="upper left")
     return figure

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto
 
-from bertwire_export.packed.graph import CONTRIB, Graph
+from bertwire_export.packed.graph import CONTRIB, Graph, Shape
 from bertwire_export.packed.linear import Fp32Linears, Linears
 from bertwire_export.packed.pool import normalized, pooled
 from bertwire_export.packed.weights import Encoder, Layer, Linear, Norm
@@ -28,6 +28,7 @@ def build_packed(encoder: Encoder, linears: Linears, groups: int) -> onnx.ModelP
     Returns:
         A model with the inputs of `bertwire_runtime.layouts.packed` and the output `logits`, float32
         [texts, labels], or [tokens, labels] where every token is classified; the vectors [texts, hidden] of an encoder.
+        Of a classifier that gives both the vectors are the output `embedding`.
     """
     return _Builder(encoder, linears, groups).build()
 
@@ -51,8 +52,13 @@ class _Builder:
         value = self._layer(tokens, layer, f"layer.{index}", first_only=first_only)
         if not encoder.by_token and not first_only:
             value = pooled(graph, value, encoder.pooling.tokens, self._groups)
-        last_layer = encoder.classifier or encoder.dense or layer.down
-        return graph.model(self._head(value), ["tokens" if encoder.by_token else "texts", len(last_layer.bias)])
+        vector, rows = self._vector(value), "tokens" if encoder.by_token else "texts"
+        size = len((encoder.dense or layer.down).bias)
+        if encoder.classifier is None:
+            return graph.model({"logits": (vector, [rows, size])})
+        logits = Fp32Linears()(graph, vector, encoder.classifier, "classifier")
+        outputs: dict[str, tuple[str, Shape]] = {"logits": (logits, [rows, len(encoder.classifier.bias)])}
+        return graph.model(outputs | ({"embedding": (vector, [rows, size])} if encoder.both else {}))
 
     def _embeddings(self) -> str:
         graph, encoder = self._graph, self._encoder
@@ -134,15 +140,14 @@ class _Builder:
     def _norm_weights(self, norm: Norm) -> tuple[str, str]:
         return self._graph.constant(norm.weight, "norm.weight"), self._graph.constant(norm.bias, "norm.bias")
 
-    def _head(self, value: str) -> str:
-        graph, encoder, exact = self._graph, self._encoder, Fp32Linears()
+    def _vector(self, value: str) -> str:
+        """Add what stands between the last layer, or the pooled vector, and the classifier."""
+        graph, encoder = self._graph, self._encoder
         if encoder.dense is not None and encoder.activation is not None:
-            value = exact(graph, value, encoder.dense, "dense")
+            value = Fp32Linears()(graph, value, encoder.dense, "dense")
             domain = CONTRIB if encoder.activation == "Gelu" else ""
             value = graph.add(encoder.activation, value, domain=domain)
-        if encoder.pooling.normalize:
-            value = normalized(graph, value)
-        return value if encoder.classifier is None else exact(graph, value, encoder.classifier, "classifier")
+        return normalized(graph, value) if encoder.pooling.normalize else value
 
     def _input(self, name: str, *shape: str) -> str:
         return self._graph.input(name, _INT64, list(shape))

@@ -41,10 +41,10 @@ class Graph:
         self._nodes.append(helper.make_node(operator, inputs, [output], name=output, domain=domain, **attributes))
         return output
 
-    def model(self, output: str, shape: Shape) -> onnx.ModelProto:
-        """Return the finished model, whose output `logits` is the value `output`."""
-        self._nodes.append(helper.make_node("Identity", [output], ["logits"]))
-        outputs = [helper.make_tensor_value_info("logits", TensorProto.FLOAT, shape)]
+    def model(self, values: dict[str, tuple[str, Shape]]) -> onnx.ModelProto:
+        """Return the finished model; of each of its outputs, by name, the value and its shape."""
+        self._nodes += [helper.make_node("Identity", [value], [name]) for name, (value, _) in values.items()]
+        outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, (_, shape) in values.items()]
         graph = helper.make_graph(self._nodes, "packed", list(self._inputs.values()), outputs, self._constants)
         opsets = [helper.make_opsetid("", _OPSET), helper.make_opsetid(CONTRIB, 1)]
         return helper.make_model(graph, opset_imports=opsets, ir_version=_IR_VERSION, producer_name="bertwire")

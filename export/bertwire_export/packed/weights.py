@@ -68,6 +68,7 @@ class Encoder:
         classifier: to the logits; None where the pooled vector is the output.
         pooling: what `dense`, or the classifier, reads of a text.
         by_token: whether every token is classified; else each text.
+        both: whether the pooled vector is a second output.
         skips_padding: whether positions count from 1 and leave padding tokens out.
     """
 
@@ -84,6 +85,7 @@ class Encoder:
     pooling: Pooling
     by_token: bool
     skips_padding: bool
+    both: bool = False
 
 
 @dataclass(frozen=True, slots=True)

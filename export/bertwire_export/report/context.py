@@ -28,7 +28,8 @@ def verdict(candidate: Candidate) -> str:
 
 def report_context(manifest: Manifest, evidence: Evidence) -> dict[str, Any]:
     """Return what the template reads, but for the plots."""
-    lengths, abstention = np.array(evidence.lengths or [1]), manifest.abstention
+    lengths, computed = (np.array(each or [1]) for each in (evidence.lengths, evidence.computed))
+    abstention = manifest.abstention
     confusion = np.zeros((0, 0), np.int64) if evidence.confusion is None else evidence.confusion
     numbers = 0 if evidence.scatter is None else len(evidence.scatter[0])
     worst_first = sorted(evidence.per_label or (), key=lambda each: each[3])
@@ -49,8 +50,9 @@ def report_context(manifest: Manifest, evidence: Evidence) -> dict[str, Any]:
         "confusions": list(confusions(confusion, manifest.labels)),
         "per_label": [(label, *(f"{each:.4f}" for each in scores), n) for label, *scores, n in worst_first],
         "thresholds": [(manifest.labels[at], f"{each:.4f}") for at, each in enumerate(manifest.calibration.thresholds)],
-        "cut": f"{np.mean(lengths > manifest.max_length):.2%}",
-        "padding": f"{_padding_share(np.minimum(lengths, manifest.max_length)):.2%}",
+        "cut": f"{np.mean(lengths > evidence.most):.2%}",
+        "chunks": f"{len(computed) / len(lengths):.2f}",
+        "padding": f"{_padding_share(computed):.2%}",
         "batch_texts": _BATCH_TEXTS,
         "numbers": numbers,
         "points": min(numbers, MOST_POINTS),

@@ -34,7 +34,7 @@ def _figures(manifest: Manifest, evidence: Evidence) -> Iterator[tuple[str, Figu
     if evidence.confusion is not None and evidence.confusion.any():
         yield "confusion", confusion_matrix(evidence.confusion, manifest.labels)
     if evidence.lengths:
-        yield "lengths", _lengths(np.array(evidence.lengths), manifest.max_length)
+        yield "lengths", _lengths(np.array(evidence.lengths), evidence.most)
     if evidence.scatter is not None and len(evidence.scatter[0]):
         yield "scatter", scatter(*evidence.scatter, shortened(manifest.labels[0], 40))
 
@@ -68,13 +68,13 @@ def _cost(manifest: Manifest) -> Figure:
     return figure
 
 
-def _lengths(lengths: NDArray[np.int64], max_length: int) -> Figure:
-    """Plot how many texts have how many tokens; those of more than twice `max_length` are in the last bar."""
+def _lengths(lengths: NDArray[np.int64], read: int) -> Figure:
+    """Plot how many texts have how many tokens; those of more than twice as many as are `read` are in the last bar."""
     figure = Figure((8, 3.5))
     axes = figure.subplots()
-    most = 2 * max_length
+    most = 2 * read
     axes.hist(np.minimum(lengths, most), bins=60)
-    axes.axvline(max_length, color="tab:orange", label=f"max_length: {max_length}")
-    axes.legend()
+    axes.axvline(read, color="tab:orange", label=f"read: {read}")
+    axes.legend(loc="upper right")
     axes.set(xlabel=f"tokens ({most} and more in the last bar)" if lengths.max() > most else "tokens", ylabel="texts")
     return figure

@@ -6,4 +6,4 @@ from bertwire_export.tasks.regression import Regression
 class Embedding(Regression):
     """A vector a text: as with numbers nothing is decided, calibrated or confused. `vectors.py` has its scores."""
 
-    compared = frozenset({"cosine", "neighbours", "spearman"})
+    compared = frozenset({"spearman"})

@@ -156,7 +156,7 @@ class ExplainRequest(_message.Message):
     def __init__(self, model: _Optional[str] = ..., model_version: _Optional[str] = ..., text: _Optional[str] = ..., text_pair: _Optional[str] = ..., label: _Optional[str] = ..., max_spans: _Optional[int] = ..., truncation: _Optional[_Union[Truncation, str]] = ..., priority: _Optional[_Union[Priority, str]] = ...) -> None: ...
 
 class ExplainResponse(_message.Message):
-    __slots__ = ("model", "model_version", "label", "logit", "score", "spans", "truncated")
+    __slots__ = ("model", "model_version", "label", "logit", "score", "spans", "truncated", "rules")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
     LABEL_FIELD_NUMBER: _ClassVar[int]
@@ -164,6 +164,7 @@ class ExplainResponse(_message.Message):
     SCORE_FIELD_NUMBER: _ClassVar[int]
     SPANS_FIELD_NUMBER: _ClassVar[int]
     TRUNCATED_FIELD_NUMBER: _ClassVar[int]
+    RULES_FIELD_NUMBER: _ClassVar[int]
     model: str
     model_version: str
     label: str
@@ -171,7 +172,8 @@ class ExplainResponse(_message.Message):
     score: float
     spans: _containers.RepeatedCompositeFieldContainer[Attribution]
     truncated: bool
-    def __init__(self, model: _Optional[str] = ..., model_version: _Optional[str] = ..., label: _Optional[str] = ..., logit: _Optional[float] = ..., score: _Optional[float] = ..., spans: _Optional[_Iterable[_Union[Attribution, _Mapping]]] = ..., truncated: bool = ...) -> None: ...
+    rules: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, model: _Optional[str] = ..., model_version: _Optional[str] = ..., label: _Optional[str] = ..., logit: _Optional[float] = ..., score: _Optional[float] = ..., spans: _Optional[_Iterable[_Union[Attribution, _Mapping]]] = ..., truncated: bool = ..., rules: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Attribution(_message.Message):
     __slots__ = ("start", "end", "in_text_pair", "logit", "score")

@@ -38,26 +38,28 @@ class _Allowed(NamedTuple):
 
     Attributes:
         labels: how many labels.
-        thresholds: a threshold for each.
+        temperature: a temperature.
+        thresholds: a threshold for each label.
         abstention: a model that abstains.
         chunks: texts in chunks.
-        embedding: a vector; it must have it.
+        embedding: a vector: none, one beside its labels or number, or alone.
     """
 
     labels: range
+    temperature: bool = False
     thresholds: bool = False
     abstention: bool = False
     chunks: bool = True
-    embedding: bool = False
+    embedding: Literal["none", "beside", "alone"] = "beside"
 
 
 _ALLOWED: ServedTable[_Allowed] = ServedTable(
     {
-        "single_label": _Allowed(range(2, sys.maxsize), abstention=True),
+        "single_label": _Allowed(range(2, sys.maxsize), temperature=True, abstention=True),
         "multi_label": _Allowed(range(1, sys.maxsize), thresholds=True),
-        "token_classification": _Allowed(range(2, sys.maxsize), chunks=False),
+        "token_classification": _Allowed(range(2, sys.maxsize), chunks=False, embedding="none"),
         "regression": _Allowed(range(1, 2)),
-        "embedding": _Allowed(range(1), chunks=False, embedding=True),
+        "embedding": _Allowed(range(1), chunks=False, embedding="alone"),
     }
 )
 Layout = Literal["padded", "packed"]
@@ -137,7 +139,8 @@ class Calibration(Part):
 
     Attributes:
         temperature: single_label: divisor of the logits before the softmax. 1 otherwise.
-        thresholds: multi_label: per label the least score that counts as present. Empty otherwise.
+        thresholds: multi_label: per label the least score that counts as present; 0: whatever its score, but where a
+            rule forbids it. Empty otherwise.
         ece_before: expected calibration error of PyTorch's scores on dev at temperature 1; None where scores are no
             probabilities.
         ece_after: the same with the temperature.
@@ -254,7 +257,7 @@ class Manifest(Part):
         probe: token sequences with each variant's logits (`bertwire_runtime.probe`); None in schema 2.
         rules: patterns that change decisions; None where it has none.
         abstention: when the model abstains; None where it never does.
-        embedding: the vector that it gives; None for labels and numbers.
+        embedding: the vector that it gives, alone or beside labels or number; None for none.
         variants: the graphs; for each provider, the fastest first.
         candidates: graphs that were built and not published, with their measurements.
     """
@@ -291,8 +294,8 @@ class Manifest(Part):
 
     @property
     def width(self) -> int:
-        """Return how many numbers the graph gives for a text, or for each of its tokens."""
-        return len(self.labels) if self.embedding is None else self.embedding.dimensions
+        """Return how many numbers the graph gives for a text, or for each of its tokens: logits, then the vector."""
+        return len(self.labels) + (0 if self.embedding is None else self.embedding.dimensions)
 
     @property
     def most_tokens(self) -> int:
@@ -327,7 +330,7 @@ class Manifest(Part):
 
     @model_validator(mode="after")
     def _embedding_by_task(self) -> Self:
-        if (self.embedding is not None) != _ALLOWED[self.task].embedding:
+        if _ALLOWED[self.task].embedding == ("alone" if self.embedding is None else "none"):
             raise ValueError(f"a model of {self.task} has {'no embedding' if self.embedding else 'an embedding'}")
         if self.embedding is not None and self.schema_version < SCHEMA_VERSION:
             raise ValueError(f"schemas before {SCHEMA_VERSION} have no embeddings")
@@ -353,4 +356,6 @@ class Manifest(Part):
             raise ValueError(f"{len(self.labels)} labels do not fit the task {self.task}")
         if len(self.calibration.thresholds) != (len(self.labels) if allowed.thresholds else 0):
             raise ValueError(f"{len(self.calibration.thresholds)} thresholds do not fit the task {self.task}")
+        if self.calibration.temperature != 1 and not allowed.temperature:
+            raise ValueError(f"a temperature of {self.calibration.temperature:g} does not fit the task {self.task}")
         return self

@@ -49,13 +49,16 @@ class Agreement(Part):
     """A variant's difference from PyTorch on texts without labels.
 
     Attributes:
-        decisions: number of decisions: a text each, a text and label each, or a token each; 0 for regression.
+        decisions: number of decisions: a text each, a text and label each, or a word each; 0 for regression.
         label_agreement: share of them equal to PyTorch's; None for regression.
+        abstained, abstain_agreement: as of `Quality`.
         max_logit_difference: largest absolute logit difference from PyTorch.
     """
 
     decisions: int = Field(ge=0)
     label_agreement: Share | None
+    abstained: Share | None = None
+    abstain_agreement: Share | None = None
     max_logit_difference: Distance
 
 
@@ -63,8 +66,8 @@ class GateLimits(Part):
     """Limits that a variant must meet to be published.
 
     Attributes:
-        min_label_agreement: least `label_agreement` on dev, and least `abstain_agreement`, of which one text may
-            always differ.
+        min_label_agreement: least `label_agreement`, and least `abstain_agreement`, of which one text may always
+            differ.
         max_quality_drop: largest loss of accuracy, F1 or correlation against PyTorch on dev.
         max_logit_difference: largest absolute logit difference, or None for no limit.
         max_batch_variance: largest batch variance.
@@ -94,12 +97,12 @@ class GateLimits(Part):
 
 
 class Speed(Part):
-    """Cost per text on the exporting machine, for dev texts in file order, without tokenizing.
+    """Cost per text, with all of its chunks, on the exporting machine, for dev texts in file order, without tokenizing.
 
     Attributes:
         cpu_ms_per_text: CPU-milliseconds on one thread; None on CUDA.
         ms_per_text: wall-clock milliseconds.
-        batch_size: texts per batch; on CUDA as many as average 16,384 tokens.
+        batch_size: texts or chunks per batch; on CUDA as many as average 16,384 tokens.
         device: name of the processor or GPU.
     """
 

@@ -31,8 +31,14 @@ class Head(Protocol):
     def chosen(self, manifest: "Manifest", output: Output, thresholds: Thresholds = MODELS_OWN) -> list[bool]:
         """Return per label whether it is predicted; empty where there are no labels of whole texts."""
 
-    def entities(self, manifest: "Manifest", output: Output, thresholds: Thresholds = MODELS_OWN) -> list[Entity]:
-        """Return the entities in text order; empty unless the head is by token."""
+    def entities(self, manifest: "Manifest", scores: Floats, words: Sequence[tuple[int, int, int]]) -> Sequence[Entity]:
+        """Return the entities in text order, whatever their score; empty unless the head is by token.
+
+        Args:
+            manifest: the model's.
+            scores: float32 [tokens, labels].
+            words: each word's first token, and its start and end in the text, in code points.
+        """
 
 
 class ByText:
@@ -40,6 +46,11 @@ class ByText:
 
     by_token = False
 
-    def entities(self, manifest: "Manifest", output: Output, thresholds: Thresholds = MODELS_OWN) -> list[Entity]:  # noqa: ARG002
+    def entities(
+        self,
+        manifest: "Manifest",  # noqa: ARG002
+        scores: Floats,  # noqa: ARG002
+        words: Sequence[tuple[int, int, int]],  # noqa: ARG002
+    ) -> Sequence[Entity]:
         """Return no entities."""
-        return []
+        return ()

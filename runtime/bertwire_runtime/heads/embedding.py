@@ -1,4 +1,4 @@
-"""The head for the vector of a text."""
+"""The head for the vector of a text alone."""
 
 from collections.abc import Iterable, Sequence
 
@@ -9,10 +9,10 @@ from bertwire_runtime.thresholds import MODELS_OWN, Thresholds
 
 
 class Embedding(ByText):
-    """The graph pools and normalizes, so that its output is the vector."""
+    """The vector is the graph's: it pools and normalizes. There is nothing to score or decide."""
 
     def scores(self, manifest: Manifest, logits: Floats) -> Floats:  # noqa: ARG002 - the interface's
-        """Return the vector."""
+        """Return what is empty."""
         return logits
 
     def names(self, manifest: Manifest) -> Sequence[str]:  # noqa: ARG002

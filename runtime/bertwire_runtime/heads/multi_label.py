@@ -45,8 +45,7 @@ class MultiLabel(ByText):
         """Return per label whether it reaches its threshold."""
         limits = _as_float32(manifest.calibration.thresholds)
         if thresholds:
-            # At a threshold of 0 too, a label that rules forbid is not predicted.
-            limits = tuple(max(each, _LEAST) for each in map(thresholds.of, manifest.labels, limits))
+            limits = _reachable(map(thresholds.of, manifest.labels, limits))
         return list(map(ge, output.scores.tolist(), limits))
 
 
@@ -57,4 +56,9 @@ def _sigmoid(logit: float) -> float:
 @lru_cache(maxsize=64)
 def _as_float32(thresholds: tuple[float, ...]) -> tuple[float, ...]:
     """Round the manifest's decimal thresholds to float32, so that an equal float32 score compares as equal."""
-    return tuple(np.array(thresholds, np.float32).tolist())
+    return _reachable(np.array(thresholds, np.float32).tolist())
+
+
+def _reachable(thresholds: Iterable[float]) -> tuple[float, ...]:
+    """Raise thresholds of 0: with those too, a label that rules forbid is not predicted."""
+    return tuple(max(each, _LEAST) for each in thresholds)

@@ -1,6 +1,6 @@
 """The head for a tag per word, decoded into entities."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 from bertwire_core.tags import OUTSIDE, spans
 from bertwire_runtime.bundle.manifest import Manifest
@@ -22,24 +22,21 @@ class TokenClassification:
         """Return the entity types: the tags without B- and I-, deduplicated in order."""
         return list(dict.fromkeys(tag[2:] for tag in manifest.labels if tag != OUTSIDE))
 
-    def given(self, manifest: Manifest, output: Output) -> Iterable[tuple[str, float]]:
+    def given(self, manifest: Manifest, output: Output) -> Iterable[tuple[str, float]]:  # noqa: ARG002
         """Return type and score of each entity."""
-        return ((entity.label, entity.score) for entity in _entities(manifest, output))
+        return ((entity.label, entity.score) for entity in output.entities)
 
-    def entities(self, manifest: Manifest, output: Output, thresholds: Thresholds = MODELS_OWN) -> list[Entity]:
-        """Return the entities that reach their threshold, by default 0."""
-        return [each for each in _entities(manifest, output) if each.score >= thresholds.of(each.label, 0.0)]
+    def entities(self, manifest: Manifest, scores: Floats, words: Sequence[tuple[int, int, int]]) -> Sequence[Entity]:
+        """Return the entities of the words' tags."""
+        if not words:
+            return ()
+        rows = scores[[word[0] for word in words]]
+        chances = rows.max(axis=-1).tolist()
+        return [
+            Entity(kind, words[start][1], words[end - 1][2], sum(chances[start:end]) / (end - start))
+            for kind, start, end in spans(manifest.labels[place] for place in rows.argmax(axis=-1).tolist())
+        ]
 
     def chosen(self, manifest: Manifest, output: Output, thresholds: Thresholds = MODELS_OWN) -> list[bool]:  # noqa: ARG002
         """Return nothing: there are no labels per text."""
         return []
-
-
-def _entities(manifest: Manifest, output: Output) -> Iterator[Entity]:
-    words = output.words
-    if not words:
-        return
-    rows = output.scores[[word[0] for word in words]]
-    chances = rows.max(axis=-1).tolist()
-    for kind, start, end in spans(manifest.labels[place] for place in rows.argmax(axis=-1).tolist()):
-        yield Entity(kind, words[start][1], words[end - 1][2], sum(chances[start:end]) / (end - start))

@@ -220,23 +220,26 @@ class Model:
     async def _results(self, query: Query, encoded: list[Encoded], deadline: float) -> list[Result]:
         cache = self._cache
         if cache is None:
-            return await self._run(encoded, query, deadline)
+            return await self._run(encoded, range(len(encoded)), query, deadline)
         keys = [cache.key(query.client, text) for text in encoded]
         known = [cache.get(key) for key in keys]
-        missing = [text for text, logits in zip(encoded, known, strict=True) if logits is None]
+        missing = [place for place, logits in enumerate(known) if logits is None]
         self._observer.cached(len(encoded) - len(missing), len(missing))
-        ran = iter(await self._run(missing, query, deadline) if missing else ())
+        texts = [encoded[place] for place in missing]
+        ran = iter(await self._run(texts, missing, query, deadline) if missing else ())
         results = [next(ran) if logits is None else Result(logits, 0.0, 0.0) for logits in known]
         for key, result in zip(keys, results, strict=True):
             cache.put(key, result.logits)
         return results
 
-    async def _run(self, encoded: list[Encoded], query: Query, deadline: float) -> list[Result]:
-        """Return the result of each text; chunks are scheduled as texts of their own."""
+    async def _run(self, encoded: list[Encoded], places: Sequence[int], query: Query, deadline: float) -> list[Result]:
+        """Return the result of each text, at `places` of the query; chunks are scheduled as texts of their own."""
         if self.manifest.chunks == 1:
-            return await self._scheduler.submit(encoded, query.priority, deadline)
-        chunks = [chunk for text in encoded for chunk in text.chunks()]
-        results = await self._scheduler.submit(chunks, query.priority, deadline)
+            return await self._scheduler.submit(encoded, query.priority, deadline, places)
+        chunks = [(chunk, place) for place, text in zip(places, encoded, strict=True) for chunk in text.chunks()]
+        results = await self._scheduler.submit(
+            [chunk for chunk, _ in chunks], query.priority, deadline, [place for _, place in chunks]
+        )
         logits, ran = means_by_text(encoded, (each.logits for each in results)), iter(results)
         parts = [list(islice(ran, max(len(text.ends), 1))) for text in encoded]
         return [

@@ -74,4 +74,5 @@ class Unobserved:
     def predicted(self, label: str, confidence: float) -> None: ...  # noqa: D102
 
     def matched(self, rule: str) -> None: ...  # noqa: D102
+
     def abstained(self) -> None: ...  # noqa: D102

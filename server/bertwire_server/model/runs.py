@@ -114,7 +114,7 @@ class Runs:
         # From the end of the last batch, where this one has waited for that: threads share the core.
         self._pace.add(computed, end - max(self._ended_at, min(call.arrived for call, _ in batch.members)))
         self._ended_at = end
-        told = [_told(row, place) for row, (_, place) in zip(rows, batch.members, strict=True)]
+        told = [_told(row, call.told_as(place)) for row, (call, place) in zip(rows, batch.members, strict=True)]
         return Outcome(batch, computed, start, end - start, told)
 
     def _rows(self, texts: list[Encoded]) -> list[Logits | Exception]:
@@ -138,7 +138,7 @@ class Runs:
 
 
 def _told(row: Logits | Exception, place: int) -> Logits | ModelFailed:
-    """Return a text's logits, or the error for its caller; `place` is its index in the call."""
+    """Return a text's logits, or the error for its caller; `place` is its index in the caller's message."""
     if isinstance(row, Exception):
         return ModelFailed(_FAILED.format(place))
     return row if np.isfinite(row).all() else ModelFailed(_NOT_FINITE.format(place))

@@ -117,11 +117,21 @@ class Scheduler:
         self._admission.coming += texts
 
     async def submit(
-        self, texts: Sequence[Encoded], priority: Priority = Priority.NORMAL, deadline: float = inf
+        self,
+        texts: Sequence[Encoded],
+        priority: Priority = Priority.NORMAL,
+        deadline: float = inf,
+        places: Sequence[int] = (),
     ) -> list[Result]:
         """Queue a call's texts and wait for their results, in order.
 
         A cancelled call leaves the queue; texts of a running batch run to its end.
+
+        Args:
+            texts: the texts.
+            priority: those of a higher one run first.
+            deadline: on the clock of `perf_counter`.
+            places: see `Waiting`.
 
         Raises:
             Expired: the deadline has passed or cannot be met.
@@ -129,7 +139,7 @@ class Scheduler:
             NotReady: the scheduler has ended.
         """
         loop = self._require_running()
-        call = Waiting(texts, priority, deadline, perf_counter(), loop.create_future())
+        call = Waiting(texts, priority, deadline, perf_counter(), loop.create_future(), places)
         self._queue.add(call)
         try:
             return await call.future

@@ -39,6 +39,7 @@ class Waiting:
     Attributes:
         deadline: on the clock of `perf_counter`; infinite for none.
         future: the results, in order.
+        places: index in the caller's message of each text, by which a failure is told; empty: they are that message's.
         taken: number of texts, from the first, that have left the queue.
         results: results so far, by text.
     """
@@ -48,6 +49,7 @@ class Waiting:
     deadline: float
     arrived: float
     future: asyncio.Future[list[Result]]
+    places: Sequence[int] = ()
     taken: int = 0
     results: dict[int, Result] = field(default_factory=dict)
 
@@ -60,6 +62,10 @@ class Waiting:
     def due(self) -> float:
         """Return its position in the order, see `order_by`."""
         return order_by(self.deadline, self.arrived)
+
+    def told_as(self, place: int) -> int:
+        """Return the index in the caller's message of the text at `place`."""
+        return self.places[place] if self.places else place
 
     def settle(self, place: int, result: Result) -> None:
         """Store a text's result; the last one completes the call."""

@@ -71,5 +71,6 @@ class Classifier(ModelListing, ClassifierServicer):
 
     async def _classify(self, request: ClassifyRequest, until: float | None) -> ClassifyResponse:
         self._inference.check_count(len(request.texts))
-        found = await self._inference.predict(query(request, until), require_labels)
-        return await response(found.model.manifest, found.predictions, request)
+        asked = query(request, until)
+        found = await self._inference.predict(asked, require_labels)
+        return await response(found.model.manifest, found.predictions, request, asked.thresholds)

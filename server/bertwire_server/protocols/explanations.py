@@ -29,6 +29,7 @@ def explain_response(explained: Explained) -> pb.ExplainResponse:
         logit=logit,
         score=score,
         truncated=whole.truncated,
+        rules=whole.rules,
     )
     for part, prediction in explained.parts:
         output = prediction.output

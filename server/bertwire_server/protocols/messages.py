@@ -70,10 +70,17 @@ def _texts(request: pb.ClassifyRequest) -> list[str] | list[tuple[str, str]]:
 
 
 async def response(
-    manifest: Manifest, predictions: Sequence[Prediction], request: pb.ClassifyRequest
+    manifest: Manifest, predictions: Sequence[Prediction], request: pb.ClassifyRequest, thresholds: Thresholds
 ) -> pb.ClassifyResponse:
-    """Return the response to a request, yielding to the event loop while building a large one."""
-    thresholds, fill = _thresholds(request), _FILL[manifest.task]
+    """Return the response to a request, yielding to the event loop while building a large one.
+
+    Args:
+        manifest: of the model that answered.
+        predictions: one a text.
+        request: the request.
+        thresholds: those of its query.
+    """
+    fill = _FILL[manifest.task]
     assert fill is not None  # noqa: S101 - `require_labels`
     top_k = request.top_k if request.HasField("top_k") else None
     answer, built = pb.ClassifyResponse(model=manifest.name, model_version=manifest.version), 0
@@ -126,11 +133,10 @@ def _fill_labels(
         entry.predicted = chosen[index]
 
 
-def _fill_entities(
-    result: pb.Result, manifest: Manifest, output: Output, thresholds: Thresholds, _: int | None
-) -> None:
-    for each in HEADS[manifest.task].entities(manifest, output, thresholds):
-        result.entities.add(label=each.label, start=each.start, end=each.end, score=each.score)
+def _fill_entities(result: pb.Result, _: Manifest, output: Output, thresholds: Thresholds, __: int | None) -> None:
+    for each in output.entities:
+        if each.score >= thresholds.of(each.label, 0.0):
+            result.entities.add(label=each.label, start=each.start, end=each.end, score=each.score)
 
 
 _FILL: ServedTable[Callable[[pb.Result, Manifest, Output, Thresholds, int | None], None] | None] = ServedTable(

@@ -112,7 +112,7 @@ def _pair(request: pb.PredictPairRequest) -> Text:
 
 
 def _model_type(manifest: Manifest) -> pb.ModelType:
-    if manifest.embedding is not None:
+    if not manifest.labels:
         return pb.MODEL_TYPE_EMBEDDING
     return pb.MODEL_TYPE_RERANKER if reranks(manifest) else pb.MODEL_TYPE_CLASSIFIER
 

@@ -1,5 +1,6 @@
 """Prometheus metrics of a server, in a registry of its own."""
 
+from collections import Counter as Counted
 from collections.abc import Callable
 from functools import partial
 
@@ -54,6 +55,8 @@ class Metrics:
         self._loads = counter("bertwire_model_loads", "Attempts to load a model.", ("model", "outcome"))
         # While a version is loaded again two models have its name; the last one is shown.
         self._models: dict[ModelMetrics, ModelState] = {}
+        # Loaded models by name, of all versions: looked up at the end of each call.
+        self._names = Counted[str]()
         self._families = Families(registry)
         registry.register(BusySeconds(self._models))
         loaded = Gauge("bertwire_models_loaded", "Versions of models that are loaded.", registry=registry)
@@ -73,7 +76,7 @@ class Metrics:
 
         Times of refusals are left out: they are short, and would lower the quantiles.
         """
-        model = call.model if any(each.key[0] == call.model for each in self._models) else ""
+        model = call.model if call.model in self._names else ""
         self._requests.labels(model, call.method, code.name).inc()
         if code is grpc.StatusCode.OK:
             self._seconds.labels(model, call.method).observe(seconds)
@@ -91,6 +94,7 @@ class Metrics:
         """
         metrics.bind(self._families, state)
         self._models[metrics] = state
+        self._names[metrics.key[0]] += 1
 
     def unloaded(self, metrics: ModelMetrics) -> None:
         """Remove the series of a version that `loaded` added, and those of its model's calls with the last version."""
@@ -101,7 +105,8 @@ class Metrics:
             same[-1].bind(self._families, self._models[same[-1]])
         else:
             self._families.remove(name, version)
-        if all(each.key[0] != name for each in self._models):
+        self._names -= Counted([name])
+        if name not in self._names:
             self._requests.remove_by_labels({"model": name})
             self._seconds.remove_by_labels({"model": name})
 

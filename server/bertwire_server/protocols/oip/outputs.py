@@ -93,7 +93,7 @@ class Outputs:
         elif output.name == "abstained":
             self._bools("abstained", self._column, [each.abstained for each in texts])
         else:
-            makers = {"entities": self._entities, "labels": self._labels, "rules": _rules}
+            makers = {"entities": _entities, "labels": self._labels, "rules": _rules}
             self._strings(output.name, self._column, await self._each(makers[output.name]))
 
     async def _add_classes(self, name: str, count: int) -> None:
@@ -112,11 +112,6 @@ class Outputs:
         chosen = self._head.chosen(self._manifest, output)
         order = [index for index in best(output.scores, None) if chosen[index]]
         return [_json([{"label": self._manifest.labels[index], "score": scores[index]} for index in order])]
-
-    def _entities(self, output: Output) -> list[bytes]:
-        """Return JSON of the entities in text order, with bounds in code points."""
-        found = self._head.entities(self._manifest, output)
-        return [_json([{"label": e.label, "start": e.start, "end": e.end, "score": e.score} for e in found])]
 
     async def _each(self, make: Elements) -> list[bytes]:
         elements: list[bytes] = []
@@ -152,6 +147,12 @@ class Outputs:
             self._response.raw_output_contents.append(b"".join(parts))
         else:
             output.contents.bytes_contents.extend(elements)
+
+
+def _entities(output: Output) -> list[bytes]:
+    """Return JSON of the entities in text order, with bounds in code points."""
+    found = output.entities
+    return [_json([{"label": e.label, "start": e.start, "end": e.end, "score": e.score} for e in found])]
 
 
 def _rules(output: Output) -> list[bytes]:

@@ -26,7 +26,9 @@ class Tensor:
 
     def width(self, manifest: Manifest) -> int:
         """Return the number of elements per text."""
-        return manifest.width if self.by_label or self.by_dimension else 1
+        if self.by_dimension and manifest.embedding is not None:
+            return manifest.embedding.dimensions
+        return len(manifest.labels) if self.by_label else 1
 
 
 _LABEL, _SCORE = Tensor("label", "BYTES"), Tensor("score", "FP32")
@@ -39,11 +41,13 @@ _OUTPUTS: ServedTable[tuple[Tensor, ...]] = ServedTable(
         "regression": _BY_TEXT,
         # The number of tokens varies by text, so token scores fit no tensor.
         "token_classification": (Tensor("entities", "BYTES"),),
-        "embedding": (Tensor("embedding", "FP32", by_dimension=True),),
+        "embedding": (),
     }
 )
 _RULES, _ABSTAINED = Tensor("rules", "BYTES"), Tensor("abstained", "BOOL")
-OUTPUT_NAMES = frozenset(each.name for tensors in (*_OUTPUTS.values(), (_RULES, _ABSTAINED)) for each in tensors)
+_EMBEDDING = Tensor("embedding", "FP32", by_dimension=True)
+_SOME = (_RULES, _ABSTAINED, _EMBEDDING)
+OUTPUT_NAMES = frozenset(each.name for tensors in (*_OUTPUTS.values(), _SOME) for each in tensors)
 
 
 def inputs(manifest: Manifest) -> tuple[Tensor, ...]:
@@ -56,4 +60,5 @@ def outputs(manifest: Manifest) -> Mapping[str, Tensor]:
     """Return a model's outputs by name."""
     rules = () if manifest.rules is None else (_RULES,)
     abstained = () if manifest.abstention is None else (_ABSTAINED,)
-    return {each.name: each for each in (*_OUTPUTS[manifest.task], *rules, *abstained)}
+    embedding = () if manifest.embedding is None else (_EMBEDDING,)
+    return {each.name: each for each in (*_OUTPUTS[manifest.task], *rules, *abstained, *embedding)}

@@ -43,7 +43,7 @@ def test_minilm(serve: Serve, tmp_path: Path) -> None:
     assert variants["int8"].batch_variance == 0
     assert not variants["int8"].faults
     expected = np.stack([each.numpy() for each in by_pytorch()])
-    for variant, least in (("fp32", 0.99999), ("int8", 0.98)):
+    for variant, least in (("fp32", 0.99999), ("int8", 0.95)):
         with serve(tmp_path / "minilm", "--variant", variant) as server, Client(server.address) as client:
             found = client.embed(TEXTS)
             cut = client.embed(TEXTS, dimensions=64)

@@ -13,18 +13,19 @@ from numpy.typing import NDArray
 from transformers import AutoModel, AutoTokenizer
 
 from bertwire_core.errors import UserError
-from bertwire_core.pooled import pool
+from bertwire_core.pooled import PooledClassifier, pool
 from bertwire_core.pooling import Pooled, Pooling
 from bertwire_export import prove
+from bertwire_export.checkpoint import load_checkpoint
 from bertwire_export.examples import Logits
 from bertwire_export.sentence import Sentence, read_sentence
-from bertwire_export.vectors import nearest
+from bertwire_export.similarity import nearest
 from bertwire_runtime.bundle import Embedding, open_bundle
 from bertwire_runtime.layouts import Arrays
 from bertwire_runtime.predictor import Predictor
 from bertwire_runtime.runner import Runner
 from graphs import export
-from support import export_padded, random_texts
+from support import LABELS, export_padded, random_texts
 
 # Random weights may lose what they like to int8.
 FREE = {"int8_min_cosine": 0, "int8_min_neighbours": 0}
@@ -72,8 +73,9 @@ def served(bundle: Path, precision: str) -> NDArray[np.float32]:
     predictor = Predictor(open_bundle(bundle), precision, "cpu", 1)
     outputs = predictor.run(TEXTS)
     predictor.close()
-    assert all(each.embedding is not None for each in outputs)
-    return np.stack([each.scores for each in outputs])
+    found = [each.embedding for each in outputs if each.embedding is not None]
+    assert len(found) == len(TEXTS)
+    return np.stack(found)
 
 
 @pytest.mark.parametrize(
@@ -242,3 +244,50 @@ def test_refuses_lacking_weights(task_base: Path, tmp_path: Path) -> None:
     (folder / "config.json").write_text(json.dumps(config | {"num_hidden_layers": 3}))
     with pytest.raises(UserError, match=r"model\.safetensors does not fit config\.json: it lacks encoder\.layer\.2"):
         export(folder, tmp_path / "bundle")
+
+
+@pytest.fixture
+def pooled(checkpoint: Path, tmp_path: Path) -> Path:
+    """The tiny checkpoint with a head on the normalized mean, without predictions."""
+    copy = Path(shutil.copytree(checkpoint, tmp_path / "pooled"))
+    shutil.rmtree(copy / "predictions")
+    base: Any = load_checkpoint(checkpoint).model.base_model
+    PooledClassifier(base, Pooling("mean", normalize=True)).save(copy)
+    return copy
+
+
+@pytest.mark.parametrize("make", [export, export_padded])
+def test_vector_of_a_classifier(pooled: Path, tmp_path: Path, texts: Path, make: Callable[..., object]) -> None:
+    """A second output of the same graph: labels and vectors are PyTorch's, and both are proven."""
+    rows = tmp_path / "rows.jsonl"
+    lines = [{"text": text, "label": LABELS[at % 3]} for at, text in enumerate(TEXTS)]
+    rows.write_text("".join(json.dumps(each) + "\n" for each in lines))
+    limits = {"int8_min_agreement": 0, "int8_max_drop": 1}
+    make(pooled, tmp_path / "bundle", dev=rows, vectors=True, texts=[texts], **FREE, **limits)
+    bundle = open_bundle(tmp_path / "bundle")
+    assert bundle.manifest.embedding == Embedding(dimensions=32, pooling="mean", normalize=True)
+    assert {"accuracy", "cosine", "neighbours"} <= set(bundle.manifest.provenance.reference.dev)
+    model, tokenizer = load_checkpoint(pooled).model, AutoTokenizer.from_pretrained(pooled)
+    assert isinstance(model, PooledClassifier)
+    predictor = Predictor(bundle, "fp32", "cpu", 1)
+    for text, output in zip(TEXTS, predictor.run(TEXTS), strict=True):
+        tokens = tokenizer(text, truncation=True, max_length=32, return_tensors="pt")
+        with torch.inference_mode():
+            logits, vector = model.both(**tokens)
+        np.testing.assert_allclose(output.logits, logits[0], atol=2e-5)
+        assert output.embedding is not None
+        np.testing.assert_allclose(output.embedding, vector[0], atol=2e-5)
+        assert output.scores.sum() == pytest.approx(1)
+    predictor.close()
+    proofs = {each.precision: each.proofs[0] for each in bundle.manifest.variants}
+    assert proofs["fp32"].dev.scores["cosine"] > 0.9999
+    assert 0 < proofs["int8"].dev.scores["cosine"] < 1
+    assert proofs["int8"].texts is not None
+
+
+def test_vectors_of_other_heads(checkpoint: Path, task_base: Path, tmp_path: Path) -> None:
+    """A head of its architecture reads no pooled vector, and an encoder needs no option."""
+    with pytest.raises(UserError, match="reads no pooled vector; train with --pooling mean"):
+        export(checkpoint, tmp_path / "bundle", vectors=True)
+    with pytest.raises(UserError, match="an encoder gives its vectors in any case"):
+        export(task_base, tmp_path / "bundle", vectors=True)

@@ -44,7 +44,7 @@ def test_predictor_gives_vectors(folder: Path) -> None:
     [
         ({"embedding": None}, "has an embedding"),
         ({"labels": ["a"]}, "1 labels do not fit"),
-        ({"task": "regression", "labels": ["stars"]}, "has no embedding"),
+        ({"task": "token_classification", "labels": ["O", "B-x"]}, "has no embedding"),
         ({"schema_version": 3}, "schemas before 4 have no embeddings"),
         ({"chunks": 2}, "chunks are for single texts with labels"),
         ({"embedding": {"dimensions": 8, "pooling": "median", "normalize": False}}, "'first', 'mean' or 'max'"),
