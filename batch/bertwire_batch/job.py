@@ -26,8 +26,8 @@ from bertwire_core.files import in_use, partial_path, require_absent
 ConfigT = TypeVar("ConfigT", bound=JobConfig)
 Begin = Callable[[ConfigT, Inputs, ModelInfo], Work]
 
-_ANSWERS, _INPUTS = "answers.sqlite", "inputs"
-_OWN = {_ANSWERS, f"{_ANSWERS}-journal", _INPUTS}
+_ANSWERS, _FILES = "answers.sqlite", "files"
+_OWN = {_ANSWERS, f"{_ANSWERS}-journal", _FILES}
 
 
 def run_job(config: ConfigT, begin: Begin[ConfigT]) -> Summary:
@@ -44,7 +44,7 @@ def run_job(config: ConfigT, begin: Begin[ConfigT]) -> Summary:
     with in_use(config.output), told_if_full(config.output), _kept_if_filled(folder):
         _require_absent(config, folder)
         sources = find_sources(config.inputs, config.format)
-        inputs = Inputs(sources, config.format, config.sheet, config.text_column, folder / _INPUTS)
+        inputs = Inputs(sources, config.format, config.sheet, config.text_column, folder / _FILES)
         inputs.look()
         inputs.require_column(config.text_column, "--text-column")
         try:
@@ -70,10 +70,10 @@ def _kept_if_filled(folder: Path) -> Iterator[None]:
         raise UserError(f"{folder} is in the way and is no unfinished run's; move it or choose another output")
     folder.mkdir(exist_ok=True)
     try:
-        shutil.rmtree(folder / _INPUTS, ignore_errors=True)
+        shutil.rmtree(folder / _FILES, ignore_errors=True)
         yield
     except BaseException:
-        shutil.rmtree(folder / _INPUTS, ignore_errors=True)
+        shutil.rmtree(folder / _FILES, ignore_errors=True)
         before = read_unfinished(folder / _ANSWERS)
         if before is None or not before.filled:
             shutil.rmtree(folder)

@@ -11,7 +11,7 @@ from typing import Self
 from bertwire_batch.answers import Answers, Kept, key_of
 from bertwire_batch.config import JobConfig
 from bertwire_batch.inputs import ROWS, Inputs, Source
-from bertwire_batch.places import Places
+from bertwire_batch.places import Places, staged, whole
 from bertwire_batch.tally import Summary, Tally
 from bertwire_batch.work import Work
 from bertwire_client.replies import ModelInfo
@@ -30,8 +30,12 @@ def write_output(
         UserError: an input has changed since it was read.
     """
     with ExitStack() as stack:
-        output = Places(stack, config.output, inputs.folder, many=config.many)
-        errors = None if config.errors is None else Places(stack, config.errors, inputs.folder, many=config.many)
+        many, scratch = config.many, inputs.folder
+        scratch.mkdir(exist_ok=True)
+        output = Places(stack, config.output, staged(config.output, scratch / "output", many=many), scratch, many=many)
+        errors = None
+        if config.errors is not None:
+            errors = Places(stack, config.errors, whole(config.errors, many=many), scratch, many=many)
         bar = stack.enter_context(progress("write", inputs.size))
         for source in inputs.sources:
             with (

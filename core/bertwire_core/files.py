@@ -121,11 +121,16 @@ def whole_file(path: Path) -> Iterator[Path]:
         with told_if_full(path):
             partial.touch(exist_ok=False)
             yield partial
-            _flush(partial)
-            partial.replace(path)
-            _flush(path.parent)
+            publish_file(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def publish_file(partial: Path, path: Path) -> None:
+    """Flush `partial` to disk and rename it to `path`."""
+    _flush(partial)
+    partial.replace(path)
+    _flush(path.parent)
 
 
 @contextmanager
