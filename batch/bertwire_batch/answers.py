@@ -63,6 +63,7 @@ class Answers:
         if before is None:
             self._database.execute("CREATE TABLE IF NOT EXISTS answers (key BLOB UNIQUE, value, error TEXT)")
             self._database.execute("CREATE TABLE IF NOT EXISTS about (document TEXT, written INTEGER)")
+            self._database.execute("CREATE INDEX IF NOT EXISTS failed ON answers (error) WHERE error IS NOT NULL")
             self._database.execute("INSERT INTO about VALUES (?, 0)", (json.dumps(about),))
             self._database.commit()
         # The first answers are on disk at once, so that a run that is killed again and again gets on.
