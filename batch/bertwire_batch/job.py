@@ -132,5 +132,7 @@ def _unanswered(
 
 
 def _chunks(items: Iterator[tuple[bytes, Text]], size: int) -> Iterator[Chunk]:
+    # A chunk is kept whole or not at all, so that a run that goes on makes the same chunks of what is left, and a bundle
+    # gives the same digits.
     while chunk := list(islice(items, size)):
         yield chunk
