@@ -2,11 +2,11 @@
 
 `python -m bench.kills --bundle BUNDLE` makes a table of random words in each format, scores it once in peace by the
 bundle's server, and then once more while the job or the server is killed by SIGKILL every few seconds; each time the
-same command is given again. With `--in-process` the job has no server, and is killed alone. It fails where the output of
-CSV or JSONL has other bytes, or that of Parquet other rows.
+same command is given again. With `--in-process` the job has no server, and is killed alone. It fails where the output
+of CSV or JSONL has other bytes, or that of Parquet other rows.
 
-One call is in flight at a time: of several the server makes batches as they come, and a score's last digit depends on the
-other texts of its batch, in any two runs.
+One call is in flight at a time: of several the server makes batches as they come, and a score's last digit depends on
+the other texts of its batch, in any two runs.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from bertwire_core.console import out
 from bertwire_core.errors import UserError
 from bertwire_core.process import readable
 
-# Seconds between kills, at least and at most. With twice as many the job ends before all kills, unless it has more rows.
+# Seconds between kills, at least and at most. With twice as many the job ends before all kills.
 _PAUSE = (0.5, 3.0)
 _COMMAND = [sys.executable, "-m", "bertwire_cli"]
 

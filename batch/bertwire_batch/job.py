@@ -87,7 +87,6 @@ async def _run(config: ConfigT, inputs: Inputs, path: Path, tally: Tally, begin:
             work = begin(config, inputs, model)
             about = {"job": work.name, "model": model.name, "version": model.version, **work.options}
             with Answers(path, about) as answers:
-                answers.forget_errors()
                 answers.add(work.known())
                 await _answer(config, inputs, work, answers, engines, tally)
                 # A text that failed is tried once more, after all others.
@@ -132,7 +131,7 @@ def _unanswered(
 
 
 def _chunks(items: Iterator[tuple[bytes, Text]], size: int) -> Iterator[Chunk]:
-    # A chunk is kept whole or not at all, so that a run that goes on makes the same chunks of what is left, and a bundle
-    # gives the same digits.
+    # A chunk is kept whole or not at all, so that a run that goes on makes the same chunks of what is left, of which a
+    # bundle makes the same batches and digits.
     while chunk := list(islice(items, size)):
         yield chunk
