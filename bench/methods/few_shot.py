@@ -28,16 +28,20 @@ from bertwire_trainer.prepare import prepare
 from bertwire_trainer.quiet import quiet_libraries
 from bertwire_trainer.train import train_model
 
-# Options of each method. Three epochs of 16 texts are three steps: full gets as many passes as few-shot has pairs.
+# The rows of train that were not drawn, without their labels.
+UNLABELLED = Path("unlabelled.txt")
+# Options of each method; `--epochs` is for those that train by epochs.
 METHODS: dict[str, dict[str, Any]] = {
-    "few-shot": {},
-    "frozen": {},
-    "full": {"epochs": 20, "patience": 20, "batch_size": 8},
+    "few-shot": {"method": "few-shot"},
+    "frozen": {"method": "frozen"},
+    "full": {"method": "full"},
+    "prototypes": {"method": "prototypes"},
+    "zero-shot": {"method": "zero-shot"},
+    "self-train": {"method": "full", "self_train": [UNLABELLED]},
+    "adapt": {"method": "full", "adapt": [UNLABELLED]},
 }
-# num_iterations of SetFit: as few-shot has it; 0, SetFit's default, is every pair, too many for many labels.
-SETFIT = {"setfit, 20 iterations": 20, "setfit, every pair": 0}
-# Texts of dev, which chooses the epoch of full; few-shot and frozen read none of them. Halved, the choice is by chance.
-_DEV = 50
+# num_iterations of SetFit; None: that of few-shot. 0, SetFit's default, is every pair, too many for many labels.
+SETFIT = {"setfit": None, "setfit, every pair": 0}
 # Accuracy and seconds; of each method.
 Score = dict[str, float]
 Scores = dict[str, Score]
@@ -51,7 +55,7 @@ def main() -> None:
         for seed in arguments.draws:
             with tempfile.TemporaryDirectory() as folder:
                 _draw(arguments, Path(folder), seed)
-                for method in [*METHODS, *(arguments.setfit if arguments.python.exists() else ())]:
+                for method in [*arguments.methods, *(arguments.setfit if arguments.python.exists() else ())]:
                     if method not in _draws(arguments).get(str(seed), {}):
                         _write(arguments, seed, method, _score(arguments, Path(folder), seed, method))
     out.print(_table(list(_draws(arguments).values())))
@@ -61,8 +65,9 @@ def _score(arguments: argparse.Namespace, folder: Path, seed: int, method: str) 
     """Train by a method on the texts that were drawn into `folder`, and score it."""
     files: dict[str, Any] = {name: folder / f"{name}.jsonl" for name in ("train", "dev", "test")}
     if method in SETFIT:
+        iterations = arguments.iterations if SETFIT[method] is None else SETFIT[method]
         script = Path(__file__).with_name("setfit_peer.py")
-        asked = [find_base("minilm").location, files["train"], files["test"], str(seed), str(SETFIT[method])]
+        asked = [find_base("minilm").location, files["train"], files["test"], str(seed), str(iterations)]
         done = subprocess.run(
             [arguments.python, script, *asked],
             check=True,
@@ -72,7 +77,15 @@ def _score(arguments: argparse.Namespace, folder: Path, seed: int, method: str) 
         )
         peer: Score = json.loads(done.stdout.splitlines()[-1])
         return peer
-    config = TrainConfig(**files, output=folder / method, method=method, seed=seed, report=False, **METHODS[method])
+    options = {
+        name: [folder / UNLABELLED] if value == [UNLABELLED] else value for name, value in METHODS[method].items()
+    }
+    if options["method"] == "few-shot":
+        options["num_iterations"] = arguments.iterations
+    if options["method"] == "full":
+        # Three epochs of 16 texts are three steps: by default it gets as many passes as few-shot has pairs.
+        options |= {"epochs": arguments.epochs, "patience": arguments.epochs, "batch_size": 8}
+    config = TrainConfig(**files, output=folder / method, seed=seed, report=False, **options)
     train_model(prepare(config))
     record = json.loads((config.output / "training.json").read_bytes())
     return {"accuracy": record["metrics"]["test"]["accuracy"], "seconds": record["seconds"]}
@@ -90,7 +103,11 @@ def _draw(arguments: argparse.Namespace, folder: Path, seed: int) -> None:
         by_label[json.loads(line)["label"]].append(line)
     chosen = [line for label in sorted(by_label) for line in draw.sample(by_label[label], arguments.texts)]
     (folder / "train.jsonl").write_text("".join(chosen), encoding="utf-8")
-    (folder / "dev.jsonl").write_text("".join(draw.sample(held, _DEV)), encoding="utf-8")
+    (folder / "dev.jsonl").write_text("".join(draw.sample(held, arguments.dev)), encoding="utf-8")
+    drawn = {*chosen}
+    rest = [json.loads(line)["text"] for line in lines if line not in drawn]
+    texts = draw.sample(rest, min(arguments.unlabelled, len(rest)))
+    (folder / UNLABELLED).write_text("".join(f"{text}\n" for text in texts), encoding="utf-8")
     (folder / "test.jsonl").write_text("".join(asked[: arguments.tested]), encoding="utf-8")
 
 
@@ -103,14 +120,15 @@ def _interval(values: list[float]) -> dict[str, float]:
 
 
 def _summary(draws: list[Scores]) -> dict[str, Any]:
-    """Return of each method, on its draws, the accuracy, that of few-shot less its own, and the median seconds."""
-    result = {}
+    """Return of each method, on its draws, the accuracy, that of the first less its own, and the median seconds."""
+    result: dict[str, Any] = {}
+    first = next(iter(draws[0]), "")
     for name in dict.fromkeys(name for draw in draws for name in draw):
-        both = [(draw["few-shot"], draw[name]) for draw in draws if name in draw]
+        both = [(draw[first], draw[name]) for draw in draws if name in draw]
         result[name] = {
             "draws": len(both),
             "accuracy": _interval([theirs["accuracy"] for _, theirs in both]),
-            "few-shot less this": _interval([ours["accuracy"] - theirs["accuracy"] for ours, theirs in both]),
+            "first less this": _interval([ours["accuracy"] - theirs["accuracy"] for ours, theirs in both]),
             "seconds": statistics.median(theirs["seconds"] for _, theirs in both),
         }
     return result
@@ -135,7 +153,8 @@ def _write(arguments: argparse.Namespace, seed: int, method: str, score: Score) 
     found = {
         "texts_per_label": arguments.texts,
         "tested": arguments.tested,
-        "options": METHODS,
+        "epochs": arguments.epochs,
+        "iterations": arguments.iterations,
         "machine": machine(),
         "methods": _summary(list(draws.values())),
         "draws": draws,
@@ -145,9 +164,9 @@ def _write(arguments: argparse.Namespace, seed: int, method: str, score: Score) 
 
 
 def _table(draws: list[Scores]) -> Table:
-    table = Table("method", "draws", "accuracy", "few-shot less this", "seconds")
+    table = Table("method", "draws", "accuracy", "first less this", "seconds")
     for name, each in _summary(draws).items():
-        intervals = (_shown(each[figure]) for figure in ("accuracy", "few-shot less this"))
+        intervals = (_shown(each[figure]) for figure in ("accuracy", "first less this"))
         table.add_row(name, str(each["draws"]), *intervals, f"{each['seconds']:.0f}")
     return table
 
@@ -162,6 +181,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--texts", type=int, default=8, help="of each label")
     parser.add_argument("--draws", type=int, nargs="+", default=range(5), help="seeds; the file keeps those it has")
     parser.add_argument("--tested", type=int, default=1000, help="rows of test at most, the first")
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=["few-shot", "frozen", "full"])
+    parser.add_argument("--iterations", type=int, default=20, help="num_iterations of few-shot and setfit")
+    parser.add_argument("--epochs", type=int, default=20, help="of full")
+    # It chooses the epoch of full; few-shot and frozen read none of it. Halved, the choice is by chance.
+    parser.add_argument("--dev", type=int, default=50, help="rows of dev")
+    parser.add_argument("--unlabelled", type=int, default=1500, help="texts for self-train and adapt")
     parser.add_argument("--setfit", nargs="*", choices=SETFIT, default=list(SETFIT))
     parser.add_argument(
         "--python", type=Path, default=Path(".setfit/bin/python"), help="with setfit; skipped if absent"
