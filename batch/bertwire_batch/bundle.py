@@ -72,7 +72,7 @@ def _result(manifest: Manifest, output: Output, thresholds: Thresholds, top_k: i
     if not head.by_token:
         chosen, scores = head.chosen(manifest, output, thresholds), output.scores.tolist()
         labels = tuple(LabelScore(manifest.labels[at], scores[at], chosen[at]) for at in best(output.scores, top_k))
-    entities = head.entities(manifest, output, thresholds)
+    entities = [each for each in output.entities if each.score >= thresholds.of(each.label, 0.0)]
     return Result(
         labels=labels,
         logits=(),
