@@ -87,13 +87,12 @@ class Form:
 
     def added_columns(self) -> dict[str, type]:
         """Return names and types of the added columns, in file order."""
-        columns = {**self._kept_columns(), "error": str, "model": str}
+        columns = {**self.decision.columns, "truncated": bool, "error": str, **self._further(), "model": str}
         return {self.prefix + name: kind for name, kind in columns.items()}
 
-    def _kept_columns(self) -> dict[str, type]:
-        columns = {**self.decision.columns, "truncated": bool}
-        if self.abstains:
-            columns["abstained"] = bool
+    def _further(self) -> dict[str, type]:
+        """Return the columns that not every model or job has."""
+        columns: dict[str, type] = {"abstained": bool} if self.abstains else {}
         if self.all_scores:
             columns["scores"] = dict
         if self.rules:

@@ -107,8 +107,8 @@ def test_csv_gains_the_columns(tmp_path: Path, fake: FakeServer) -> None:
     path.write_text('id,t\n1,"a, b"\n')
     score(path, fake.address, text_column="t", prefix="p_", all_scores=True)
     assert path.with_name("out.csv").read_text().splitlines() == [
-        "id,t,p_label,p_score,p_truncated,p_scores,p_error,p_model",
-        '1,"a, b",short,0.9,false,"{""short"": 0.9, ""long"": 0.1}",,fake/7',
+        "id,t,p_label,p_score,p_truncated,p_error,p_scores,p_model",
+        '1,"a, b",short,0.9,false,,"{""short"": 0.9, ""long"": 0.1}",fake/7',
     ]
 
 
