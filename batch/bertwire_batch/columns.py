@@ -114,9 +114,9 @@ class Form:
         """Return what to keep of the result that a row of an earlier output has; None where it is not of this model."""
         if row.get(self.prefix + "model") != self.model or row.get(self.prefix + "error"):
             return None
-        columns = self._kept_columns().items()
+        columns = {**self.decision.columns, "truncated": bool, **self._further()}
         return json.dumps(
-            {name: _typed(row.get(self.prefix + name), kind) for name, kind in columns}, ensure_ascii=False
+            {name: _typed(row.get(self.prefix + name), kind) for name, kind in columns.items()}, ensure_ascii=False
         )
 
     def added_values(self, kept: Kept) -> dict[str, Any]:
