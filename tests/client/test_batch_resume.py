@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from bertwire_batch import EmbedConfig, ScoreConfig, Summary, embed_file, score_file
+from bertwire_batch.answers import Answers
 from bertwire_core.errors import UserError
 from fake import FakeServer
 from support import bertwire
@@ -178,3 +179,17 @@ def test_vectors_go_on(tmp_path: Path, fake: FakeServer) -> None:
     assert (summary.rows, summary.failed) == (ROWS, 2)
     assert output.read_bytes() == (tmp_path / "whole.parquet").read_bytes()
     assert pq.read_schema(output).metadata[b"bertwire.model"] == b"fake/7"
+
+
+def test_output_of_a_run_killed_at_its_end(tmp_path: Path, fake: FakeServer) -> None:
+    """A run that ended between the output's appearance and its own end is no reason to refuse the output."""
+    path = table(tmp_path, ".jsonl")
+    score(path, fake)
+    with pytest.raises(UserError, match="exists already"):
+        score(path, fake)
+    (tmp_path / "out.jsonl.partial").mkdir()
+    about = {"job": "score", "model": "fake", "version": "7", "threshold": None, "all_scores": False}
+    with Answers(tmp_path / "out.jsonl.partial" / "answers.sqlite", about) as answers:
+        answers.mark_written()
+    assert score(path, fake).rows == ROWS
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["in.jsonl", "out.jsonl"]
