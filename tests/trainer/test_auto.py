@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bertwire_core.errors import UserError
-from bertwire_trainer.auto import FEW, Facts, choose
+from bertwire_trainer.auto import FEW, FEW_LABELS, Facts, choose
 
 Run = Callable[..., Path]
 
@@ -17,7 +17,19 @@ Run = Callable[..., Path]
     [
         (Facts("single_label", 2, 1.0, named=True), [], "zero-shot", "fewer than 2 rows a label"),
         (Facts("single_label", 2, 1.0, named=False), [], "frozen", f"1.0 rows a label, fewer than {FEW}"),
-        (Facts("single_label", 2, FEW - 1, named=True), [], "frozen", f"15.0 rows a label, fewer than {FEW}"),
+        (
+            Facts("multi_label", FEW_LABELS, FEW - 1, named=True),
+            [],
+            "few-shot",
+            f"15.0 rows a label, fewer than {FEW}, and {FEW_LABELS} labels",
+        ),
+        (
+            Facts("single_label", FEW_LABELS + 1, FEW - 1, named=True),
+            [],
+            "frozen",
+            f"15.0 rows a label, fewer than {FEW}",
+        ),
+        (Facts("regression", 1, 3, named=True), [], "frozen", f"3.0 rows a label, fewer than {FEW}"),
         (Facts("multi_label", 9, FEW, named=True), [], "full", "16 rows a label"),
         (Facts("single_label", 77, 100, named=True), [], "full", "100 rows a label"),
         (Facts("regression", 1, 100, named=True), [], "full", "100 rows a label"),
