@@ -5,7 +5,7 @@ from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from bertwire_batch.inputs import LINES, STDIN, is_many
+from bertwire_batch.sources import LINES, STDIN, is_many
 from bertwire_client.connection import ConnectionConfig
 from bertwire_client.requests import Priority
 from bertwire_core.files import output_path, require_apart

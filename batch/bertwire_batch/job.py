@@ -11,8 +11,9 @@ from typing import TypeVar
 from bertwire_batch.answers import Answers, Kept, Text, key_of, read_unfinished
 from bertwire_batch.config import JobConfig
 from bertwire_batch.engines import Engine, opened_engines
-from bertwire_batch.inputs import Inputs, find_sources
+from bertwire_batch.inputs import Inputs
 from bertwire_batch.pool import Chunk, answer_chunks
+from bertwire_batch.sources import find_sources
 from bertwire_batch.tally import Summary, Tally
 from bertwire_batch.wakeup import woken_by_signals
 from bertwire_batch.work import Work

@@ -8,8 +8,9 @@ from bertwire_batch.answers import Kept, Text, key_of
 from bertwire_batch.columns import TEXT_PAIR, Form, choose_form
 from bertwire_batch.config import ScoreConfig
 from bertwire_batch.engines import Engine
-from bertwire_batch.inputs import Inputs, find_sources
+from bertwire_batch.inputs import Inputs
 from bertwire_batch.job import run_job
+from bertwire_batch.sources import find_sources
 from bertwire_batch.tally import Summary
 from bertwire_client.replies import ModelInfo
 from bertwire_client.requests import Options

@@ -10,8 +10,9 @@ from typing import Self
 
 from bertwire_batch.answers import Answers, Kept, key_of
 from bertwire_batch.config import JobConfig
-from bertwire_batch.inputs import ROWS, Inputs, Source
+from bertwire_batch.inputs import ROWS, Inputs
 from bertwire_batch.places import Places, staged, whole
+from bertwire_batch.sources import Source
 from bertwire_batch.tally import Summary, Tally
 from bertwire_batch.work import Work
 from bertwire_client.replies import ModelInfo
