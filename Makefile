@@ -17,7 +17,7 @@ endif
 # every process compiles PyTorch again, which takes as long as to import it.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help install optimum tritonclient lock proto check test demo bench bench-graphs soak gpu-check clean
+.PHONY: help install optimum tritonclient tools lock proto check test demo bench bench-graphs soak gpu-check clean
 
 help:  ## show this help
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -46,6 +46,14 @@ optimum: .optimum/.complete  ## make the environment of bertwire export --conver
 	touch $@
 
 tritonclient: .tritonclient/.complete  ## make the environment of the tests with Triton's client in .tritonclient
+
+# Apart from .venv: Locust replaces Python's sockets, and the schemas of Kubernetes are thousands of files.
+.tools/.complete: requirements/tools.txt
+	$(call venv,.tools)
+	$(call install,.tools) --requirement $<
+	touch $@
+
+tools: .tools/.complete  ## make the environment of Locust and of the schemas of Kubernetes in .tools, for tests
 
 lock:  ## pin again what pyproject.toml and requirements/*.in allow; needs uv
 	scripts/lock.sh
@@ -91,4 +99,4 @@ gpu-check:  ## the demo's model on a CUDA device: proof and speed against the de
 	.gpu/bin/python -m bench.gpu
 
 clean:  ## remove what make test, demo, install and optimum left
-	rm -rf build .venv .optimum .tritonclient .gpu .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf build .venv .optimum .tritonclient .tools .gpu .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -6,16 +6,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import grpc
 import pytest
 import yaml
-from prometheus_client import generate_latest
-from prometheus_client.parser import text_string_to_metric_families
-
-from bertwire_server.call import Call
-from bertwire_server.model.observer import Ran
-from bertwire_server.telemetry.metrics import Metrics
-from bertwire_server.telemetry.model_metrics import ModelInfo, ModelMetrics
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 DASHBOARD: dict[str, Any] = json.loads((DEPLOY / "grafana" / "bertwire.json").read_bytes())
@@ -25,12 +17,6 @@ PANELS: list[dict[str, Any]] = [panel for panel in DASHBOARD["panels"] if panel[
 METRIC = re.compile(r"\b(?:bertwire|process|python)_[a-z_]+\b(?!=)")
 # What a scrape adds of its own.
 SCRAPED = {"job", "instance"}
-
-
-class Model:
-    """Stands for a model whose state is read."""
-
-    waiting, busy_seconds, healthy = 0, 0.0, True
 
 
 def expressions() -> Iterator[tuple[str, str]]:
@@ -46,24 +32,6 @@ def expressions() -> Iterator[tuple[str, str]]:
 
 
 EXPRESSIONS = dict(expressions())
-
-
-@pytest.fixture(scope="module")
-def exposed() -> dict[str, set[str]]:
-    """The labels of each sample that a server with a model shows after a call."""
-    metrics = Metrics()
-    variant = ("int8", "int8", "cpu", "packed", "single_label")
-    model = ModelMetrics(ModelInfo("mood", "3", variant, ("up",), 100, True, False, ("refund",)))
-    metrics.loaded(model, Model())
-    model.ran(Ran([3], 3, [0.1], 0.1))
-    metrics.call_ended(Call("/s/m", model="mood"), grpc.StatusCode.OK, 0.1)
-    metrics.load_ended("mood", loaded=True)
-    metrics.show_certificate(lambda: 1.9e9)
-    found: dict[str, set[str]] = {}
-    for family in text_string_to_metric_families(generate_latest(metrics.registry).decode()):
-        for sample in family.samples:
-            found.setdefault(sample.name, set()).update(sample.labels)
-    return found
 
 
 def test_expressions_are_found() -> None:
