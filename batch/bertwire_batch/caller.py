@@ -9,7 +9,8 @@ from typing import TypeVar
 
 import grpc
 
-from bertwire_batch.columns import Outcome, Text
+from bertwire_batch.answers import Text
+from bertwire_batch.config import JobConfig
 from bertwire_batch.tally import Tally
 from bertwire_client.aio import AsyncClient
 from bertwire_client.errors import DeadlineExceededError, RequestError, UnavailableError
@@ -49,18 +50,21 @@ def pause(tries: int) -> float:
 
 
 class Caller:
-    """Calls of a scoring job, with retries.
+    """Calls of one server, with retries; see `Engine`.
 
     Args:
-        address: the server's address, for messages.
-        timeout: the client's deadline of a call in seconds.
-        max_outage: seconds to wait for a server that takes no calls: unreachable, warming up or overloaded.
+        client: connected to the server.
+        address: its address, for messages.
+        config: how long a call may take, and how long to wait for a server that takes none: unreachable, warming up or
+            overloaded.
         tally: counts the answered calls.
     """
 
-    def __init__(self, client: AsyncClient, address: str, *, timeout: float, max_outage: float, tally: Tally) -> None:
+    def __init__(self, client: AsyncClient, address: str, config: JobConfig, tally: Tally) -> None:
         self._client, self._address, self._tally = client, address, tally
-        self._max_outage, self._max_silence = max_outage, max_outage + SILENT_TIMEOUTS * timeout
+        self.name, self.calls = f"the server at {address}", config.concurrency
+        self._max_outage = config.max_outage
+        self._max_silence = config.max_outage + SILENT_TIMEOUTS * config.timeout
         self._reached = False
         self._answered_at = time.monotonic()
         self._lost_since: float | None = None
@@ -85,13 +89,13 @@ class Caller:
             )
         return info
 
-    async def classify(self, texts: Sequence[Text], options: Options) -> list[Outcome]:
+    async def classify(self, texts: Sequence[Text], options: Options) -> list[Result | str]:
         """Return each text's result, or why it has none; errors are those of `_by_text`."""
 
         async def send(some: Sequence[Text]) -> Sequence[Result]:
             firsts = [text if isinstance(text, str) else text[0] for text in some]
             seconds = [text[1] for text in some if not isinstance(text, str)]
-            reply = await self._timed(self._client.classify(firsts, text_pairs=seconds or None, **options))
+            reply = await self._timed(self._client.classify(firsts, text_pairs=seconds or None, **options), len(some))
             return reply.results
 
         return await self._by_text(texts, send)
@@ -100,15 +104,15 @@ class Caller:
         """Return each text's vector, or why it has none; errors are those of `_by_text`."""
 
         async def send(some: Sequence[Text]) -> Sequence[Embedding]:
-            reply = await self._timed(self._client.embed_reply([str(text) for text in some], **options))
+            reply = await self._timed(self._client.embed_reply([str(text) for text in some], **options), len(some))
             return reply.embeddings
 
         return await self._by_text(texts, send)
 
-    async def _timed(self, call: Awaitable[AnyReply]) -> AnyReply:
+    async def _timed(self, call: Awaitable[AnyReply], texts: int) -> AnyReply:
         started = time.perf_counter()
         reply = await call
-        self._tally.answered(reply, time.perf_counter() - started)
+        self._tally.answered(texts, time.perf_counter() - started)
         return reply
 
     async def _by_text(self, texts: Sequence[Text], send: Send[Found]) -> list[Found | str]:
@@ -183,6 +187,4 @@ class Caller:
             raise self._given_up(f"answered no call for {silence:.1f} s", error)
 
     def _given_up(self, what: str, error: RequestError) -> UserError:
-        return UserError(
-            f"the server at {self._address} {what}; {self._tally.rows} rows were done, and no output is left: {error}"
-        )
+        return UserError(f"{self.name} {what}: {error}")

@@ -1,48 +1,42 @@
 """The commands `bertwire score` and `bertwire embed`."""
 
-import json
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import TypeVar
 
 from bertwire_batch.config import EmbedConfig, JobConfig, ScoreConfig
 from bertwire_batch.embed import embed_file
-from bertwire_batch.job import score_file
+from bertwire_batch.score import score_file
 from bertwire_batch.tally import Summary
 from bertwire_core.console import err
 from bertwire_core.errors import UserError
-from bertwire_core.files import require_absent, whole_file
 from bertwire_core.options import command
 
 ConfigT = TypeVar("ConfigT", bound=JobConfig)
 
 
 def run_score(config: ScoreConfig) -> None:
-    """Score every row of a file against a server and write the file with predictions added.
+    """Score every row of files by servers or a bundle and write the files with predictions added.
 
-    A row that fails is written with its error, and the exit status is then 1.
+    A row that fails twice is written with its error, and the exit status is then 1. After a stop, SIGKILL included, the
+    same command goes on.
     """
     where = f"column {config.prefix + 'error'!r} says why"
     _run(config, score_file, "prediction", where)
 
 
 def run_embed(config: EmbedConfig) -> None:
-    """Write the vector of every row of a file, by a server's model that gives embeddings, to a Parquet file.
+    """Write the vector of every row of a file, by a model that gives embeddings, to a Parquet file.
 
-    It has the columns row (its number), the text, those of --keep, embedding, truncated and error. A row that fails is
-    written with its error, and the exit status is then 1.
+    It has the columns row (its number), the text, those of --keep, embedding, truncated and error. A row that fails
+    twice is written with its error, and the exit status is then 1. After a stop, SIGKILL included, the same command
+    goes on.
     """
     _run(config, embed_file, "vector", "column 'error' says why")
 
 
 def _run(config: ConfigT, job: Callable[[ConfigT], Summary], what: str, where: str) -> None:
-    if config.summary is not None:
-        require_absent(config.summary, overwrite=config.overwrite)
     summary = job(config)
     err.print(_line(summary), highlight=False, markup=False, soft_wrap=True)
-    if config.summary is not None:
-        with whole_file(config.summary) as path:
-            path.write_text(json.dumps(asdict(summary), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     if summary.failed:
         if summary.failed == summary.rows:
             raise UserError(f"none of {summary.rows} rows has a {what}; {where}, of the first: {summary.first_error}")

@@ -1,18 +1,16 @@
 """Conversion of rows to texts, and of results to added columns."""
 
+import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, cast
 
+from bertwire_batch.answers import Kept, Text
 from bertwire_batch.config import ScoreConfig
 from bertwire_client.replies import ModelInfo, Result
 from bertwire_core.tasks import Task, TaskTable
 from bertwire_data.tables import Batch
 
-# A row's result, or why it has none.
-Outcome = Result | str
-# A text, or a pair of texts.
-Text = str | tuple[str, str]
 # Default column of the second text.
 TEXT_PAIR = "text_pair"
 
@@ -69,6 +67,7 @@ class Form:
     Attributes:
         texts: the text column, and for pairs that of the second text.
         prefix: prefix of their names.
+        model: name and version of the model.
         rules: whether the model has rules.
         abstains: whether the model can abstain, which has a column of its own.
     """
@@ -77,6 +76,7 @@ class Form:
     decision: Decision
     prefix: str
     all_scores: bool
+    model: str
     rules: bool = False
     abstains: bool = False
 
@@ -87,26 +87,42 @@ class Form:
 
     def added_columns(self) -> dict[str, type]:
         """Return names and types of the added columns, in file order."""
-        columns = {**self.decision.columns, "truncated": bool, "error": str}
-        if self.abstains:
-            columns["abstained"] = bool
+        columns = {**self.decision.columns, "truncated": bool, "error": str, **self._further(), "model": str}
+        return {self.prefix + name: kind for name, kind in columns.items()}
+
+    def _further(self) -> dict[str, type]:
+        """Return the columns that not every model or job has."""
+        columns: dict[str, type] = {"abstained": bool} if self.abstains else {}
         if self.all_scores:
             columns["scores"] = dict
         if self.rules:
             columns["rules"] = list
-        return {self.prefix + name: kind for name, kind in columns.items()}
+        return columns
 
-    def added_values(self, outcome: Outcome) -> dict[str, Any]:
-        """Return the added columns of a row, without columns that have no value."""
-        if isinstance(outcome, str):
-            return {self.prefix + "error": outcome}
-        values = self.decision.values(outcome) | {"truncated": outcome.truncated}
+    def kept(self, result: Result) -> str:
+        """Return what is kept of a result: a JSON object of its columns."""
+        values = self.decision.values(result) | {"truncated": result.truncated}
         if self.abstains:
-            values["abstained"] = outcome.abstained
+            values["abstained"] = result.abstained
         if self.all_scores:
-            values["scores"] = {each.label: _rounded(each.score) for each in outcome.labels}
+            values["scores"] = {each.label: _rounded(each.score) for each in result.labels}
         if self.rules:
-            values["rules"] = list(outcome.rules)
+            values["rules"] = list(result.rules)
+        return json.dumps(values, ensure_ascii=False)
+
+    def kept_of(self, row: dict[str, Any]) -> str | None:
+        """Return what to keep of the result that a row of an earlier output has; None where it is not of this model."""
+        if row.get(self.prefix + "model") != self.model or row.get(self.prefix + "error"):
+            return None
+        columns = {**self.decision.columns, "truncated": bool, **self._further()}
+        return json.dumps(
+            {name: _typed(row.get(self.prefix + name), kind) for name, kind in columns.items()}, ensure_ascii=False
+        )
+
+    def added_values(self, kept: Kept) -> dict[str, Any]:
+        """Return the added columns of a row, without columns that have no value."""
+        value, error = kept
+        values = {"error": error} if value is None else json.loads(value) | {"model": self.model}
         return {self.prefix + name: value for name, value in values.items()}
 
     def texts_and_faults(self, batch: Batch) -> tuple[list[Text], list[str | None]]:
@@ -140,9 +156,17 @@ def choose_form(config: ScoreConfig, model: ModelInfo) -> Form:
         decision,
         config.prefix,
         config.all_scores,
+        f"{model.name}/{model.version}",
         rules=bool(model.rules),
         abstains=model.abstains,
     )
+
+
+def _typed(value: Any, kind: type) -> Any:  # noqa: ANN401 - whatever a column holds
+    """Return a value of an earlier output, which some formats hold as a string."""
+    if not isinstance(value, str) or kind is str:
+        return value or None if kind is str else value
+    return json.loads(value) if value else None
 
 
 def _rounded(score: float) -> float:

@@ -1,61 +1,107 @@
 """Settings of `bertwire score` and `bertwire embed`."""
 
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from bertwire_batch.sources import LINES, STDIN, is_many
 from bertwire_client.connection import ConnectionConfig
 from bertwire_client.requests import Priority
 from bertwire_core.files import output_path, require_apart
 from bertwire_core.options import argument
-from bertwire_data.tables import require_workbook, table_format
+from bertwire_data.tables import plain_name, require_workbook, table_format
 
 
 class JobConfig(ConnectionConfig):
     """Settings of a job over a file of texts; each becomes an option of the command."""
 
-    input: Path = argument("File with a text in each row: CSV, TSV, JSONL, Parquet or .xlsx; empty lines are no rows.")
+    inputs: list[Path] = argument(
+        "Files with a text in each row: CSV, TSV, JSONL, Parquet or .xlsx, each also .gz or .zst; folders, patterns, "
+        "or - for standard input. Empty lines are no rows."
+    )
     output: Path
+    format: Literal["lines", "csv", "tsv", "jsonl", "parquet"] | None = Field(
+        None,
+        description="Format of the inputs, whatever their endings; lines: a text in each line, written as JSONL. "
+        "Standard input needs it.",
+    )
     sheet: str | None = Field(None, description="Sheet to read of an .xlsx file; default: the first.")
     text_column: str = Field("text", description="Column with the text.")
     overwrite: bool = Field(False, description="Replace the output, and the summary, if they exist.")
     summary: Path | None = Field(None, description="JSON file for the summary, for programs.")
+    errors: Path | None = Field(
+        None,
+        description="Where to write the rows that fail as they were read, to be read again: a file, or for several "
+        "inputs a folder; none where no row fails.",
+    )
 
-    address: str = Field("127.0.0.1:8500", description="The server's host:port, or unix:PATH.")
+    server: list[str] = Field(
+        ["127.0.0.1:8500"], description="The server's host:port, or unix:PATH; repeat for several of the same model."
+    )
+    bundle: Path | None = Field(
+        None, description="Bundle to answer with in this process, in place of a server; needs the extras serve and cpu."
+    )
     model: str = Field("", description="Model to ask; default: the server's own default.")
     model_version: str = Field("", description="Version or alias of the model; default: its default version.")
     priority: Priority = Field(
         "low", description="Priority on the server; at low, calls of others that wait for an answer go first."
     )
     batch_size: int = Field(32, ge=1, description="Texts in one call.")
-    concurrency: int = Field(8, ge=1, description="Calls in flight at once.")
+    concurrency: int = Field(8, ge=1, description="Calls in flight at once, to each server.")
     timeout: float = Field(60, gt=0, le=86_400, description="Seconds that one call may take.")
     max_outage: float = Field(
         60,
         ge=0,
         description="Seconds to wait for a server that has answered once and then is gone, or that is warming up or "
-        "overloaded.",
+        "overloaded; after that the other servers go on.",
     )
 
-    @field_validator("output", "summary")
+    @field_validator("output", "summary", "errors")
     @classmethod
     def _places(cls, path: Path | None) -> Path | None:
         return None if path is None else output_path(path)
 
+    @property
+    def many(self) -> bool:
+        """Return whether the output is a folder with a file for each input."""
+        return is_many(self.inputs)
+
     @model_validator(mode="after")
     def _files_apart(self) -> Self:
-        require_workbook(self.sheet, [self.input])
-        require_apart(self.output, self.input)
-        if self.summary is not None:
-            require_apart(self.summary, self.input, self.output)
+        files = [path for path in self.inputs if path != STDIN]
+        if not self.many:
+            require_workbook(self.sheet, map(plain_name, files))
+        outputs = [path for path in (self.output, self.summary, self.errors) if path is not None]
+        for place, path in enumerate(outputs):
+            require_apart(path, *files, *outputs[:place])
+            if inside := [each for each in files if each.is_dir() and each.resolve() in path.resolve().parents]:
+                raise ValueError(f"{path} lies in {inside[0]}, which is read; choose another output")
         return self
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if STDIN in self.inputs and (self.format is None or self.many):
+            raise ValueError("standard input is read alone, and --format says what it holds")
+        given = {"server", "model", "model_version", "priority", "concurrency"} & self.model_fields_set
+        if self.bundle is not None and given:
+            raise ValueError(f"--{min(given).replace('_', '-')} is for a server; leave it out with --bundle")
+        return self
+
+    def format_of(self, path: Path) -> str:
+        """Return the format in which an input is read; raise `UserError` where it is not known."""
+        if self.format is None:
+            return table_format(plain_name(path))
+        return table_format(Path("lines.jsonl" if self.format == LINES else f"table.{self.format}"))
 
 
 class ScoreConfig(JobConfig):
     """Settings of one scoring job."""
 
-    output: Path = Field(description="File to write, in the input's format; it appears whole or not at all.")
+    output: Path = Field(
+        description="File to write, in the input's format; for several inputs a folder with a file for each. It "
+        "appears when all rows are done; until then OUTPUT.partial holds what is, and the same command goes on."
+    )
     text_pair_column: str | None = Field(
         None, description="Column with the second text, for a model of text pairs. Unset: text_pair."
     )
@@ -65,17 +111,27 @@ class ScoreConfig(JobConfig):
         None, ge=0, le=1, description="Least score of a predicted label or entity; default: the model's own thresholds."
     )
 
+    only_new: Path | None = Field(
+        None, description="Earlier output, whose rows of the same text and version of the model are not scored again."
+    )
+
     @model_validator(mode="after")
     def _same_format(self) -> Self:
-        if (kind := table_format(self.input)) != table_format(self.output):
-            raise ValueError(f"the output is written in the input's format, {kind}; give {self.output} that ending")
+        for path in (self.output, self.errors):
+            if path is None or self.many:
+                continue
+            if (kind := self.format_of(self.inputs[0])) != table_format(plain_name(path)):
+                raise ValueError(f"the output is written in the input's format, {kind}; give {path} that ending")
         return self
 
 
 class EmbedConfig(JobConfig):
     """Settings of one job that writes vectors."""
 
-    output: Path = Field(description="Parquet file to write, with a row for each of the input; whole or not at all.")
+    output: Path = Field(
+        description="Parquet file to write, with a row for each of the input; for several inputs a folder with a file "
+        "for each. It appears when all rows are done; the same command goes on after a stop."
+    )
     keep: list[str] = Field(
         [], description="Column of the input to write too, as strings; repeat for several. The text is always written."
     )
@@ -86,7 +142,7 @@ class EmbedConfig(JobConfig):
 
     @model_validator(mode="after")
     def _parquet(self) -> Self:
-        if table_format(self.output) != "Parquet":
+        if not self.many and table_format(self.output) != "Parquet":
             raise ValueError(f"vectors are written as Parquet; give {self.output} the ending .parquet")
         if twice := {"row", "embedding", "truncated", "error"} & {self.text_column, *self.keep}:
             raise ValueError(f"the output has a column {min(twice)!r} of its own; rename that of the input")

@@ -5,7 +5,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 
-from bertwire_client.replies import EmbedReply, Reply
+from bertwire_client.replies import ModelInfo
 
 # Log width of a latency bucket: 1 %, which bounds memory to some hundred buckets.
 _STEP = math.log(1.01)
@@ -19,17 +19,20 @@ class Summary:
         rows: rows of input and output.
         failed: rows without a prediction.
         first_error: the first such row's error; None where every row has a prediction.
+        texts: texts that were answered now: without those that occur again, and of a job that was stopped without those
+            answered before.
         seconds: wall-clock time of the job.
-        texts_per_second: predictions per second.
+        texts_per_second: answered texts per second.
         latency_p50_ms, latency_p95_ms, latency_p99_ms: percentiles of an answered call's client-side latency in
             milliseconds, within 1 %; None where no call was answered.
-        model: name of the model that answered; empty where none did.
-        model_version: its version; where it changed during the job, all versions, joined by ", ".
+        model: name of the model.
+        model_version: its version.
     """
 
     rows: int
     failed: int
     first_error: str | None
+    texts: int
     seconds: float
     texts_per_second: float
     calls: int
@@ -66,16 +69,15 @@ class Tally:
     """Running counters of a job."""
 
     def __init__(self) -> None:
-        self.rows = self.failed = 0
+        self.rows = self.failed = self.texts = 0
         self.first_error: str | None = None
         self.latencies = Latencies()
         self._started = time.perf_counter()
-        self._models: dict[tuple[str, str], None] = {}
 
-    def answered(self, reply: Reply | EmbedReply, seconds: float) -> None:
-        """Count an answered call."""
+    def answered(self, texts: int, seconds: float) -> None:
+        """Count an answered call of so many texts."""
         self.latencies.add(seconds)
-        self._models[reply.model, reply.model_version] = None
+        self.texts += texts
 
     def written(self, errors: list[str | None]) -> None:
         """Count written rows, each with its error or None."""
@@ -87,23 +89,23 @@ class Tally:
 
     def note(self) -> str:
         """Return the note beside the progress bar."""
-        failures = f", {self.failed:,} failed" if self.failed else ""
-        return f"{self.rows / self._seconds():,.0f} rows/s{failures}"
+        return f"{self.texts / self._seconds():,.0f} texts/s"
 
-    def summary(self) -> Summary:
+    def summary(self, model: ModelInfo) -> Summary:
         """Return the counts so far."""
         return Summary(
             rows=self.rows,
             failed=self.failed,
             first_error=self.first_error,
+            texts=self.texts,
             seconds=round(self._seconds(), 3),
-            texts_per_second=round((self.rows - self.failed) / self._seconds(), 1),
+            texts_per_second=round(self.texts / self._seconds(), 1),
             calls=self.latencies.count,
             latency_p50_ms=self.latencies.percentile_ms(50),
             latency_p95_ms=self.latencies.percentile_ms(95),
             latency_p99_ms=self.latencies.percentile_ms(99),
-            model=", ".join(dict.fromkeys(name for name, _ in self._models)),
-            model_version=", ".join(dict.fromkeys(version for _, version in self._models)),
+            model=model.name,
+            model_version=model.version,
         )
 
     def _seconds(self) -> float:

@@ -33,6 +33,6 @@ COMMANDS = {
     "keys": Command("bertwire_server.access.keys_cli", CLI, "Make API keys for a server."),
     "classify": Command("bertwire_cli.classify", CLI, "Classify texts given on the command line."),
     "models": Command("bertwire_cli.models", CLI, "List, load and unload the models of a server."),
-    "score": Command("bertwire_batch.cli", CLI, "Score every row of a file against a server."),
+    "score": Command("bertwire_batch.cli", CLI, "Score every row of files by servers or a bundle."),
     "embed": Command("bertwire_batch.cli", CLI, "Write the vector of every row of a file, by a server."),
 }

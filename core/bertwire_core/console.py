@@ -96,9 +96,14 @@ class _Lines:
         """Print the line."""
         self._shown_at, self._shown = monotonic(), self._completed
         share = self._completed / self._total if self._total else 1.0
-        passed = timedelta(seconds=round(self._shown_at - self._started))
-        line = f"{self._label} {share:4.0%} {passed} {self._note}"
+        passed = self._shown_at - self._started
+        left = f"left {_clock(passed * (1 - share) / share)} " if 0 < share < 1 else ""
+        line = f"{self._label} {share:4.0%} {_clock(passed)} {left}{self._note}"
         self._console.print(line.rstrip(), markup=False, highlight=False, soft_wrap=True)
+
+
+def _clock(seconds: float) -> timedelta:
+    return timedelta(seconds=round(seconds))
 
 
 def tracked(items: Iterable[T], label: str, total: int) -> Iterator[T]:

@@ -12,7 +12,7 @@ INTERRUPTED = 130
 
 CLI = "'.[cli]'"
 # Packages of the table formats, with their extras, which not every command's own extra brings.
-_TABLES = {"pyarrow": "'.[parquet]'", "openpyxl": "'.[xlsx]'"}
+_TABLES = {"pyarrow": "'.[parquet]'", "openpyxl": "'.[xlsx]'", "zstandard": "'.[zstd]'"}
 
 
 def report(error: Exception, command: str, install: str) -> int:

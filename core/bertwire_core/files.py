@@ -102,7 +102,7 @@ def _is_at(place: Path, lock: int) -> bool:
 
 
 def partial_path(path: Path) -> Path:
-    """Return the folder in which training keeps its unfinished output `path`."""
+    """Return the folder in which a command that can go on keeps its unfinished output `path`."""
     return path.with_name(path.name + ".partial")
 
 
@@ -121,11 +121,16 @@ def whole_file(path: Path) -> Iterator[Path]:
         with told_if_full(path):
             partial.touch(exist_ok=False)
             yield partial
-            _flush(partial)
-            partial.replace(path)
-            _flush(path.parent)
+            publish_file(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def publish_file(partial: Path, path: Path) -> None:
+    """Flush `partial` to disk and rename it to `path`."""
+    _flush(partial)
+    partial.replace(path)
+    _flush(path.parent)
 
 
 @contextmanager

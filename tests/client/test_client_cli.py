@@ -78,7 +78,7 @@ def test_score_succeeds_and_fails(tmp_path: Path, fake: FakeServer) -> None:
     for texts, status in {"a\nb\n": 0, "a\nbad\n": 1}.items():
         (tmp_path / "in.csv").write_text("text\n" + texts)
         output = tmp_path / f"out{status}.csv"
-        result = bertwire("score", tmp_path / "in.csv", "--output", output, "--address", fake.address)
+        result = bertwire("score", tmp_path / "in.csv", "--output", output, "--server", fake.address)
         assert (result.returncode, result.stdout) == (status, "")
         assert len(output.read_text().splitlines()) == 3
         assert "2 rows" in result.stderr
@@ -93,7 +93,7 @@ def test_user_errors_are_one_line(tmp_path: Path, nowhere: str) -> None:
     assert (missing.returncode, one_line(missing)) == (1, f"bertwire: error: {tmp_path / 'no.csv'}: no such file")
     wrong = bertwire("score", tmp_path / "in.csv", *output, "--batch-size", "0")
     assert "--batch-size: Input should be greater" in one_line(wrong)
-    away = bertwire("score", tmp_path / "in.csv", *output, "--address", nowhere)
+    away = bertwire("score", tmp_path / "in.csv", *output, "--server", nowhere)
     assert (away.returncode, f"no server answers at {nowhere}" in one_line(away)) == (1, True)
     assert not (tmp_path / "out.csv").exists()
 
@@ -119,7 +119,7 @@ def test_interruption_leaves_nothing(
 
     fake.fail = fail
     (tmp_path / "in.csv").write_text("text\na\n")
-    arguments = ["score", tmp_path / "in.csv", "--output", tmp_path / "out.csv", "--address", fake.address]
+    arguments = ["score", tmp_path / "in.csv", "--output", tmp_path / "out.csv", "--server", fake.address]
     code = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n" if ignored else ""
     command = [sys.executable, "-c", f"{code}from bertwire_cli.main import main; main()", *map(str, arguments)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:

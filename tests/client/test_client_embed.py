@@ -90,7 +90,7 @@ def table(tmp_path: Path) -> Path:
 def test_file(embedder: FakeServer, tmp_path: Path) -> None:
     """A row for each of the file, in order; a text that fails does not keep others from their vectors."""
     path, output = table(tmp_path), tmp_path / "out.parquet"
-    summary = embed_file(EmbedConfig(input=path, output=output, address=embedder.address, keep=["id"]))
+    summary = embed_file(EmbedConfig(inputs=[path], output=output, server=[embedder.address], keep=["id"]))
     assert (summary.rows, summary.failed, summary.model) == (4, 2, "fake")
     found = rows(output)
     assert [each["row"] for each in found] == [1, 2, 3, 4]
@@ -108,14 +108,14 @@ def test_file_with_fewer_dimensions(embedder: FakeServer, tmp_path: Path) -> Non
     path, output = tmp_path / "in.csv", tmp_path / "out.parquet"
     path.write_text("body\none\ntwo words\n")
     config = {"text_column": "body", "dimensions": 2, "normalize": True, "batch_size": 1}
-    embed_file(EmbedConfig(input=path, output=output, address=embedder.address, **config))
+    embed_file(EmbedConfig(inputs=[path], output=output, server=[embedder.address], **config))
     assert [(each["body"], each["embedding"]) for each in rows(output)] == [("one", [3, 1]), ("two words", [9, 2])]
     assert all(each.normalize for each in embedder.embedded)
 
 
 def test_failed_rows_are_told(embedder: FakeServer, tmp_path: Path) -> None:
     """The command says how many rows have no vector, and where the reasons are."""
-    config = EmbedConfig(input=table(tmp_path), output=tmp_path / "out.parquet", address=embedder.address)
+    config = EmbedConfig(inputs=[table(tmp_path)], output=tmp_path / "out.parquet", server=[embedder.address])
     with pytest.raises(UserError, match="2 of 4 rows have no vector; column 'error' says why"):
         run_embed(config)
 
@@ -123,7 +123,7 @@ def test_failed_rows_are_told(embedder: FakeServer, tmp_path: Path) -> None:
 def test_refusals(fake: FakeServer, embedder: FakeServer, tmp_path: Path) -> None:
     """A model without vectors, too many dimensions, a column that is not there; `score` of a model without labels."""
     path, output = table(tmp_path), tmp_path / "out.parquet"
-    given: dict[str, Any] = {"input": path, "output": output, "address": fake.address}
+    given: dict[str, Any] = {"inputs": [path], "output": output, "server": [fake.address]}
     with pytest.raises(UserError, match="--dimensions 5 is above the 4 of model fake"):
         embed_file(EmbedConfig(**given, dimensions=5))
     with pytest.raises(UserError, match="gives embeddings, and no labels; bertwire embed writes them"):
@@ -131,12 +131,12 @@ def test_refusals(fake: FakeServer, embedder: FakeServer, tmp_path: Path) -> Non
     csv = tmp_path / "in.csv"
     csv.write_text("text\none\n")
     with pytest.raises(UserError, match="has no column 'id' but 'text'; choose one with --keep"):
-        embed_file(EmbedConfig(**(given | {"input": csv}), keep=["id"]))
+        embed_file(EmbedConfig(**(given | {"inputs": [csv]}), keep=["id"]))
     embedder.model.task, embedder.model.dimensions = "regression", 0
     with pytest.raises(UserError, match="model fake gives no embeddings but is one of regression; use bertwire score"):
         embed_file(EmbedConfig(**given))
     assert not output.exists()
     with pytest.raises(ValueError, match=r"vectors are written as Parquet; give .*out\.csv the ending"):
-        EmbedConfig(input=path, output=tmp_path / "out.csv")
+        EmbedConfig(inputs=[path], output=tmp_path / "out.csv")
     with pytest.raises(ValueError, match="the output has a column 'error' of its own"):
-        EmbedConfig(input=path, output=output, keep=["error"])
+        EmbedConfig(inputs=[path], output=output, keep=["error"])

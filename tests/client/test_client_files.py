@@ -292,9 +292,9 @@ def test_progress_in_a_file_is_lines(monkeypatch: pytest.MonkeyPatch, capsys: py
     shown = capsys.readouterr()
     assert shown.out == ""
     assert shown.err.splitlines() == [
-        "reading  10% 0:00:06 note",
-        "reading  30% 0:00:08 note",
-        "reading  30% 0:00:38 note",
+        "reading  10% 0:00:06 left 0:00:54 note",
+        "reading  30% 0:00:08 left 0:00:19 note",
+        "reading  30% 0:00:38 left 0:01:28 note",
         "reading 100% 0:00:39 note",
         "letters 100% 0:00:00",
     ]

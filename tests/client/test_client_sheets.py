@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 def score(path: Path, address: str, **options: Any) -> Summary:  # noqa: ANN401 - each its own type
     """Scores a file to `out` beside it."""
-    return score_file(ScoreConfig(input=path, output=path.with_name("out" + path.suffix), address=address, **options))
+    return score_file(
+        ScoreConfig(inputs=[path], output=path.with_name("out" + path.suffix), server=[address], **options)
+    )
 
 
 def book(path: Path) -> Path:
@@ -40,10 +42,18 @@ def test_a_workbook_comes_back(tmp_path: Path, fake: FakeServer) -> None:
     summary = score(book(tmp_path / "in.xlsx"), fake.address, sheet="Texts")
     rows = [list(row) for row in openpyxl.load_workbook(tmp_path / "out.xlsx")["Texts"].values]
     assert rows == [
-        ["text", "id", "predicted_label", "predicted_score", "predicted_truncated", "predicted_error"],
-        ["=1+1 is short", 7, "short", 0.9, False, None],
-        [None, 8, None, None, None, "the row has no 'text'"],
-        ["so bad", 9, None, None, None, "INVALID_ARGUMENT: text 0 is bad"],
+        [
+            "text",
+            "id",
+            "predicted_label",
+            "predicted_score",
+            "predicted_truncated",
+            "predicted_error",
+            "predicted_model",
+        ],
+        ["=1+1 is short", 7, "short", 0.9, False, None, "fake/7"],
+        [None, 8, None, None, None, "the row has no 'text'", None],
+        ["so bad", 9, None, None, None, "INVALID_ARGUMENT: text 0 is bad", None],
     ]
     assert (summary.rows, summary.failed) == (3, 2)
 
@@ -64,10 +74,10 @@ def test_other_encodings_come_back(tmp_path: Path, fake: FakeServer, capsys: pyt
     for name in ("in.csv", "in.txt"):
         score(tmp_path / name, fake.address)
     assert (tmp_path / "out.csv").read_bytes().decode("cp1252") == (
-        "text;id;predicted_label;predicted_score;predicted_truncated;predicted_error\ncafé;1;short;0.9;false;\n"
+        "text;id;predicted_label;predicted_score;predicted_truncated;predicted_error;predicted_model\ncafé;1;short;0.9;false;;fake/7\n"
     )
     assert (tmp_path / "out.txt").read_bytes().decode("utf-16-le") == (
-        "\ufefftext\tid\tpredicted_label\tpredicted_score\tpredicted_truncated\tpredicted_error\n好\t1\tshort\t0.9\tfalse\t\n"
+        "\ufefftext\tid\tpredicted_label\tpredicted_score\tpredicted_truncated\tpredicted_error\tpredicted_model\n好\t1\tshort\t0.9\tfalse\t\tfake/7\n"
     )
     assert [text for request in fake.requests for text in request.texts] == ["café", "好"]
     said = capsys.readouterr().err
@@ -78,7 +88,7 @@ def test_other_encodings_come_back(tmp_path: Path, fake: FakeServer, capsys: pyt
 def test_sheet_is_for_workbooks(tmp_path: Path) -> None:
     """Named for another format, it is refused."""
     with pytest.raises(UserError, match=r"^--sheet A is for \.xlsx files; leave it out$"):
-        validated(ScoreConfig, {"input": tmp_path / "a.csv", "output": tmp_path / "b.csv", "sheet": "A"})
+        validated(ScoreConfig, {"inputs": [tmp_path / "a.csv"], "output": tmp_path / "b.csv", "sheet": "A"})
 
 
 @pytest.mark.parametrize(

@@ -28,11 +28,11 @@ def test_streams_that_lead_nowhere(fake: FakeServer, tmp_path: Path, streams: st
     """The work is done, and that nobody reads of it is no error."""
     source, output = tmp_path / "in.csv", tmp_path / "out.csv"
     source.write_text(f"text\n{TEXT}\nbad\n", encoding="utf-8")
-    done = shell(bertwire("score", source, "--output", output, "--address", fake.address), streams)
+    done = shell(bertwire("score", source, "--output", output, "--server", fake.address), streams)
     assert done.returncode == 1, "a row has failed, and the exit status says so"
     assert b"internal error" not in done.stderr
     assert output.read_text(encoding="utf-8").startswith(
-        f"text,predicted_label,predicted_score,predicted_truncated,predicted_error\n{TEXT},"
+        f"text,predicted_label,predicted_score,predicted_truncated,predicted_error,predicted_model\n{TEXT},"
     )
 
 
@@ -63,7 +63,7 @@ def test_files_are_utf8_in_every_locale(fake: FakeServer, tmp_path: Path) -> Non
     """Also where the locale says ASCII; names of files and columns included."""
     source, output, summary = tmp_path / "données.jsonl", tmp_path / "sortie.jsonl", tmp_path / "s.json"
     source.write_text(json.dumps({"text": TEXT, "é": "ü"}, ensure_ascii=False) + "\n", encoding="utf-8")
-    options = ["--output", output, "--summary", summary, "--address", fake.address]
+    options = ["--output", output, "--summary", summary, "--server", fake.address]
     done = shell(bertwire("score", source, *options), "", **ASCII)
     assert done.returncode == 0, done.stderr
     (row,) = map(json.loads, output.read_text(encoding="utf-8").splitlines())

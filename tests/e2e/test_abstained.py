@@ -204,7 +204,7 @@ def test_scoring_a_file(served: Served, tmp_path: Path) -> None:
     """A column of its own, and no label where the model abstained."""
     path, output = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
     path.write_text("".join(json.dumps({"text": text}) + "\n" for text in (served.known, served.foreign)))
-    score_file(ScoreConfig(input=path, output=output, address=served.address))
+    score_file(ScoreConfig(inputs=[path], output=output, server=[served.address]))
     known, foreign = map(json.loads, output.read_text().splitlines())
     assert (known["predicted_label"], known["predicted_abstained"]) == ("good", False)
     assert (foreign["predicted_label"], foreign["predicted_abstained"]) == (None, True)

@@ -42,7 +42,7 @@ def test_labelled_text_becomes_a_service(tmp_path: Path, serve: Serve) -> None:
     run("export", checkpoint, "--output", bundle, "--quick", "--int8-min-agreement", 0.9, "--int8-max-drop", 0.05)
     manifest = json.loads(run("inspect", bundle, "--json"))
     with serve(bundle) as server:
-        run("score", splits["test"], "--output", scored, "--address", server.address, "--batch-size", 1)
+        run("score", splits["test"], "--output", scored, "--server", server.address, "--batch-size", 1)
 
     answers = read(scored)
     given = read(splits["test"])

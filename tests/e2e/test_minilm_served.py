@@ -50,7 +50,7 @@ def test_minilm(serve: Serve, tmp_path: Path) -> None:
             if variant == "fp32":
                 path = tmp_path / "texts.txt"
                 path.write_text("text\n" + "".join(f'"{text}"\n' for text in TEXTS))
-                embed_file(EmbedConfig(input=path, output=tmp_path / "out.parquet", address=server.address))
+                embed_file(EmbedConfig(inputs=[path], output=tmp_path / "out.parquet", server=[server.address]))
         assert (found * expected).sum(axis=1).min() > least
         np.testing.assert_allclose(np.linalg.norm(cut, axis=1), 1, atol=1e-5)
         unit = found[:, :64] / np.linalg.norm(found[:, :64], axis=1, keepdims=True)

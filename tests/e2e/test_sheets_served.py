@@ -93,7 +93,7 @@ def test_chinese_is_served_as_chinese(tmp_path: Path, make: Make, serve: Serve) 
     record = json.loads((tmp_path / "checkpoint" / "training.json").read_text(encoding="utf-8"))
     assert not [each for each in record["remarks"] if "unknown" in each]
     with serve(bundle) as server:
-        command("score", dev, "--output", tmp_path / "out.txt", "--address", server.address)
+        command("score", dev, "--output", tmp_path / "out.txt", "--server", server.address)
         said = command("classify", server.address, "味道真好", "--json")
     header, *scored = (tmp_path / "out.txt").read_bytes().decode("utf-16").splitlines()
     assert header.split("\t")[:3] == ["text", "label", "predicted_label"]
@@ -117,7 +117,7 @@ def test_numbers_of_a_workbook_are_served_as_labels(tmp_path: Path, make: Make, 
     train, dev = write("train.xlsx", range(64)), write("dev.xlsx", range(64, 96))
     bundle, _ = make(["good", "bad", *WORDS], train=train, dev=dev)
     with serve(bundle) as server:
-        command("score", dev, "--output", tmp_path / "out.xlsx", "--address", server.address)
+        command("score", dev, "--output", tmp_path / "out.xlsx", "--server", server.address)
     header, *rows = openpyxl.load_workbook(tmp_path / "out.xlsx").active.values
     assert header[:3] == ("text", "label", "predicted_label")
     assert sum(str(label) == predicted for _, label, predicted, *_ in rows) >= 30

@@ -17,7 +17,7 @@ BELOW: dict[str, set[str]] = {
     "trainer": {"core", "data"},
     "export": {"core", "data", "runtime"},
     "server": {"core", "client", "runtime"},
-    "batch": {"core", "client", "data"},
+    "batch": {"core", "client", "data", "runtime"},
     "cli": {"core", "client", "runtime", "export"},
 }
 

@@ -49,7 +49,7 @@ def test_socket_file(serve: Serve, bundle: Path, folder: Path) -> None:
         for words in (
             bertwire("classify", server.address, "w1"),
             bertwire("models", "list", server.address),
-            bertwire("score", rows, "--output", scored, "--address", server.address),
+            bertwire("score", rows, "--output", scored, "--server", server.address),
             [sys.executable, "-m", "bertwire_server.probe", server.address],
         ):
             assert run(*words).returncode == 0

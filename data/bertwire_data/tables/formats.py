@@ -81,6 +81,11 @@ def create_table(path: Path, like: TableReader, added: dict[str, type]) -> Table
         UserError: an added column has the name of a column of `like`. Where rows each have their own columns (JSONL),
             `write` raises it.
     """
-    if twice := sorted(set(added) & set(like.columns or [])):
-        raise UserError(f"the input has a column {twice[0]!r} already; choose another --prefix or rename that column")
+    require_new(like.columns, added)
     return like.writer(path, added)
+
+
+def require_new(columns: Iterable[str] | None, added: Iterable[str]) -> None:
+    """Raise `UserError` where an added column has the name of one of a table's columns."""
+    if twice := sorted(set(added) & set(columns or [])):
+        raise UserError(f"the input has a column {twice[0]!r} already; choose another --prefix or rename that column")

@@ -69,17 +69,19 @@ class JsonlWriter(TableWriter):
                 )
         for fault, line, values in zip(batch.errors, batch.raw, added, strict=True):
             kept = line if fault is None else _dump({"line": line.decode(errors="backslashreplace")})
-            self._file.write(_extended(kept, _dump({name: values.get(name) for name in self._added})) + b"\n")
+            self._file.write(_extended(kept, {name: values.get(name) for name in self._added}) + b"\n")
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
 
 
-def _extended(row: bytes, added: bytes) -> bytes:
+def _extended(row: bytes, added: dict[str, Any]) -> bytes:
+    if not added:
+        return row
     # Numbers with more digits than a float holds, and keys given twice, would be lost by parsing and dumping.
     start = row[:-1].rstrip()
-    return start + (b"" if start.endswith(b"{") else b", ") + added[1:]
+    return start + (b"" if start.endswith(b"{") else b", ") + _dump(added)[1:]
 
 
 def _dump(row: dict[str, Any]) -> bytes:

@@ -26,6 +26,11 @@ class Batch:
     errors: list[str | None]
     raw: Any
 
+    def only(self, places: Sequence[int]) -> "Batch":
+        """Return the rows at some places, the first of which is 0."""
+        raw = self.raw.take(places) if hasattr(self.raw, "take") else [self.raw[place] for place in places]
+        return Batch(self.start, [self.rows[place] for place in places], [self.errors[place] for place in places], raw)
+
 
 class Closable(Protocol):
     """An object that holds a file open until its `with` block ends."""

@@ -17,13 +17,14 @@ _GROUP_ROWS = 8192
 class VectorWriter(Closable):
     """A Parquet file of vectors: `row`, columns of strings, `embedding` (float32), `truncated` and `error`."""
 
-    def __init__(self, path: Path, columns: Sequence[str], dimensions: int) -> None:
+    def __init__(self, path: Path, columns: Sequence[str], dimensions: int, model: str) -> None:
         """Create the file.
 
         Args:
             path: the file.
             columns: the columns of strings.
             dimensions: numbers of each vector.
+            model: name and version of the model, which the metadata of the schema has as `bertwire.model`.
         """
         fields = [
             ("row", pyarrow.int64()),
@@ -32,7 +33,7 @@ class VectorWriter(Closable):
             ("truncated", pyarrow.bool_()),
             ("error", pyarrow.string()),
         ]
-        self._schema = pyarrow.schema(fields)
+        self._schema = pyarrow.schema(fields, metadata={"bertwire.model": model})
         self._writer = pyarrow.parquet.ParquetWriter(path, self._schema)
         self._waiting: list[pyarrow.RecordBatch] = []
         self._rows = 0
