@@ -12,7 +12,7 @@ from bertwire_core.pooled import PooledClassifier
 from bertwire_core.pooling import Pooling
 from bertwire_core.scope import SCOPE, scopes, write_centroids
 from bertwire_export import prove
-from bertwire_export.checkpoint import load_checkpoint
+from bertwire_export.checkpoint import load_checkpoint, with_vectors
 from bertwire_export.examples import Logits, in_chunks, means
 from bertwire_export.serving_tokenizer import serving_tokenizer
 from bertwire_export.torch_run import torch_by_text
@@ -106,7 +106,7 @@ def abstaining(checkpoint_copy: Path) -> Path:
     path = checkpoint_copy / "training.json"
     record = json.loads(path.read_text()) | {"chunks": 3, "chunk_overlap": 2}
     path.write_text(json.dumps(record))
-    checkpoint = load_checkpoint(checkpoint_copy)
+    checkpoint = with_vectors(load_checkpoint(checkpoint_copy))
     chunks = in_chunks(serving_tokenizer(checkpoint).encode_batch(LONG), 3)
     rows = means(chunks, torch_by_text(checkpoint, [each for text in chunks for each in text]))
     logits, vectors = rows[:, :3], rows[:, 3:]
