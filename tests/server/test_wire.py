@@ -134,13 +134,13 @@ def test_health_by_service(channel: grpc.Channel) -> None:
     assert caught.value.code() is grpc.StatusCode.NOT_FOUND
 
 
-OTHERS = ["tei.v1.Embed/Embed", "tei.v1.Rerank/Rerank", "tei.v1.Tokenize/Tokenize"]
+OTHERS = ["tei.v1.Embed/EmbedAll", "tei.v1.Embed/EmbedSparse"]
 OTHERS += [f"inference.GRPCInferenceService/{name}" for name in ("SystemSharedMemoryStatus", "TraceSetting")]
 
 
 @pytest.mark.parametrize("method", OTHERS)
 def test_other_methods_are_unimplemented(channel: grpc.Channel, method: str) -> None:
-    """Refuse the methods of the protocols that a classifier does not have."""
+    """Refuse the methods of the protocols that no model has."""
     call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(f"/{method}")
     with pytest.raises(grpc.RpcError) as caught:
         call(b"", timeout=20)
