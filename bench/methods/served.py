@@ -139,14 +139,12 @@ def _place(arguments: argparse.Namespace, name: str) -> Path:
 
 
 def _table(found: dict[str, Any]) -> Table:
-    speeds = "raw texts/s", "stream texts/s", "one call, ms"
+    speeds = "raw, CPU-ms a text", "served", "one call at a time"
     table = Table("method", "rows", "accuracy", "train CPU-s", "variants", *speeds)
     for name, each in found.items():
         speed = each.get("speed", {})
-        shown = [
-            f"{speed[mode][figure]:.1f}" if mode in speed else "-"
-            for mode, figure in (("raw", "texts_per_second"), ("stream", "texts_per_second"), ("closed", "p50_ms"))
-        ]
+        modes = ("raw", "stream", "closed")
+        shown = [f"{speed[mode]['cpu_ms_per_text']:.2f}" if mode in speed else "-" for mode in modes]
         counts = str(each["rows"]), f"{each['test']['accuracy']:.3f}", f"{each['train_cpu_seconds']:.0f}"
         table.add_row(name, *counts, ", ".join(each["variants"]), *shown)
     return table
