@@ -92,7 +92,7 @@ def _score(arguments: argparse.Namespace, folder: Path, seed: int, method: str) 
 
 
 def _draw(arguments: argparse.Namespace, folder: Path, seed: int) -> None:
-    """Write `texts` lines of each label of train, some of dev, and the first of test."""
+    """Write `texts` lines of each label of train, some of dev and of test."""
     draw = random.Random(seed)  # noqa: S311 - not for secrets
     lines, held, asked = (
         (arguments.folder / f"{name}.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
@@ -108,7 +108,9 @@ def _draw(arguments: argparse.Namespace, folder: Path, seed: int) -> None:
     rest = [json.loads(line)["text"] for line in lines if line not in drawn]
     texts = draw.sample(rest, min(arguments.unlabelled, len(rest)))
     (folder / UNLABELLED).write_text("".join(f"{text}\n" for text in texts), encoding="utf-8")
-    (folder / "test.jsonl").write_text("".join(asked[: arguments.tested]), encoding="utf-8")
+    # The same for every draw; test may be sorted by label.
+    tested = random.Random(0).sample(asked, min(arguments.tested, len(asked)))  # noqa: S311 - not for secrets
+    (folder / "test.jsonl").write_text("".join(tested), encoding="utf-8")
 
 
 def _interval(values: list[float]) -> dict[str, float]:
@@ -180,7 +182,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--texts", type=int, default=8, help="of each label")
     parser.add_argument("--draws", type=int, nargs="+", default=range(5), help="seeds; the file keeps those it has")
-    parser.add_argument("--tested", type=int, default=1000, help="rows of test at most, the first")
+    parser.add_argument("--tested", type=int, default=1000, help="rows of test at most")
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=["few-shot", "frozen", "full"])
     parser.add_argument("--iterations", type=int, default=20, help="num_iterations of few-shot and setfit")
     parser.add_argument("--epochs", type=int, default=20, help="of full")

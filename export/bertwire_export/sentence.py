@@ -58,6 +58,11 @@ def read_sentence(path: Path) -> Sentence:
     encoder, pooling = (path / str(each.get("path", "")) for each in modules[:2])
     tokens = _pooled(pooling / "config.json")
     settings = [_read(encoder / name, dict) for name in _LENGTHS if (encoder / name).is_file()]
+    if any(each.get("do_lower_case") is True for each in settings):
+        raise UserError(
+            f"{encoder} makes texts lower case before its tokenizer (do_lower_case), which is not done here; let "
+            "tokenizer.json do it, and set do_lower_case to false"
+        )
     lengths = [each["max_seq_length"] for each in settings if isinstance(each.get("max_seq_length"), int)]
     own = path / "config_sentence_transformers.json"
     prompt = own.is_file() and bool(_read(own, dict).get("default_prompt_name"))

@@ -202,6 +202,14 @@ def test_refuses_damaged_json(task_base: Path, tmp_path: Path, damage: str) -> N
         read_sentence(folder)
 
 
+def test_refuses_lower_casing_before_the_tokenizer(task_base: Path, tmp_path: Path) -> None:
+    """The graph's tokenizer would not do it, and vectors would be others."""
+    folder = sentence_folder(task_base, tmp_path / "encoder", {"pooling_mode": "mean"})
+    (folder / "sentence_bert_config.json").write_text('{"do_lower_case": true}')
+    with pytest.raises(UserError, match="makes texts lower case before its tokenizer"):
+        read_sentence(folder)
+
+
 def test_reads_lengths_and_prompts(task_base: Path, tmp_path: Path) -> None:
     """A length that is null is none; a prompt that its own library adds is noted."""
     folder = sentence_folder(task_base, tmp_path / "encoder", {"pooling_mode": "mean"}, max_length=9)

@@ -12,7 +12,7 @@ from bertwire_core.errors import UserError
 from bertwire_core.pooled import PooledClassifier
 from bertwire_core.scope import SCOPE, Scope, cosines, entropies, read_centroids, scopes, write_centroids
 from bertwire_data.labelled import Columns, read_labelled
-from bertwire_trainer.centroids import find_centroids
+from bertwire_trainer.centroids import draw_by_label, find_centroids
 from bertwire_trainer.predict import embed
 from bertwire_trainer.record import TrainingRecord
 from bertwire_trainer.stages.abstain import choose_threshold
@@ -67,6 +67,14 @@ def test_refuses_foreign_texts_of_confident_logits() -> None:
     assert outside.max() < choose_threshold(inside, 2)
     energies = [numpy.logaddexp(*(each @ head).T) for each in (known, foreign)]
     assert energies[1].min() > energies[0].max()
+
+
+def test_draws_rows_of_every_label() -> None:
+    """A label of two rows among many keeps both; others have as many each."""
+    targets = numpy.repeat([0, 1, 2], [500, 2, 500])
+    places = draw_by_label(targets, 300, seed=3)
+    assert numpy.bincount(targets[places]).tolist() == [100, 2, 100]
+    assert (numpy.diff(places) > 0).all()
 
 
 @pytest.mark.parametrize("content", [b"", b"x", write_centroids(numpy.zeros(3, numpy.float32)), "pickle", "float64"])
