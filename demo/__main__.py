@@ -53,7 +53,7 @@ def _demo(work: Path, short: bool) -> None:
     with clock.step("serving and scoring"), _server(bundle) as address:
         run(
             *("score", splits["test"], "--output", scored, "--summary", summary, "--overwrite"),
-            *("--address", address, "--batch-size", 1, "--concurrency", CALLS_IN_FLIGHT),
+            *("--server", address, "--batch-size", 1, "--concurrency", CALLS_IN_FLIGHT),
         )
     _report(scored, summary)
     out.print(f"\ntexts: {work}/*.csv   checkpoint: {checkpoint}   bundle: {bundle}   predictions: {scored}")

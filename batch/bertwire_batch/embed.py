@@ -95,7 +95,10 @@ class _Vectors:
 
 def _dimensions(config: EmbedConfig, model: ModelInfo) -> int:
     if not model.dimensions:
-        raise UserError(f"model {model.name} gives no embeddings but is one of {model.task}; use bertwire score")
+        raise UserError(
+            f"model {model.name} gives no embeddings but is one of {model.task}; use bertwire score, serve an encoder "
+            "(bertwire export minilm), or export the classifier with --vectors"
+        )
     if config.dimensions is not None and config.dimensions > model.dimensions:
         raise UserError(f"--dimensions {config.dimensions} is above the {model.dimensions} of model {model.name}")
     return config.dimensions or model.dimensions

@@ -153,4 +153,6 @@ _FILL: ServedTable[Callable[[pb.Result, Manifest, Output, Thresholds, int | None
 def require_labels(manifest: Manifest) -> None:
     """Raise `InvalidRequest` where the model decides nothing that this protocol has a message for."""
     if _FILL[manifest.task] is None:
-        raise InvalidRequest("the model gives embeddings, and no labels; ask bertwire.v1.Embedder")
+        raise InvalidRequest(
+            "the model gives embeddings, and no labels; ask bertwire.v1.Embedder (client.embed, bertwire embed)"
+        )
