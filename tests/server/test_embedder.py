@@ -287,3 +287,17 @@ def test_tei_tokenize(channel: grpc.Channel) -> None:
         stub.Tokenize(tei.EncodeRequest(inputs=" "), timeout=20)
     with pytest.raises(grpc.RpcError, match="there is no prompt 'query'"):
         stub.Tokenize(tei.EncodeRequest(inputs="w1", prompt_name="query"), timeout=20)
+
+
+def test_tei_tokenize_long(channel: grpc.Channel, embed: Call) -> None:
+    """Answer others while a stream of the longest texts is tokenized, and end with the stream."""
+    requests = (tei.EncodeRequest(inputs="a," * 50_000) for _ in range(100))
+    stream = tei_rpc.TokenizeStub(channel).TokenizeStream(requests, timeout=60)
+    first = next(stream)
+    assert len(first.tokens) == 100_000
+    assert (first.tokens[-1].start, first.tokens[-1].stop) == (99_999, 100_000)
+    for _ in range(5):
+        assert embed(texts=["w1 w2"]).embeddings
+    assert stream.is_active()
+    stream.cancel()
+    assert embed(texts=[LONG * 25]).embeddings
