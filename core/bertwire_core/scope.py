@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from io import BytesIO
 from math import prod
+from tokenize import TokenError
 
 import numpy
 from numpy.lib import format as npy
@@ -91,7 +92,7 @@ def read_centroids(content: bytes) -> NDArray[numpy.float32]:
         # `load` would unpack archives, and reserve memory for whatever shape the header names.
         read = _HEADERS[npy.read_magic(file)]
         shape, fortran_order, dtype = read(file)
-    except (ValueError, KeyError) as error:
+    except (ValueError, KeyError, SyntaxError, TokenError) as error:
         raise ValueError("is no array of numpy") from error
     if dtype != numpy.float32 or len(shape) != 2 or not all(each > 0 for each in shape):
         raise ValueError("is no float32 array of centroids")
