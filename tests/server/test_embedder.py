@@ -241,6 +241,22 @@ def test_tei_rerank(channel: grpc.Channel) -> None:
         tei_rpc.RerankStub(channel).Rerank(tei.RerankRequest(query="w1"), timeout=20)
 
 
+def test_tei_rerank_counts_texts(channel: grpc.Channel) -> None:
+    """Take as many texts as a call may have, beside the query, and name what is wrong as the caller sent it."""
+    rerank = tei_rpc.RerankStub(channel).Rerank
+    assert len(rerank(tei.RerankRequest(query="w1", texts=["w2"] * 40), timeout=20).ranks) == 40
+    for request, words in (
+        (tei.RerankRequest(query="w1", texts=["w2"] * 41), "41 texts in one call; send at most 40"),
+        (tei.RerankRequest(query="w1", texts=["w2", " "]), r"texts\[1\] is blank"),
+        (tei.RerankRequest(query="w1", texts=["w2", LONG]), r"texts\[1\] has more than the 32 tokens"),
+        (tei.RerankRequest(query=" ", texts=["w2"]), "query is blank"),
+        (tei.RerankRequest(query=LONG, texts=["w2"]), "query has more than the 32 tokens"),
+    ):
+        with pytest.raises(grpc.RpcError, match=words) as caught:
+            rerank(request, timeout=20)
+        assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
 def test_tei_rerank_by_pairs(serve: Serve, bundle: Path, tmp_path: Path) -> None:
     """Rank by the number that a model of pairs gives."""
     weights = table(labels=1)
