@@ -2,14 +2,19 @@
 
 from dataclasses import dataclass
 from io import BytesIO
+from math import prod
+from tokenize import TokenError
 
 import numpy
+from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 Floats = NDArray[numpy.floating]
 
 # The file of the centroids, in a checkpoint and in a bundle.
 SCOPE = "scope.npy"
+# The reader of the header of each version of the format that is written for arrays of numbers.
+_HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 # The norm below which a vector is divided by this.
 _LEAST_NORM = 1e-12
 
@@ -82,12 +87,18 @@ def write_centroids(centroids: NDArray[numpy.float32]) -> bytes:
 
 def read_centroids(content: bytes) -> NDArray[numpy.float32]:
     """Return the centroids of a file; raise `ValueError` where it holds anything but finite float32 [some, hidden]."""
+    file = BytesIO(content)
     try:
-        found = numpy.load(BytesIO(content), allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
+        # `load` would unpack archives, and reserve memory for whatever shape the header names.
+        read = _HEADERS[npy.read_magic(file)]
+        shape, fortran_order, dtype = read(file)
+    except (ValueError, KeyError, SyntaxError, TokenError) as error:
         raise ValueError("is no array of numpy") from error
-    if not isinstance(found, numpy.ndarray) or found.dtype != numpy.float32 or found.ndim != 2 or not found.size:
+    if dtype != numpy.float32 or len(shape) != 2 or not all(each > 0 for each in shape):
         raise ValueError("is no float32 array of centroids")
+    if prod(shape) * dtype.itemsize != len(content) - file.tell():
+        raise ValueError("is no whole array of centroids: its length is not that of its shape")
+    found = numpy.frombuffer(content, dtype, offset=file.tell()).reshape(shape, order="F" if fortran_order else "C")
     if not numpy.isfinite(found).all():
         raise ValueError("has numbers that are not finite")
     return found

@@ -1,6 +1,6 @@
 """Prediction: tokenize, run, interpret."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
 from typing import Literal
@@ -95,8 +95,8 @@ class Predictor:
         """Return start and end of the words that the model reads of a text, or of each text of a pair."""
         return self._tokenizer.words(text, side)
 
-    def tokens(self, text: str, *, special: bool) -> list[Token]:
-        """Return the tokens of a text, however many; `special`: with those that are put around it."""
+    def tokens(self, text: str, *, special: bool) -> Iterator[Token]:
+        """Yield the tokens of a text, however many; `special`: with those that are put around it."""
         return self._tokenizer.tokens(text, special=special)
 
     def logits(self, encoded: Sequence[Encoded]) -> list[Floats]:

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import accumulate
 from typing import Literal, NamedTuple
 
@@ -95,6 +94,10 @@ class TextTokenizer:
         self._side, self._words, self._chunks = truncation_side, words, chunks.count
         # The side is state of the tokenizer object, which threads share.
         self._by_side = {side: _load(content, max_length, side, chunks.overlap) for side in ("left", "right")}
+        # Truncation is state of the tokenizer object too.
+        self._whole = Tokenizer.from_buffer(content)
+        self._whole.no_padding()
+        self._whole.no_truncation()
         self.last_id = max(self._by_side[truncation_side].get_vocab().values(), default=0)
 
     def words(self, text: Text, side: Literal["left", "right"] | None = None) -> list[list[Span]]:
@@ -105,19 +108,14 @@ class TextTokenizer:
         chunks = [words(each, texts) for each in (encoding, *encoding.overflowing[: self._chunks - 1])]
         return [apart(span for chunk in chunks for span in chunk[place]) for place in range(len(texts))]
 
-    def tokens(self, text: str, *, special: bool) -> list[Token]:
-        """Return the tokens of a text, however many; `special`: with those that are put around it."""
+    def tokens(self, text: str, *, special: bool) -> Iterator[Token]:
+        """Yield the tokens of a text, however many; `special`: with those that are put around it."""
         with _panics_told():
-            encoding = self._whole.encode(text, add_special_tokens=special)
+            # `encode` does not release the GIL.
+            (encoding,) = self._whole.encode_batch([text], add_special_tokens=special)
         parts = zip(encoding.ids, encoding.tokens, encoding.special_tokens_mask, encoding.offsets, strict=True)
-        return [Token(number, name, bool(mask), *offsets) for number, name, mask, offsets in parts]
-
-    @cached_property
-    def _whole(self) -> Tokenizer:
-        """The tokenizer without truncation, which is state of the object that `encode` uses."""
-        tokenizer = Tokenizer.from_str(self._by_side[self._side].to_str())
-        tokenizer.no_truncation()
-        return tokenizer
+        for number, name, mask, offsets in parts:
+            yield Token(number, name, bool(mask), *offsets)
 
     def encode(self, texts: Sequence[Text], side: Literal["left", "right"] | None = None) -> list[Encoded]:
         """Tokenize texts in order, cutting long ones on `side`; None: on the model's own."""

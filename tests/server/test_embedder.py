@@ -241,6 +241,22 @@ def test_tei_rerank(channel: grpc.Channel) -> None:
         tei_rpc.RerankStub(channel).Rerank(tei.RerankRequest(query="w1"), timeout=20)
 
 
+def test_tei_rerank_counts_texts(channel: grpc.Channel) -> None:
+    """Take as many texts as a call may have, beside the query, and name what is wrong as the caller sent it."""
+    rerank = tei_rpc.RerankStub(channel).Rerank
+    assert len(rerank(tei.RerankRequest(query="w1", texts=["w2"] * 40), timeout=20).ranks) == 40
+    for request, words in (
+        (tei.RerankRequest(query="w1", texts=["w2"] * 41), "41 texts in one call; send at most 40"),
+        (tei.RerankRequest(query="w1", texts=["w2", " "]), r"texts\[1\] is blank"),
+        (tei.RerankRequest(query="w1", texts=["w2", LONG]), r"texts\[1\] has more than the 32 tokens"),
+        (tei.RerankRequest(query=" ", texts=["w2"]), "query is blank"),
+        (tei.RerankRequest(query=LONG, texts=["w2"]), "query has more than the 32 tokens"),
+    ):
+        with pytest.raises(grpc.RpcError, match=words) as caught:
+            rerank(request, timeout=20)
+        assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
 def test_tei_rerank_by_pairs(serve: Serve, bundle: Path, tmp_path: Path) -> None:
     """Rank by the number that a model of pairs gives."""
     weights = table(labels=1)
@@ -287,3 +303,17 @@ def test_tei_tokenize(channel: grpc.Channel) -> None:
         stub.Tokenize(tei.EncodeRequest(inputs=" "), timeout=20)
     with pytest.raises(grpc.RpcError, match="there is no prompt 'query'"):
         stub.Tokenize(tei.EncodeRequest(inputs="w1", prompt_name="query"), timeout=20)
+
+
+def test_tei_tokenize_long(channel: grpc.Channel, embed: Call) -> None:
+    """Answer others while a stream of the longest texts is tokenized, and end with the stream."""
+    requests = (tei.EncodeRequest(inputs="a," * 50_000) for _ in range(100))
+    stream = tei_rpc.TokenizeStub(channel).TokenizeStream(requests, timeout=60)
+    first = next(stream)
+    assert len(first.tokens) == 100_000
+    assert (first.tokens[-1].start, first.tokens[-1].stop) == (99_999, 100_000)
+    for _ in range(5):
+        assert embed(texts=["w1 w2"]).embeddings
+    assert stream.is_active()
+    stream.cancel()
+    assert embed(texts=[LONG * 25]).embeddings

@@ -87,6 +87,24 @@ def test_refuses_another_file(content: bytes | str) -> None:
         read_centroids(content if isinstance(content, bytes) else file.getvalue())
 
 
+def test_refuses_archives_and_wrong_lengths() -> None:
+    """An archive, a shape that no memory holds, and a file that is cut or has more behind it are told in a line."""
+    whole = write_centroids(numpy.ones((2, 4), numpy.float32))
+    huge = io.BytesIO()
+    numpy.lib.format.write_array_header_1_0(huge, {"descr": "<f4", "fortran_order": False, "shape": (1 << 40, 1 << 20)})
+    for content in (
+        b"PK\x03\x04" + bytes(100),
+        huge.getvalue(),
+        whole[:-1],
+        whole[:40],
+        whole + b"x",
+        whole.replace(b")", b"["),
+    ):
+        with pytest.raises(ValueError, match=r"^is no "):
+            read_centroids(content)
+    assert (read_centroids(whole) == 1).all()
+
+
 def test_refuses_what_is_not_finite() -> None:
     with pytest.raises(ValueError, match="not finite"):
         read_centroids(write_centroids(numpy.full((1, 2), numpy.nan, numpy.float32)))

@@ -26,10 +26,13 @@ class Head(Protocol):
         """Return the labels or entity types that thresholds may name; empty for numbers and vectors."""
 
     def given(self, manifest: "Manifest", output: Output) -> Iterable[tuple[str, float]]:
-        """Return the labels or entities that reach the model's own thresholds, with scores; else empty."""
+        """Return the labels or entities that reach the model's own thresholds, with scores; none where it abstained."""
 
     def chosen(self, manifest: "Manifest", output: Output, thresholds: Thresholds = MODELS_OWN) -> list[bool]:
-        """Return per label whether it is predicted; empty where there are no labels of whole texts."""
+        """Return per label whether it is predicted, for none where the model abstained.
+
+        Empty where there are no labels of whole texts.
+        """
 
     def entities(self, manifest: "Manifest", scores: Floats, words: Sequence[tuple[int, int, int]]) -> Sequence[Entity]:
         """Return the entities in text order, whatever their score; empty unless the head is by token.

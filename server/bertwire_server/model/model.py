@@ -2,11 +2,12 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from math import inf
+from threading import Event
 from time import perf_counter
 from typing import Literal, TypeVar
 
@@ -16,7 +17,7 @@ from bertwire_runtime.output import Output
 from bertwire_runtime.predictor import Predictor
 from bertwire_runtime.spans import Span
 from bertwire_runtime.tokenizer import Encoded, Text, Token, means_by_text
-from bertwire_server.errors import InvalidRequest
+from bertwire_server.errors import Expired, InvalidRequest
 from bertwire_server.model.cache import Cache
 from bertwire_server.model.observer import Observer, Unobserved
 from bertwire_server.model.pace import Pace
@@ -177,16 +178,24 @@ class Model:
         self._admit(query, inf if query.deadline is None else query.deadline)
         return await self._aside(partial(self.predictor.words, text, _side(query)), query)
 
-    async def tokens(self, query: Query, *, special: bool) -> list[Token]:
-        """Return the tokens of a query's only text, see `Predictor.tokens`.
+    async def tokens(self, query: Query, make: Callable[[Iterator[Token]], T], *, special: bool) -> T:
+        """Return what `make` makes of the tokens of a query's only text, see `Predictor.tokens`.
+
+        `make` runs where the text is tokenized, and ends early once the deadline passed or the call was cancelled.
 
         Raises:
             Overloaded, Expired, NotReady: as `Scheduler.admit`.
         """
         (text,) = query.texts
         assert isinstance(text, str)  # noqa: S101 - no protocol asks for those of a pair
-        self._admit(query, inf if query.deadline is None else query.deadline)
-        return await self._aside(partial(self.predictor.tokens, text, special=special), query)
+        deadline = inf if query.deadline is None else query.deadline
+        self._admit(query, deadline)
+        ended = Event()
+        tokens = _until(self.predictor.tokens(text, special=special), deadline, ended)
+        try:
+            return await self._aside(partial(make, tokens), query)
+        finally:
+            ended.set()
 
     def _admit(self, query: Query, deadline: float) -> None:
         most = self.manifest.most_tokens
@@ -266,6 +275,16 @@ class Model:
                     f"texts[{index}] has more than the {self.manifest.reads} that the model reads; "
                     "shorten it, or let it be truncated"
                 )
+
+
+def _until(tokens: Iterator[Token], deadline: float, ended: Event) -> Iterator[Token]:
+    """Yield the tokens; raise `Expired` once nobody waits for them, and before any work where that is so already."""
+    while not ended.is_set() and perf_counter() < deadline:
+        try:
+            yield next(tokens)
+        except StopIteration:
+            return
+    raise Expired("the deadline passed before all tokens were made; allow more time")
 
 
 def _side(query: Query) -> Literal["left", "right"] | None:

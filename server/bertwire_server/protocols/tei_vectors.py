@@ -1,6 +1,7 @@
 """Vectors and ranks by text-embeddings-inference's `tei.v1`, specified in `tei.proto`."""
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from dataclasses import replace
 from functools import partial
 from time import perf_counter
 from typing import NoReturn
@@ -10,7 +11,7 @@ import numpy as np
 from bertwire.tei import tei_pb2 as pb
 from bertwire.tei.tei_pb2_grpc import EmbedServicer, RerankServicer
 from bertwire_runtime.bundle import Manifest
-from bertwire_runtime.output import best
+from bertwire_runtime.output import Floats, best
 from bertwire_runtime.tokenizer import Text
 from bertwire_runtime.vectors import resized, vector_of
 from bertwire_server.errors import InvalidRequest, NoSuchMethod
@@ -20,7 +21,7 @@ from bertwire_server.protocols.deadlines import deadline
 from bertwire_server.protocols.embedder import require_vectors
 from bertwire_server.protocols.streams import StreamLimits, counted, in_order
 from bertwire_server.protocols.tei import metadata, reranks, truncation
-from bertwire_server.query import Query
+from bertwire_server.query import Prediction, Query
 from bertwire_server.rpc import Context
 from bertwire_server.telemetry.metrics import Metrics
 
@@ -97,28 +98,44 @@ class TeiRerank(RerankServicer):
             deadline=deadline(context),
             truncation=truncation(request),
         )
+        asked = [] if manifest.embedding is None else await self._asked(request.query, query)
         answered = await self._inference.predict(query)
-        scores = _scores(answered, raw=request.raw_scores)
+        scores = _scores(answered, asked, raw=request.raw_scores)
         ranks = [
             pb.Rank(index=at, score=scores[at], text=request.texts[at] if request.return_text else None)
             for at in best(scores, None)
         ]
-        return pb.RerankResponse(ranks=ranks, metadata=metadata(query.texts, answered.predictions, start))
+        texts = [request.query, *query.texts] if asked else query.texts
+        return pb.RerankResponse(ranks=ranks, metadata=metadata(texts, [*asked, *answered.predictions], start))
+
+    async def _asked(self, text: str, query: Query) -> Sequence[Prediction]:
+        """Return the prediction of the text that others are ranked by, in a call of its own: errors number the others.
+
+        Raises:
+            RequestError: the call failed.
+        """
+        try:
+            return (await self._inference.predict(replace(query, texts=[text]))).predictions
+        except InvalidRequest as error:
+            raise InvalidRequest(str(error).replace("texts[0]", "query", 1)) from None
 
 
 def _texts(request: pb.RerankRequest, manifest: Manifest) -> list[Text]:
-    """Return the query and the texts, or pairs of it with each; raise `InvalidRequest` where the model cannot rank."""
+    """Return the texts, or pairs of the query with each; raise `InvalidRequest` where the model cannot rank."""
     if manifest.embedding is not None:
-        return [request.query, *request.texts]
+        return list(request.texts)
     if not reranks(manifest):
         raise InvalidRequest("the model gives neither embeddings nor one number for a pair of texts, so it cannot rank")
     return [(request.query, text) for text in request.texts]
 
 
-def _scores(answered: Answered, *, raw: bool) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-    """Return the score of each text, float32 [texts]."""
+def _scores(answered: Answered, asked: Sequence[Prediction], *, raw: bool) -> Floats:
+    """Return the score of each text, float32 [texts]; `asked`: the prediction of the query, by cosines."""
     manifest, outputs = answered.model.manifest, [each.output for each in answered.predictions]
     if manifest.embedding is None:
         return np.array([(each.logits if raw else each.scores)[0] for each in outputs], np.float32)
-    query, *texts = (resized(vector_of(manifest, each), normalize=True) for each in outputs)
-    return np.stack(texts) @ query
+    query, *texts = (
+        resized(vector_of(manifest, each), normalize=True) for each in (*(each.output for each in asked), *outputs)
+    )
+    found: Floats = np.stack(texts) @ query
+    return found
