@@ -34,12 +34,12 @@ class Unfinished:
 
     Attributes:
         about: what its answers are of.
-        written: whether its output was complete and about to take its place.
+        written: absolute paths of its outputs, if they were complete and about to take their places.
         filled: whether a text has a result.
     """
 
     about: dict[str, Any]
-    written: bool
+    written: list[str]
     filled: bool
 
 
@@ -62,9 +62,9 @@ class Answers:
         self._database.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
         if before is None:
             self._database.execute("CREATE TABLE IF NOT EXISTS answers (key BLOB UNIQUE, value, error TEXT)")
-            self._database.execute("CREATE TABLE IF NOT EXISTS about (document TEXT, written INTEGER)")
+            self._database.execute("CREATE TABLE IF NOT EXISTS about (document TEXT, written TEXT)")
             self._database.execute("CREATE INDEX IF NOT EXISTS failed ON answers (error) WHERE error IS NOT NULL")
-            self._database.execute("INSERT INTO about VALUES (?, 0)", (json.dumps(about),))
+            self._database.execute("INSERT INTO about VALUES (?, '[]')", (json.dumps(about),))
             self._database.commit()
         # The first answers are on disk at once, so that a run that is killed again and again gets on.
         self._committed = -_COMMIT_SECONDS
@@ -88,9 +88,9 @@ class Answers:
         self._commit()
         return count
 
-    def mark_written(self) -> None:
-        """Note that the output is complete and about to take its place."""
-        self._database.execute("UPDATE about SET written = 1")
+    def mark_written(self, paths: list[str]) -> None:
+        """Note the absolute paths of outputs that are complete and about to take their places."""
+        self._database.execute("UPDATE about SET written = ?", (json.dumps(paths),))
         self._commit()
 
     def _commit(self) -> None:
@@ -124,7 +124,7 @@ def read_unfinished(path: Path) -> Unfinished | None:
         raise UserError(f"{path.parent} is damaged ({error}); remove it to start anew") from error
     finally:
         database.close()
-    return None if found is None else Unfinished(json.loads(found[0]), bool(found[1]), bool(found[2]))
+    return None if found is None else Unfinished(json.loads(found[0]), json.loads(found[1]), bool(found[2]))
 
 
 def _require_same(path: Path, before: dict[str, Any], about: dict[str, Any]) -> None:

@@ -28,7 +28,11 @@ class JobConfig(ConnectionConfig):
     )
     sheet: str | None = Field(None, description="Sheet to read of an .xlsx file; default: the first.")
     text_column: str = Field("text", description="Column with the text.")
-    overwrite: bool = Field(False, description="Replace the output, and the summary, if they exist.")
+    overwrite: bool = Field(
+        False,
+        description="Replace the files that the job writes, if they exist; other files in a folder of outputs stay. A "
+        "file of --errors goes where no row of its input fails.",
+    )
     summary: Path | None = Field(None, description="JSON file for the summary, for programs.")
     errors: Path | None = Field(
         None,
@@ -67,14 +71,18 @@ class JobConfig(ConnectionConfig):
         """Return whether the output is a folder with a file for each input."""
         return is_many(self.inputs)
 
+    @property
+    def outputs(self) -> list[Path]:
+        """Return the files and folders to write."""
+        return [path for path in (self.output, self.summary, self.errors) if path is not None]
+
     @model_validator(mode="after")
     def _files_apart(self) -> Self:
         files = [path for path in self.inputs if path != STDIN]
         if not self.many:
             require_workbook(self.sheet, map(plain_name, files))
-        outputs = [path for path in (self.output, self.summary, self.errors) if path is not None]
-        for place, path in enumerate(outputs):
-            require_apart(path, *files, *outputs[:place])
+        for path in self.outputs:
+            require_apart(path, *files, *(other for other in self.outputs if other is not path))
             if inside := [each for each in files if each.is_dir() and each.resolve() in path.resolve().parents]:
                 raise ValueError(f"{path} lies in {inside[0]}, which is read; choose another output")
         return self

@@ -190,6 +190,10 @@ def test_output_of_a_run_killed_at_its_end(tmp_path: Path, fake: FakeServer) -> 
     (tmp_path / "out.jsonl.partial").mkdir()
     about = {"job": "score", "model": "fake", "version": "7", "threshold": None, "all_scores": False}
     with Answers(tmp_path / "out.jsonl.partial" / "answers.sqlite", about) as answers:
-        answers.mark_written()
+        answers.mark_written([str(tmp_path / "out.jsonl")])
+    (tmp_path / "foreign.json").write_text("mine")
+    with pytest.raises(UserError, match=r"foreign\.json exists already"):
+        score(path, fake, summary=tmp_path / "foreign.json")
+    (tmp_path / "foreign.json").unlink()
     assert score(path, fake).rows == ROWS
     assert sorted(each.name for each in tmp_path.iterdir()) == ["in.jsonl", "out.jsonl"]
