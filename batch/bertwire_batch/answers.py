@@ -4,7 +4,8 @@ import hashlib
 import json
 import sqlite3
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -51,7 +52,7 @@ class Answers:
         about: what the answers are of. An existing database must be of the same.
 
     Raises:
-        UserError: the database is of something else, or damaged.
+        UserError: the database is of something else, or cannot be used.
     """
 
     def __init__(self, path: Path, about: dict[str, Any]) -> None:
@@ -78,14 +79,14 @@ class Answers:
     def add(self, answers: Iterable[tuple[bytes, Kept]]) -> None:
         """Keep answers; they are on disk a second later."""
         rows = ((key, *kept) for key, kept in answers)
-        self._database.executemany("INSERT OR REPLACE INTO answers VALUES (?, ?, ?)", rows)
-        if time.monotonic() - self._committed >= _COMMIT_SECONDS:
+        count = self._database.executemany("INSERT OR REPLACE INTO answers VALUES (?, ?, ?)", rows).rowcount
+        if count and time.monotonic() - self._committed >= _COMMIT_SECONDS:
             self._commit()
 
     def forget_errors(self) -> int:
         """Remove the texts that have no result, and return how many there were."""
         count = self._database.execute("DELETE FROM answers WHERE error IS NOT NULL").rowcount
-        self._commit()
+        self._database.commit()
         return count
 
     def mark_written(self, paths: list[str]) -> None:
@@ -95,8 +96,7 @@ class Answers:
 
     def _commit(self) -> None:
         self._database.commit()
-        # The first answers are on disk at once, so that a run that is killed again and again gets on.
-        self._committed = -_COMMIT_SECONDS
+        self._committed = time.monotonic()
 
     def __enter__(self) -> Self:
         return self
@@ -104,26 +104,34 @@ class Answers:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._database.commit()
-        self._database.close()
+        try:
+            self._database.commit()
+        finally:
+            self._database.close()
+
+
+@contextmanager
+def told_if_unusable(path: Path) -> Iterator[None]:
+    """Raise `UserError` where the database `path` is damaged, locked or cannot be written, in the block."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise UserError(f"{path} cannot be used now: {error}; mend that and give the same command to go on") from error
+    except sqlite3.DatabaseError as error:
+        raise UserError(f"{path.parent} is damaged ({error}); remove it to start anew") from error
 
 
 def read_unfinished(path: Path) -> Unfinished | None:
-    """Return what a database says of its run; None where none has begun. Raise `UserError` for a damaged one."""
+    """Return what a database says of its run; None where none has begun. Raise `UserError` for an unusable one."""
     if not path.exists():
         return None
-    database = sqlite3.connect(path)
-    try:
+    with told_if_unusable(path), closing(sqlite3.connect(path)) as database:
         # Killed before its first commit, a run leaves a database without tables or without the row.
         if not database.execute("SELECT 1 FROM sqlite_master WHERE name = 'about'").fetchone():
             return None
         found = database.execute(
             "SELECT document, written, EXISTS (SELECT 1 FROM answers WHERE error IS NULL) FROM about"
         ).fetchone()
-    except sqlite3.DatabaseError as error:
-        raise UserError(f"{path.parent} is damaged ({error}); remove it to start anew") from error
-    finally:
-        database.close()
     return None if found is None else Unfinished(json.loads(found[0]), json.loads(found[1]), bool(found[2]))
 
 

@@ -91,10 +91,18 @@ class JobConfig(ConnectionConfig):
     def _one_source(self) -> Self:
         if STDIN in self.inputs and (self.format is None or self.many):
             raise ValueError("standard input is read alone, and --format says what it holds")
-        given = {"server", "model", "model_version", "priority", "concurrency"} & self.model_fields_set
+        of_servers = {"server", "model", "model_version", "priority", "concurrency", "timeout", "max_outage"}
+        given = (of_servers | ConnectionConfig.model_fields.keys()) & self.model_fields_set
         if self.bundle is not None and given:
             raise ValueError(f"--{min(given).replace('_', '-')} is for a server; leave it out with --bundle")
         return self
+
+    def require_format(self, path: Path | None) -> None:
+        """Raise `ValueError` where a file is not named as of the format of the single input."""
+        if path is None or self.many:
+            return
+        if (kind := self.format_of(self.inputs[0])) != table_format(plain_name(path)):
+            raise ValueError(f"the output is written in the input's format, {kind}; give {path} that ending")
 
     def format_of(self, path: Path) -> str:
         """Return the format in which an input is read; raise `UserError` where it is not known."""
@@ -120,16 +128,21 @@ class ScoreConfig(JobConfig):
     )
 
     only_new: Path | None = Field(
-        None, description="Earlier output, whose rows of the same text and version of the model are not scored again."
+        None,
+        description="Earlier output, made without --threshold, whose rows of the same text and version of the model "
+        "are not scored again.",
     )
 
     @model_validator(mode="after")
     def _same_format(self) -> Self:
         for path in (self.output, self.errors):
-            if path is None or self.many:
-                continue
-            if (kind := self.format_of(self.inputs[0])) != table_format(plain_name(path)):
-                raise ValueError(f"the output is written in the input's format, {kind}; give {path} that ending")
+            self.require_format(path)
+        return self
+
+    @model_validator(mode="after")
+    def _own_thresholds(self) -> Self:
+        if self.only_new is not None and self.threshold is not None:
+            raise ValueError("--only-new takes answers by the model's own thresholds; leave out --threshold")
         return self
 
 
@@ -152,6 +165,7 @@ class EmbedConfig(JobConfig):
     def _parquet(self) -> Self:
         if not self.many and table_format(self.output) != "Parquet":
             raise ValueError(f"vectors are written as Parquet; give {self.output} the ending .parquet")
+        self.require_format(self.errors)
         if twice := {"row", "embedding", "truncated", "error"} & {self.text_column, *self.keep}:
             raise ValueError(f"the output has a column {min(twice)!r} of its own; rename that of the input")
         return self

@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
-from bertwire_batch.answers import Answers, Kept, Text, key_of, read_unfinished
+from bertwire_batch.answers import Answers, Kept, Text, key_of, read_unfinished, told_if_unusable
 from bertwire_batch.config import JobConfig
 from bertwire_batch.engines import Engine, opened_engines
 from bertwire_batch.inputs import Inputs
@@ -82,8 +82,14 @@ async def _run(config: ConfigT, inputs: Inputs, path: Path, tally: Tally, begin:
             work = begin(config, inputs, model)
             names = [source.name for source in inputs.sources]
             require_names(config, list(map(work.output_name, names)), names)
-            about = {"job": work.name, "model": model.name, "version": model.version, **work.options}
-            with Answers(path, about) as answers:
+            about = {
+                "job": work.name,
+                "model": model.name,
+                "version": model.version,
+                "bundle": engines[0].sha256,
+                **work.options,
+            }
+            with told_if_unusable(path), Answers(path, about) as answers:
                 answers.add(work.known())
                 await _answer(config, inputs, work, answers, engines, tally)
                 # A text that failed is tried once more, after all others.
