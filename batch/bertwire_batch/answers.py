@@ -4,7 +4,8 @@ import hashlib
 import json
 import sqlite3
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -34,12 +35,12 @@ class Unfinished:
 
     Attributes:
         about: what its answers are of.
-        written: whether its output was complete and about to take its place.
+        written: absolute paths of its outputs, if they were complete and about to take their places.
         filled: whether a text has a result.
     """
 
     about: dict[str, Any]
-    written: bool
+    written: list[str]
     filled: bool
 
 
@@ -51,7 +52,7 @@ class Answers:
         about: what the answers are of. An existing database must be of the same.
 
     Raises:
-        UserError: the database is of something else, or damaged.
+        UserError: the database is of something else, or cannot be used.
     """
 
     def __init__(self, path: Path, about: dict[str, Any]) -> None:
@@ -62,9 +63,9 @@ class Answers:
         self._database.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
         if before is None:
             self._database.execute("CREATE TABLE IF NOT EXISTS answers (key BLOB UNIQUE, value, error TEXT)")
-            self._database.execute("CREATE TABLE IF NOT EXISTS about (document TEXT, written INTEGER)")
+            self._database.execute("CREATE TABLE IF NOT EXISTS about (document TEXT, written TEXT)")
             self._database.execute("CREATE INDEX IF NOT EXISTS failed ON answers (error) WHERE error IS NOT NULL")
-            self._database.execute("INSERT INTO about VALUES (?, 0)", (json.dumps(about),))
+            self._database.execute("INSERT INTO about VALUES (?, '[]')", (json.dumps(about),))
             self._database.commit()
         # The first answers are on disk at once, so that a run that is killed again and again gets on.
         self._committed = -_COMMIT_SECONDS
@@ -78,25 +79,24 @@ class Answers:
     def add(self, answers: Iterable[tuple[bytes, Kept]]) -> None:
         """Keep answers; they are on disk a second later."""
         rows = ((key, *kept) for key, kept in answers)
-        self._database.executemany("INSERT OR REPLACE INTO answers VALUES (?, ?, ?)", rows)
-        if time.monotonic() - self._committed >= _COMMIT_SECONDS:
+        count = self._database.executemany("INSERT OR REPLACE INTO answers VALUES (?, ?, ?)", rows).rowcount
+        if count and time.monotonic() - self._committed >= _COMMIT_SECONDS:
             self._commit()
 
     def forget_errors(self) -> int:
         """Remove the texts that have no result, and return how many there were."""
         count = self._database.execute("DELETE FROM answers WHERE error IS NOT NULL").rowcount
-        self._commit()
+        self._database.commit()
         return count
 
-    def mark_written(self) -> None:
-        """Note that the output is complete and about to take its place."""
-        self._database.execute("UPDATE about SET written = 1")
+    def mark_written(self, paths: list[str]) -> None:
+        """Note the absolute paths of outputs that are complete and about to take their places."""
+        self._database.execute("UPDATE about SET written = ?", (json.dumps(paths),))
         self._commit()
 
     def _commit(self) -> None:
         self._database.commit()
-        # The first answers are on disk at once, so that a run that is killed again and again gets on.
-        self._committed = -_COMMIT_SECONDS
+        self._committed = time.monotonic()
 
     def __enter__(self) -> Self:
         return self
@@ -104,27 +104,35 @@ class Answers:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._database.commit()
-        self._database.close()
+        try:
+            self._database.commit()
+        finally:
+            self._database.close()
+
+
+@contextmanager
+def told_if_unusable(path: Path) -> Iterator[None]:
+    """Raise `UserError` where the database `path` is damaged, locked or cannot be written, in the block."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise UserError(f"{path} cannot be used now: {error}; mend that and give the same command to go on") from error
+    except sqlite3.DatabaseError as error:
+        raise UserError(f"{path.parent} is damaged ({error}); remove it to start anew") from error
 
 
 def read_unfinished(path: Path) -> Unfinished | None:
-    """Return what a database says of its run; None where none has begun. Raise `UserError` for a damaged one."""
+    """Return what a database says of its run; None where none has begun. Raise `UserError` for an unusable one."""
     if not path.exists():
         return None
-    database = sqlite3.connect(path)
-    try:
+    with told_if_unusable(path), closing(sqlite3.connect(path)) as database:
         # Killed before its first commit, a run leaves a database without tables or without the row.
         if not database.execute("SELECT 1 FROM sqlite_master WHERE name = 'about'").fetchone():
             return None
         found = database.execute(
             "SELECT document, written, EXISTS (SELECT 1 FROM answers WHERE error IS NULL) FROM about"
         ).fetchone()
-    except sqlite3.DatabaseError as error:
-        raise UserError(f"{path.parent} is damaged ({error}); remove it to start anew") from error
-    finally:
-        database.close()
-    return None if found is None else Unfinished(json.loads(found[0]), bool(found[1]), bool(found[2]))
+    return None if found is None else Unfinished(json.loads(found[0]), json.loads(found[1]), bool(found[2]))
 
 
 def _require_same(path: Path, before: dict[str, Any], about: dict[str, Any]) -> None:

@@ -6,10 +6,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
+
 from bertwire_batch.answers import Text
 from bertwire_batch.tally import Tally
 from bertwire_client.replies import Embedding, Entity, LabelScore, ModelInfo, Result, Timing
 from bertwire_client.requests import EmbedOptions, Options
+from bertwire_core.errors import UserError, first_line
 from bertwire_runtime.bundle import Manifest, open_bundle
 from bertwire_runtime.heads import HEADS
 from bertwire_runtime.output import Output, best
@@ -20,6 +23,7 @@ from bertwire_runtime.vectors import vector_of
 Found = TypeVar("Found", Result, Embedding)
 
 _NO_TIMING = Timing(0, 0, 0)
+_NOT_FINITE = "the model gives a number that is not finite"
 
 
 class InProcess:
@@ -28,6 +32,7 @@ class InProcess:
     Attributes:
         calls: two, so that the next texts are read and the last ones kept while the model runs.
         model: the bundle's.
+        sha256: what identifies the bundle.
     """
 
     calls = 2
@@ -35,7 +40,9 @@ class InProcess:
     def __init__(self, path: Path, tally: Tally) -> None:
         """Load the best variant of a bundle on this machine; raise `UserError` where it cannot be used."""
         self.name, self._tally = str(path), tally
-        self._predictor = Predictor(open_bundle(path))
+        bundle = open_bundle(path)
+        self.sha256: str | None = bundle.sha256
+        self._predictor = Predictor(bundle)
         self._lock = asyncio.Lock()
         self.model = _info(self._predictor)
 
@@ -56,13 +63,20 @@ class InProcess:
             async with self._lock:
                 started = time.perf_counter()
                 outputs = await asyncio.to_thread(self._predictor.run, texts)
-        except ValueError as error:  # a text without a token
+        except UserError:
+            raise
+        except Exception as error:  # a text without a token, or for which the model fails
             if len(texts) == 1:
-                return [str(error)]
+                return [first_line(error)]
             middle = len(texts) // 2
             return await self._by_text(texts[:middle], convert) + await self._by_text(texts[middle:], convert)
         self._tally.answered(len(texts), time.perf_counter() - started)
-        return [convert(each) for each in outputs]
+        return [convert(each) if _is_finite(each) else _NOT_FINITE for each in outputs]
+
+
+def _is_finite(output: Output) -> bool:
+    """Return whether every number of an output is finite."""
+    return all(np.isfinite(each).all() for each in (output.scores, output.embedding) if each is not None)
 
 
 def _result(manifest: Manifest, output: Output, thresholds: Thresholds, top_k: int | None) -> Result:

@@ -60,6 +60,8 @@ class Caller:
         tally: counts the answered calls.
     """
 
+    sha256: str | None = None
+
     def __init__(self, client: AsyncClient, address: str, config: JobConfig, tally: Tally) -> None:
         self._client, self._address, self._tally = client, address, tally
         self.name, self.calls = f"the server at {address}", config.concurrency

@@ -1,6 +1,7 @@
 """Conversion of rows to texts, and of results to added columns."""
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, cast
@@ -111,13 +112,16 @@ class Form:
         return json.dumps(values, ensure_ascii=False)
 
     def kept_of(self, row: dict[str, Any]) -> str | None:
-        """Return what to keep of the result that a row of an earlier output has; None where it is not of this model."""
+        """Return what to keep of the result that a row of an earlier output has; None where it is not of this model.
+
+        Raises:
+            ValueError: the row lacks a column, or holds a value that is none of it.
+        """
         if row.get(self.prefix + "model") != self.model or row.get(self.prefix + "error"):
             return None
         columns = {**self.decision.columns, "truncated": bool, **self._further()}
-        return json.dumps(
-            {name: _typed(row.get(self.prefix + name), kind) for name, kind in columns.items()}, ensure_ascii=False
-        )
+        values = {name: _typed(row, self.prefix + name, kind) for name, kind in columns.items()}
+        return json.dumps(values, ensure_ascii=False)
 
     def added_values(self, kept: Kept) -> dict[str, Any]:
         """Return the added columns of a row, without columns that have no value."""
@@ -162,11 +166,27 @@ def choose_form(config: ScoreConfig, model: ModelInfo) -> Form:
     )
 
 
-def _typed(value: Any, kind: type) -> Any:  # noqa: ANN401 - whatever a column holds
-    """Return a value of an earlier output, which some formats hold as a string."""
-    if not isinstance(value, str) or kind is str:
-        return value or None if kind is str else value
-    return json.loads(value) if value else None
+def _typed(row: dict[str, Any], column: str, kind: type) -> Any:  # noqa: ANN401 - whatever a column holds
+    """Return a value of an earlier output, which some formats hold as a string.
+
+    Raises:
+        ValueError: the row lacks the column, or its value is not of the type.
+    """
+    if column not in row:
+        raise ValueError(f"there is no {column!r}, as there is with the same options")
+    value = row[column]
+    if kind is str and not value:
+        return None
+    if isinstance(value, str) and kind is not str:
+        try:
+            value = json.loads(value)
+        except ValueError:
+            value = None
+    if kind is float and type(value) in (int, float) and math.isfinite(value):
+        return value
+    if kind is float or not isinstance(value, kind):
+        raise ValueError(f"{column!r} is {row[column]!r}, which is no {kind.__name__}")
+    return value
 
 
 def _rounded(score: float) -> float:

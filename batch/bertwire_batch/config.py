@@ -28,7 +28,11 @@ class JobConfig(ConnectionConfig):
     )
     sheet: str | None = Field(None, description="Sheet to read of an .xlsx file; default: the first.")
     text_column: str = Field("text", description="Column with the text.")
-    overwrite: bool = Field(False, description="Replace the output, and the summary, if they exist.")
+    overwrite: bool = Field(
+        False,
+        description="Replace the files that the job writes, if they exist; other files in a folder of outputs stay. A "
+        "file of --errors goes where no row of its input fails.",
+    )
     summary: Path | None = Field(None, description="JSON file for the summary, for programs.")
     errors: Path | None = Field(
         None,
@@ -67,14 +71,18 @@ class JobConfig(ConnectionConfig):
         """Return whether the output is a folder with a file for each input."""
         return is_many(self.inputs)
 
+    @property
+    def outputs(self) -> list[Path]:
+        """Return the files and folders to write."""
+        return [path for path in (self.output, self.summary, self.errors) if path is not None]
+
     @model_validator(mode="after")
     def _files_apart(self) -> Self:
         files = [path for path in self.inputs if path != STDIN]
         if not self.many:
             require_workbook(self.sheet, map(plain_name, files))
-        outputs = [path for path in (self.output, self.summary, self.errors) if path is not None]
-        for place, path in enumerate(outputs):
-            require_apart(path, *files, *outputs[:place])
+        for path in self.outputs:
+            require_apart(path, *files, *(other for other in self.outputs if other is not path))
             if inside := [each for each in files if each.is_dir() and each.resolve() in path.resolve().parents]:
                 raise ValueError(f"{path} lies in {inside[0]}, which is read; choose another output")
         return self
@@ -83,10 +91,18 @@ class JobConfig(ConnectionConfig):
     def _one_source(self) -> Self:
         if STDIN in self.inputs and (self.format is None or self.many):
             raise ValueError("standard input is read alone, and --format says what it holds")
-        given = {"server", "model", "model_version", "priority", "concurrency"} & self.model_fields_set
+        of_servers = {"server", "model", "model_version", "priority", "concurrency", "timeout", "max_outage"}
+        given = (of_servers | ConnectionConfig.model_fields.keys()) & self.model_fields_set
         if self.bundle is not None and given:
             raise ValueError(f"--{min(given).replace('_', '-')} is for a server; leave it out with --bundle")
         return self
+
+    def require_format(self, path: Path | None) -> None:
+        """Raise `ValueError` where a file is not named as of the format of the single input."""
+        if path is None or self.many:
+            return
+        if (kind := self.format_of(self.inputs[0])) != table_format(plain_name(path)):
+            raise ValueError(f"the output is written in the input's format, {kind}; give {path} that ending")
 
     def format_of(self, path: Path) -> str:
         """Return the format in which an input is read; raise `UserError` where it is not known."""
@@ -112,16 +128,21 @@ class ScoreConfig(JobConfig):
     )
 
     only_new: Path | None = Field(
-        None, description="Earlier output, whose rows of the same text and version of the model are not scored again."
+        None,
+        description="Earlier output, made without --threshold, whose rows of the same text and version of the model "
+        "are not scored again.",
     )
 
     @model_validator(mode="after")
     def _same_format(self) -> Self:
         for path in (self.output, self.errors):
-            if path is None or self.many:
-                continue
-            if (kind := self.format_of(self.inputs[0])) != table_format(plain_name(path)):
-                raise ValueError(f"the output is written in the input's format, {kind}; give {path} that ending")
+            self.require_format(path)
+        return self
+
+    @model_validator(mode="after")
+    def _own_thresholds(self) -> Self:
+        if self.only_new is not None and self.threshold is not None:
+            raise ValueError("--only-new takes answers by the model's own thresholds; leave out --threshold")
         return self
 
 
@@ -144,6 +165,7 @@ class EmbedConfig(JobConfig):
     def _parquet(self) -> Self:
         if not self.many and table_format(self.output) != "Parquet":
             raise ValueError(f"vectors are written as Parquet; give {self.output} the ending .parquet")
+        self.require_format(self.errors)
         if twice := {"row", "embedding", "truncated", "error"} & {self.text_column, *self.keep}:
             raise ValueError(f"the output has a column {min(twice)!r} of its own; rename that of the input")
         return self

@@ -24,10 +24,12 @@ class Engine(Protocol):
     Attributes:
         name: for messages.
         calls: calls in flight at once.
+        sha256: what identifies a bundle; None for a server, which keeps a version as it is.
     """
 
     name: str
     calls: int
+    sha256: str | None
 
     async def classify(self, texts: Sequence[Text], options: Options) -> list[Result | str]:
         """Return each text's result, or why it has none. Raise `UserError` where no text can be answered any more."""

@@ -8,10 +8,11 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
-from bertwire_batch.answers import Answers, Kept, Text, key_of, read_unfinished
+from bertwire_batch.answers import Answers, Kept, Text, key_of, read_unfinished, told_if_unusable
 from bertwire_batch.config import JobConfig
 from bertwire_batch.engines import Engine, opened_engines
 from bertwire_batch.inputs import Inputs
+from bertwire_batch.outputs import require_free, require_inputs_kept, require_names
 from bertwire_batch.pool import Chunk, answer_chunks
 from bertwire_batch.sources import find_sources
 from bertwire_batch.tally import Summary, Tally
@@ -22,7 +23,7 @@ from bertwire_client.replies import ModelInfo
 from bertwire_core.console import err, progress
 from bertwire_core.disk import told_if_full
 from bertwire_core.errors import UserError
-from bertwire_core.files import in_use, partial_path, require_absent
+from bertwire_core.files import in_use, partial_path
 
 ConfigT = TypeVar("ConfigT", bound=JobConfig)
 Begin = Callable[[ConfigT, Inputs, ModelInfo], Work]
@@ -43,8 +44,9 @@ def run_job(config: ConfigT, begin: Begin[ConfigT]) -> Summary:
     """
     folder, tally = partial_path(config.output), Tally()
     with in_use(config.output), told_if_full(config.output), _kept_if_filled(folder):
-        _require_absent(config, folder)
+        require_free(config, read_unfinished(folder / _ANSWERS))
         sources = find_sources(config.inputs, config.format)
+        require_inputs_kept(config, sources)
         inputs = Inputs(sources, config.format, config.sheet, config.text_column, folder / _FILES)
         inputs.look()
         inputs.require_column(config.text_column, "--text-column")
@@ -56,17 +58,9 @@ def run_job(config: ConfigT, begin: Begin[ConfigT]) -> Summary:
             raise
 
 
-def _require_absent(config: JobConfig, folder: Path) -> None:
-    # A run that was killed while its files took their places left some of them.
-    before = read_unfinished(folder / _ANSWERS)
-    for path in (config.output, config.errors, config.summary):
-        if path is not None:
-            require_absent(path, overwrite=config.overwrite or (before is not None and before.written))
-
-
 @contextmanager
 def _kept_if_filled(folder: Path) -> Iterator[None]:
-    """Make the folder of an unfinished job, and remove it after the block unless that fails and there are answers."""
+    """Make the folder of an unfinished job, and remove it after the block unless that fails and has answers."""
     if folder.exists() and not (folder.is_dir() and {each.name for each in folder.iterdir()} <= _OWN):
         raise UserError(f"{folder} is in the way and is no unfinished run's; move it or choose another output")
     folder.mkdir(exist_ok=True)
@@ -76,7 +70,7 @@ def _kept_if_filled(folder: Path) -> Iterator[None]:
     except BaseException:
         shutil.rmtree(folder / _FILES, ignore_errors=True)
         before = read_unfinished(folder / _ANSWERS)
-        if before is None or not before.filled:
+        if before is None or not (before.filled or before.written):
             shutil.rmtree(folder)
         raise
     shutil.rmtree(folder)
@@ -86,8 +80,16 @@ async def _run(config: ConfigT, inputs: Inputs, path: Path, tally: Tally, begin:
     with woken_by_signals():
         async with opened_engines(config, read_unfinished(path), tally) as (model, engines):
             work = begin(config, inputs, model)
-            about = {"job": work.name, "model": model.name, "version": model.version, **work.options}
-            with Answers(path, about) as answers:
+            names = [source.name for source in inputs.sources]
+            require_names(config, list(map(work.output_name, names)), names)
+            about = {
+                "job": work.name,
+                "model": model.name,
+                "version": model.version,
+                "bundle": engines[0].sha256,
+                **work.options,
+            }
+            with told_if_unusable(path), Answers(path, about) as answers:
                 answers.add(work.known())
                 await _answer(config, inputs, work, answers, engines, tally)
                 # A text that failed is tried once more, after all others.

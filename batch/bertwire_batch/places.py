@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
-from bertwire_core.files import publish_file, publish_folder, whole_file, whole_folder
+from bertwire_core.files import publish_file, publish_folder, scratch_folder, whole_file
 from bertwire_data.tables import compress, is_compressed
 
 
@@ -21,12 +21,31 @@ def staged(path: Path, place: Path, *, many: bool) -> Iterator[Path]:
         return
     place.mkdir()
     yield place
-    publish_folder(place, path, overwrite=True)
+    _publish_files(place, path)
 
 
-def whole(path: Path, *, many: bool) -> AbstractContextManager[Path]:
-    """Return what yields a place that becomes the file or folder `path`."""
-    return whole_folder(path, overwrite=True) if many else whole_file(path)
+@contextmanager
+def whole(path: Path, *, many: bool) -> Iterator[Path]:
+    """Yield a place that becomes the file or folder `path` when the block succeeds."""
+    if not many:
+        with whole_file(path) as place:
+            yield place
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with scratch_folder(path) as place:
+        yield place
+        _publish_files(place, path)
+
+
+def _publish_files(place: Path, path: Path) -> None:
+    """Make a folder `path`; where it is one already, replace only the files of the same names in it."""
+    if not path.is_dir():
+        publish_folder(place, path, overwrite=True)
+        return
+    for file in sorted(each for each in place.rglob("*") if each.is_file()):
+        target = path / file.relative_to(place)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        publish_file(file, target)
 
 
 class Places:

@@ -52,14 +52,19 @@ class _Scoring:
         path = self._config.only_new
         if path is None:
             return
-        earlier = Inputs(find_sources([path], None), None, self._config.sheet, "", self._inputs.folder)
+        earlier = Inputs(find_sources([path], None), None, self._config.sheet, "", self._inputs.folder / "earlier")
         count = 0
         for reader, batch, _ in earlier.batches():
             _require_columns(path, reader, self._form)
             texts, faults = self.texts_and_faults(batch)
-            rows = [row for row, fault in zip(batch.rows, faults, strict=True) if fault is None]
-            for text, row in zip(texts, rows, strict=True):
-                if (value := self._form.kept_of(row)) is not None:
+            numbered = zip(enumerate(batch.rows, batch.start), faults, strict=True)
+            rows = [row for row, fault in numbered if fault is None]
+            for text, (number, row) in zip(texts, rows, strict=True):
+                try:
+                    value = self._form.kept_of(row)
+                except ValueError as error:
+                    raise UserError(f"{path}, row {number}: {error}; mend it or leave out --only-new") from None
+                if value is not None:
                     count += 1
                     yield key_of(text), (value, None)
         err.print(f"{count:,} rows of {path} are not scored again", markup=False, highlight=False, soft_wrap=True)

@@ -1,10 +1,10 @@
 """The outputs of a job, once all its texts are answered."""
 
 import json
-import shutil
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -37,6 +37,7 @@ def write_output(
         errors = None
         if config.errors is not None:
             errors = Places(stack, config.errors, whole(config.errors, many=many), scratch, many=many)
+        faultless: list[Path] = []
         bar = stack.enter_context(progress("write", inputs.size))
         for source in inputs.sources:
             with (
@@ -51,13 +52,14 @@ def write_output(
                     failed.write(batch, kept)
                     tally.written([error for _, error in kept])
                     bar(inputs.position(source, reader))
+                if not failed.any:
+                    faultless.append(source.name)
         summary = tally.summary(model)
         if config.summary is not None:
             place = stack.enter_context(whole_file(config.summary))
             place.write_text(json.dumps(asdict(summary), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        answers.mark_written()
-    if not summary.failed:
-        _remove_earlier(config)
+        answers.mark_written([str(path.absolute()) for path in config.outputs])
+    _remove_earlier(config, faultless)
     return summary
 
 
@@ -73,16 +75,22 @@ def _kept(work: Work, answers: Answers, batch: Batch, source: Source) -> list[Ke
 
 
 class _Failed:
-    """The rows of an input that failed, written as they were read; no file where there are none."""
+    """The rows of an input that failed, written as they were read; no file where there are none.
+
+    Attributes:
+        any: whether a row failed.
+    """
 
     def __init__(self, places: Places | None, source: Source, like: TableReader) -> None:
         self._places, self._source, self._like = places, source, like
         self._stack = ExitStack()
         self._writer: TableWriter | None = None
+        self.any = False
 
     def write(self, batch: Batch, kept: Sequence[Kept]) -> None:
         """Write those rows of a batch that failed."""
         failed = [place for place, (_, error) in enumerate(kept) if error is not None]
+        self.any = self.any or bool(failed)
         if self._places is None or not failed:
             return
         if self._writer is None:
@@ -99,9 +107,9 @@ class _Failed:
         self._stack.__exit__(kind, value, trace)
 
 
-def _remove_earlier(config: JobConfig) -> None:
-    """Remove the failed rows of an earlier output, which this one has replaced."""
-    if config.errors is not None and config.errors.is_dir():
-        shutil.rmtree(config.errors)
-    elif config.errors is not None:
-        config.errors.unlink(missing_ok=True)
+def _remove_earlier(config: JobConfig, faultless: list[Path]) -> None:
+    """Remove the failed rows of an earlier output for the inputs of which no row failed now."""
+    if config.errors is None:
+        return
+    for name in faultless:
+        (config.errors / name if config.many else config.errors).unlink(missing_ok=True)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any
@@ -190,6 +192,24 @@ def test_output_of_a_run_killed_at_its_end(tmp_path: Path, fake: FakeServer) -> 
     (tmp_path / "out.jsonl.partial").mkdir()
     about = {"job": "score", "model": "fake", "version": "7", "threshold": None, "all_scores": False}
     with Answers(tmp_path / "out.jsonl.partial" / "answers.sqlite", about) as answers:
-        answers.mark_written()
+        answers.mark_written([str(tmp_path / "out.jsonl")])
+    (tmp_path / "foreign.json").write_text("mine")
+    with pytest.raises(UserError, match=r"foreign\.json exists already"):
+        score(path, fake, summary=tmp_path / "foreign.json")
+    (tmp_path / "foreign.json").unlink()
     assert score(path, fake).rows == ROWS
     assert sorted(each.name for each in tmp_path.iterdir()) == ["in.jsonl", "out.jsonl"]
+
+
+def test_commits_once_a_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first answers are on disk at once, the next a second later."""
+    now = 100.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    path, on_disk = tmp_path / "answers.sqlite", []
+    with Answers(path, {}) as answers, closing(sqlite3.connect(path)) as other:
+        answers.add([])
+        for key, seconds in ((b"a", 0.0), (b"b", 0.5), (b"c", 0.6)):
+            now += seconds
+            answers.add([(key, ("1", None))])
+            on_disk.append(other.execute("SELECT COUNT(*) FROM answers").fetchone()[0])
+    assert on_disk == [1, 1, 3]
