@@ -34,6 +34,8 @@ _log = logging.getLogger(__name__)
 _FLUSH_SECONDS = 1.0
 # Seconds for which answers are held back before connections are closed.
 _HOLD_SECONDS = 0.02
+# Seconds in which an answer that its caller has is noted as sent; halved, a loaded machine counts it as given up.
+_NOTED_SECONDS = 0.5
 # Seconds for models to stop after draining; an abandoned batch may still be running.
 _END_SECONDS = 5.0
 
@@ -74,14 +76,22 @@ async def serve(config: ServerConfig, announce: Callable[[str], None]) -> None:
             await stop.wait()
             _log.info("told to stop: accepting calls for another %g s", config.shutdown_delay_seconds)
             await _first(_drain(server, edge, health_service, config), hurry.wait())
-            if hurry.is_set() and edge.in_flight:
-                raise UserError(f"told to stop again: gave up {edge.in_flight} calls in flight")
+            if hurry.is_set():
+                await _gave_up(edge)
     finally:
         for task in background:
             task.cancel()
         await server.stop(0)
         await _first(_stopped(fleet), hurry.wait())
         await telemetry.close()
+
+
+async def _gave_up(edge: Edge) -> None:
+    """Raise `UserError` where a second signal finds calls without an answer."""
+    with suppress(TimeoutError):
+        await asyncio.wait_for(edge.idle.wait(), _NOTED_SECONDS)
+    if edge.in_flight:
+        raise UserError(f"told to stop again: gave up {edge.in_flight} calls in flight")
 
 
 def _settle_heap() -> None:
