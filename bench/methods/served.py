@@ -57,7 +57,8 @@ def main() -> None:
         arguments.work.mkdir(parents=True, exist_ok=True)
         _write_few(arguments.folder / "train.jsonl", arguments.work / "few.jsonl")
         found = {name: _made(arguments, name) for name in arguments.methods}
-        sides = [Side(name, "", _bertwire(), _place(arguments, name) / "bundle") for name in found]
+        served = [name for name, each in found.items() if each["variants"]]
+        sides = [Side(name, "", _bertwire(), _place(arguments, name) / "bundle") for name in served]
         for name, figures in _speeds(sides, found, arguments).items():
             found[name]["speed"] = figures
         document = {"data": arguments.folder.name, "machine": machine(), "methods": found}
@@ -86,10 +87,15 @@ def _made(arguments: argparse.Namespace, name: str) -> dict[str, Any]:
         "rows": record["data"]["train"]["rows"],
         "train_cpu_seconds": round(seconds, 1),
         "export_cpu_seconds": round(exported, 1),
-        "variants": [each["name"] for each in json.loads((bundle / "manifest.json").read_bytes())["variants"]],
+        "variants": _variants(bundle / "manifest.json"),
     }
     kept.write_text(json.dumps(found), encoding="utf-8")
     return found
+
+
+def _variants(manifest: Path) -> list[str]:
+    """Return the variants of a bundle; none where no graph passed the gate, and there is no bundle."""
+    return [each["name"] for each in json.loads(manifest.read_bytes())["variants"]] if manifest.exists() else []
 
 
 def _speeds(sides: list[Side], found: dict[str, Any], arguments: argparse.Namespace) -> dict[str, dict[str, Figures]]:
