@@ -123,7 +123,7 @@ class Texts:
     ) -> None:
         self._model, self._tokenizer = model, tokenizer
         rows = {name: read_labelled(folder / f"{name}.jsonl", Columns()) for name in ("train", "dev", "test")}
-        self.names = {name: each.names() for name, each in rows.items()}
+        self.names = {name: list(each.names()) for name, each in rows.items()}
         self.vectors = {name: self._embed(each) for name, each in rows.items()}
         self.others = {path.parent.name: self._embed(_inputs(path)) for path in others}
 
