@@ -55,11 +55,13 @@ tritonclient: .tritonclient/.complete  ## make the environment of the tests with
 
 tools: .tools/.complete  ## make the environment of Locust and of the schemas of Kubernetes in .tools, for tests
 
-# Apart from .venv: the product as Ray's users install it, without PyTorch.
+# Apart from .venv: the product as Ray's users install it, without PyTorch. Compiled here, because the processes of a
+# cluster start at once and each would compile all that it imports.
 .ray/.complete: pyproject.toml requirements/ray.txt
 	$(call venv,.ray)
 	$(call install,.ray) --requirement requirements/ray.txt
 	$(call install,.ray) --no-deps --editable .
+	-.ray/bin/python -m compileall -q -j 0 .ray/lib > /dev/null
 	touch $@
 
 ray: .ray/.complete  ## make the environment of the tests with Ray in .ray

@@ -141,14 +141,14 @@ class ScoreConfig(JobConfig):
     )
     ray_address: str | None = Field(
         None,
-        description="Address of the cluster, as ray.init takes it; default: RAY_ADDRESS, or the cluster of this machine, "
-        "or one that is started for the command.",
+        description="Address of the cluster, as ray.init takes it; default: RAY_ADDRESS, or the cluster of this "
+        "machine, or one that is started for the command.",
         json_schema_extra=needs("ray"),
     )
     ray_id_column: str | None = Field(
         None,
-        description="Column of unique ids, by which Ray Data's checkpoints tell the rows that are written: after a stop "
-        "the same command goes on.",
+        description="Column of unique ids, by which Ray Data's checkpoints tell the rows that are written: after a "
+        "stop the same command goes on.",
         json_schema_extra=needs("ray"),
     )
     ray_checkpoint: Path | None = Field(

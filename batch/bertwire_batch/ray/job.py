@@ -15,7 +15,11 @@ from bertwire_batch.config import ScoreConfig
 from bertwire_batch.ray.checkpoints import Checkpoints
 from bertwire_batch.ray.places import Folder, place_of
 from bertwire_batch.ray.scoring import Scoring, score
+from bertwire_core.console import err
 from bertwire_core.errors import UserError, first_line
+
+# CPUs that a job needs to go on: for Ray's filter of the rows that are written, for an actor, and to read and write.
+_CPUS_TO_GO_ON = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,8 @@ def score_by_ray(config: ScoreConfig) -> Written:
     if output.files() and not (checkpoints and checkpoints.any):
         raise UserError(f"{output.place} exists already; choose another output")
     with _connected(config.ray_address), _readable():
+        if checkpoints is not None and checkpoints.any:
+            _tell_few_cpus()
         with _checkpointed(None if checkpoints is None else checkpoints.config):
             dataset = ray.data.read_parquet([place_of(path) for path in config.inputs])
             if config.ray_id_column not in (None, *(dataset.columns() or ())):
@@ -77,6 +83,12 @@ def _connected(address: str | None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _tell_few_cpus() -> None:
+    cpus = ray.cluster_resources().get("CPU", 0)
+    if cpus < _CPUS_TO_GO_ON:
+        err.print(f"to go on Ray Data needs {_CPUS_TO_GO_ON} CPUs, and the cluster has {cpus:g}; it waits for more")
 
 
 @contextmanager

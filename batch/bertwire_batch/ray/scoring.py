@@ -38,7 +38,7 @@ class Scoring:
     max_actors: int | None = None
 
 
-def score(dataset: "ray.data.Dataset", bundle: Path, scoring: Scoring = Scoring()) -> "ray.data.Dataset":  # noqa: B008 - frozen
+def score(dataset: "ray.data.Dataset", bundle: Path, scoring: Scoring = Scoring()) -> "ray.data.Dataset":
     """Return the data set with the columns that `bertwire score` adds; nothing runs until it is consumed.
 
     A row that fails has the reason in the column `error`, and no prediction.
