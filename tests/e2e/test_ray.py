@@ -1,18 +1,20 @@
 """Ray Data and Ray Serve, where their environment is there."""
 
 import os
+import signal
 import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
 import yaml
 
-from bertwire_client import Client, InvalidArgumentError, NotFoundError
+from bertwire_client import Client, InvalidArgumentError, NotFoundError, RequestError
 from support import Serve, random_texts
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,7 +43,7 @@ def environment() -> Iterator[dict[str, str]]:
 def test_ray_data(bundle: Path, tmp_path: Path, environment: dict[str, str]) -> None:
     """A node is lost in the middle of a job, then the driver of another: each row is written once."""
     command = [RAY / "python", ROOT / "tests" / "e2e" / "ray_checks.py", "data", bundle, tmp_path]
-    result = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    result = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False, env=environment)
     assert result.returncode == 0, result.stderr
 
 
@@ -62,20 +64,29 @@ def deployed(bundle: Path, folder: Path, environment: dict[str, str]) -> Iterato
     config["http_options"]["port"], config["grpc_options"]["port"] = http, grpc
     config["applications"][0]["args"]["bundle"] = str(bundle)
     (folder / "serve.yaml").write_text(yaml.safe_dump(config))
-    command = [RAY / "serve", "run", folder / "serve.yaml"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment, cwd=EXAMPLE) as process:
+    command = [str(RAY / "serve"), "run", str(folder / "serve.yaml")]
+    address, log = f"127.0.0.1:{grpc}", folder / "serve.log"
+    with (
+        log.open("wb") as output,
+        subprocess.Popen(command, stdout=output, stderr=output, env=environment, cwd=EXAMPLE) as process,
+    ):
         try:
-            assert process.stderr is not None
-            seen = []
-            for line in process.stderr:
-                seen.append(line)
-                if "is ready" in line or "Deployed app" in line:
-                    break
-            else:
-                raise AssertionError("".join(seen))
-            yield f"127.0.0.1:{grpc}"
+            assert is_ready(address, process), log.read_text()
+            yield address
         finally:
-            process.terminate()
+            process.send_signal(signal.SIGINT)
+
+
+def is_ready(address: str, process: "subprocess.Popen[bytes]") -> bool:
+    """Waits until a replica answers; False where the process ends before."""
+    turn = Event()
+    with Client(address, attempts=1, timeout=5) as client:
+        while process.poll() is None:
+            try:
+                return bool(client.list_models())
+            except RequestError:
+                turn.wait(0.2)
+    return False
 
 
 def test_ray_serve(bundle: Path, tmp_path: Path, environment: dict[str, str], serve: Serve) -> None:

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import pyarrow.dataset
 import ray
@@ -62,9 +62,16 @@ def score_by_ray(config: ScoreConfig) -> Written:
 
 
 def _scoring(config: ScoreConfig) -> Scoring:
-    names = {each.name for each in fields(Scoring)} - {"min_actors", "max_actors"}
-    actors = {"min_actors": config.ray_min_actors, "max_actors": config.ray_max_actors}
-    return Scoring(**{name: getattr(config, name) for name in names}, **actors)
+    return Scoring(
+        text_column=config.text_column,
+        text_pair_column=config.text_pair_column,
+        prefix=config.prefix,
+        all_scores=config.all_scores,
+        threshold=config.threshold,
+        batch_size=config.batch_size,
+        min_actors=config.ray_min_actors,
+        max_actors=config.ray_max_actors,
+    )
 
 
 @contextmanager
