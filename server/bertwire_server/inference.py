@@ -9,7 +9,7 @@ from bertwire_runtime.heads import HEADS
 from bertwire_runtime.thresholds import Thresholds
 from bertwire_runtime.tokenizer import Text
 from bertwire_server.call import current
-from bertwire_server.errors import InvalidRequest
+from bertwire_server.errors import InvalidRequest, listed
 from bertwire_server.model.model import Model
 from bertwire_server.query import Prediction, Query
 from bertwire_server.repository.registry import Registry
@@ -132,13 +132,14 @@ def check_thresholds(thresholds: Thresholds, manifest: Manifest) -> None:
     """Raise `InvalidRequest` where a threshold is outside [0, 1] or names an unknown label."""
     if not thresholds:
         return
-    known = set(HEADS[manifest.task].names(manifest))
+    names = HEADS[manifest.task].names(manifest)
+    known = set(names)
     if not known:
         raise InvalidRequest("the model gives a number, which no threshold applies to; send none")
     if thresholds.all is not None and not 0 <= thresholds.all <= 1:
         raise InvalidRequest(f"threshold is {thresholds.all}; a score lies in 0 to 1")
     for label, value in thresholds.by_label.items():
         if label not in known:
-            raise InvalidRequest(f"thresholds names {label[:64]!r}, which the model does not know")
+            raise InvalidRequest(f"thresholds names {label[:64]!r}, which the model does not know; it has {listed(names)}")
         if not 0 <= value <= 1:
             raise InvalidRequest(f"thresholds[{label[:64]!r}] is {value}; a score lies in 0 to 1")
