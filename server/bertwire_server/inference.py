@@ -63,9 +63,7 @@ class Inference:
             RequestError: there is no such model, or the texts exceed a limit or are not of its kind.
         """
         with self._registry.lease(model, version) as found:
-            _record(found, texts)
-            self._check(texts)
-            self.check_size(texts)
+            self._accept(found, texts)
             if not any_kind:
                 _check_kind(texts, pairs=found.manifest.text_pairs)
             yield found
@@ -82,12 +80,26 @@ class Inference:
         """
         with self.lease(query.model, query.version, query.texts) as model:
             require(model.manifest)
-            check_thresholds(query.thresholds, model.manifest)
-            call = current.get()
-            predictions = await model.predict(replace(query, client=call.client))
-            if call.trace is not None:
-                call.trace.answered(predictions)
-            return Answered(model, predictions)
+            return await self._answered(model, query)
+
+    async def predict_by(self, model: Model, query: Query) -> Answered:
+        """Answer a query by a model that the caller leased, whatever the query names; errors are those of `predict`."""
+        self._accept(model, query.texts)
+        _check_kind(query.texts, pairs=model.manifest.text_pairs)
+        return await self._answered(model, query)
+
+    async def _answered(self, model: Model, query: Query) -> Answered:
+        check_thresholds(query.thresholds, model.manifest)
+        call = current.get()
+        predictions = await model.predict(replace(query, client=call.client))
+        if call.trace is not None:
+            call.trace.answered(predictions)
+        return Answered(model, predictions)
+
+    def _accept(self, model: Model, texts: Sequence[Text]) -> None:
+        _record(model, texts)
+        self._check(texts)
+        self.check_size(texts)
 
     def check_count(self, texts: int) -> None:
         """Raise `InvalidRequest` for no text or too many; protocols call it before they parse the texts."""
@@ -140,6 +152,8 @@ def check_thresholds(thresholds: Thresholds, manifest: Manifest) -> None:
         raise InvalidRequest(f"threshold is {thresholds.all}; a score lies in 0 to 1")
     for label, value in thresholds.by_label.items():
         if label not in known:
-            raise InvalidRequest(f"thresholds names {label[:64]!r}, which the model does not know; it has {listed(names)}")
+            raise InvalidRequest(
+                f"thresholds names {label[:64]!r}, which the model does not know; it has {listed(names)}"
+            )
         if not 0 <= value <= 1:
             raise InvalidRequest(f"thresholds[{label[:64]!r}] is {value}; a score lies in 0 to 1")
