@@ -14,8 +14,8 @@ _SHOWN = 5
 def oddities(rows: Labelled, split: str) -> list[str]:
     """Return what is odd about the rows of a split, one line each, where there is something.
 
-    Labels that differ by case or space alone, other labels with a single example, rows that repeat an earlier one, texts
-    that are labelled in more than one way.
+    Labels that differ by case or space alone, other labels with a single example, rows that repeat an earlier one,
+    texts that are labelled in more than one way.
     """
     counts = Counter(rows.names())
     alike = _alike(counts)
