@@ -25,6 +25,11 @@ def oddities(rows: Labelled, split: str) -> list[str]:
     return [each for each in checks if each]
 
 
+def plain(label: str) -> str:
+    """Return a label as those that differ from it by case, space or form of characters alone are all returned."""
+    return " ".join(unicodedata.normalize("NFKC", label).casefold().split())
+
+
 def frozen(value: object, *, ordered: bool = True) -> Hashable:
     """Return an input or a target as something that can be compared and hashed."""
     if isinstance(value, list):
@@ -36,7 +41,7 @@ def frozen(value: object, *, ordered: bool = True) -> Hashable:
 def _alike(names: Iterable[str]) -> list[list[str]]:
     groups: dict[str, list[str]] = defaultdict(list)
     for name in names:
-        groups[" ".join(unicodedata.normalize("NFKC", name).casefold().split())].append(name)
+        groups[plain(name)].append(name)
     return [sorted(group) for group in groups.values() if len(group) > 1]
 
 
