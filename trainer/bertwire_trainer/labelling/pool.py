@@ -106,8 +106,9 @@ def _of_lines(path: Path, task: Task | None, pairs: bool | None) -> Pool:
     texts = read_texts(path, TEXT, "--text-column")
     task = _task(Columns(), Survey({}, delimited=False)) if task is None else task
     inputs: list[Any] = [*map(split, texts)] if TASK_ROWS[task].by_word else texts
-    rows, targets = [*range(1, len(texts) + 1)], [[] for _ in texts]
-    return Pool(Labelled(unicode_name(path), task, inputs, targets, rows, Columns()), [(each,) for each in texts])  # type: ignore[arg-type]
+    rows = [*range(1, len(texts) + 1)]
+    targets: list[Any] = [[]] * len(texts)
+    return Pool(Labelled(unicode_name(path), task, inputs, targets, rows, Columns()), [(each,) for each in texts])
 
 
 def _columns(found: Columns, pairs: bool | None) -> Columns:
