@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from bertwire_load.histogram import Histogram
@@ -88,8 +89,9 @@ class Measured:
             return f"1% of the calls were sent {delay:.3g} ms late or more, of a p99 of {latency:.3g} ms"
         return f"a client process took {self.cpu:.0%} of a core" if self.cpu > _BUSY else None
 
+    @cached_property
     def figures(self) -> dict[str, Any]:
-        """Return everything for JSON."""
+        """Everything for JSON; ask for it once all turns are added."""
         per_second = 1 / self.seconds if self.seconds else 0.0
         return {
             "server": self.server,

@@ -22,7 +22,7 @@ HEAD = (
 
 def cells(measured: Measured) -> tuple[str, ...]:
     """Return the cells of a row, one for each of `HEAD`."""
-    figures = measured.figures()
+    figures = measured.figures
     latency, delay = figures["latency_ms"], figures["dispatch_delay_ms"]
     times = (_ms(latency.get(name)) for name in ("p50", "p90", "p99", "p99.9", "max"))
     speeds = (f"{figures[name]:,.1f}" for name in ("answered_per_second", "texts_per_second"))
@@ -68,10 +68,9 @@ def lines(results: Results, config: LoadConfig) -> Iterator[str]:
         where = f"{names[each.server]}, {each.load}" if len(names) > 1 else str(each.load)
         if each.failed:
             yield f"failed at {where}: {', '.join(f'{count:,} {code}' for code, count in each.failed.most_common())}"
-        for kind, latency in sorted(each.groups.items()):
-            found = latency.summary()
+        for kind, found in each.figures["latency_ms_by_group"].items():
             times = f"p50 {_ms(found['p50'])} ms, p99 {_ms(found['p99'])} ms"
-            yield f"{kind} at {where}: {latency.count:,} answered, {times}"
+            yield f"{kind} at {where}: {each.groups[kind].count:,} answered, {times}"
         if each.unfinished:
             yield f"without an outcome at {where}: {each.unfinished:,} calls, which no figure counts"
     yield from _compared(results)
@@ -120,5 +119,5 @@ def document(results: Results, config: LoadConfig) -> dict[str, Any]:
         "options": config.model_dump(mode="json"),
         "interrupted": results.interrupted,
         "find_max": found,
-        "measured": [each.figures() for each in results.measured if each.turns],
+        "measured": [each.figures for each in results.measured if each.turns],
     }

@@ -5,7 +5,7 @@ import gc
 import random
 import selectors
 import time
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -167,16 +167,18 @@ class _Worker:
         self._running = None
         return tally.part(loop.time(), cpu.share())
 
-    def _load(self, call: Call, job: Job, tally: Tally) -> Coroutine[None, None, None]:
+    async def _load(self, call: Call, job: Job, tally: Tally) -> None:
         config, processes = self._config, self._config.processes
         generator = random.Random(f"{config.seed} {job.turn} {self._place}")  # noqa: S311 - as above
         if job.load.rate is not None:
             share, seconds = (self._place, processes), config.warmup + config.duration
             moments = due_times(config.arrivals, job.load.rate, job.start, seconds, share, generator)
-            return open_loop(call, moments, self._requests(random.Random(generator.random())), tally)  # noqa: S311
+            await open_loop(call, moments, self._requests(random.Random(generator.random())), tally)  # noqa: S311
+            return
         assert job.load.concurrency is not None  # noqa: S101 - a load has one of both
         whole, more = divmod(job.load.concurrency, processes)
-        return closed_loop(call, whole + (self._place < more), self._requests(generator), tally)
+        await asyncio.sleep(job.start - asyncio.get_running_loop().time())
+        await closed_loop(call, whole + (self._place < more), self._requests(generator), tally)
 
 
 class _Cpu:

@@ -4,6 +4,7 @@ import asyncio
 import random
 import selectors
 from collections.abc import Awaitable, Callable, Iterator
+from itertools import chain, pairwise
 
 import grpc
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from bertwire_client.errors import DeadlineExceededError
 from bertwire_core.errors import UserError
 from bertwire_core.options import validated
-from bertwire_load.arrivals import due_times
+from bertwire_load.arrivals import Arrivals, due_times
 from bertwire_load.config import LoadConfig
 from bertwire_load.loops import closed_loop, open_loop
 from bertwire_load.measured import Measured
@@ -38,6 +39,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         super().__init__(Selector())
 
     def time(self) -> float:
+        """The virtual time in seconds."""
         return self.now
 
 
@@ -94,15 +96,15 @@ def test_a_stall_counts_for_every_call_that_was_due() -> None:
     """Of a server that stands still for a second, every call of that second is late by what was left of it."""
     found = at_rate(100, Queue(lambda now: 1.001 if 5 <= now < 5.005 else 0.001))
     assert (found.calls, found.failed, found.unsent, found.unfinished) == (1000, {}, 0, 0)
-    over = [share for share in range(90, 100) if (found.latency.percentile(share) or 0) > 100]
-    # 100 calls were due in the second, of which some 90 waited for more than a tenth of it.
-    assert over == [*range(91, 100)]
-    assert found.latency.percentile(95) == pytest.approx(500, abs=20)
+    # 100 calls were due in the second, and 11 until the server has caught up.
+    assert found.latency.percentile(88) == pytest.approx(1, rel=0.05)
+    assert found.latency.percentile(90) == pytest.approx(100, abs=20)
+    assert found.latency.percentile(95) == pytest.approx(550, abs=20)
     assert found.latency.percentile(100) == pytest.approx(1001, rel=0.01)
     assert found.client_limit is None
     stalled = found.moments[4]
     assert (stalled.at, stalled.answered) == (4, 100)
-    assert stalled.p50 == pytest.approx(500, rel=0.05)
+    assert stalled.p50 == pytest.approx(550, rel=0.05)
     assert found.moments[0].p99 == pytest.approx(1, rel=0.05)
 
 
@@ -129,7 +131,7 @@ def test_a_client_that_is_far_behind_says_so() -> None:
     """What it cannot send a second after the end is counted as not sent, and breaks any promise."""
 
     class Slow(Queue):
-        async def send(self, request: Request) -> None:
+        async def send(self, request: Request) -> None:  # noqa: ARG002
             loop = asyncio.get_running_loop()
             assert isinstance(loop, VirtualLoop)
             loop.now += 0.1
@@ -178,16 +180,15 @@ def test_find_max_measures_a_broken_promise_again() -> None:
 
 def test_arrivals_are_of_the_rate() -> None:
     """Processes share it, each with moments of its own."""
-    for kind in ("poisson", "constant"):
-        shares = [
-            [*due_times(kind, 100, 5.0, 20.0, (place, 3), random.Random(place))]  # type: ignore[arg-type]  # noqa: S311
-            for place in range(3)
-        ]
-        moments = sorted(sum(shares, []))
+    kinds: tuple[Arrivals, ...] = ("poisson", "constant")
+    for kind in kinds:
+        generators = map(random.Random, range(3))
+        shares = [due_times(kind, 100, 5.0, 20.0, (place, 3), each) for place, each in enumerate(generators)]
+        moments = sorted(chain(*shares))
         assert len(moments) == pytest.approx(2000, rel=0.05)
         assert (moments[0] >= 5, moments[-1] < 25) == (True, True)
-    gaps = [later - earlier for earlier, later in zip(moments, moments[1:], strict=False)]
-    assert gaps == pytest.approx([0.01] * len(gaps))
+        gaps = [later - earlier for earlier, later in pairwise(moments)]
+        assert (max(gaps) > 0.03) == (kind == "poisson")
 
 
 def test_texts_and_calls_are_as_described() -> None:

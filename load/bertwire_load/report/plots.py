@@ -9,7 +9,7 @@ from bertwire_load.measured import Measured
 
 # Measurements that are drawn over time, the last ones: those of a search that are nearest to its result.
 _MOST_DRAWN = 6
-_SHARES = (50.0, 99.0, 99.9)
+_SHARES = ("p50", "p99", "p99.9")
 _STYLES = ("-", "--")
 
 
@@ -21,8 +21,8 @@ def against_load(measured: Sequence[Measured], names: dict[str, str]) -> Figure:
         own = [each for each in measured if each.server == address and each.latency.count]
         own.sort(key=_load)
         for number, share in enumerate(_SHARES):
-            times = _values(each.latency.percentile(share) for each in own)
-            label = f"p{share:g}" + (f" of {name}" if len(names) > 1 else "")
+            times = [each.figures["latency_ms"][share] for each in own]
+            label = share + (f" of {name}" if len(names) > 1 else "")
             axes.plot([*map(_load, own)], times, f"o{style}", color=f"C{number}", label=label)
     closed = any(each.load.concurrency for each in measured)
     axes.set(xlabel="calls in flight" if closed else "calls/s that were due", ylabel="latency, ms", yscale="log")
