@@ -26,6 +26,11 @@ class Results:
     best: dict[str, float | None] = field(default_factory=dict)
     interrupted: bool = False
 
+    @property
+    def done(self) -> list[Measured]:
+        """Return what has been measured, in part at least; an interruption leaves others without figures."""
+        return [each for each in self.measured if each.turns]
+
 
 class Campaign:
     """Measures all that the settings ask for.

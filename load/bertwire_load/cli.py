@@ -27,7 +27,7 @@ def run_load(config: LoadConfig) -> None:
     results = Results()
     with Processes(config, texts) as processes:
         Campaign(config, processes, results).run()
-    if any(each.turns for each in results.measured):
+    if results.done:
         _show(results, config, output)
     if results.interrupted:
         raise KeyboardInterrupt

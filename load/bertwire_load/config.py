@@ -130,6 +130,8 @@ class LoadConfig(ConnectionConfig):
             raise ValueError("--find-max begins at one --rate; give one")
         if self.slo_p99 is not None:
             parse_seconds(self.slo_p99)
+        if self.compare == self.address:
+            raise ValueError("--compare is ADDRESS itself; give another server")
         if self.texts is not None and "words" in self.model_fields_set:
             raise ValueError("--words is for synthetic texts; leave it out with --texts")
         return self

@@ -30,6 +30,8 @@ async def open_loop(call: Call, moments: Iterable[float], requests: Iterator[Req
             # Lets answers be read even where the client is late.
             await asyncio.sleep(max(due - clock(), 0))
             group.create_task(_send(call, due, request, tally))
+        # Rates are over the whole measurement, also where the last call is answered before its end.
+        await asyncio.sleep(max(tally.end - clock(), 0))
 
 
 async def closed_loop(call: Call, in_flight: int, requests: Iterator[Request], tally: Tally) -> None:

@@ -11,10 +11,11 @@ from rich.text import Text
 from bertwire_load.campaign import Results
 from bertwire_load.config import LoadConfig
 from bertwire_load.measured import Measured
+from bertwire_load.worker import Load
 
-# Head of each column, of the table and of the page.
+# Head of each column; all of them fit into 80 characters.
 HEAD = (
-    *("load", "answered\n/s", "texts\n/s"),
+    *("load", "answered\n/s"),
     *("p50\nms", "p90\nms", "p99\nms", "p99.9\nms", "max\nms"),
     *("failed", "delay\np99 ms", "client\nCPU"),
 )
@@ -25,32 +26,24 @@ def cells(measured: Measured) -> tuple[str, ...]:
     figures = measured.figures
     latency, delay = figures["latency_ms"], figures["dispatch_delay_ms"]
     times = (_ms(latency.get(name)) for name in ("p50", "p90", "p99", "p99.9", "max"))
-    speeds = (f"{figures[name]:,.1f}" for name in ("answered_per_second", "texts_per_second"))
-    return (
-        str(measured.load),
-        *speeds,
-        *times,
-        f"{measured.error_share:.2%}",
-        _ms(delay.get("p99")),
-        f"{measured.cpu:.0%}",
-    )
+    answered, failed = f"{figures['answered_per_second']:,.1f}", f"{measured.error_share:.2%}"
+    return str(measured.load), answered, *times, failed, _ms(delay.get("p99")), f"{measured.cpu:.0%}"
 
 
 def _ms(value: float | None) -> str:
-    return "-" if value is None else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+    return "-" if value is None else f"{value:#.3g}".rstrip(".") if value < 1000 else f"{value:.0f}"
 
 
 def table(results: Results, config: LoadConfig) -> Table:
     """Return a row for each load at each server."""
     shown = Table(box=box.SIMPLE, padding=(0, 1, 0, 0), pad_edge=False)
     names = server_names(config)
-    for place, name in enumerate((*(["server"] if len(names) > 1 else []), *HEAD)):
+    for place, name in enumerate((*([""] if len(names) > 1 else []), *HEAD)):
         left = place < len(names)
         shown.add_column(name, justify="left" if left else "right", no_wrap=True)
-    for each in results.measured:
-        if each.turns:
-            own = [names[each.server]] if len(names) > 1 else []
-            shown.add_row(*map(Text, (*own, *cells(each))))
+    for each in results.done:
+        own = [names[each.server]] if len(names) > 1 else []
+        shown.add_row(*map(Text, (*own, *cells(each))))
     return shown
 
 
@@ -64,8 +57,10 @@ def lines(results: Results, config: LoadConfig) -> Iterator[str]:
     names = server_names(config)
     if len(names) > 1:
         yield "; ".join(f"{name}: {address}" for address, name in names.items())
-    for each in results.measured:
+    for each in results.done:
         where = f"{names[each.server]}, {each.load}" if len(names) > 1 else str(each.load)
+        if config.call_size != "1":
+            yield f"texts at {where}: {each.figures['texts_per_second']:,.1f}/s"
         if each.failed:
             yield f"failed at {where}: {', '.join(f'{count:,} {code}' for code, count in each.failed.most_common())}"
         for kind, found in each.figures["latency_ms_by_group"].items():
@@ -92,10 +87,13 @@ def _compared(results: Results) -> Iterator[str]:
 
 
 def _limits(results: Results, names: dict[str, str]) -> Iterator[str]:
-    for each in results.measured:
-        if limit := each.client_limit:
-            where = f"{names[each.server]}, {each.load}" if len(names) > 1 else str(each.load)
-            yield f"the client was the limit at {where}: {limit}; use more --processes, or another machine"
+    for address, name in names.items():
+        limited = [each for each in results.done if each.server == address and each.client_limit]
+        if limited:
+            loads = ", ".join(dict.fromkeys(str(each.load) for each in limited))
+            where = f"{name}, {loads}" if len(names) > 1 else loads
+            why = limited[-1].client_limit
+            yield f"the client was the limit at {where}: {why}; use more --processes, or a machine of its own"
 
 
 def _found(results: Results, names: dict[str, str]) -> Iterator[str]:
@@ -104,7 +102,7 @@ def _found(results: Results, names: dict[str, str]) -> Iterator[str]:
         if best is None:
             yield f"{where}no rate keeps {results.promise}"
             continue
-        yield f"{where}highest rate that keeps {results.promise}: {best:.4g} calls/s"
+        yield f"{where}highest rate that keeps {results.promise}: {Load(rate=best)}"
 
 
 def document(results: Results, config: LoadConfig) -> dict[str, Any]:
@@ -119,5 +117,5 @@ def document(results: Results, config: LoadConfig) -> dict[str, Any]:
         "options": config.model_dump(mode="json"),
         "interrupted": results.interrupted,
         "find_max": found,
-        "measured": [each.figures for each in results.measured if each.turns],
+        "measured": [each.figures for each in results.done],
     }

@@ -88,7 +88,7 @@ class Tally:
             each.record(now - due)
 
     def _kinds(self, request: Request) -> list[str]:
-        size = [f"texts {len(request.texts)}"] if self._by_size else []
+        size = [f"size {len(request.texts)}"] if self._by_size else []
         return size + ([f"priority {request.priority}"] if self._by_priority else [])
 
     def _group(self, kind: str) -> Histogram:

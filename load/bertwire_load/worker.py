@@ -32,7 +32,9 @@ class Load:
     concurrency: int | None = None
 
     def __str__(self) -> str:
-        return f"{self.rate:.4g} calls/s" if self.rate is not None else f"{self.concurrency} in flight"
+        if self.rate is None:
+            return f"{self.concurrency} in flight"
+        return f"{self.rate:,.0f} calls/s" if self.rate >= 100 else f"{self.rate:.3g} calls/s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +167,7 @@ class _Worker:
         if not self._running.cancelled():
             self._running.result()
         self._running = None
+        self._connection.send(Progress(*tally.counts))
         return tally.part(loop.time(), cpu.share())
 
     async def _load(self, call: Call, job: Job, tally: Tally) -> None:

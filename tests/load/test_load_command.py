@@ -41,7 +41,7 @@ def test_each_protocol_is_measured(server: Server, tmp_path: Path, capsys: pytes
     for each in found["measured"]:
         assert (each["failed"], each["unsent"], each["unfinished"]) == ({}, 0, 0)
         assert 0 < each["latency_ms"]["p50"] <= each["latency_ms"]["p99"] <= each["latency_ms"]["max"]
-        assert each["latency_ms_by_group"].keys() == {"texts 1", "texts 4", "priority high", "priority low"}
+        assert each["latency_ms_by_group"].keys() == {"size 1", "size 4", "priority high", "priority low"}
     # Both servers have the same calls.
     assert (first["rate"], first["calls"]) == (second["rate"], second["calls"])
     assert first["calls"] > 10

@@ -14,10 +14,13 @@ _FOLDER = Path(__file__).parent
 
 def page(results: Results, config: LoadConfig) -> str:
     """Return report.html, which loads nothing else."""
-    measured = [each for each in results.measured if each.turns]
+    measured = results.done
     names = server_names(config)
     with drawing():
-        plots = {"against": image(against_load(measured, names)), "over": image(over_time(measured, names))}
+        plots = {
+            "against": image(against_load(measured, names, results.promise)),
+            "over": image(over_time(measured, names)),
+        }
     head = ["server", *(name.replace("\n", " ") for name in HEAD)]
     rows = [(each.server, *cells(each)) for each in measured]
     options = [(name, str(getattr(config, name))) for name in sorted(config.model_fields_set)]

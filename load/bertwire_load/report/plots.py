@@ -6,28 +6,32 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bertwire_load.measured import Measured
+from bertwire_load.search import Promise
 
 # Measurements that are drawn over time, the last ones: those of a search that are nearest to its result.
-_MOST_DRAWN = 6
+_MOST_DRAWN = 4
 _SHARES = ("p50", "p99", "p99.9")
 _STYLES = ("-", "--")
 
 
-def against_load(measured: Sequence[Measured], names: dict[str, str]) -> Figure:
-    """Plot percentiles of the latency against the load, a point a measurement."""
+def against_load(measured: Sequence[Measured], names: dict[str, str], promise: Promise | None) -> Figure:
+    """Plot percentiles of the latency against the load, and the p99 that is promised."""
     figure = Figure((8, 4.5))
     axes = figure.subplots()
     for (address, name), style in zip(names.items(), _STYLES, strict=False):
         own = [each for each in measured if each.server == address and each.latency.count]
-        own.sort(key=_load)
+        # Of a rate that was measured twice, the second time decided.
+        own = sorted({_load(each): each for each in own}.values(), key=_load)
         for number, share in enumerate(_SHARES):
             times = [each.figures["latency_ms"][share] for each in own]
             label = share + (f" of {name}" if len(names) > 1 else "")
             axes.plot([*map(_load, own)], times, f"o{style}", color=f"C{number}", label=label)
+    if promise is not None:
+        axes.axhline(promise.p99, color="black", linewidth=1, linestyle=":", label="p99 at most")
     closed = any(each.load.concurrency for each in measured)
     axes.set(xlabel="calls in flight" if closed else "calls/s that were due", ylabel="latency, ms", yscale="log")
     _plain(axes)
-    axes.legend(loc="upper left")
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
 
 
@@ -49,8 +53,8 @@ def over_time(measured: Sequence[Measured], names: dict[str, str]) -> Figure:
         calls.set_xlabel("seconds in which calls were due")
     grid[0][0].set_ylabel("latency, ms")
     grid[1][0].set_ylabel("calls/s")
-    for axes in grid[:, 0]:
-        axes.legend(loc="upper left")
+    for axes in grid[:, -1]:
+        axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
 
 
