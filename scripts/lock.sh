@@ -16,7 +16,7 @@ compile() {
     --custom-compile-command scripts/lock.sh --output-file "$out" "$@"
 }
 
-compile requirements/dev.txt pyproject.toml --extra train --extra xlsx --extra export --extra report --extra tune --extra serve --extra cpu --group dev \
+compile requirements/dev.txt pyproject.toml --extra train --extra xlsx --extra export --extra report --extra tune --extra load --extra serve --extra cpu --group dev \
   --constraint <(echo 'torch==2.13.0') "${cuda[@]/#/--no-emit-package=}"
 compile requirements/serve-cpu.txt pyproject.toml --extra serve --extra cpu
 compile requirements/serve-gpu.txt pyproject.toml --extra serve --extra gpu
