@@ -12,6 +12,7 @@ import grpc
 from bertwire_batch.answers import Text
 from bertwire_batch.config import JobConfig
 from bertwire_batch.tally import Tally
+from bertwire_batch.window import Window
 from bertwire_client.aio import AsyncClient
 from bertwire_client.errors import DeadlineExceededError, RequestError, UnavailableError
 from bertwire_client.replies import Embedding, EmbedReply, ModelInfo, Reply, Result
@@ -65,6 +66,7 @@ class Caller:
     def __init__(self, client: AsyncClient, address: str, config: JobConfig, tally: Tally) -> None:
         self._client, self._address, self._tally = client, address, tally
         self.name, self.calls = f"the server at {address}", config.concurrency
+        self._window = Window(config.concurrency)
         self._max_outage = config.max_outage
         self._max_silence = config.max_outage + SILENT_TIMEOUTS * config.timeout
         self._reached = False
@@ -162,7 +164,7 @@ class Caller:
 
     async def _once(self, ask: Callable[[], Awaitable[Answered]]) -> Answered:
         try:
-            answered = await ask()
+            answered = await self._window.run(ask)
         except RequestError as error:
             if error.code not in _NOT_TAKEN and not isinstance(error, DeadlineExceededError):
                 self._progressed()

@@ -52,7 +52,7 @@ class JobConfig(ConnectionConfig):
         "low", description="Priority on the server; at low, calls of others that wait for an answer go first."
     )
     batch_size: int = Field(32, ge=1, description="Texts in one call.")
-    concurrency: int = Field(8, ge=1, description="Calls in flight at once, to each server.")
+    concurrency: int = Field(8, ge=1, description="Most calls in flight to each server; fewer when it refuses some.")
     timeout: float = Field(60, gt=0, le=86_400, description="Seconds that one call may take.")
     max_outage: float = Field(
         60,

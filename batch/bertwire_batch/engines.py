@@ -23,7 +23,7 @@ class Engine(Protocol):
 
     Attributes:
         name: for messages.
-        calls: calls in flight at once.
+        calls: most calls in flight at once.
         sha256: what identifies a bundle; None for a server, which keeps a version as it is.
     """
 
@@ -62,7 +62,10 @@ async def opened_engines(
         credentials = config.credentials()
         callers = []
         for address in config.server:
-            client = await stack.enter_async_context(AsyncClient(address, timeout=config.timeout, **credentials))
+            # One try: the caller must hear of every refusal to send less.
+            client = await stack.enter_async_context(
+                AsyncClient(address, timeout=config.timeout, attempts=1, **credentials)
+            )
             callers.append(Caller(client, address, config, tally))
         try:
             found = await _same_model(callers, name, version)
