@@ -83,6 +83,11 @@ class Answers:
         if count and time.monotonic() - self._committed >= _COMMIT_SECONDS:
             self._commit()
 
+    def count(self) -> int:
+        """Return how many texts have a result."""
+        count: int = self._database.execute("SELECT COUNT(*) FROM answers WHERE error IS NULL").fetchone()[0]
+        return count
+
     def forget_errors(self) -> int:
         """Remove the texts that have no result, and return how many there were."""
         count = self._database.execute("DELETE FROM answers WHERE error IS NOT NULL").rowcount
