@@ -39,6 +39,11 @@ class JobConfig(ConnectionConfig):
         description="Where to write the rows that fail as they were read, to be read again: a file, or for several "
         "inputs a folder; none where no row fails.",
     )
+    only_new: Path | None = Field(
+        None,
+        description="Earlier output, whose rows of the same text, version of the model and options are not asked for "
+        "again.",
+    )
 
     server: list[str] = Field(
         ["127.0.0.1:8500"], description="The server's host:port, or unix:PATH; repeat for several of the same model."
@@ -127,22 +132,10 @@ class ScoreConfig(JobConfig):
         None, ge=0, le=1, description="Least score of a predicted label or entity; default: the model's own thresholds."
     )
 
-    only_new: Path | None = Field(
-        None,
-        description="Earlier output, made without --threshold, whose rows of the same text and version of the model "
-        "are not scored again.",
-    )
-
     @model_validator(mode="after")
     def _same_format(self) -> Self:
         for path in (self.output, self.errors):
             self.require_format(path)
-        return self
-
-    @model_validator(mode="after")
-    def _own_thresholds(self) -> Self:
-        if self.only_new is not None and self.threshold is not None:
-            raise ValueError("--only-new takes answers by the model's own thresholds; leave out --threshold")
         return self
 
 
