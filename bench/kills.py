@@ -80,11 +80,13 @@ class _Job:
                     left -= 1
                     self._kill(process)
             if process.returncode not in (0, -9):
-                raise UserError(f"bertwire score ended with status {process.returncode}")
+                said = _said(output).read_text(encoding="utf-8").strip().splitlines()
+                raise UserError(f"bertwire score ended with status {process.returncode}: {' '.join(said[-1:])}")
 
     def _start(self, path: Path, output: Path) -> "subprocess.Popen[bytes]":
         command = [*_COMMAND, "score", str(path), "--output", str(output), *self._options]
-        return subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        with _said(output).open("wb") as said:
+            return subprocess.Popen(command, stderr=said)
 
     def _kill(self, process: "subprocess.Popen[bytes]") -> None:
         if self._server is not None and self._generator.random() < 0.5:
@@ -94,6 +96,11 @@ class _Job:
         else:
             self.killed["job"] += 1
             process.kill()
+
+
+def _said(output: Path) -> Path:
+    """Return the file of what the job that writes `output` says."""
+    return output.with_name(f"{output.name}.said")
 
 
 def main() -> None:

@@ -62,17 +62,20 @@ class Caller:
         config: how long a call may take, and how long to wait for a server that takes none: unreachable, warming up or
             overloaded.
         tally: counts the answered calls.
+        reached: whether it has answered before, in a run that goes on; otherwise it is not waited for until it does.
     """
 
     sha256: str | None = None
 
-    def __init__(self, client: AsyncClient, address: str, config: JobConfig, tally: Tally) -> None:
+    def __init__(
+        self, client: AsyncClient, address: str, config: JobConfig, tally: Tally, *, reached: bool = False
+    ) -> None:
         self._client, self._address, self._tally = client, address, tally
         self.name, self.calls = f"the server at {address}", config.concurrency
         self._window = Window(config.concurrency)
         self._max_outage = config.max_outage
         self._max_silence = config.max_outage + SILENT_TIMEOUTS * config.timeout
-        self._reached = False
+        self._reached = reached
         self._answered_at = time.monotonic()
         self._lost_since: float | None = None
         self._told = False

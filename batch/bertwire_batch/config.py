@@ -62,8 +62,8 @@ class JobConfig(ConnectionConfig):
     max_outage: float = Field(
         60,
         ge=0,
-        description="Seconds to wait for a server that has answered once and then is gone, or that is warming up or "
-        "overloaded; after that the other servers go on.",
+        description="Seconds to wait for a server that has answered once, in an earlier run too, and is gone, or that "
+        "is warming up or overloaded; after that the other servers go on.",
     )
 
     @field_validator("output", "summary", "errors")

@@ -60,13 +60,13 @@ async def opened_engines(
         name, version = before.about["model"], before.about["version"]
     async with AsyncExitStack() as stack:
         credentials = config.credentials()
-        callers = []
+        callers, reached = [], before is not None and before.filled
         for address in config.server:
             # One try: the caller must hear of every refusal to send less.
             client = await stack.enter_async_context(
                 AsyncClient(address, timeout=config.timeout, attempts=1, **credentials)
             )
-            callers.append(Caller(client, address, config, tally))
+            callers.append(Caller(client, address, config, tally, reached=reached))
         try:
             found = await _same_model(callers, name, version)
         except NotFoundError as error:

@@ -123,6 +123,25 @@ def test_server_that_is_killed_and_comes_back(
     assert f"the server at {fake.address} answers again" in said[waits:]
 
 
+def test_goes_on_before_its_server_is_back(tmp_path: Path, fake: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that has answers waits for the server, as it would have without being stopped."""
+    path, tried = table(tmp_path, ".jsonl"), Event()
+    stopped(path, fake, 3)
+    fake.stop()
+
+    def pause(_: int) -> float:
+        tried.set()
+        return 0.05
+
+    monkeypatch.setattr("bertwire_batch.caller.pause", pause)
+    with ThreadPoolExecutor() as executor:
+        scoring = executor.submit(score, path, fake)
+        assert tried.wait(60)
+        other = FakeServer(fake.address)
+        assert scoring.result(60).failed == 2
+        other.stop()
+
+
 def test_goes_on_where_another_input_has_the_texts(
     tmp_path: Path, fake: FakeServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
