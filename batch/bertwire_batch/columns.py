@@ -68,7 +68,7 @@ class Form:
     Attributes:
         texts: the text column, and for pairs that of the second text.
         prefix: prefix of their names.
-        model: name and version of the model.
+        model: name and version of the model, and the threshold that was asked for.
         rules: whether the model has rules.
         abstains: whether the model can abstain, which has a column of its own.
     """
@@ -112,7 +112,7 @@ class Form:
         return json.dumps(values, ensure_ascii=False)
 
     def kept_of(self, row: dict[str, Any]) -> str | None:
-        """Return what to keep of the result that a row of an earlier output has; None where it is not of this model.
+        """Return what to keep of the result in a row of an earlier output; None for another model or threshold.
 
         Raises:
             ValueError: the row lacks a column, or holds a value that is none of it.
@@ -160,10 +160,16 @@ def choose_form(config: ScoreConfig, model: ModelInfo) -> Form:
         decision,
         config.prefix,
         config.all_scores,
-        f"{model.name}/{model.version}",
+        _made_by(config, model),
         rules=bool(model.rules),
         abstains=model.abstains,
     )
+
+
+def _made_by(config: ScoreConfig, model: ModelInfo) -> str:
+    """Return the value of the column `model`, by which --only-new tells answers that are the same."""
+    own = f"{model.name}/{model.version}"
+    return own if config.threshold is None else f"{own} threshold={config.threshold}"
 
 
 def _typed(row: dict[str, Any], column: str, kind: type) -> Any:  # noqa: ANN401 - whatever a column holds

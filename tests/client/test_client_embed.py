@@ -103,6 +103,26 @@ def test_file(embedder: FakeServer, tmp_path: Path) -> None:
     assert (str(field.value_type), field.list_size) == ("float", 4)
 
 
+def test_only_new(embedder: FakeServer, tmp_path: Path) -> None:
+    """Vectors of an earlier output stay, unless they failed or were made otherwise; bytes are the same."""
+    path, output = table(tmp_path), tmp_path / "out.parquet"
+    given: dict[str, Any] = {"inputs": [path], "output": output, "server": [embedder.address], "batch_size": 1}
+    embed_file(EmbedConfig(**given))
+    before = output.read_bytes()
+    for options, asked in (
+        ({}, {"bad"}),
+        ({"normalize": True}, {"one", "bad", "x" * 41}),
+        ({"normalize": True, "dimensions": 2}, {"one", "bad", "x" * 41}),
+        ({}, {"one", "bad", "x" * 41}),
+    ):
+        embedder.embedded.clear()
+        embed_file(EmbedConfig(**given, **options, only_new=output, overwrite=True))
+        assert {text for request in embedder.embedded for text in request.texts} == asked
+    assert output.read_bytes() == before
+    with pytest.raises(UserError, match=r"in\.jsonl has no column 'embedding'; --only-new is for an output of"):
+        embed_file(EmbedConfig(**given, only_new=path, overwrite=True))
+
+
 def test_file_with_fewer_dimensions(embedder: FakeServer, tmp_path: Path) -> None:
     """Vectors are cut by the server; CSV is read too."""
     path, output = tmp_path / "in.csv", tmp_path / "out.parquet"
