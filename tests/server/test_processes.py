@@ -75,7 +75,7 @@ def test_two_processes(serve: Serve, bundle: Path) -> None:
 
         first.kill()
         while sum(series(port, "bertwire_process_restarts_total").values()) < 1 or get(port, "/ready")[0] != 200:
-            with Client(server.address, timeout=60) as client:
+            with Client(f"ipv4:{server.address}", timeout=60) as client:
                 assert client.classify(["w1"]).results
 
         channels += [grpc.insecure_channel(server.address, OWN) for _ in range(CONNECTIONS)]
