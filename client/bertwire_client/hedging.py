@@ -62,7 +62,7 @@ def hedged_async(method: Any, after: float | None) -> Callable[..., Any]:  # noq
         until = time.monotonic() + timeout
 
         def begin(seconds: float) -> asyncio.Future[Any]:
-            begun = asyncio.ensure_future(method(message, timeout=seconds, metadata=metadata))
+            begun: asyncio.Future[Any] = asyncio.ensure_future(method(message, timeout=seconds, metadata=metadata))
             # Looked at, or asyncio would log the failure of the one that is not needed.
             begun.add_done_callback(_failed)
             return begun
