@@ -80,6 +80,15 @@ class ModelRefused(RequestError):
     code = grpc.StatusCode.FAILED_PRECONDITION
 
 
+class OneOfSeveral(RequestError):
+    """The call would change the models of one of several processes."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+
+    def __init__(self) -> None:
+        super().__init__("one of several processes got this call; change the folder, which all follow, or send SIGHUP")
+
+
 class Overloaded(RequestError):
     """The server or the client's quota is exhausted."""
 
