@@ -83,7 +83,8 @@ bench-graphs: install  ## what a text costs in each graph of the demo's model; w
 
 # Servers of others, each apart from .venv. The interpreter inside Triton fits Python 3.12's library and not every 3.11's.
 PEERS := fastapi mlserver mosec pytriton
-.peers/pytriton/.complete: PYTHON = python3.12
+TRITON_PYTHON ?= python3.12
+.peers/pytriton/.complete: PYTHON = $(TRITON_PYTHON)
 .peers/%/.complete: requirements/peers/%.txt
 	$(call venv,.peers/$*)
 	$(call install,.peers/$*) --requirement $<

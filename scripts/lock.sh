@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
 # Pins what pyproject.toml allows: requirements/dev.txt for work on this repository, requirements/serve-*.txt for the
 # images; and requirements/optimum.in, tritonclient.in, tools.in and peers/*.in, for environments of
-# their own. Needs uv on the
-# PATH. Run it after changing a dependency, then `make install test`.
+# their own. Needs uv on the PATH. Run it after changing a dependency, then `make install test`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
