@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Pins what pyproject.toml allows: requirements/dev.txt for work on this repository, requirements/serve-*.txt for the
-# images; and requirements/optimum.in, tritonclient.in and tools.in, for environments of their own. Needs uv on the
-# PATH. Run it after changing a dependency, then `make install test`.
+# images; and requirements/optimum.in, tritonclient.in, tools.in and peers/*.in, for environments of
+# their own. Needs uv on the PATH. Run it after changing a dependency, then `make install test`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -23,3 +23,6 @@ compile requirements/serve-gpu.txt pyproject.toml --extra serve --extra gpu
 compile requirements/optimum.txt requirements/optimum.in "${cuda[@]/#/--no-emit-package=}"
 compile requirements/tritonclient.txt requirements/tritonclient.in
 compile requirements/tools.txt requirements/tools.in
+for peer in requirements/peers/*.in; do
+  compile "${peer%.in}.txt" "$peer"
+done
