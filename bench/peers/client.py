@@ -37,8 +37,13 @@ async def measure(protocol: str, port: int, pid: int, texts: Sequence[str], in_f
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
             return await _measure(_over_http(session, port), messages, in_flight, server)
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-        method: Send = channel.unary_unary(_OIP if protocol == "oip" else _OWN)
-        return await _measure(method, messages, in_flight, server)
+        method: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]
+        method = channel.unary_unary(_OIP if protocol == "oip" else _OWN)
+
+        async def send(message: bytes) -> bytes:
+            return await method(message)
+
+        return await _measure(send, messages, in_flight, server)
 
 
 async def _measure(send: Send, messages: list[bytes], in_flight: int, server: psutil.Process) -> Figures:
