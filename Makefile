@@ -17,7 +17,7 @@ endif
 # every process compiles PyTorch again, which takes as long as to import it.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help install optimum tritonclient tools lock proto check test demo bench bench-graphs peers soak gpu-check clean
+.PHONY: help install optimum tritonclient tools ray lock proto check test demo bench bench-graphs peers soak gpu-check clean
 
 help:  ## show this help
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -54,6 +54,17 @@ tritonclient: .tritonclient/.complete  ## make the environment of the tests with
 	touch $@
 
 tools: .tools/.complete  ## make the environment of Locust and of the schemas of Kubernetes in .tools, for tests
+
+# Apart from .venv: the product as Ray's users install it, without PyTorch. Compiled here, because the processes of a
+# cluster start at once and each would compile all that it imports.
+.ray/.complete: pyproject.toml requirements/ray.txt
+	$(call venv,.ray)
+	$(call install,.ray) --requirement requirements/ray.txt
+	$(call install,.ray) --no-deps --editable .
+	-.ray/bin/python -m compileall -q -j 0 .ray/lib > /dev/null
+	touch $@
+
+ray: .ray/.complete  ## make the environment of the tests with Ray in .ray
 
 lock:  ## pin again what pyproject.toml and requirements/*.in allow; needs uv
 	scripts/lock.sh
@@ -112,4 +123,4 @@ gpu-check:  ## the demo's model on a CUDA device: proof and speed against the de
 	.gpu/bin/python -m bench.gpu
 
 clean:  ## remove what make test, demo, install and optimum left
-	rm -rf build .venv .optimum .tritonclient .tools .peers .gpu .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf build .venv .optimum .tritonclient .tools .ray .peers .gpu .mypy_cache .pytest_cache .ruff_cache .hypothesis

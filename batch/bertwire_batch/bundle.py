@@ -37,12 +37,21 @@ class InProcess:
 
     calls = 2
 
-    def __init__(self, path: Path, tally: Tally) -> None:
-        """Load the best variant of a bundle on this machine; raise `UserError` where it cannot be used."""
+    def __init__(self, path: Path, tally: Tally, threads: int = 0) -> None:
+        """Load the best variant of a bundle on this machine.
+
+        Args:
+            path: the bundle.
+            tally: counts the answered calls.
+            threads: threads per run on the CPU; 0: one per usable core.
+
+        Raises:
+            UserError: the bundle cannot be used.
+        """
         self.name, self._tally = str(path), tally
         bundle = open_bundle(path)
         self.sha256: str | None = bundle.sha256
-        self._predictor = Predictor(bundle)
+        self._predictor = Predictor(bundle, threads=threads)
         self._lock = asyncio.Lock()
         self.model = _info(self._predictor)
 

@@ -20,6 +20,9 @@ def run_score(config: ScoreConfig) -> None:
     A row that fails twice is written with its error, and the exit status is then 1. After a stop, SIGKILL included, the
     same command goes on.
     """
+    if config.ray:
+        _run_by_ray(config)
+        return
     where = f"column {config.prefix + 'error'!r} says why"
     _run(config, score_file, "prediction", where)
 
@@ -32,6 +35,17 @@ def run_embed(config: EmbedConfig) -> None:
     goes on.
     """
     _run(config, embed_file, "vector", "column 'error' says why")
+
+
+def _run_by_ray(config: ScoreConfig) -> None:
+    try:
+        from bertwire_batch.ray.job import score_by_ray
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"--ray needs {error.name}: pip install '.[ray,cpu]' in the folder of bertwire's source"
+        ) from None
+    written = score_by_ray(config)
+    err.print(f"{written.rows:,} rows, {written.failed:,} failed", highlight=False)
 
 
 def _run(config: ConfigT, job: Callable[[ConfigT], Summary], what: str, where: str) -> None:

@@ -2,18 +2,36 @@
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from bertwire_batch.answers import Kept, Text
-from bertwire_batch.config import ScoreConfig
 from bertwire_client.replies import ModelInfo, Result
 from bertwire_core.tasks import Task, TaskTable
 from bertwire_data.tables import Batch
 
 # Default column of the second text.
 TEXT_PAIR = "text_pair"
+
+
+class Wanted(Protocol):
+    """Settings that the columns depend on; see `ScoreConfig`."""
+
+    @property
+    def text_column(self) -> str: ...  # noqa: D102
+
+    @property
+    def text_pair_column(self) -> str | None: ...  # noqa: D102
+
+    @property
+    def prefix(self) -> str: ...  # noqa: D102
+
+    @property
+    def all_scores(self) -> bool: ...  # noqa: D102
+
+    @property
+    def threshold(self) -> float | None: ...  # noqa: D102
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +129,10 @@ class Form:
             values["rules"] = list(result.rules)
         return json.dumps(values, ensure_ascii=False)
 
+    def kept_all(self, outcomes: Sequence[Result | str]) -> list[Kept]:
+        """Return what is kept of the outcome of each text: its result, or why it has none."""
+        return [(None, each) if isinstance(each, str) else (self.kept(each), None) for each in outcomes]
+
     def kept_of(self, row: dict[str, Any]) -> str | None:
         """Return what to keep of the result in a row of an earlier output; None for another model or threshold.
 
@@ -142,7 +164,7 @@ class Form:
         return (first, second[0]) if second else first
 
 
-def choose_form(config: ScoreConfig, model: ModelInfo) -> Form:
+def choose_form(config: Wanted, model: ModelInfo) -> Form:
     """Return the columns for a model; raise `ValueError` where an option does not fit it."""
     if model.dimensions and not model.labels:
         raise ValueError("the model gives embeddings, and no labels; bertwire embed writes them")
@@ -166,7 +188,7 @@ def choose_form(config: ScoreConfig, model: ModelInfo) -> Form:
     )
 
 
-def _made_by(config: ScoreConfig, model: ModelInfo) -> str:
+def _made_by(config: Wanted, model: ModelInfo) -> str:
     """Return the value of the column `model`, by which --only-new tells answers that are the same."""
     own = f"{model.name}/{model.version}"
     return own if config.threshold is None else f"{own} threshold={config.threshold}"

@@ -9,7 +9,7 @@ from bertwire_batch.sources import LINES, STDIN, is_many
 from bertwire_client.connection import ConnectionConfig
 from bertwire_client.requests import Priority
 from bertwire_core.files import output_path, require_apart
-from bertwire_core.options import argument
+from bertwire_core.options import argument, needs
 from bertwire_data.tables import plain_name, require_workbook, table_format
 
 
@@ -132,8 +132,50 @@ class ScoreConfig(JobConfig):
         None, ge=0, le=1, description="Least score of a predicted label or entity; default: the model's own thresholds."
     )
 
+    ray: bool = Field(
+        False,
+        description="Score Parquet by an actor pool of Ray Data, each actor with the bundle on one CPU; inputs and "
+        "output may be URIs of object stores, and the output is a folder.",
+        json_schema_extra=needs("bundle"),
+    )
+    ray_address: str | None = Field(
+        None,
+        description="Address of the cluster, as ray.init takes it; default: RAY_ADDRESS, or the cluster of this "
+        "machine, or one that is started for the command.",
+        json_schema_extra=needs("ray"),
+    )
+    ray_id_column: str | None = Field(
+        None,
+        description="Column of unique ids, by which Ray Data's checkpoints tell the rows that are written: after a "
+        "stop the same command goes on.",
+        json_schema_extra=needs("ray"),
+    )
+    ray_checkpoint: Path | None = Field(
+        None,
+        description="Folder or URI for the checkpoints, that all nodes reach; default: OUTPUT.partial.",
+        json_schema_extra=needs("ray_id_column"),
+    )
+    ray_min_actors: int = Field(1, ge=1, description="Least actors in the pool.", json_schema_extra=needs("ray"))
+    ray_max_actors: int | None = Field(
+        None,
+        ge=1,
+        description="Most actors in the pool; default: as many as the cluster has room for.",
+        json_schema_extra=needs("ray"),
+    )
+
+    @model_validator(mode="after")
+    def _idle_with_ray(self) -> Self:
+        own = {"format", "sheet", "overwrite", "summary", "errors", "only_new"} & self.model_fields_set
+        if self.ray and own:
+            raise ValueError(f"--{min(own).replace('_', '-')} is not for --ray; leave it out")
+        if (self.ray_max_actors or self.ray_min_actors) < self.ray_min_actors:
+            raise ValueError(f"--ray-max-actors {self.ray_max_actors} is below --ray-min-actors {self.ray_min_actors}")
+        return self
+
     @model_validator(mode="after")
     def _same_format(self) -> Self:
+        if self.ray:
+            return self
         for path in (self.output, self.errors):
             self.require_format(path)
         return self

@@ -61,8 +61,7 @@ class _Scoring:
 
     async def ask(self, engine: Engine, texts: list[Text]) -> list[Kept]:
         """Return an engine's answers."""
-        outcomes = await engine.classify(texts, self._asked)
-        return [(None, each) if isinstance(each, str) else (self._form.kept(each), None) for each in outcomes]
+        return self._form.kept_all(await engine.classify(texts, self._asked))
 
     def output_name(self, name: Path) -> Path:
         """Return the input's name."""

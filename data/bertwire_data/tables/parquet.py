@@ -47,8 +47,7 @@ class ParquetReader(TableReader):
         """Yield the rows, `rows` at a time."""
         try:
             for arrow in self._file.iter_batches(batch_size=rows):
-                columns = {name: _values(array) for name, array in zip(self.columns, arrow.columns, strict=True)}
-                values = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+                values = arrow_rows(arrow)
                 yield Batch(self._position + 1, values, [None] * len(values), arrow)
                 self._position += len(values)
         except (pyarrow.ArrowException, OSError) as error:
@@ -67,7 +66,23 @@ class ParquetReader(TableReader):
         self._file.close()
 
 
-def _values(array: pyarrow.Array) -> list[Any]:
+def arrow_rows(table: pyarrow.RecordBatch | pyarrow.Table) -> list[dict[str, Any]]:
+    """Return the rows of Arrow columns, each with a value for every column."""
+    columns = {name: _values(array) for name, array in zip(table.schema.names, table.columns, strict=True)}
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def arrow_fields(added: dict[str, type]) -> list[pyarrow.Field]:
+    """Return the Arrow fields of added columns."""
+    return [pyarrow.field(name, _TYPES[kind]) for name, kind in added.items()]
+
+
+def arrow_columns(fields: list[pyarrow.Field], added: list[dict[str, Any]]) -> list[pyarrow.Array]:
+    """Return the added columns of rows, null where a row has no value."""
+    return [pyarrow.array([_plain(row.get(field.name)) for row in added], field.type) for field in fields]
+
+
+def _values(array: pyarrow.Array | pyarrow.ChunkedArray) -> list[Any]:
     # With pandas at hand pyarrow gives its own kind of timestamp for nanoseconds, without it an error.
     kind = array.type
     if pyarrow.types.is_temporal(kind) and getattr(kind, "unit", "") == "ns":
@@ -99,7 +114,7 @@ class ParquetWriter(TableWriter):
     """A writer of the rows of a `ParquetReader` with columns added, a row group at a time."""
 
     def __init__(self, path: Path, like: ParquetReader, added: dict[str, type]) -> None:
-        self._added = [pyarrow.field(name, _TYPES[kind]) for name, kind in added.items()]
+        self._added = arrow_fields(added)
         self._schema = pyarrow.schema([*like.schema, *self._added], metadata=like.schema.metadata)
         self._writer = pyarrow.parquet.ParquetWriter(path, self._schema)
         self._waiting: list[pyarrow.RecordBatch] = []
@@ -107,7 +122,7 @@ class ParquetWriter(TableWriter):
 
     def write(self, batch: Batch, added: list[dict[str, Any]]) -> None:
         """Collect rows, and write them when a row group is full."""
-        columns = [pyarrow.array([_plain(row.get(field.name)) for row in added], field.type) for field in self._added]
+        columns = arrow_columns(self._added, added)
         self._waiting.append(pyarrow.RecordBatch.from_arrays([*batch.raw.columns, *columns], schema=self._schema))
         self._rows += len(added)
         self._bytes += batch.raw.nbytes
