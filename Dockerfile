@@ -20,6 +20,7 @@ COPY trainer trainer
 COPY export export
 COPY server server
 COPY batch batch
+COPY load load
 COPY cli cli
 RUN /opt/bertwire/bin/pip install --no-cache-dir --no-deps .
 

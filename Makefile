@@ -17,7 +17,7 @@ endif
 # every process compiles PyTorch again, which takes as long as to import it.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help install optimum tritonclient tools ray lock proto check test demo bench bench-graphs soak gpu-check clean
+.PHONY: help install optimum tritonclient tools ray lock proto check test demo bench bench-graphs peers soak gpu-check clean
 
 help:  ## show this help
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -92,6 +92,19 @@ bench-graphs: install  ## what a text costs in each graph of the demo's model; w
 	test -d build/demo/checkpoint || $(MAKE) demo
 	$(BIN)/python -m bench.graphs
 
+# Servers of others, each apart from .venv. The interpreter inside Triton fits Python 3.12's library and not every 3.11's.
+PEERS := fastapi mlserver mosec pytriton
+TRITON_PYTHON ?= python3.12
+.peers/pytriton/.complete: PYTHON = $(TRITON_PYTHON)
+.peers/%/.complete: requirements/peers/%.txt
+	$(call venv,.peers/$*)
+	$(call install,.peers/$*) --requirement $<
+	touch $@
+
+peers: install $(PEERS:%=.peers/%/.complete)  ## the server beside FastAPI, mosec, MLServer and Triton, on the demo's model
+	test -d build/demo/vader || $(MAKE) demo
+	$(BIN)/python -m bench.peers
+
 soak: install  ## mixed lengths at full load for SECONDS (600): fails where the server's memory grows by 2%
 	test -d build/demo/vader || $(MAKE) demo
 	$(BIN)/python -m bench.soak --seconds $(or $(SECONDS),600)
@@ -110,4 +123,4 @@ gpu-check:  ## the demo's model on a CUDA device: proof and speed against the de
 	.gpu/bin/python -m bench.gpu
 
 clean:  ## remove what make test, demo, install and optimum left
-	rm -rf build .venv .optimum .tritonclient .tools .ray .gpu .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf build .venv .optimum .tritonclient .tools .ray .peers .gpu .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Pins what pyproject.toml allows: requirements/dev.txt for work on this repository, requirements/serve-*.txt for the
-# images; requirements/ray.txt for the tests with Ray; and requirements/optimum.in, tritonclient.in and tools.in, for
-# environments of their own. Needs uv on the PATH. Run it after changing a dependency, then `make install test`.
+# images; requirements/ray.txt for the tests with Ray; and requirements/optimum.in, tritonclient.in, tools.in and
+# peers/*.in, for environments of their own. Needs uv on the PATH. Run it after changing a dependency, then
+# `make install test`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -16,7 +17,7 @@ compile() {
     --custom-compile-command scripts/lock.sh --output-file "$out" "$@"
 }
 
-compile requirements/dev.txt pyproject.toml --extra train --extra xlsx --extra export --extra report --extra tune --extra serve --extra cpu --group dev \
+compile requirements/dev.txt pyproject.toml --extra train --extra xlsx --extra export --extra report --extra tune --extra load --extra serve --extra cpu --group dev \
   --constraint <(echo 'torch==2.13.0') "${cuda[@]/#/--no-emit-package=}"
 compile requirements/serve-cpu.txt pyproject.toml --extra serve --extra cpu
 compile requirements/serve-gpu.txt pyproject.toml --extra serve --extra gpu
@@ -24,3 +25,6 @@ compile requirements/ray.txt pyproject.toml --extra ray --extra cpu
 compile requirements/optimum.txt requirements/optimum.in "${cuda[@]/#/--no-emit-package=}"
 compile requirements/tritonclient.txt requirements/tritonclient.in
 compile requirements/tools.txt requirements/tools.in
+for peer in requirements/peers/*.in; do
+  compile "${peer%.in}.txt" "$peer"
+done

@@ -32,7 +32,7 @@ class FakeServer(ClassifierServicer, EmbedderServicer, ModelRepositoryServicer):
     Attributes:
         fail: called with each request; a code and a message that it gives fail the call. May wait.
         requests: all requests so far.
-        embedded: all requests of `Embed`.
+        embedded: all requests of `Embed` and of its streams.
         explained: all requests of `Explain`; the first fails where there is a pushback.
         metadata: what came with each call and each stream of it.
         pushback: what a failing call says of when to try again, as `grpc-retry-pushback-ms`; None: nothing.
@@ -88,6 +88,22 @@ class FakeServer(ClassifierServicer, EmbedderServicer, ModelRepositoryServicer):
             self.metadata.append(dict(context.invocation_metadata()))
         if any("bad" in text for text in request.texts):
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, "a text is bad")
+        return self._vectors(request)
+
+    def EmbedStream(  # noqa: N802
+        self, request_iterator: Iterator[embedder_pb2.EmbedStreamRequest], context: grpc.ServicerContext
+    ) -> Iterator[embedder_pb2.EmbedStreamResponse]:
+        """Answers each, or fails it for a bad text."""
+        self.metadata.append(dict(context.invocation_metadata()))
+        for each in request_iterator:
+            self.embedded.append(each.request)
+            if any("bad" in text for text in each.request.texts):
+                failure = pb.Failure(code=grpc.StatusCode.INVALID_ARGUMENT.value[0], message="a text is bad")
+                yield embedder_pb2.EmbedStreamResponse(id=each.id, failure=failure)
+            else:
+                yield embedder_pb2.EmbedStreamResponse(id=each.id, response=self._vectors(each.request))
+
+    def _vectors(self, request: embedder_pb2.EmbedRequest) -> embedder_pb2.EmbedResponse:
         size = request.dimensions if request.HasField("dimensions") else 4
         found = [
             embedder_pb2.Embedding(

@@ -19,9 +19,12 @@ Text = str | tuple[str, str]
 Kept = tuple[str | bytes | None, str | None]
 
 # Seconds between commits. A killed run loses at most the answers of so many; halved, twice as much is spent on them.
+# They run on the event loop: 2,500 answers, of one second, take 82 ms beside a million others (AMD EPYC, Zen 4), while
+# a server has the calls in flight and a bundle its thread.
 _COMMIT_SECONDS = 1.0
-# KiB of the database in memory; with half as many, keys of some million texts are looked up on disk.
-_CACHE_KIB = 64 << 10
+# KiB of the database in the process; other pages are the operating system's. With 64 MiB a commit takes as long, and
+# memory grows by as much; halved, 2,500 answers do not fit, and their pages are written before the commit and at it.
+_CACHE_KIB = 16 << 10
 
 
 def key_of(text: Text) -> bytes:
@@ -82,6 +85,11 @@ class Answers:
         count = self._database.executemany("INSERT OR REPLACE INTO answers VALUES (?, ?, ?)", rows).rowcount
         if count and time.monotonic() - self._committed >= _COMMIT_SECONDS:
             self._commit()
+
+    def count(self) -> int:
+        """Return how many texts have a result."""
+        count: int = self._database.execute("SELECT COUNT(*) FROM answers WHERE error IS NULL").fetchone()[0]
+        return count
 
     def forget_errors(self) -> int:
         """Remove the texts that have no result, and return how many there were."""

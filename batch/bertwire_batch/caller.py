@@ -12,11 +12,13 @@ import grpc
 from bertwire_batch.answers import Text
 from bertwire_batch.config import JobConfig
 from bertwire_batch.tally import Tally
+from bertwire_batch.window import Window
 from bertwire_client.aio import AsyncClient
 from bertwire_client.errors import DeadlineExceededError, RequestError, UnavailableError
 from bertwire_client.replies import Embedding, EmbedReply, ModelInfo, Reply, Result
 from bertwire_client.requests import EmbedOptions, Options
 from bertwire_client.wire import is_too_large
+from bertwire_core.console import err
 from bertwire_core.errors import UserError
 
 Answered = TypeVar("Answered")
@@ -30,6 +32,8 @@ SLOW_TRIES = 2
 # Timeouts without any answer after which a connected server counts as hung; fewer would give up on consecutive slow
 # texts.
 SILENT_TIMEOUTS = 10
+# Seconds without an answer after which it is said that a server is waited for; halved, it is said in more restarts.
+TOLD_SECONDS = 1.0
 
 # Codes that every other row would fail with too.
 _HOPELESS = {
@@ -58,18 +62,23 @@ class Caller:
         config: how long a call may take, and how long to wait for a server that takes none: unreachable, warming up or
             overloaded.
         tally: counts the answered calls.
+        reached: whether it has answered before, in a run that goes on; otherwise it is not waited for until it does.
     """
 
     sha256: str | None = None
 
-    def __init__(self, client: AsyncClient, address: str, config: JobConfig, tally: Tally) -> None:
+    def __init__(
+        self, client: AsyncClient, address: str, config: JobConfig, tally: Tally, *, reached: bool = False
+    ) -> None:
         self._client, self._address, self._tally = client, address, tally
         self.name, self.calls = f"the server at {address}", config.concurrency
+        self._window = Window(config.concurrency)
         self._max_outage = config.max_outage
         self._max_silence = config.max_outage + SILENT_TIMEOUTS * config.timeout
-        self._reached = False
+        self._reached = reached
         self._answered_at = time.monotonic()
         self._lost_since: float | None = None
+        self._told = False
 
     async def model(self, name: str, version: str) -> ModelInfo:
         """Return a model's description, after its warm-up.
@@ -162,7 +171,7 @@ class Caller:
 
     async def _once(self, ask: Callable[[], Awaitable[Answered]]) -> Answered:
         try:
-            answered = await ask()
+            answered = await self._window.run(ask)
         except RequestError as error:
             if error.code not in _NOT_TAKEN and not isinstance(error, DeadlineExceededError):
                 self._progressed()
@@ -172,6 +181,9 @@ class Caller:
 
     def _progressed(self) -> None:
         self._reached, self._lost_since, self._answered_at = True, None, time.monotonic()
+        if self._told:
+            self._told = False
+            _tell(f"{self.name} answers again")
 
     def _check_outage(self, error: RequestError) -> None:
         # A failure over an established connection is the server's own, which may be warming up.
@@ -180,8 +192,12 @@ class Caller:
             raise UserError(f"no server answers at {self._address}: {error.message}")
         now = time.monotonic()
         self._lost_since = self._lost_since or now
-        if now - self._lost_since >= self._max_outage:
+        lost = now - self._lost_since
+        if lost >= self._max_outage:
             raise self._given_up(f"took no call for {self._max_outage:g} s", error)
+        if lost >= TOLD_SECONDS and not self._told:
+            self._told = True
+            _tell(f"{self.name} takes no call ({error}); waiting for it, {self._max_outage:g} s at most")
 
     def _check_silence(self, error: RequestError) -> None:
         silence = time.monotonic() - self._answered_at
@@ -190,3 +206,7 @@ class Caller:
 
     def _given_up(self, what: str, error: RequestError) -> UserError:
         return UserError(f"{self.name} {what}: {error}")
+
+
+def _tell(line: str) -> None:
+    err.print(line, markup=False, highlight=False, soft_wrap=True)

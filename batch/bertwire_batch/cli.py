@@ -28,9 +28,9 @@ def run_score(config: ScoreConfig) -> None:
 
 
 def run_embed(config: EmbedConfig) -> None:
-    """Write the vector of every row of a file, by a model that gives embeddings, to a Parquet file.
+    """Write the vector of every row of files, by servers or a bundle whose model gives embeddings, to Parquet files.
 
-    It has the columns row (its number), the text, those of --keep, embedding, truncated and error. A row that fails
+    They have the columns row (its number), the text, those of --keep, embedding, truncated and error. A row that fails
     twice is written with its error, and the exit status is then 1. After a stop, SIGKILL included, the same command
     goes on.
     """

@@ -30,6 +30,9 @@ class Wanted(Protocol):
     @property
     def all_scores(self) -> bool: ...  # noqa: D102
 
+    @property
+    def threshold(self) -> float | None: ...  # noqa: D102
+
 
 @dataclass(frozen=True, slots=True)
 class Decision:
@@ -83,7 +86,7 @@ class Form:
     Attributes:
         texts: the text column, and for pairs that of the second text.
         prefix: prefix of their names.
-        model: name and version of the model.
+        model: name and version of the model, and the threshold that was asked for.
         rules: whether the model has rules.
         abstains: whether the model can abstain, which has a column of its own.
     """
@@ -131,7 +134,7 @@ class Form:
         return [(None, each) if isinstance(each, str) else (self.kept(each), None) for each in outcomes]
 
     def kept_of(self, row: dict[str, Any]) -> str | None:
-        """Return what to keep of the result that a row of an earlier output has; None where it is not of this model.
+        """Return what to keep of the result in a row of an earlier output; None for another model or threshold.
 
         Raises:
             ValueError: the row lacks a column, or holds a value that is none of it.
@@ -179,10 +182,16 @@ def choose_form(config: Wanted, model: ModelInfo) -> Form:
         decision,
         config.prefix,
         config.all_scores,
-        f"{model.name}/{model.version}",
+        _made_by(config, model),
         rules=bool(model.rules),
         abstains=model.abstains,
     )
+
+
+def _made_by(config: Wanted, model: ModelInfo) -> str:
+    """Return the value of the column `model`, by which --only-new tells answers that are the same."""
+    own = f"{model.name}/{model.version}"
+    return own if config.threshold is None else f"{own} threshold={config.threshold}"
 
 
 def _typed(row: dict[str, Any], column: str, kind: type) -> Any:  # noqa: ANN401 - whatever a column holds

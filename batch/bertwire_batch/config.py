@@ -39,6 +39,11 @@ class JobConfig(ConnectionConfig):
         description="Where to write the rows that fail as they were read, to be read again: a file, or for several "
         "inputs a folder; none where no row fails.",
     )
+    only_new: Path | None = Field(
+        None,
+        description="Earlier output, whose rows of the same text, version of the model and options are not asked for "
+        "again.",
+    )
 
     server: list[str] = Field(
         ["127.0.0.1:8500"], description="The server's host:port, or unix:PATH; repeat for several of the same model."
@@ -52,13 +57,13 @@ class JobConfig(ConnectionConfig):
         "low", description="Priority on the server; at low, calls of others that wait for an answer go first."
     )
     batch_size: int = Field(32, ge=1, description="Texts in one call.")
-    concurrency: int = Field(8, ge=1, description="Calls in flight at once, to each server.")
+    concurrency: int = Field(8, ge=1, description="Most calls in flight to each server; fewer when it refuses some.")
     timeout: float = Field(60, gt=0, le=86_400, description="Seconds that one call may take.")
     max_outage: float = Field(
         60,
         ge=0,
-        description="Seconds to wait for a server that has answered once and then is gone, or that is warming up or "
-        "overloaded; after that the other servers go on.",
+        description="Seconds to wait for a server that has answered once, in an earlier run too, and is gone, or that "
+        "is warming up or overloaded; after that the other servers go on.",
     )
 
     @field_validator("output", "summary", "errors")
@@ -127,12 +132,6 @@ class ScoreConfig(JobConfig):
         None, ge=0, le=1, description="Least score of a predicted label or entity; default: the model's own thresholds."
     )
 
-    only_new: Path | None = Field(
-        None,
-        description="Earlier output, made without --threshold, whose rows of the same text and version of the model "
-        "are not scored again.",
-    )
-
     ray: bool = Field(
         False,
         description="Score Parquet by an actor pool of Ray Data, each actor with the bundle on one CPU; inputs and "
@@ -179,12 +178,6 @@ class ScoreConfig(JobConfig):
             return self
         for path in (self.output, self.errors):
             self.require_format(path)
-        return self
-
-    @model_validator(mode="after")
-    def _own_thresholds(self) -> Self:
-        if self.only_new is not None and self.threshold is not None:
-            raise ValueError("--only-new takes answers by the model's own thresholds; leave out --threshold")
         return self
 
 

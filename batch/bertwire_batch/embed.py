@@ -1,7 +1,7 @@
 """The job of `bertwire embed`: the vectors of texts, written as Parquet."""
 
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 from bertwire_batch.answers import Kept, Text
 from bertwire_batch.columns import text_fault
 from bertwire_batch.config import EmbedConfig
+from bertwire_batch.earlier import earlier_answers
 from bertwire_batch.engines import Engine
 from bertwire_batch.inputs import Inputs
 from bertwire_batch.job import run_job
 from bertwire_batch.tally import Summary
-from bertwire_client.replies import Embedding, ModelInfo
+from bertwire_client.replies import ModelInfo
 from bertwire_client.requests import EmbedOptions
 from bertwire_core.errors import UserError
 from bertwire_data.tables import Batch, TableReader, plain_name
@@ -40,10 +41,11 @@ class _Embedding:
     name = "embed"
 
     def __init__(self, config: EmbedConfig, inputs: Inputs, model: ModelInfo) -> None:
+        self._config, self._inputs = config, inputs
         for column in config.keep:
             inputs.require_column(column, "--keep")
         self._column, self._kept = config.text_column, list(dict.fromkeys([*config.keep, config.text_column]))
-        self._dimensions, self._model = _dimensions(config, model), f"{model.name}/{model.version}"
+        self._dimensions, self._model = _dimensions(config, model), _made_by(config, model)
         self.options = {"dimensions": self._dimensions, "normalize": config.normalize}
         self._asked: EmbedOptions = {
             "dimensions": self._dimensions,
@@ -54,8 +56,28 @@ class _Embedding:
         }
 
     def known(self) -> Iterator[tuple[bytes, Kept]]:
-        """Yield nothing."""
-        return iter(())
+        """Return the vectors of the earlier output of --only-new."""
+        path, sheet, folder = self._config.only_new, self._config.sheet, self._inputs.folder
+        return earlier_answers(path, sheet, folder, self._require_vectors, self.texts_and_faults, self._kept_of)
+
+    def _require_vectors(self, earlier: TableReader) -> None:
+        if lacking := {self._column, "embedding", "truncated", "error"} - set(earlier.columns or []):
+            raise UserError(
+                f"{self._config.only_new} has no column {min(lacking)!r}; --only-new is for an output of the same "
+                "options"
+            )
+
+    def _kept_of(self, earlier: TableReader, row: dict[str, Any]) -> bytes | None:
+        """Return what to keep of the vector of a row; None where it was made otherwise."""
+        from bertwire_data.tables.vectors import model_of
+
+        vector = row["embedding"]
+        if model_of(earlier) != self._model or vector is None or len(vector) != self._dimensions:
+            return None
+        try:
+            return _packed(vector, row["truncated"])
+        except TypeError:
+            raise ValueError("'embedding' or 'truncated' is not what bertwire embed writes") from None
 
     def texts_and_faults(self, batch: Batch) -> tuple[list[Text], list[str | None]]:
         """Return the texts of a batch, and per row why it has none, or None."""
@@ -66,7 +88,9 @@ class _Embedding:
     async def ask(self, engine: Engine, texts: list[Text]) -> list[Kept]:
         """Return an engine's answers."""
         outcomes = await engine.embed(list(map(str, texts)), self._asked)
-        return [(None, each) if isinstance(each, str) else (_packed(each), None) for each in outcomes]
+        return [
+            (None, each) if isinstance(each, str) else (_packed(each.vector, each.truncated), None) for each in outcomes
+        ]
 
     def output_name(self, name: Path) -> Path:
         """Return the input's name with the ending of Parquet."""
@@ -104,6 +128,11 @@ def _dimensions(config: EmbedConfig, model: ModelInfo) -> int:
     return config.dimensions or model.dimensions
 
 
+def _made_by(config: EmbedConfig, model: ModelInfo) -> str:
+    """Return what the output says of its vectors, by which --only-new tells those that are the same."""
+    return f"{model.name}/{model.version}{' normalize' if config.normalize else ''}"
+
+
 def _strings(row: dict[str, Any], columns: list[str]) -> dict[str, str | None]:
     values = {name: row.get(name) for name in columns}
     return {name: None if value is None else _encodable(str(value)) for name, value in values.items()}
@@ -114,9 +143,9 @@ def _encodable(text: str) -> str:
     return text.encode(errors="backslashreplace").decode()
 
 
-def _packed(found: Embedding) -> bytes:
+def _packed(vector: Iterable[float], truncated: bool) -> bytes:
     """Return a vector as float32, after a byte that says whether the text was cut."""
-    return bytes([found.truncated]) + array("f", found.vector).tobytes()
+    return bytes([truncated]) + array("f", vector).tobytes()
 
 
 def _values(kept: Kept) -> dict[str, Any]:

@@ -23,7 +23,7 @@ class Engine(Protocol):
 
     Attributes:
         name: for messages.
-        calls: calls in flight at once.
+        calls: most calls in flight at once.
         sha256: what identifies a bundle; None for a server, which keeps a version as it is.
     """
 
@@ -60,10 +60,13 @@ async def opened_engines(
         name, version = before.about["model"], before.about["version"]
     async with AsyncExitStack() as stack:
         credentials = config.credentials()
-        callers = []
+        callers, reached = [], before is not None and before.filled
         for address in config.server:
-            client = await stack.enter_async_context(AsyncClient(address, timeout=config.timeout, **credentials))
-            callers.append(Caller(client, address, config, tally))
+            # One try: the caller must hear of every refusal to send less.
+            client = await stack.enter_async_context(
+                AsyncClient(address, timeout=config.timeout, attempts=1, **credentials)
+            )
+            callers.append(Caller(client, address, config, tally, reached=reached))
         try:
             found = await _same_model(callers, name, version)
         except NotFoundError as error:

@@ -4,13 +4,14 @@ import asyncio
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TypeVar
 
 from bertwire_batch.answers import Answers, Kept, Text, key_of, read_unfinished, told_if_unusable
 from bertwire_batch.config import JobConfig
 from bertwire_batch.engines import Engine, opened_engines
+from bertwire_batch.estimate import Estimate
 from bertwire_batch.inputs import Inputs
 from bertwire_batch.outputs import require_free, require_inputs_kept, require_names
 from bertwire_batch.pool import Chunk, answer_chunks
@@ -54,7 +55,7 @@ def run_job(config: ConfigT, begin: Begin[ConfigT]) -> Summary:
             return asyncio.run(_run(config, inputs, folder / _ANSWERS, tally, begin))
         except BaseException:
             if tally.texts:
-                err.print(f"{folder} keeps what was done; the same command goes on", highlight=False, soft_wrap=True)
+                _print(f"{folder} keeps what was done; the same command goes on")
             raise
 
 
@@ -78,7 +79,8 @@ def _kept_if_filled(folder: Path) -> Iterator[None]:
 
 async def _run(config: ConfigT, inputs: Inputs, path: Path, tally: Tally, begin: Begin[ConfigT]) -> Summary:
     with woken_by_signals():
-        async with opened_engines(config, read_unfinished(path), tally) as (model, engines):
+        before = read_unfinished(path)
+        async with opened_engines(config, before, tally) as (model, engines):
             work = begin(config, inputs, model)
             names = [source.name for source in inputs.sources]
             require_names(config, list(map(work.output_name, names)), names)
@@ -90,6 +92,8 @@ async def _run(config: ConfigT, inputs: Inputs, path: Path, tally: Tally, begin:
                 **work.options,
             }
             with told_if_unusable(path), Answers(path, about) as answers:
+                if before is not None:
+                    _print(f"going on with {answers.count():,} texts that are answered already")
                 answers.add(work.known())
                 await _answer(config, inputs, work, answers, engines, tally)
                 # A text that failed is tried once more, after all others.
@@ -102,19 +106,27 @@ async def _answer(
     config: JobConfig, inputs: Inputs, work: Work, answers: Answers, engines: list[Engine], tally: Tally
 ) -> None:
     sent: set[bytes] = set()
+    at = 0.0
 
-    def keep(chunk: Chunk, kept: list[Kept]) -> None:
-        keys = [key for key, _ in chunk]
-        answers.add(zip(keys, kept, strict=True))
-        sent.difference_update(keys)
+    def note(position: float) -> None:
+        nonlocal at
+        at = position
 
-    with progress(work.name, inputs.size) as bar:
+    chunks = _chunks(_unanswered(inputs, work, answers, sent, note), config.batch_size)
+    # Reads over the rows that are answered already, which say nothing of how long the others take.
+    first = list(islice(chunks, 1))
+    start, estimate = at, Estimate(inputs.rows, inputs.size)
+    with progress(work.name, inputs.size - start) as bar:
 
-        def note(position: float) -> None:
-            bar(position, tally.note())
+        def keep(chunk: Chunk, kept: list[Kept]) -> None:
+            keys = [key for key, _ in chunk]
+            answers.add(zip(keys, kept, strict=True))
+            sent.difference_update(keys)
+            bar(at - start, tally.note())
+            if line := estimate.line(at):
+                _print(line)
 
-        unanswered = _unanswered(inputs, work, answers, sent, note)
-        await answer_chunks(_chunks(unanswered, config.batch_size), engines, work.ask, keep)
+        await answer_chunks(chain(first, chunks), engines, work.ask, keep)
 
 
 def _unanswered(
@@ -138,3 +150,7 @@ def _chunks(items: Iterator[tuple[bytes, Text]], size: int) -> Iterator[Chunk]:
     # bundle makes the same batches and digits.
     while chunk := list(islice(items, size)):
         yield chunk
+
+
+def _print(line: str) -> None:
+    err.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -4,13 +4,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from bertwire_batch.answers import Kept, Text, key_of
+from bertwire_batch.answers import Kept, Text
 from bertwire_batch.columns import TEXT_PAIR, Form, choose_form
 from bertwire_batch.config import ScoreConfig
+from bertwire_batch.earlier import earlier_answers
 from bertwire_batch.engines import Engine
 from bertwire_batch.inputs import Inputs
 from bertwire_batch.job import run_job
-from bertwire_batch.sources import find_sources
 from bertwire_batch.tally import Summary
 from bertwire_client.replies import ModelInfo
 from bertwire_client.requests import Options
@@ -48,26 +48,16 @@ class _Scoring:
         self.texts_and_faults = self._form.texts_and_faults
 
     def known(self) -> Iterator[tuple[bytes, Kept]]:
-        """Yield the answers of the earlier output of --only-new."""
+        """Return the answers of the earlier output of --only-new."""
         path = self._config.only_new
-        if path is None:
-            return
-        earlier = Inputs(find_sources([path], None), None, self._config.sheet, "", self._inputs.folder / "earlier")
-        count = 0
-        for reader, batch, _ in earlier.batches():
-            _require_columns(path, reader, self._form)
-            texts, faults = self.texts_and_faults(batch)
-            numbered = zip(enumerate(batch.rows, batch.start), faults, strict=True)
-            rows = [row for row, fault in numbered if fault is None]
-            for text, (number, row) in zip(texts, rows, strict=True):
-                try:
-                    value = self._form.kept_of(row)
-                except ValueError as error:
-                    raise UserError(f"{path}, row {number}: {error}; mend it or leave out --only-new") from None
-                if value is not None:
-                    count += 1
-                    yield key_of(text), (value, None)
-        err.print(f"{count:,} rows of {path} are not scored again", markup=False, highlight=False, soft_wrap=True)
+        return earlier_answers(
+            path,
+            self._config.sheet,
+            self._inputs.folder,
+            lambda reader: _require_columns(path, reader, self._form),
+            self.texts_and_faults,
+            lambda _, row: self._form.kept_of(row),
+        )
 
     async def ask(self, engine: Engine, texts: list[Text]) -> list[Kept]:
         """Return an engine's answers."""
@@ -109,6 +99,6 @@ def _form(config: ScoreConfig, inputs: Inputs, model: ModelInfo) -> Form:
     return form
 
 
-def _require_columns(path: Path, earlier: TableReader, form: Form) -> None:
+def _require_columns(path: Path | None, earlier: TableReader, form: Form) -> None:
     if earlier.columns is not None and (lacking := form.added_columns().keys() - set(earlier.columns)):
         raise UserError(f"{path} has no column {min(lacking)!r}; --only-new is for an output with the same options")

@@ -72,10 +72,12 @@ class Tally:
         self.rows = self.failed = self.texts = 0
         self.first_error: str | None = None
         self.latencies = Latencies()
-        self._started = time.perf_counter()
+        self._started = self._asked = time.perf_counter()
 
     def answered(self, texts: int, seconds: float) -> None:
         """Count an answered call of so many texts."""
+        if not self.texts:
+            self._asked = time.perf_counter() - seconds
         self.latencies.add(seconds)
         self.texts += texts
 
@@ -89,7 +91,7 @@ class Tally:
 
     def note(self) -> str:
         """Return the note beside the progress bar."""
-        return f"{self.texts / self._seconds():,.0f} texts/s"
+        return f"{self.texts / max(time.perf_counter() - self._asked, 1e-9):,.0f} texts/s"
 
     def summary(self, model: ModelInfo) -> Summary:
         """Return the counts so far."""

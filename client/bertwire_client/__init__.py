@@ -5,7 +5,7 @@
         print([(result.label, result.score) for result in reply.results])
 
 `AsyncClient` is the same for asyncio. `Client.stream` classifies many texts over one stream, `Client.embed` gives the
-vectors of texts, `Admin` loads and unloads models.
+vectors of texts, `Client.embed_stream` over one stream, `Admin` loads and unloads models.
 """
 
 from importlib import import_module
@@ -25,6 +25,7 @@ from bertwire_client.errors import (
 from bertwire_client.replies import (
     Answer,
     Attribution,
+    EmbedAnswer,
     Embedding,
     EmbedReply,
     Entity,
@@ -51,6 +52,7 @@ __all__ = [
     "Attribution",
     "Client",
     "DeadlineExceededError",
+    "EmbedAnswer",
     "EmbedReply",
     "Embedding",
     "Entity",

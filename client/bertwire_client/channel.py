@@ -16,6 +16,8 @@ API_KEY_VARIABLE = "BERTWIRE_API_KEY"
 _HOST_PORT = re.compile(r"(?:\[[0-9A-Fa-f:.]+(?:%[\w.-]+)?\]|[^\[\]:/\s]+):([0-9]{1,5})")
 _MAX_PORT = 65535
 _FORMS = ("dns:", "google-c2p:", "ipv4:", "ipv6:", "unix:", "unix-abstract:", "vsock:", "xds:")
+# Those that name several servers, between which calls are balanced.
+_SEVERAL = ("dns:", "ipv4:", "ipv6:")
 # A constant credential, or a function that returns the current one, for tokens that are renewed.
 Credential = str | Callable[[], str]
 
@@ -25,6 +27,11 @@ def check_address(address: str) -> None:
     found = _HOST_PORT.fullmatch(address)
     if not (found and int(found[1]) <= _MAX_PORT) and not address.lower().startswith(_FORMS):
         raise UserError(f"{address!r} is no address; give HOST:PORT, as 127.0.0.1:8500 or [::1]:8500, or unix:PATH")
+
+
+def is_balanced(address: str) -> bool:
+    """Whether calls are to be balanced between all that the address names or resolves to."""
+    return address.lower().startswith(_SEVERAL)
 
 
 def check_credentials(credentials: object) -> None:
@@ -106,18 +113,26 @@ def _sendable(credential: str) -> str:
     return credential
 
 
+class _Carrying:
+    """A method whose calls carry a credential; `future` as of gRPC's methods for threads."""
+
+    def __init__(self, method: Any, credential: Credential) -> None:  # noqa: ANN401 - gRPC's
+        self._method, self._credential = method, credential
+
+    def __call__(self, *arguments: Any, metadata: Any = None, **options: Any) -> Any:  # noqa: ANN401 - gRPC's
+        return self._method(*arguments, metadata=self._carried(metadata), **options)
+
+    def future(self, *arguments: Any, metadata: Any = None, **options: Any) -> Any:  # noqa: ANN401 - gRPC's
+        return self._method.future(*arguments, metadata=self._carried(metadata), **options)
+
+    def _carried(self, metadata: Any) -> tuple[tuple[str, str], ...]:  # noqa: ANN401 - gRPC's
+        credential = self._credential
+        current = credential if isinstance(credential, str) else _sendable(credential())
+        return (("authorization", f"Bearer {current}"), *(metadata or ()))
+
+
 def _carrying(make: Callable[..., Any], credential: Credential) -> Callable[..., Any]:
-    def method(*arguments: Any, **options: Any) -> Callable[..., Any]:  # noqa: ANN401 - gRPC's
-        call = make(*arguments, **options)
-
-        def carry(*arguments: Any, metadata: Any = None, **options: Any) -> Any:  # noqa: ANN401 - gRPC's
-            current = credential if isinstance(credential, str) else _sendable(credential())
-            own = ("authorization", f"Bearer {current}")
-            return call(*arguments, metadata=(own, *(metadata or ())), **options)
-
-        return carry
-
-    return method
+    return lambda *arguments, **options: _Carrying(make(*arguments, **options), credential)
 
 
 def _check(ca: Path | None, certificate: Path | None, key: Path | None) -> None:

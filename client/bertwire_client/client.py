@@ -10,8 +10,9 @@ import grpc
 from bertwire.v1.classifier_pb2 import GetModelRequest, ListModelsRequest
 from bertwire.v1.classifier_pb2_grpc import ClassifierStub
 from bertwire.v1.embedder_pb2_grpc import EmbedderStub
-from bertwire_client.channel import Credential, check_address, check_credentials, with_credential
-from bertwire_client.replies import Answer, EmbedReply, Explanation, ModelInfo, Reply
+from bertwire_client.channel import Credential, check_address, check_credentials, is_balanced, with_credential
+from bertwire_client.hedging import check_delay, hedged
+from bertwire_client.replies import Answer, EmbedAnswer, EmbedReply, Explanation, ModelInfo, Reply
 from bertwire_client.requests import (
     EmbedOptions,
     ExplainOptions,
@@ -24,8 +25,10 @@ from bertwire_client.requests import (
     refuse_single,
 )
 from bertwire_client.retries import seconds_to_retry
+from bertwire_client.stream.kinds import ClassifyKind, EmbedKind
 from bertwire_client.stream.ledger import MAX_IN_FLIGHT, Ledger
 from bertwire_client.stream.threads import stream
+from bertwire_client.tracing import traced
 from bertwire_client.wire import (
     DEFAULT_ATTEMPTS,
     DEFAULT_TIMEOUT,
@@ -42,13 +45,17 @@ class Client:
     """A thread-safe connection to a bertwire server.
 
     Args:
-        address: the server's `host:port`, or `unix:PATH`; anything else raises `UserError`.
+        address: the server's `host:port`, or `unix:PATH`; anything else raises `UserError`. Calls to
+            `dns:///host:port`, or `ipv4:HOST:PORT,HOST:PORT`, take turns between all servers that these name.
         timeout: deadline of a call in seconds, retries included.
         attempts: most tries of a call, 1 to 5, on UNAVAILABLE; also most rounds of these on RESOURCE_EXHAUSTED with a
             retry delay.
         credentials: TLS credentials, for example from `tls_credentials`; None: plaintext.
         api_key: sent with every call.
         token: a JWT in place of `api_key`, or a function that returns the current one.
+        hedge_after: seconds after which `classify` and `embed` send a call without an answer once more, and take the
+            first answer; None: never. Of use where the address names several servers.
+        wait_for_ready: whether calls wait for a connection within their timeout, instead of failing with UNAVAILABLE.
     """
 
     def __init__(
@@ -60,16 +67,21 @@ class Client:
         credentials: grpc.ChannelCredentials | None = None,
         api_key: str | None = None,
         token: Credential | None = None,
+        hedge_after: float | None = None,
+        wait_for_ready: bool = False,
     ) -> None:
         check_address(address)
+        check_delay(hedge_after)
         check_credentials(credentials)
-        options = channel_options(attempts)
+        options = channel_options(attempts, balanced=is_balanced(address), wait_for_ready=wait_for_ready)
         if credentials is None:
             self._channel = grpc.insecure_channel(address, options)
         else:
             self._channel = grpc.secure_channel(address, credentials, options)
         self._authorized = with_credential(self._channel, api_key, token)
         self._stub, self._embedder = ClassifierStub(self._authorized), EmbedderStub(self._authorized)
+        self._classify = hedged(self._stub.Classify, hedge_after)
+        self._embed = hedged(self._embedder.Embed, hedge_after)
         self._timeout, self._attempts = timeout, attempts
         self._closed = False
 
@@ -101,7 +113,7 @@ class Client:
             ValueError: a text cannot be encoded as UTF-8, or an option, metadata or token is invalid.
         """
         message = Request(texts, text_pairs, **options).message()
-        return parse_reply(self._call(self._stub.Classify, message, timeout, checked(metadata)), len(message.texts))
+        return parse_reply(self._call(self._classify, message, timeout, checked(metadata)), len(message.texts))
 
     def embed(
         self,
@@ -141,7 +153,7 @@ class Client:
     ) -> EmbedReply:
         """Return the vectors of texts with what was read of each; arguments and errors are those of `embed`."""
         message = embed_request(texts, options)
-        response = self._call(self._embedder.Embed, message, timeout, checked(metadata))
+        response = self._call(self._embed, message, timeout, checked(metadata))
         return parse_embeddings(response, len(message.texts))
 
     def explain(
@@ -207,8 +219,37 @@ class Client:
         """
         refuse_single("items", items)
         seconds = self._timeout if timeout is None else timeout
-        ledger = Ledger(seconds, ordered=ordered, options=options)
-        opening = partial(self._stub.ClassifyStream, metadata=checked(metadata))
+        ledger = Ledger(ClassifyKind(options), seconds, ordered=ordered)
+        opening = partial(self._stub.ClassifyStream, metadata=traced(checked(metadata)))
+        return stream(opening, lambda: self._closed, items, ledger, max_in_flight)
+
+    def embed_stream(
+        self,
+        items: Iterable[str | Sequence[str]],
+        *,
+        max_in_flight: int = MAX_IN_FLIGHT,
+        ordered: bool = False,
+        timeout: float | None = None,
+        metadata: Metadata = (),
+        **options: Unpack[EmbedOptions],
+    ) -> Generator[EmbedAnswer, None, None]:
+        """Return the vectors of many texts over one stream; in what it does and raises it is as `stream`.
+
+        Args:
+            items: texts, or lists of texts that make one request each.
+            max_in_flight: as of `stream`.
+            ordered: as of `stream`.
+            timeout: as of `stream`.
+            metadata: as of `stream`.
+            **options: as of `embed`.
+
+        Yields:
+            One answer per item.
+        """
+        refuse_single("items", items)
+        seconds = self._timeout if timeout is None else timeout
+        ledger = Ledger(EmbedKind(options), seconds, ordered=ordered)
+        opening = partial(self._embedder.EmbedStream, metadata=traced(checked(metadata)))
         return stream(opening, lambda: self._closed, items, ledger, max_in_flight)
 
     def list_models(self, *, timeout: float | None = None) -> list[ModelInfo]:
@@ -224,7 +265,7 @@ class Client:
     def _call(self, method: Callable[..., Any], message: object, timeout: float | None, metadata: Metadata = ()) -> Any:  # noqa: ANN401
         left = seconds = self._timeout if timeout is None else timeout
         until = time.monotonic() + seconds
-        tries = 0
+        tries, metadata = 0, traced(metadata)
         while True:
             try:
                 return method(message, timeout=left, metadata=metadata)

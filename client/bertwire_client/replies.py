@@ -222,6 +222,26 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class EmbedAnswer:
+    """The answer to one request of a stream of texts to embed.
+
+    Attributes:
+        index: position of the request in the stream, from 0.
+        outcome: the reply or the error.
+    """
+
+    index: int
+    outcome: EmbedReply | RequestError
+
+    @property
+    def reply(self) -> EmbedReply:
+        """Return the reply, or raise the request's `RequestError`."""
+        if isinstance(self.outcome, RequestError):
+            raise self.outcome
+        return self.outcome
+
+
+@dataclass(frozen=True, slots=True)
 class ModelInfo:
     """A model version on a server.
 

@@ -75,11 +75,19 @@ _RETRIED_METHODS = (
 )
 
 
-def channel_options(attempts: int) -> list[tuple[str, int | str]]:
-    """Return channel options: message limits, and `attempts` (1 to 5) tries per call on UNAVAILABLE."""
+def channel_options(
+    attempts: int, *, balanced: bool = False, wait_for_ready: bool = False
+) -> list[tuple[str, int | str]]:
+    """Return channel options: limits of messages, and how calls are sent.
+
+    Args:
+        attempts: tries per call on UNAVAILABLE, 1 to 5.
+        balanced: whether calls take turns between the address's servers that are healthy.
+        wait_for_ready: whether calls wait for a connection, within their deadlines.
+    """
     if not 1 <= attempts <= 5:
         raise ValueError(f"attempts is {attempts}; gRPC makes 1 to 5")
-    options: list[tuple[str, int | str]] = [
+    return [
         ("grpc.max_send_message_length", _MESSAGE_BYTES),
         ("grpc.max_receive_message_length", _MESSAGE_BYTES),
         # gRPC does not retry calls that exceed this buffer, by default 256 KiB.
@@ -87,21 +95,26 @@ def channel_options(attempts: int) -> list[tuple[str, int | str]]:
         # Reconnect to a restarted server within seconds instead of gRPC's two minutes.
         ("grpc.initial_reconnect_backoff_ms", 100),
         ("grpc.max_reconnect_backoff_ms", 2000),
+        ("grpc.service_config", json.dumps(_service_config(attempts, balanced, wait_for_ready))),
     ]
-    return options if attempts == 1 else [*options, ("grpc.service_config", _service_config(attempts))]
 
 
-def _service_config(attempts: int) -> str:
-    policy = {
-        "maxAttempts": attempts,
-        "initialBackoff": "0.05s",
-        "maxBackoff": "1s",
-        "backoffMultiplier": 2,
-        # gRPC's core ends calls that arrive during its shutdown with CANCELLED.
-        "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
-    }
+def _service_config(attempts: int, balanced: bool, wait_for_ready: bool) -> dict[str, Any]:
+    """Return gRPC's service config (https://github.com/grpc/grpc/blob/master/doc/service_config.md)."""
     names = [{"service": each.containing_service.full_name, "method": each.name} for each in _RETRIED_METHODS]
-    return json.dumps({"methodConfig": [{"name": names, "retryPolicy": policy}]})
+    calls: dict[str, Any] = {"name": names, "waitForReady": wait_for_ready}
+    if attempts > 1:
+        calls["retryPolicy"] = {
+            "maxAttempts": attempts,
+            "initialBackoff": "0.05s",
+            "maxBackoff": "1s",
+            "backoffMultiplier": 2,
+            # gRPC's core ends calls that arrive during its shutdown with CANCELLED.
+            "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
+        }
+    # A server that says that it shuts down gets no new calls; one without health checks counts as healthy.
+    turns = {"loadBalancingConfig": [{"round_robin": {}}], "healthCheckConfig": {"serviceName": ""}}
+    return {"methodConfig": [calls]} | (turns if balanced else {})
 
 
 def parse_reply(response: pb.ClassifyResponse, texts: int) -> Reply:

@@ -34,5 +34,6 @@ COMMANDS = {
     "classify": Command("bertwire_cli.classify", CLI, "Classify texts given on the command line."),
     "models": Command("bertwire_cli.models", CLI, "List, load and unload the models of a server."),
     "score": Command("bertwire_batch.cli", CLI, "Score every row of files by servers or a bundle."),
-    "embed": Command("bertwire_batch.cli", CLI, "Write the vector of every row of a file, by a server."),
+    "embed": Command("bertwire_batch.cli", CLI, "Write the vector of every row of files, by servers or a bundle."),
+    "load": Command("bertwire_load.cli", "'.[load]'", "Measure latency and throughput of a server under load."),
 }

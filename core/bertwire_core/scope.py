@@ -9,14 +9,12 @@ import numpy
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-Floats = NDArray[numpy.floating]
+from bertwire_core.vectors import Floats, norms
 
 # The file of the centroids, in a checkpoint and in a bundle.
 SCOPE = "scope.npy"
 # The reader of the header of each version of the format that is written for arrays of numbers.
 _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
-# The norm below which a vector is divided by this.
-_LEAST_NORM = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +61,7 @@ def scopes(
 
 def cosines(vectors: Floats, centroids: NDArray[numpy.float32]) -> NDArray[numpy.float64]:
     """Return the largest cosine of each vector, [..., hidden], with a centroid: float64 [...]."""
-    norms = numpy.maximum(numpy.linalg.norm(vectors.astype(numpy.float64), axis=-1), _LEAST_NORM)
-    found: NDArray[numpy.float64] = (vectors @ centroids.T).max(axis=-1) / norms
+    found: NDArray[numpy.float64] = (vectors @ centroids.T).max(axis=-1) / norms(vectors)
     return found
 
 

@@ -12,6 +12,7 @@ from bertwire_core.options import Config, argument, command
 from bertwire_export.config import ExportConfig
 from bertwire_export.facts import wider
 from bertwire_export.tables import checked_table, manifest_table, outcome_table
+from bertwire_export.tasks import TASK_EXPORTS
 from bertwire_runtime.bundle import Bundle, open_bundle
 from bertwire_runtime.bundle.saturation import bundle_products
 
@@ -66,8 +67,9 @@ def _cautions(outcome: "Outcome") -> list[str]:
     least = min(limits, key=lambda each: each.max_quality_drop, default=None)
     if least is not None and (worth := wider(least, outcome.reference.dev)):
         found.append(
-            f"{outcome.texts} dev texts are few: one row is worth more than the limit of {least.max_quality_drop:g}, "
-            f"and scores may lie as much as one below PyTorch's{worth}; prove it on more with --dev"
+            f"{outcome.texts} {TASK_EXPORTS[outcome.task].rows} are few: one that is decided otherwise changes a score "
+            f"by more than the limit of {least.max_quality_drop:g}, so a score may lie below PyTorch's by what one is "
+            f"worth{worth}; prove it on more with --dev"
         )
     return found
 

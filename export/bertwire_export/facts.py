@@ -22,18 +22,19 @@ def bundle_facts(bundle: Bundle) -> Iterator[tuple[str, str]]:
         yield "gives", embedding_fact(manifest.embedding)
     yield "reads", f"{manifest.reads}, longer text is cut on the {manifest.truncation_side}"
     yield "base model", provenance.base_model
-    yield "chosen on", f"dev: {provenance.dev.texts} texts of {provenance.dev.source}"
+    yield "chosen on", f"{provenance.dev.texts} {TASK_EXPORTS[manifest.task].rows} of {provenance.dev.source}"
     if provenance.test is not None:
-        yield "scored on", f"test: {provenance.test.texts} texts of {provenance.test.source}"
+        yield "scored on", f"{provenance.test.texts} test texts of {provenance.test.source}"
     if provenance.texts is not None:
         yield "compared on", f"{provenance.texts.texts} texts without labels of {provenance.texts.source}"
     yield from _calibration(manifest)
     if manifest.abstention is not None:
         yield "abstains", abstention_fact(manifest.abstention)
     for variant in manifest.variants:
-        yield "limits", f"{variant.name}: {_limits(variant.proofs[0])}{', forced' if variant.forced else ''}"
+        limits = _limits(variant.proofs[0], TASK_EXPORTS[manifest.task].output)
+        yield f"limits of {variant.name}", f"{limits}{', forced' if variant.forced else ''}"
     for name, products in bundle_products(bundle).items():
-        yield "int8", f"{name}: {products}"
+        yield f"int8 of {name}", str(products)
     yield "built with", ", ".join(f"{name} {version}" for name, version in provenance.versions.items())
     yield "converter", provenance.converter
     yield "probe", "--run checks with it what this machine computes" if manifest.probe else _UNPROVEN
@@ -54,7 +55,7 @@ def abstention_fact(abstention: Abstention) -> str:
     return f"from {abstention.dev:.2%} of dev{test} by PyTorch, where the scope is below {abstention.threshold:.4f}"
 
 
-def _limits(proof: Proof) -> str:
+def _limits(proof: Proof, output: str) -> str:
     limits = proof.limits
     logit = limits.max_logit_difference
     own = "".join(f"{name} at most {drop:.4g}, " for name, drop in limits.metric_drops.items())
@@ -62,7 +63,7 @@ def _limits(proof: Proof) -> str:
     return (
         f"{agreement}{own}{'other ' if own else ''}scores at most {limits.max_quality_drop:g} below its"
         f"{wider(limits, proof.dev.scores)}, "
-        + ("" if logit is None else f"logits off by {logit:g} at most, ")
+        + ("" if logit is None else f"{output}s off by {logit:g} at most, ")
         + f"batch variance at most {limits.max_batch_variance:g}"
     )
 

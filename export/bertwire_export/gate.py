@@ -12,7 +12,7 @@ def faults(
     task: ServedTask, quality: Quality, batch_variance: float, reference: Scores, limits: GateLimits
 ) -> tuple[str, ...]:
     """Return every limit that a candidate breaks on dev, in words; empty where it may be published."""
-    found = []
+    found, output = list[str](), TASK_EXPORTS[task].output
     agreement = quality.label_agreement
     if agreement is not None and agreement < limits.least_agreement - _ROUNDING:
         found.append(
@@ -27,11 +27,11 @@ def faults(
     limit = limits.max_logit_difference
     if limit is not None and quality.max_logit_difference > limit:
         found.append(
-            f"a logit differs by {quality.max_logit_difference:.2g} from PyTorch's, at most {limit:.2g} is allowed"
+            f"a {output} differs by {quality.max_logit_difference:.2g} from PyTorch's, at most {limit:.2g} is allowed"
         )
     if batch_variance > limits.max_batch_variance:
         found.append(
-            f"a logit differs by {batch_variance:.2g} with the other texts of the batch, "
+            f"a {output} differs by {batch_variance:.2g} with the other texts of the batch, "
             f"at most {limits.max_batch_variance:.2g} is allowed"
         )
     return tuple(found)
@@ -66,12 +66,12 @@ def abstain_faults(agreement: float | None, texts: int, limits: GateLimits, wher
     return (f"it abstains as PyTorch in {agreement:.2%} of the cases{where}, at least {least:.2%} is asked",)
 
 
-def rare_faults(difference: float, limits: GateLimits) -> tuple[str, ...]:
+def rare_faults(task: ServedTask, difference: float, limits: GateLimits) -> tuple[str, ...]:
     """Return the limit broken by the largest difference of a logit on texts with rare tokens, in words, or nothing."""
     limit = limits.max_logit_difference
     if limit is None or difference <= limit:
         return ()
     return (
-        f"with unknown, padding and other special tokens in a text a logit differs by {difference:.2g} from PyTorch's, "
-        f"at most {limit:.2g} is allowed",
+        f"with unknown, padding and other special tokens in a text a {TASK_EXPORTS[task].output} differs by "
+        f"{difference:.2g} from PyTorch's, at most {limit:.2g} is allowed",
     )

@@ -11,6 +11,7 @@ from tokenizers import Tokenizer
 from bertwire_core.console import progress
 from bertwire_core.errors import UserError, first_line
 from bertwire_core.files import in_use, require_absent, require_apart, scratch_folder
+from bertwire_core.tasks import ServedTask
 from bertwire_export.baseline import Baseline
 from bertwire_export.candidates import Built, Recipe, Workshop
 from bertwire_export.checkpoint import Checkpoint, load_checkpoint, with_vectors
@@ -43,14 +44,16 @@ class Outcome:
     """The outcome of an export.
 
     Attributes:
+        task: what the model is for.
         manifest: the bundle's manifest; None where no variant kept its limits and nothing was written.
         reference: PyTorch's scores.
         proven: every candidate with its proofs.
-        texts: number of dev texts.
+        texts: number of texts that they were proven on.
         notes: how the rows were read, why no candidate is packed, which do not run on CUDA, which checks were left out;
             one line each.
     """
 
+    task: ServedTask
     manifest: Manifest | None
     reference: ReferenceScores
     proven: list[Proven]
@@ -95,7 +98,7 @@ def _run(config: ExportConfig) -> Outcome:
         chosen = choose(proven, force=config.force)
         proven = [prove_on_test(each, reference) if each.built.name in chosen else each for each in proven]
         if not chosen:
-            return Outcome(None, reference.scores, proven, reference.splits["dev"].texts, notes)
+            return Outcome(reference.task, None, reference.scores, proven, reference.splits["dev"].texts, notes)
         ruled = measure_rules(rules, reference) if isinstance(reference, Reference) else None
         source = Source(config.model_name, config.version, checkpoint, tokenizer, config.converter, reference, ruled)
         publish(config.output, source, proven, chosen, overwrite=config.overwrite)
@@ -105,7 +108,7 @@ def _run(config: ExportConfig) -> Outcome:
         else:
             evidence = vector_evidence(bundle, tokenizer, reference)
     write_report(config.report, bundle.manifest, evidence, seal=bundle.sha256)
-    return Outcome(bundle.manifest, reference.scores, proven, reference.splits["dev"].texts, notes)
+    return Outcome(reference.task, bundle.manifest, reference.scores, proven, reference.splits["dev"].texts, notes)
 
 
 def _load(config: ExportConfig) -> Checkpoint:

@@ -120,7 +120,7 @@ def _proof(
         *faults(reference.task, dev, variance, reference.scores.dev, limits),
         *(() if texts is None else text_faults(texts, limits)),
         *abstain_faults(dev.abstain_agreement, reference.splits["dev"].texts, limits),
-        *rare_faults(reference.rare.difference(runner), limits),
+        *rare_faults(reference.task, reference.rare.difference(runner), limits),
     )
     proof = Proof(
         provider=provider,

@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from bertwire_core.vectors import normalized
 from bertwire_export.examples import Logits
 from bertwire_runtime.bundle import Scores
 
@@ -21,7 +22,7 @@ def vector_scores(vectors: Logits, reference: Logits) -> Scores:
 
     That is the share of the nearest texts of each text that are PyTorch's too; of one text alone there is none to keep.
     """
-    cosines = (unit(vectors) * unit(reference)).sum(axis=1)
+    cosines = (normalized(vectors.astype(np.float64)) * normalized(reference.astype(np.float64))).sum(axis=1)
     kept = nearest(vectors)[:, :, None] == nearest(reference)[:, None, :]
     share = float(kept.any(axis=2).mean()) if kept.size else 1.0
     return {"cosine": float(cosines.mean()), "least_cosine": float(cosines.min()), "neighbours": share}
@@ -34,7 +35,7 @@ def one_neighbour(vectors: Logits) -> float:
 
 def nearest(vectors: Logits) -> Places:
     """Return the places of the nearest texts by cosine, int64 [asked texts, neighbours], without the text itself."""
-    wide = unit(vectors)
+    wide = normalized(vectors.astype(np.float64))
     count = min(_NEIGHBOURS, len(wide) - 1)
     asked = np.linspace(0, len(wide) - 1, min(_ASKED, len(wide))).astype(np.int64)
     found = []
@@ -43,11 +44,3 @@ def nearest(vectors: Logits) -> Places:
         similar[np.arange(len(block)), block] = -np.inf
         found.append(np.argpartition(-similar, max(count - 1, 0), axis=1)[:, :count])
     return np.concatenate(found)
-
-
-def unit(vectors: Logits) -> NDArray[np.float64]:
-    """Return vectors of length 1, float64 [texts, dimensions]."""
-    wide = vectors.astype(np.float64)
-    norms = np.linalg.norm(wide, axis=1, keepdims=True)
-    found: NDArray[np.float64] = wide / np.maximum(norms, np.finfo(np.float32).tiny)
-    return found

@@ -10,9 +10,11 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from bertwire_core.tasks import ServedTask
 from bertwire_data.labelled import METRIC_NAMES
 from bertwire_data.pages.display import visible
 from bertwire_export.facts import bundle_facts
+from bertwire_export.tasks import TASK_EXPORTS
 from bertwire_runtime.bundle import Bundle, Candidate, Manifest, Proof, Provider, Quality, Scores
 
 if TYPE_CHECKING:
@@ -30,8 +32,9 @@ def outcome_table(outcome: Outcome) -> RenderableType:
         for proof in each.proofs:
             verdict = "no" if each.built.name not in kept else "forced" if proof.faults else "yes"
             columns = tables.setdefault(proof.provider, [("PyTorch", _scores(outcome.reference.dev))])
-            columns.append((each.built.name, _proof(proof) | {"published": verdict}))
-    proven = [_table(f"Proven on {outcome.texts} dev texts, {key}", tables[key]) for key in tables]
+            columns.append((each.built.name, _proof(proof, outcome.task) | {"published": verdict}))
+    title = f"Proven on {outcome.texts} {TASK_EXPORTS[outcome.task].rows}"
+    proven = [_table(f"{title}, {key}", tables[key]) for key in tables]
     return Group(*proven, *_rules(outcome.manifest))
 
 
@@ -39,20 +42,21 @@ def manifest_table(bundle: Bundle) -> RenderableType:
     """Return the manifest of a verified bundle, and what its int8 graphs compute on other processors."""
     manifest = bundle.manifest
     reference = manifest.provenance.reference
+    task, rows = manifest.task, TASK_EXPORTS[manifest.task].rows
     parts: list[RenderableType] = [
         _summary(bundle),
-        _table("Variants, on dev", [("PyTorch", _scores(reference.dev)), *_columns(manifest.variants)]),
+        _table(f"Variants, on {rows}", [("PyTorch", _scores(reference.dev)), *_columns(manifest.variants, task)]),
     ]
     if reference.test is not None:
         on_test = [
-            (_column(each.name, proof), _quality(proof.test))
+            (_column(each.name, proof), _quality(proof.test, task))
             for each in manifest.variants
             for proof in each.proofs
             if proof.test is not None
         ]
-        parts.append(_table("Variants, on test", [("PyTorch", _scores(reference.test)), *on_test]))
+        parts.append(_table("Variants, on test texts", [("PyTorch", _scores(reference.test)), *on_test]))
     if manifest.candidates:
-        parts.append(_table("Built and not published, on dev", list(_columns(manifest.candidates))))
+        parts.append(_table(f"Built and not published, on {rows}", list(_columns(manifest.candidates, task))))
     return Group(*parts, *_rules(manifest))
 
 
@@ -109,10 +113,10 @@ def _rules(manifest: Manifest | None) -> Iterator[Table]:
     yield table
 
 
-def _columns(candidates: Iterable[Candidate]) -> Iterator[tuple[str, Rows]]:
+def _columns(candidates: Iterable[Candidate], task: ServedTask) -> Iterator[tuple[str, Rows]]:
     for each in candidates:
         for proof in each.proofs:
-            yield _column(each.name, proof), _about(each) | _proof(proof)
+            yield _column(each.name, proof), _about(each) | _proof(proof, task)
 
 
 def _column(name: str, proof: Proof) -> str:
@@ -125,14 +129,14 @@ def _about(candidate: Candidate) -> Rows:
     return ({"MB": f"{file.bytes / 1e6:.1f}"} if file else {}) | forced
 
 
-def _proof(proof: Proof) -> Rows:
+def _proof(proof: Proof, task: ServedTask) -> Rows:
     speed = proof.speed
     cost = (
         {"wall-ms a text": f"{speed.ms_per_text:.3f}"}
         if speed.cpu_ms_per_text is None
         else {"CPU-ms a text": f"{speed.cpu_ms_per_text:.2f}"}
     )
-    return cost | _quality(proof.dev) | _texts(proof) | {"batch variance": f"{proof.batch_variance:.2g}"}
+    return cost | _quality(proof.dev, task) | _texts(proof) | {"batch variance": f"{proof.batch_variance:.2g}"}
 
 
 def _texts(proof: Proof) -> Rows:
@@ -146,15 +150,15 @@ def _texts(proof: Proof) -> Rows:
     return decided | {"logit off, texts": f"{proof.texts.max_logit_difference:.2g}"}
 
 
-def _quality(quality: Quality) -> Rows:
-    agreement = quality.label_agreement
+def _quality(quality: Quality, task: ServedTask) -> Rows:
+    agreement, output = quality.label_agreement, TASK_EXPORTS[task].output
     return (
         _scores(quality.scores)
         | ({} if agreement is None else {"as PyTorch": f"{agreement:.2%}"})
         | _abstention(quality)
         | {
-            "logit off, most": f"{quality.max_logit_difference:.2g}",
-            "logit off, p99": f"{quality.p99_logit_difference:.2g}",
+            f"{output} off, most": f"{quality.max_logit_difference:.2g}",
+            f"{output} off, p99": f"{quality.p99_logit_difference:.2g}",
         }
     )
 
@@ -166,11 +170,11 @@ def _abstention(quality: Quality) -> Rows:
 
 
 def _scores(scores: Scores) -> Rows:
-    return {METRIC_NAMES.get(name, name): f"{value:.4f}" for name, value in scores.items()}
+    return {METRIC_NAMES.get(name, name.replace("_", " ")): f"{value:.4f}" for name, value in scores.items()}
 
 
 def _table(title: str, columns: Sequence[tuple[str, Rows]]) -> Table:
-    """Return a table with one row a figure; CPU-ms are of one thread, `logit off` is the distance from PyTorch's."""
+    """Return a table with one row a figure; CPU-ms are of one thread, `... off` is the distance from PyTorch's."""
     table = Table(title=title)
     table.add_column("", no_wrap=True)
     for name, _ in columns:

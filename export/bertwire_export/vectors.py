@@ -14,6 +14,7 @@ from tokenizers import Encoding, Tokenizer
 from bertwire_core.errors import UserError
 from bertwire_core.files import unicode_name
 from bertwire_core.tasks import ServedTask
+from bertwire_core.vectors import normalized
 from bertwire_data.labelled import Columns, read_labelled, score
 from bertwire_data.texts import fingerprint, read_distinct
 from bertwire_export.baseline import SplitName
@@ -25,7 +26,7 @@ from bertwire_export.measure import finite, onnx_each, torch_each
 from bertwire_export.rare import Rare, rare_texts
 from bertwire_export.sentence import read_sentence
 from bertwire_export.serving_tokenizer import require_same_tokens
-from bertwire_export.similarity import Places, one_neighbour, unit, vector_scores
+from bertwire_export.similarity import Places, one_neighbour, vector_scores
 from bertwire_runtime.bundle import Calibration, Quality, Scores, Split
 from bertwire_runtime.bundle import Reference as ReferenceScores
 from bertwire_runtime.runner import Runner
@@ -103,7 +104,7 @@ class VectorReference:
     def _score(self, vectors: Logits) -> Scores:
         found = vector_scores(vectors, self.vectors)
         if self.pairs is not None:
-            wide = unit(vectors)
+            wide = normalized(vectors.astype(np.float64))
             similar = (wide[self.pairs.first] * wide[self.pairs.second]).sum(axis=1)
             found["spearman"] = score("regression", similar, self.pairs.scores, ["cosine"])["spearman"]
         return found

@@ -6,6 +6,7 @@ throttle all 64 threads for most of each period.
 
 import os
 from collections.abc import Iterator
+from itertools import chain, pairwise
 from pathlib import Path, PurePosixPath
 
 _ROOT = Path("/")
@@ -34,6 +35,21 @@ def usable_cores(root: Path = _ROOT) -> int:
     siblings = {_siblings(root, number) for number in os.sched_getaffinity(0)}
     quota = _quota(root)
     return len(siblings) if quota is None else max(1, min(len(siblings), int(quota)))
+
+
+def shares(count: int, root: Path = _ROOT) -> list[list[int]]:
+    """Return the CPUs of the process's affinity mask in `count` shares, hardware threads of one core in one share.
+
+    Where there are fewer cores than shares, shares have one core each and some have the same.
+    """
+    cores: dict[str, list[int]] = {}
+    for number in sorted(os.sched_getaffinity(0)):
+        cores.setdefault(_siblings(root, number), []).append(number)
+    found = list(cores.values())
+    if count > len(found):
+        return [found[index % len(found)] for index in range(count)]
+    bounds = [len(found) * index // count for index in range(count + 1)]
+    return [list(chain.from_iterable(found[start:end])) for start, end in pairwise(bounds)]
 
 
 def _siblings(root: Path, number: int) -> str:

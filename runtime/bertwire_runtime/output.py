@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,7 @@ class Entity:
     score: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Output:
     """A model's output for one text.
 
@@ -42,6 +43,11 @@ class Output:
     rules: tuple[str, ...] = ()
     abstained: bool = False
     embedding: Floats | None = None
+
+    @cached_property
+    def top(self) -> int:
+        """Place of the highest score, of equal ones the first; for labels of whole texts."""
+        return int(self.scores.argmax())
 
 
 def best(scores: Floats, count: int | None) -> list[int]:

@@ -1,12 +1,8 @@
 """Vectors of texts, cut to fewer dimensions."""
 
-import numpy as np
-
+from bertwire_core.vectors import normalized
 from bertwire_runtime.bundle.manifest import Manifest
 from bertwire_runtime.output import Floats, Output
-
-# The norm below which a vector is divided by this, as in the graph.
-_LEAST_NORM = 1e-12
 
 
 def resized(vector: Floats, dimensions: int | None = None, *, normalize: bool) -> Floats:
@@ -22,8 +18,7 @@ def resized(vector: Floats, dimensions: int | None = None, *, normalize: bool) -
     cut = vector[:dimensions]
     if not normalize:
         return cut
-    found: Floats = cut / np.float32(max(float(np.linalg.norm(cut)), _LEAST_NORM))
-    return found
+    return normalized(cut)
 
 
 def vector_of(manifest: Manifest, output: Output, dimensions: int | None = None, *, normalize: bool = False) -> Floats:

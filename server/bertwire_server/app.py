@@ -3,7 +3,6 @@
 import asyncio
 import gc
 import logging
-import signal
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from typing import Any
@@ -16,6 +15,7 @@ from bertwire_runtime.predictor import Predictor
 from bertwire_server.access.setup import open_access, warn_if_open
 from bertwire_server.config import ServerConfig
 from bertwire_server.edge import Edge
+from bertwire_server.host import Host
 from bertwire_server.inference import Inference, RequestLimits
 from bertwire_server.listen import address, bind, check
 from bertwire_server.model.model import Model, Serving
@@ -40,37 +40,44 @@ _NOTED_SECONDS = 0.5
 _END_SECONDS = 5.0
 
 
-async def serve(config: ServerConfig, announce: Callable[[str], None]) -> None:
-    """Serve models until SIGTERM or SIGINT, then drain and return; a second signal ends the drain at once.
+async def serve(config: ServerConfig, announce: Callable[[str], None], host: Host | None = None) -> None:
+    """Serve models until told to stop, then drain and return; a second order ends the drain at once.
 
-    Calls `announce` once with the line that says where the server is ready.
+    Args:
+        config: settings of the server.
+        announce: called once with the line that says where the server is ready.
+        host: what runs the server and stops it; None: this process, by SIGTERM or SIGINT.
 
     Raises:
         UserError: a model, the provider or the port cannot be used, or calls were abandoned in the drain.
     """
-    stop, hurry = _stop_signals()
+    host = host or Host()
+    stop, hurry = host.stops()
     source = await asyncio.to_thread(open_source, config.bundle, config.public_key, config.default_model)
     access = await asyncio.to_thread(open_access, config)
     warn_if_open(config.host, config)
     telemetry = Telemetry(config)
+    host.metrics_at(telemetry.metrics_port)
     if tls := access.tls:
         telemetry.metrics.show_certificate(lambda: tls.value.ends)
     registry, health_service = Registry(), Health()
-    edge = Edge(access.gate, telemetry, config.max_message_mb << 20)
+    shared = config.processes > 1
+    edge = Edge(access.gate, telemetry, config.max_message_mb << 20, one_of_several=shared)
     beside = Edge(access.gate, telemetry)
     inference = Inference(registry, RequestLimits(config.max_texts, config.max_text_chars, config.max_call_chars))
     counted = CountedModels(telemetry.metrics)
     loader = Loader(config.public_key, _build(config, counted))
-    fleet = Fleet(source, loader, registry, _publish(health_service), counted)
+    fleet = Fleet(source, loader, registry, _publish(health_service, host), counted)
     server = build_server(edge, beside, Dependencies(config, fleet, inference, health_service, telemetry.metrics))
-    check(config.host, config.port)
+    if not shared:
+        check(config.host, config.port)
     _settle_heap()
     background = [asyncio.create_task(each) for each in (access.watch(), follow(fleet, source, config.watch_seconds))]
     try:
         await _first(fleet.start(), stop.wait())
         if not stop.is_set():
             # Only after warm-up: clients that ignore health send calls as soon as they can connect.
-            port = bind(server, config.host, config.port, access.credentials)
+            port = bind(server, config.host, config.port, access.credentials, shared=shared)
             await server.start()
             announce(f"serving {fleet.summary()}, at {address(config.host, port)}")
             await stop.wait()
@@ -102,19 +109,6 @@ def _settle_heap() -> None:
     """
     gc.collect()
     gc.freeze()
-
-
-def _stop_signals() -> tuple[asyncio.Event, asyncio.Event]:
-    """Return the events set by the first and the second SIGTERM or SIGINT."""
-    first, second = asyncio.Event(), asyncio.Event()
-
-    def note() -> None:
-        (second if first.is_set() else first).set()
-
-    loop = asyncio.get_running_loop()
-    for each in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(each, note)
-    return first, second
 
 
 async def _stopped(fleet: Fleet) -> None:
@@ -153,11 +147,12 @@ def _build(config: ServerConfig, counted: CountedModels) -> Callable[[Bundle], M
     return build
 
 
-def _publish(health_service: Health) -> Callable[[Mapping[str, bool]], None]:
+def _publish(health_service: Health, host: Host) -> Callable[[Mapping[str, bool]], None]:
     """Return the function that publishes health; gRPC services have the status of the server."""
 
     def publish(serving: Mapping[str, bool]) -> None:
         health_service.publish({**serving, **dict.fromkeys(SERVICES, serving[""])})
+        host.serving(serving[""])
 
     publish({"": False})
     return publish

@@ -12,28 +12,26 @@ def run_serve(config: ServerConfig) -> None:
     one ends it at once.
     """
     import asyncio
-    import logging
     import os
-    import sys
 
     from bertwire_core.commands import COMMANDS
     from bertwire_core.faults import report
-    from bertwire_server.app import serve as run
+    from bertwire_server.host import leave
     from bertwire_server.telemetry.logs import configure
 
     # The library's thread pool costs more per text than tokenizing it.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    if config.processes > 1:
+        from bertwire_server.processes.parent import serve as run
+    else:
+        from bertwire_server.app import serve as run
     configure(config.log_level, config.log_format)
     try:
         asyncio.run(run(config, lambda line: print(line, flush=True)))
         status = 0
     except Exception as error:
         status = report(error, "serve", COMMANDS["serve"].install)
-    # All is closed. With a run that hangs or was abandoned, the interpreter's own shutdown would abort.
-    logging.shutdown()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(status)
+    leave(status)
 
 
 serve = command(ServerConfig, run_serve)

@@ -7,7 +7,7 @@ from pydantic import Field, field_validator, model_validator
 
 from bertwire_core.options import argument
 from bertwire_server.access.config import AccessConfig
-from bertwire_server.listen import read_host
+from bertwire_server.listen import is_unix, read_host
 from bertwire_server.repository.config import RepositoryConfig
 from bertwire_server.telemetry.config import TelemetryConfig
 
@@ -39,6 +39,13 @@ class ServerConfig(TelemetryConfig, AccessConfig, RepositoryConfig):
         le=1024,
         description="Threads of one run on the CPU, of each model; 0 takes one for each core that the server may use, "
         "by its affinity and its cgroup's quota.",
+    )
+    processes: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="Servers behind the one port, each a process with its share of the cores and, unless --threads is "
+        "given, one thread; on the CPU alone.",
     )
     max_batch_ms: float | None = Field(
         None,
@@ -86,6 +93,14 @@ class ServerConfig(TelemetryConfig, AccessConfig, RepositoryConfig):
     @classmethod
     def _is_a_host(cls, host: str) -> str:
         return read_host(host)
+
+    @model_validator(mode="after")
+    def _processes_can_share(self) -> Self:
+        if self.processes > 1 and is_unix(self.host):
+            raise ValueError("--processes shares a port, and unix:PATH has none; give --host a name or an IP address")
+        if self.processes > 1 and self.provider == "cuda":
+            raise ValueError("--processes is for the CPU; give --provider cpu, or leave out --processes")
+        return self
 
     @model_validator(mode="after")
     def _queue_takes_a_call(self) -> Self:

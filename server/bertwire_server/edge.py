@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from bertwire_server.access.gate import OPEN, Gate, Permit
+from bertwire_server.access.identity import ADMIN, required_scope
 from bertwire_server.call import Call, current
-from bertwire_server.errors import AnswerTooLarge, Forbidden, Overloaded, Unauthenticated
+from bertwire_server.errors import AnswerTooLarge, Forbidden, OneOfSeveral, Overloaded, Unauthenticated
 from bertwire_server.incoming import Messages
 from bertwire_server.rpc import Context
 from bertwire_server.telemetry.reporting import Telemetry
@@ -24,15 +25,19 @@ class Edge:
         telemetry: observes every call.
     """
 
-    def __init__(self, gate: Gate | None, telemetry: Telemetry, most_bytes: int = sys.maxsize) -> None:
+    def __init__(
+        self, gate: Gate | None, telemetry: Telemetry, most_bytes: int = sys.maxsize, *, one_of_several: bool = False
+    ) -> None:
         """Create an open edge.
 
         Args:
             gate: authorises callers; None accepts everyone.
             telemetry: observes every call.
             most_bytes: largest message to send; above gRPC's limit, gRPC would end the call with its own error.
+            one_of_several: whether other processes share the port; then no call changes the models.
         """
         self._gate, self.telemetry, self._most_bytes = gate, telemetry, most_bytes
+        self._one_of_several = one_of_several
         self.in_flight, self.idle = 0, asyncio.Event()
         self.idle.set()
         self._closing = False
@@ -82,10 +87,14 @@ class Edge:
             call.client = client
 
         try:
-            return OPEN if self._gate is None else self._gate.admit(call.method, metadata, context, known)
+            permit = OPEN if self._gate is None else self._gate.admit(call.method, metadata, context, known)
         except (Unauthenticated, Forbidden, Overloaded) as error:
             self.telemetry.metrics.refused(error)
             raise
+        if self._one_of_several and required_scope(call.method) == ADMIN:
+            with permit:
+                raise OneOfSeveral
+        return permit
 
     @contextmanager
     def messages(self, context: Context, quiet_seconds: float) -> Iterator[Messages]:

@@ -3,6 +3,8 @@
 Messages are sent to the client: they say what is wrong and what to do, without paths, texts or stack traces.
 """
 
+from collections.abc import Sequence
+
 import grpc
 
 # The message of every internal error.
@@ -10,6 +12,14 @@ INTERNAL_ERROR = "internal error; the server's log has the cause"
 # Seconds by which a caller's clock may be ahead, for the time its call travelled. A caller that cancels within them
 # before its deadline most likely saw it pass.
 CLOCK_SECONDS = 0.01
+# Most names of models, versions or labels in a message; gRPC's trailers have 8 KiB in all.
+_MAX_LISTED = 20
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return names as part of a message, of more than 20 the first."""
+    more = f" and {len(names) - _MAX_LISTED} more" if len(names) > _MAX_LISTED else ""
+    return ", ".join(repr(each[:64]) for each in names[:_MAX_LISTED]) + more
 
 
 class RequestError(Exception):
@@ -68,6 +78,15 @@ class ModelRefused(RequestError):
     """The repository's bundle was refused."""
 
     code = grpc.StatusCode.FAILED_PRECONDITION
+
+
+class OneOfSeveral(RequestError):
+    """The call would change the models of one of several processes."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+
+    def __init__(self) -> None:
+        super().__init__("one of several processes got this call; change the folder, which all follow, or send SIGHUP")
 
 
 class Overloaded(RequestError):

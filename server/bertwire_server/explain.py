@@ -7,11 +7,10 @@ from typing import NamedTuple
 
 from bertwire_runtime.bundle import Manifest
 from bertwire_runtime.heads import HEADS
-from bertwire_runtime.output import best
 from bertwire_runtime.spans import Span
 from bertwire_runtime.tokenizer import Text
 from bertwire_server.call import current
-from bertwire_server.errors import InvalidRequest
+from bertwire_server.errors import InvalidRequest, listed
 from bertwire_server.inference import Inference
 from bertwire_server.query import Prediction, Query
 
@@ -82,7 +81,7 @@ class Explainer:
             if call.trace is not None:
                 call.trace.answered([whole, *rest])
             if place is None:
-                (place,) = best(whole.output.scores, 1)
+                place = whole.output.top
             return Explained(model.manifest, place, whole, list(zip(parts, rest, strict=True)))
 
     def _check(self, texts: Sequence[Text], count: int) -> None:
@@ -108,7 +107,9 @@ def _place(manifest: Manifest, label: str) -> int | None:
     if not manifest.labels:
         raise InvalidRequest("the model gives embeddings, and only a label can be explained")
     if label and label not in manifest.labels:
-        raise InvalidRequest(f"label is {label[:64]!r}, which the model does not know")
+        raise InvalidRequest(
+            f"label is {label[:64]!r}, which the model does not know; it has {listed(manifest.labels)}"
+        )
     return manifest.labels.index(label) if label else None
 
 

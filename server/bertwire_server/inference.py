@@ -9,7 +9,7 @@ from bertwire_runtime.heads import HEADS
 from bertwire_runtime.thresholds import Thresholds
 from bertwire_runtime.tokenizer import Text
 from bertwire_server.call import current
-from bertwire_server.errors import InvalidRequest
+from bertwire_server.errors import InvalidRequest, listed
 from bertwire_server.model.model import Model
 from bertwire_server.query import Prediction, Query
 from bertwire_server.repository.registry import Registry
@@ -63,9 +63,7 @@ class Inference:
             RequestError: there is no such model, or the texts exceed a limit or are not of its kind.
         """
         with self._registry.lease(model, version) as found:
-            _record(found, texts)
-            self._check(texts)
-            self.check_size(texts)
+            self._accept(found, texts)
             if not any_kind:
                 _check_kind(texts, pairs=found.manifest.text_pairs)
             yield found
@@ -82,12 +80,26 @@ class Inference:
         """
         with self.lease(query.model, query.version, query.texts) as model:
             require(model.manifest)
-            check_thresholds(query.thresholds, model.manifest)
-            call = current.get()
-            predictions = await model.predict(replace(query, client=call.client))
-            if call.trace is not None:
-                call.trace.answered(predictions)
-            return Answered(model, predictions)
+            return await self._answered(model, query)
+
+    async def predict_by(self, model: Model, query: Query) -> Answered:
+        """Answer a query by a model that the caller leased, whatever the query names; errors are those of `predict`."""
+        self._accept(model, query.texts)
+        _check_kind(query.texts, pairs=model.manifest.text_pairs)
+        return await self._answered(model, query)
+
+    async def _answered(self, model: Model, query: Query) -> Answered:
+        check_thresholds(query.thresholds, model.manifest)
+        call = current.get()
+        predictions = await model.predict(replace(query, client=call.client))
+        if call.trace is not None:
+            call.trace.answered(predictions)
+        return Answered(model, predictions)
+
+    def _accept(self, model: Model, texts: Sequence[Text]) -> None:
+        _record(model, texts)
+        self._check(texts)
+        self.check_size(texts)
 
     def check_count(self, texts: int) -> None:
         """Raise `InvalidRequest` for no text or too many; protocols call it before they parse the texts."""
@@ -132,13 +144,16 @@ def check_thresholds(thresholds: Thresholds, manifest: Manifest) -> None:
     """Raise `InvalidRequest` where a threshold is outside [0, 1] or names an unknown label."""
     if not thresholds:
         return
-    known = set(HEADS[manifest.task].names(manifest))
+    names = HEADS[manifest.task].names(manifest)
+    known = set(names)
     if not known:
         raise InvalidRequest("the model gives a number, which no threshold applies to; send none")
     if thresholds.all is not None and not 0 <= thresholds.all <= 1:
         raise InvalidRequest(f"threshold is {thresholds.all}; a score lies in 0 to 1")
     for label, value in thresholds.by_label.items():
         if label not in known:
-            raise InvalidRequest(f"thresholds names {label[:64]!r}, which the model does not know")
+            raise InvalidRequest(
+                f"thresholds names {label[:64]!r}, which the model does not know; it has {listed(names)}"
+            )
         if not 0 <= value <= 1:
             raise InvalidRequest(f"thresholds[{label[:64]!r}] is {value}; a score lies in 0 to 1")

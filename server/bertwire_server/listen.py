@@ -61,27 +61,71 @@ def check(host: str, port: int) -> None:
         if is_unix(host):
             _try_path(Path(host.removeprefix(_UNIX)))
         else:
-            family = socket.AF_INET6 if ":" in host else socket.AF_INET
-            socket.create_server((host, port), family=family).close()
+            socket.create_server((host, port), family=_family(host)).close()
     except OSError as error:
         # socket appends the address to the cause.
         raise _refused(host, port, str(error.strerror or error).partition(" (while")[0]) from error
 
 
-def bind(server: grpc.aio.Server, host: str, port: int, credentials: grpc.ServerCredentials | None) -> int:
+def hold(host: str, port: int) -> socket.socket:
+    """Return a bound socket that keeps a port for the servers of this user that share it by SO_REUSEPORT.
+
+    It does not listen. Others are refused the port, as by a server that listens.
+
+    Args:
+        host: a name or an IP address.
+        port: 0 takes a free one.
+
+    Raises:
+        UserError: the port is not available; with the cause.
+    """
+    check(host, port)
+    held = socket.socket(_family(host))
+    try:
+        # Needed only to bind, after a server whose last connections have not timed out. Left on, others could bind too.
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        held.bind((host, port))
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    except OSError as error:
+        held.close()
+        raise _refused(host, port, str(error.strerror or error)) from error
+    return held
+
+
+def bind(
+    server: grpc.aio.Server,
+    host: str,
+    port: int,
+    credentials: grpc.ServerCredentials | None,
+    *,
+    shared: bool = False,
+) -> int:
     """Listen and return the port number, the chosen one where `port` is 0.
 
     A dead server's socket file is replaced. gRPC removes its own when it stops.
 
+    Args:
+        server: not started yet, with grpc.so_reuseport where the port is shared.
+        host: where to listen.
+        port: 0 takes a free one.
+        credentials: None: in the clear.
+        shared: whether `hold` keeps the port for this server and others.
+
     Raises:
         UserError: the port or path is not available; with the cause.
     """
-    check(host, port)
+    if not shared:
+        check(host, port)
     where = address(host, port)
     try:
         return server.add_secure_port(where, credentials) if credentials else server.add_insecure_port(where)
     except RuntimeError:
         raise _refused(host, port, "gRPC cannot open it, though it is free") from None
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
 def _refused(host: str, port: int, reason: str) -> UserError:

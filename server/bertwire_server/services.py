@@ -157,8 +157,8 @@ def build_server(edge: Edge, beside: Edge, given: Dependencies) -> grpc.aio.Serv
     """
     server = grpc.aio.server(
         options=[
-            # Otherwise a second server on the same port would start and take half of the calls.
-            ("grpc.so_reuseport", 0),
+            # Where the port is not shared, a second server on it would start and take half of the calls.
+            ("grpc.so_reuseport", int(given.config.processes > 1)),
             # Above 1000 pending calls gRPC cancels some at random; admission refuses them with a reason instead.
             ("grpc.server.max_pending_requests", _MAX_PENDING),
             ("grpc.server.max_pending_requests_hard_limit", _MAX_PENDING),

@@ -172,7 +172,7 @@ def test_only_new(ending: str, tmp_path: Path, fake: FakeServer, capsys: pytest.
     score(output, fake, path, all_scores=True, overwrite=True, only_new=output)
     assert output.read_bytes() == before
     assert set(sent(fake)) == {"bad"}
-    assert f"3 rows of {output} are not scored again" in " ".join(capsys.readouterr().err.split())
+    assert f"3 rows of {output} are not asked for again" in " ".join(capsys.readouterr().err.split())
     fake.requests.clear()
     texts.append("new")
     write()

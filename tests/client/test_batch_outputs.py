@@ -85,7 +85,7 @@ def test_outputs_of_one_name(folder: Path, tmp_path: Path, fake: FakeServer) -> 
 
 
 def test_earlier_outputs_that_do_not_fit(tmp_path: Path, fake: FakeServer) -> None:
-    """An edited score, a column of other options and --threshold are refused in one line."""
+    """An edited score and a column of other options are refused in one line."""
     path, earlier, output = tmp_path / "in.jsonl", tmp_path / "earlier.jsonl", tmp_path / "out.jsonl"
     path.write_text('{"text": "one"}\n')
     score(earlier, fake, path)
@@ -94,9 +94,18 @@ def test_earlier_outputs_that_do_not_fit(tmp_path: Path, fake: FakeServer) -> No
     earlier.write_text(earlier.read_text().replace("0.9", '"0,9"'))
     with pytest.raises(UserError, match=r"earlier\.jsonl, row 1: 'predicted_score' is '0,9', which is no float"):
         score(output, fake, path, only_new=earlier)
-    given = {"inputs": [path], "output": output, "only_new": earlier, "threshold": 0.5}
-    with pytest.raises(UserError, match="leave out --threshold"):
-        validated(ScoreConfig, given)
+
+
+def test_earlier_output_of_another_threshold(tmp_path: Path, fake: FakeServer) -> None:
+    """Its column of the model names the threshold; it is taken for the same one alone."""
+    path, earlier = tmp_path / "in.jsonl", tmp_path / "earlier.jsonl"
+    path.write_text('{"text": "one"}\n')
+    score(earlier, fake, path, threshold=0.95)
+    assert '"predicted_model": "fake/7 threshold=0.95"' in earlier.read_text()
+    for threshold, asked in ((0.95, 0), (0.9, 1), (None, 1)):
+        fake.requests.clear()
+        score(tmp_path / "out.jsonl", fake, path, only_new=earlier, threshold=threshold)
+        assert len(fake.requests) == asked
 
 
 def test_standard_input_beside_an_earlier_output_of_its_name(

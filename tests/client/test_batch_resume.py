@@ -18,6 +18,7 @@ import pytest
 
 from bertwire_batch import EmbedConfig, ScoreConfig, Summary, embed_file, score_file
 from bertwire_batch.answers import Answers
+from bertwire_batch.estimate import Estimate
 from bertwire_core.errors import UserError
 from fake import FakeServer
 from support import bertwire
@@ -91,8 +92,11 @@ def test_output_after_kills_is_that_of_an_undisturbed_run(ending: str, tmp_path:
     assert sorted(each.name for each in tmp_path.iterdir()) == sorted([path.name, output.name, whole.name])
 
 
-def test_server_that_is_killed_and_comes_back(tmp_path: Path, fake: FakeServer) -> None:
-    """Every row has its answer."""
+def test_server_that_is_killed_and_comes_back(
+    tmp_path: Path, fake: FakeServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every row has its answer, and it is said that the server is waited for."""
+    monkeypatch.setattr("bertwire_batch.caller.TOLD_SECONDS", 0)
     path = table(tmp_path, ".jsonl")
     reached, gone = Event(), Event()
 
@@ -112,16 +116,43 @@ def test_server_that_is_killed_and_comes_back(tmp_path: Path, fake: FakeServer) 
         other.stop()
     rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     assert [row["id"] for row in rows] == list(range(ROWS))
+    said = capsys.readouterr().err.splitlines()
+    (waits,) = (place for place, line in enumerate(said) if "takes no call (" in line)
+    assert said[waits].startswith(f"the server at {fake.address} takes no call (")
+    assert said[waits].endswith("; waiting for it, 60 s at most")
+    assert f"the server at {fake.address} answers again" in said[waits:]
 
 
-def test_goes_on_where_another_input_has_the_texts(tmp_path: Path, fake: FakeServer) -> None:
-    """Answers are kept by text, so an input that has grown is no other one."""
+def test_goes_on_before_its_server_is_back(tmp_path: Path, fake: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that has answers waits for the server, as it would have without being stopped."""
+    path, tried = table(tmp_path, ".jsonl"), Event()
+    stopped(path, fake, 3)
+    fake.stop()
+
+    def pause(_: int) -> float:
+        tried.set()
+        return 0.05
+
+    monkeypatch.setattr("bertwire_batch.caller.pause", pause)
+    with ThreadPoolExecutor() as executor:
+        scoring = executor.submit(score, path, fake)
+        assert tried.wait(60)
+        other = FakeServer(fake.address)
+        assert scoring.result(60).failed == 2
+        other.stop()
+
+
+def test_goes_on_where_another_input_has_the_texts(
+    tmp_path: Path, fake: FakeServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Answers are kept by text, so an input that has grown is no other one; it is said how many there are."""
     path = table(tmp_path, ".jsonl")
     stopped(path, fake, 3)
     with path.open("a") as file:
         file.write('{"text": "one more"}\n')
     summary = score(path, fake)
     assert (summary.rows, summary.texts) == (ROWS + 1, ROWS + 1 - 2 - 6)
+    assert "going on with 6 texts that are answered already" in capsys.readouterr().err.splitlines()
     assert not (tmp_path / "out.jsonl.partial").exists()
 
 
@@ -213,3 +244,14 @@ def test_commits_once_a_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
             answers.add([(key, ("1", None))])
             on_disk.append(other.execute("SELECT COUNT(*) FROM answers").fetchone()[0])
     assert on_disk == [1, 1, 3]
+
+
+def test_estimate(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After five seconds, once, by the rows that were read since the first answer."""
+    now = 100.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    estimate, lines = Estimate(rows=10_000, size=1000), []
+    for seconds, position in ((0, 500), (4, 540), (1, 550), (9, 600)):
+        now += seconds
+        lines.append(estimate.line(position))
+    assert lines == [None, None, "about 4,500 rows are left at 100 rows/s: 0:00:45", None]

@@ -48,6 +48,25 @@ async def test_asyncio(fake: FakeServer) -> None:
     assert reply == EmbedReply("fake", "7", (Embedding((41, 1, 0.5, 0.25), 41, truncated=True, timing=timing),))
 
 
+@pytest.mark.parametrize("kind", ["sync", "async"])
+async def test_stream(kind: str, fake: FakeServer) -> None:
+    """Vectors of texts and of lists of texts over one stream; one that fails does not keep others from theirs."""
+    items: list[str | list[str]] = ["one", ["two words", "one"], "bad", "\ud800"]
+    options: Any = {"ordered": True, "dimensions": 2, "metadata": [("x-a", "b")]}
+    if kind == "sync":
+        with Client(fake.address) as client:
+            answers = list(client.embed_stream(items, **options))
+    else:
+        async with AsyncClient(fake.address) as other:
+            answers = [each async for each in other.embed_stream(items, **options)]
+    assert [each.index for each in answers] == [0, 1, 2, 3]
+    assert [each.reply.vectors().tolist() for each in answers[:2]] == [[[3, 1]], [[9, 2], [3, 1]]]
+    for each, reason in zip(answers[2:], ("a text is bad", "no UTF-8 form"), strict=True):
+        with pytest.raises(InvalidArgumentError, match=reason):
+            assert each.reply
+    assert (len(fake.embedded), fake.metadata[0]["x-a"]) == (3, "b")
+
+
 def test_errors(fake: FakeServer) -> None:
     """The server's refusal, and what is refused before it is asked."""
     with Client(fake.address) as client:
@@ -61,6 +80,9 @@ def test_errors(fake: FakeServer) -> None:
             client.embed(single)
         with pytest.raises(ValueError, match="no UTF-8 form"):
             client.embed(["\ud800"])
+        items: Any = [7]
+        with pytest.raises(TypeError, match="item 0 of the stream is no text and no list of texts but int"):
+            next(client.embed_stream(items))
 
 
 def rows(path: Path) -> list[dict[str, Any]]:
@@ -101,6 +123,26 @@ def test_file(embedder: FakeServer, tmp_path: Path) -> None:
     assert [bool(each["error"]) for each in found] == [False, True, True, False]
     field = pyarrow.parquet.read_schema(output).field("embedding").type
     assert (str(field.value_type), field.list_size) == ("float", 4)
+
+
+def test_only_new(embedder: FakeServer, tmp_path: Path) -> None:
+    """Vectors of an earlier output stay, unless they failed or were made otherwise; bytes are the same."""
+    path, output = table(tmp_path), tmp_path / "out.parquet"
+    given: dict[str, Any] = {"inputs": [path], "output": output, "server": [embedder.address], "batch_size": 1}
+    embed_file(EmbedConfig(**given))
+    before = output.read_bytes()
+    for options, asked in (
+        ({}, {"bad"}),
+        ({"normalize": True}, {"one", "bad", "x" * 41}),
+        ({"normalize": True, "dimensions": 2}, {"one", "bad", "x" * 41}),
+        ({}, {"one", "bad", "x" * 41}),
+    ):
+        embedder.embedded.clear()
+        embed_file(EmbedConfig(**given, **options, only_new=output, overwrite=True))
+        assert {text for request in embedder.embedded for text in request.texts} == asked
+    assert output.read_bytes() == before
+    with pytest.raises(UserError, match=r"in\.jsonl has no column 'embedding'; --only-new is for an output of"):
+        embed_file(EmbedConfig(**given, only_new=path, overwrite=True))
 
 
 def test_file_with_fewer_dimensions(embedder: FakeServer, tmp_path: Path) -> None:

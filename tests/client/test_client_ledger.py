@@ -5,6 +5,7 @@ import pytest
 
 from bertwire.v1.classifier_pb2 import ClassifyResponse, ClassifyStreamResponse, Failure, Result
 from bertwire_client.errors import RequestError, UnavailableError
+from bertwire_client.stream.kinds import ClassifyKind
 from bertwire_client.stream.ledger import Ledger
 
 GONE = UnavailableError(grpc.StatusCode.UNAVAILABLE, "gone")
@@ -12,7 +13,7 @@ GONE = UnavailableError(grpc.StatusCode.UNAVAILABLE, "gone")
 
 def ledger() -> Ledger:
     """Return an empty ledger, whose requests have ten seconds."""
-    return Ledger(10, ordered=False, options={})
+    return Ledger(ClassifyKind({}), 10, ordered=False)
 
 
 def sent(books: Ledger, now: float) -> list[tuple[str, int]]:

@@ -188,6 +188,7 @@ def test_columns_of_each_task(
 ) -> None:
     """Add the columns of the task; in Parquet write lists and objects as JSON text."""
     fake.model.task = task
+    made_by = f"fake/7 threshold={options['threshold']}" if "threshold" in options else "fake/7"
     path = jsonl(tmp_path, "Oslo is cold", None)
     score(path, fake.address, **options)
     row, failed = scored(path)
@@ -197,7 +198,7 @@ def test_columns_of_each_task(
         **prefixed(added),
         "predicted_truncated": False,
         "predicted_error": None,
-        "predicted_model": "fake/7",
+        "predicted_model": made_by,
     }
     assert {name for name, value in failed.items() if value is not None} == {"id", "predicted_error"}
     pq.write_table(pa.table({"text": ["Oslo is cold"]}), tmp_path / "in.parquet")
@@ -209,7 +210,7 @@ def test_columns_of_each_task(
         **prefixed(plain),
         "predicted_truncated": False,
         "predicted_error": None,
-        "predicted_model": "fake/7",
+        "predicted_model": made_by,
     }
 
 

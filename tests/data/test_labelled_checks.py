@@ -20,12 +20,14 @@ def test_nothing_odd() -> None:
 def test_labels_that_look_alike() -> None:
     """Case, inner space and the form of an accent tell no two labels apart for a reader; each group is named."""
     labels = ["Good", "good", "good", "very  bad", "very bad", "café", "cafe\u0301", "other", "other"]
-    assert oddities(rows(list("abcdefghi"), labels), "train")[0] == (
-        "labels of train that differ by case or space alone are learned as different ones: 'Good' (1) and 'good' (2), "
-        "'very  bad' (1) and 'very bad' (1), 'cafe\u0301' (1) and 'café' (1)"
-    )
+    one = "(1 example, too few to learn)"
+    assert oddities(rows(list("abcdefghi"), labels), "train") == [
+        "labels of train that differ by case or space alone are learned as different ones: "
+        f"'Good' {one} and 'good' (2 examples), 'very  bad' {one} and 'very bad' {one}, "
+        f"'cafe\u0301' {one} and 'café' {one}; spell them alike if they mean the same"
+    ]
     tags = rows([["x", "y"]] * 2, [["B-A", "B-a"], ["B-a ", "B-A"]], "token_classification")
-    assert "'B-A' (2) and 'B-a' (1) and 'B-a ' (1)" in oddities(tags, "train")[0]
+    assert "'B-A' (2 examples) and 'B-a' (1 example, too few to learn) and 'B-a ' (1" in oddities(tags, "train")[0]
 
 
 def test_labels_with_one_example() -> None:

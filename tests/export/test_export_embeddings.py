@@ -129,6 +129,8 @@ def test_plain_encoder(task_base: Path, tmp_path: Path, texts: Path) -> None:
     page = (tmp_path / "other.report.html").read_text()
     assert "vectors of 32 dimensions: the first token&#39;s vector, normalized" in page
     assert "neighbours at most 0.01 below" in page
+    assert "max number difference" in page
+    assert "logit" not in page
 
 
 def test_pairs_with_scores(task_base: Path, tmp_path: Path) -> None:

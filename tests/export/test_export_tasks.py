@@ -128,7 +128,7 @@ def test_report_and_inspect_show_the_task(made: Made) -> None:
     shown = subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
     assert f"{made.task}, pairs of texts" in shown if made.kind == "pairs" else made.task in shown
     assert f"{len(made.manifest.labels)}: {', '.join(made.manifest.labels)}" in shown
-    assert "Variants, on test" in shown
+    assert "Variants, on test texts" in shown
     assert max(map(len, shown.splitlines())) <= 80
     document = json.loads(in_process("inspect", made.bundle, "--json").stdout)
     assert document["task"] == made.task

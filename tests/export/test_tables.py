@@ -47,7 +47,7 @@ def outcome(bundle: Bundle, candidates: dict[str, Sequence[str]], *, published: 
         for name, faults in candidates.items()
     ]
     reference = Reference(dev=bundle.manifest.provenance.reference.dev, test=None)
-    return Outcome(bundle.manifest if published else None, reference, proven, 100, [])
+    return Outcome(bundle.manifest.task, bundle.manifest if published else None, reference, proven, 100, [])
 
 
 def edited(bundle: Path, tmp_path: Path, **fields: Any) -> Bundle:  # noqa: ANN401 - any field
@@ -105,7 +105,7 @@ def test_manifest_fits_a_terminal(bundle: Path, tmp_path: Path) -> None:
     labels = [f"a label of several words, number {number}" for number in range(3)]
     text = shown(manifest_table(edited(bundle, tmp_path, labels=labels, candidates=rejected)))
     assert max(map(len, text.splitlines())) <= 80
-    assert "Built and not published, on dev" in text
+    assert "Built and not published, on dev texts" in text
     assert text.count("padded") == 2
     assert f"{opened.manifest.calibration.temperature:.3f}" in text
     assert "no temperature is fitted" not in text

@@ -15,8 +15,8 @@ ALERTS: dict[str, Any] = yaml.safe_load((DEPLOY / "prometheus" / "alerts.yml").r
 RULES: list[dict[str, Any]] = [rule for group in ALERTS["groups"] for rule in group["rules"]]
 PANELS: list[dict[str, Any]] = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
 METRIC = re.compile(r"\b(?:bertwire|process|python)_[a-z_]+\b(?!=)")
-# What a scrape adds of its own.
-SCRAPED = {"job", "instance"}
+# What a scrape adds of its own, and the parent of several processes.
+SCRAPED = {"job", "instance", "process"}
 
 
 def expressions() -> Iterator[tuple[str, str]]:

@@ -18,6 +18,7 @@ BELOW: dict[str, set[str]] = {
     "export": {"core", "data", "runtime"},
     "server": {"core", "client", "runtime"},
     "batch": {"core", "client", "data", "runtime"},
+    "load": {"core", "client", "data"},
     "cli": {"core", "client", "runtime", "export"},
 }
 

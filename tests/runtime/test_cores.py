@@ -9,7 +9,7 @@ import pytest
 
 from bertwire_runtime import cores
 from bertwire_runtime.bundle import open_bundle
-from bertwire_runtime.cores import run_threads, usable_cores
+from bertwire_runtime.cores import run_threads, shares, usable_cores
 from bertwire_runtime.engine import Engine
 
 ELSE = "22 27 0:21 / /proc rw - proc proc rw\n23 27 0:22 / /odd rw - tmpfs  rw\n"
@@ -115,3 +115,19 @@ def test_engine_starts_so_many_threads(bundle: Path, monkeypatch: pytest.MonkeyP
         started.append(psutil.Process().num_threads() - before)
         engine.close()
     assert started == [0, 3]
+
+
+@pytest.mark.parametrize(
+    ("count", "expected"),
+    [
+        (1, [[0, 4, 1, 5, 2, 6, 3, 7]]),
+        (2, [[0, 4, 1, 5], [2, 6, 3, 7]]),
+        (3, [[0, 4], [1, 5], [2, 6, 3, 7]]),
+        (6, [[0, 4], [1, 5], [2, 6], [3, 7], [0, 4], [1, 5]]),
+    ],
+)
+def test_shares_keep_hardware_threads_together(tmp_path: Path, count: int, expected: list[list[int]]) -> None:
+    """Four cores of two hardware threads each: a process has whole cores, and shares one only where they run out."""
+    siblings = "sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
+    root = made(tmp_path, {siblings.format(number): f"{number % 4},{number % 4 + 4}" for number in range(8)})
+    assert shares(count, root) == expected

@@ -16,7 +16,7 @@ from bertwire_client import Client, InvalidArgumentError
 from bertwire_runtime.bundle import open_bundle
 from bertwire_runtime.predictor import Predictor
 from bertwire_server.call import Call, current
-from bertwire_server.errors import Expired
+from bertwire_server.errors import Expired, listed
 from bertwire_server.explain import Explainer, Part, grouped
 from bertwire_server.inference import Inference, RequestLimits
 from bertwire_server.model.model import Model, Serving
@@ -147,7 +147,7 @@ def test_text_of_one_word_and_of_none(stub: ClassifierStub) -> None:
     [
         (" ", {}, "is blank"),
         ("w1", {"text_pair": "w2"}, "send no second text"),
-        ("w1", {"label": "nope"}, "label is 'nope', which the model does not know"),
+        ("w1", {"label": "nope"}, f"label is 'nope', which the model does not know; it has {listed(LABELS)}"),
         ("w1", {"max_spans": 0}, "max_spans is 0; it must be 1 to 6, or unset"),
         ("w1", {"max_spans": 7}, "max_spans is 7; it must be 1 to 6"),
         ("w1", {"truncation": 9}, "truncation is 9"),

@@ -109,7 +109,8 @@ def test_settings_name_versions(serve: Serve, repository: Path) -> None:
     """Take versions, defaults and aliases from models.toml, anew at each reload; without it no model is the default."""
     settings = repository / "models.toml"
     with serve(repository) as server, Asks(server.address) as asks:
-        assert refusal(asks.answering) == ("NOT_FOUND", "this server has several models; name one of 'mood', 'topic'")
+        several = "this server has several models: 'mood', 'topic'; name the one to ask (--model of the commands)"
+        assert refusal(asks.answering) == ("NOT_FOUND", several)
         assert asks.status("") == SERVING
         settings.write_text(
             'default = "mood"\n[mood]\nversions = 2\ndefault = "9"\naliases = { stable = "9", canary = "10" }\n'

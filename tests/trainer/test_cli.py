@@ -87,6 +87,14 @@ def test_task_that_the_method_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         (["--train", "a.csv", "--dataset", "org/x"], "pass either --train or --dataset"),
         (["--dataset", "org/x", "--dev", "a.csv"], "choose --dev-split and --test-split"),
         (
+            ["--train", "a.csv", "--dev", "a.csv", "--dev-fraction", "0.2"],
+            "^--dev-fraction cuts dev .* and --dev gives",
+        ),
+        (
+            ["--train", "a.csv", "--batch-size", "8", "--batch-tokens", "9"],
+            "^--batch-size and --batch-tokens both bound",
+        ),
+        (
             ["--train", "a.csv", "--train-split", "first", "--test-split", "test"],
             "^--train-split needs --dataset; --test-split needs --dataset$",
         ),

@@ -39,9 +39,13 @@ def test_cut_is_stratified_and_seeded() -> None:
 
 
 def test_cut_of_a_label_with_one_row() -> None:
-    """A label with a single row cannot be on both sides."""
+    """A label with a single row cannot be on both sides; one that is spelt almost alike is named."""
     with pytest.raises(UserError, match=r"has one row only of label 'b'.*pass --dev"):
         cut(split(("x", "a"), ("y", "a"), ("z", "b")), 0.5, seed=1)
+    with pytest.raises(
+        UserError, match=r"only of label 'B'.*correct it if 'b' is meant, which differs by case or spac"
+    ):
+        cut(split(("x", "b"), ("y", "b"), ("z", "B")), 0.5, seed=1)
 
 
 def test_cut_of_too_few_rows() -> None:

@@ -113,6 +113,16 @@ def test_words_in_a_workbook(tmp_path: Path) -> None:
     assert read_pool(tmp_path / "pool.xlsx", Columns(), None).read.inputs == [["Anna", "lives", "in", "Rome"]]
 
 
+def test_lines(tmp_path: Path) -> None:
+    """A .txt file has a text a line, without a header."""
+    path = tmp_path / "pool.txt"
+    path.write_text('text, "one"\n\nmore\n', encoding="utf-8")
+    assert read_pool(path, Columns(), None).read.inputs == ['text, "one"', "more"]
+    assert read_pool(path, Columns(), "token_classification").read.inputs[0][:2] == ["text", ","]
+    with pytest.raises(UserError, match="has one text a line, and pairs of texts are read"):
+        read_pool(path, Columns(), None, pairs=True)
+
+
 @pytest.mark.parametrize("measure", ["margin", "entropy"])
 def test_the_least_certain_first(run: Run, tmp_path: Path, measure: str) -> None:
     """A batch is of the most uncertain third, the least certain first; asked for more, all texts come."""

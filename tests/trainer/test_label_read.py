@@ -31,6 +31,7 @@ def convert(tmp_path: Path) -> Convert:
         result = CliRunner().invoke(app, [str(export), "--output", str(output), "--overwrite", *options])
         if result.exception:
             raise result.exception
+        print(result.output)  # for capsys
         return [json.loads(line) for line in output.read_text().splitlines()]
 
     return start
@@ -190,14 +191,21 @@ def test_several_questions(convert: Convert) -> None:
         convert([studio("x", [chosen("a"), chosen("b", name="tone")])])
 
 
-def test_people_who_disagree(convert: Convert) -> None:
-    """Most answers win, each person's last one counts, and a text with a tie is left out."""
+def test_people_who_disagree(convert: Convert, capsys: pytest.CaptureFixture[str]) -> None:
+    """Most answers win, each person's last one counts; what is left out is counted by its reason."""
     records = [
         *(choice("x", label, who=who) for who, label in (("a", "TECH"), ("b", "SPORTS"), ("c", "TECH"))),
         *(choice("y", label, who=who) for who, label in (("a", "TECH"), ("b", "SPORTS"))),
         *(choice("z", label, who="a") for label in ("TECH", "SPORTS")),
+        *(choice("u", answer=answer) for answer in ("ignore", "reject")),
+        choice("v"),
     ]
     assert convert(records) == [{"text": "x", "label": "TECH"}, {"text": "z", "label": "SPORTS"}]
+    assert [line for line in capsys.readouterr().out.splitlines() if "left out" in line] == [
+        "left out: 2 records without an answer that was accepted or submitted",
+        "left out: 1 answers that give no label",
+        "left out: 1 texts that people answered differently, as many of them one way as another",
+    ]
 
 
 def test_rows_are_what_training_reads(convert: Convert, tmp_path: Path) -> None:

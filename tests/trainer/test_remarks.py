@@ -35,8 +35,7 @@ def test_remarks_are_printed_and_recorded(
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: ")]
     assert lines == [f"warning: {each}" for each in record(output).remarks]
     expected = [
-        "differ by case or space alone are learned as different ones: 'Positive' (1) and 'positive' (26)",
-        "labels with a single example in train, too few to learn: 'Positive'",
+        "are learned as different ones: 'Positive' (1 example, too few to learn) and 'positive' (26 examples)",
         "1 row of train repeats the text and label of an earlier row",
         "1 distinct text is labelled in more than one way in train: rows 2 and 42",
         "1 distinct text is in both train and dev; quality on dev is overstated",

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -16,7 +15,6 @@ from bertwire_trainer.method import Fitted, Job
 from bertwire_trainer.methods.full import Full, FullOptions
 from bertwire_trainer.prepare import prepare
 from bertwire_trainer.record import TrainingRecord
-from bertwire_trainer.stages.self_train.choice import choose
 
 Run = Callable[..., Path]
 Rows = list[tuple[str, str]]
@@ -35,48 +33,18 @@ def record(output: Path) -> TrainingRecord:
     return TrainingRecord.model_validate_json((output / "training.json").read_bytes())
 
 
-def logits(rows: list[tuple[int, float]]) -> "numpy.typing.NDArray[numpy.float32]":
-    """Logits of two labels: the better one and by how much."""
-    return numpy.array([[margin, 0] if label == 0 else [0, margin] for label, margin in rows], numpy.float32)
-
-
-def test_the_most_confident_of_each_label() -> None:
-    """A label with many confident texts gets as many for each of its labelled rows as the other, the surest first."""
-    rows = [(0, 3.0 + 0.1 * number) for number in range(30)] + [(1, 9.0)] * 4 + [(1, 1.0)]
-    places, ids = choose(logits(rows), 0.9, numpy.array([4, 2]))
-    assert places == [*range(22, 30), *range(30, 34)]
-    assert ids == [0] * 8 + [1] * 4
-
-
-def test_a_label_without_a_confident_text() -> None:
-    """The others get one text at most for each labelled row, and none of those that are not sure."""
-    places, ids = choose(logits([(0, 9.0)] * 10 + [(1, 1.0)] * 10), 0.9, numpy.array([3, 3]))
-    assert (places, ids) == ([0, 1, 2], [0, 0, 0])
-
-
-def test_a_label_without_rows() -> None:
-    """It gets no text, and takes none from the others."""
-    places, ids = choose(logits([(0, 9.0)] * 10 + [(1, 9.0)] * 10), 0.9, numpy.array([3, 0]))
-    assert len(places) == 10
-    assert set(ids) == {0}
-
-
-@pytest.mark.parametrize("method", ["full", "lora", "frozen", "prototypes"])
+@pytest.mark.parametrize("method", ["full", "lora", "ia3"])
 def test_every_method(run: Run, texts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], method: str) -> None:
     """The best round is published; what each did is printed and recorded, with no path."""
-    line = {"method": method, "self_train": [texts], "self_train_confidence": 0.55, "self_train_rounds": 2}
-    # The options of the loop are not those of every method.
-    loop = {"epochs": None, "batch_size": None, "learning_rate": None} if method in ("frozen", "prototypes") else {}
-    output = run(**(line | loop))
+    output = run(method=method, self_train=[texts], self_train_rounds=2)
     found = record(output).stages["self_train"]
     rounds = found["rounds"]
     assert rounds[0]["texts"] == 0
     assert len(rounds) > 1
-    assert all(0 < each["texts"] <= 64 for each in rounds[1:])
+    assert all(each["texts"] == 64 for each in rounds[1:])
     best = max(each["macro_f1"] for each in rounds)
     assert rounds[found["best_round"]]["macro_f1"] == best
     assert record(output).metrics["dev"]["macro_f1"] == pytest.approx(best)
-    assert ("scale" in record(output).chosen) == (method == "prototypes")
     assert (found["self_train"], found["self_train_rounds"]) == (["more.txt"], 2)
     assert str(tmp_path) not in (output / "training.json").read_text()
     first = f"self-train: round 1: {rounds[1]['texts']} texts beside the 48 of train, dev macro-F1 "
@@ -91,13 +59,13 @@ def test_a_worse_round_is_not_published(
 
     def spoil(method: Full, job: Job, options: FullOptions) -> Fitted:
         fitted = fit(method, job, options)
-        if len(job.data.train) > 48:
+        if len(job.tokens["train"]) > 48:
             with torch.no_grad():
                 fitted.model.classifier.weight.neg_()  # type: ignore[union-attr,operator]
         return fitted
 
     monkeypatch.setattr(Full, "fit", spoil)
-    output = run(self_train=[texts], self_train_confidence=0.55)
+    output = run(self_train=[texts])
     found = record(output).stages["self_train"]
     assert (found["best_round"], len(found["rounds"])) == (0, 2)
     assert "self-train: round 1 is no better on dev" in capsys.readouterr().err
@@ -105,17 +73,10 @@ def test_a_worse_round_is_not_published(
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_no_confident_text(run: Run, texts: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The run says so and publishes the training on the labelled rows."""
-    output = run(self_train=[texts], self_train_confidence=0.9999999)
-    assert len(record(output).stages["self_train"]["rounds"]) == 1
-    assert "no text is labelled with enough confidence; see --self-train-confidence" in capsys.readouterr().err
-
-
 @pytest.mark.parametrize("method", ["full", "lora"])
 def test_interrupted(run: Run, texts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str) -> None:
     """Ctrl-C within round 1, then --resume, gives the weights of an uninterrupted run; round 0 is not repeated."""
-    options = {"self_train": [texts], "self_train_confidence": 0.55, "self_train_rounds": 2, "method": method}
+    options = {"self_train": [texts], "self_train_rounds": 2, "method": method}
     whole = run(output=tmp_path / "whole", **options)
     steps: list[int] = []
 
@@ -143,10 +104,10 @@ def test_interrupted(run: Run, texts: Path, tmp_path: Path, monkeypatch: pytest.
 def test_texts_of_a_split_are_left_out(run: Run, write_rows: WriteRows, separable: Separable) -> None:
     """A text whose label is known is not labelled anew."""
     more = write_rows("more.jsonl", [*separable(48), *separable(16, 100), *separable(5, 1000)])
-    output = run(self_train=[more], self_train_confidence=0.01, epochs=1)
+    output = run(self_train=[more], epochs=1)
     found = record(output).stages["self_train"]
     assert found["texts"] == 5
-    assert found["rounds"][1]["texts"] <= 5
+    assert found["rounds"][1]["texts"] == 5
 
 
 @pytest.mark.parametrize(
@@ -154,7 +115,8 @@ def test_texts_of_a_split_are_left_out(run: Run, write_rows: WriteRows, separabl
     [
         ({"self_train": [], "self_train_rounds": 2}, "^--self-train-rounds needs --self-train$"),
         ({"self_train": [Path("absent.txt")]}, "absent.txt: no such file"),
-        ({"task": "multi_label"}, "^--self-train is for single_label; this is multi_label$"),
+        ({"task": "regression"}, "^--self-train is for multi_label and single_label; this is regression$"),
+        ({"method": "frozen"}, "^--self-train is for --method full, lora, ia3, which train by epochs; not frozen$"),
         ({"text_pair_column": "text"}, "^--self-train is for single texts; train.jsonl has pairs of texts$"),
         ({"self_train": [Path("train.jsonl")]}, "^--self-train has no text that is not in train, dev or test"),
     ],

@@ -77,6 +77,16 @@ def test_default_epochs(run: Run, options: dict[str, Any], epochs: int) -> None:
     assert record(run(epochs=None, patience=1, **options)).recipe["epochs"] == epochs
 
 
+def test_default_epochs_of_a_stage(run: Run) -> None:
+    """Copies of rows count where they are learned; the recipe leaves the epochs open, which repeats the run."""
+    copies: dict[str, Any] = {"augment": ["delete"], "augment_copies": 4, "augment_share": 0.5}
+    output = run(epochs=None, patience=1, batch_size=4, **copies)
+    found = record(output)
+    steps = (48 + found.stages["augment"]["rows"]) // 4
+    assert found.chosen["epochs"] == -(-200 // steps) < found.recipe["epochs"] == -(-200 // 12)
+    assert "epochs: 0\n" in (output / "recipe.yaml").read_text()
+
+
 def test_training_record(run: Run, write_rows: WriteRows, separable: Separable) -> None:
     """training.json says what was trained on what, how, and how good it is."""
     output = run(test=write_rows("test.jsonl", separable(12, 200)), epochs=9, learning_rate=5e-3)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 
-from bertwire_trainer.cosine import normalized
+from bertwire_core.vectors import normalized
 from bertwire_trainer.predict import embed
 from bertwire_trainer.tokens import tokenize
 

@@ -108,7 +108,10 @@ class RunConfig(Config):
     def _with_recipe(cls, given: dict[str, Any]) -> dict[str, Any]:
         if given.get("recipe") is None:
             return given
-        return read_recipe(Path(given["recipe"]), cls, given.get("method")) | given
+        values = read_recipe(Path(given["recipe"]), cls, given.get("method"))
+        if given.get("dev") or given.get("dev_split"):
+            values.pop("dev_fraction", None)
+        return values | given
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
@@ -116,6 +119,9 @@ class RunConfig(Config):
             raise ValueError("pass either --train or --dataset")
         if self.dataset is not None and (self.dev or self.test):
             raise ValueError("with --dataset, choose --dev-split and --test-split in place of --dev and --test")
+        if (self.dev or self.dev_split) and self.dev_fraction != type(self).model_fields["dev_fraction"].default:
+            given = "--dev" if self.dev else "--dev-split"
+            raise ValueError(f"--dev-fraction cuts dev from train, and {given} gives it; leave one of them out")
         if self.pooling == "own":
             self._require_own_head()
         if self.chunks > 1 and self.chunk_overlap > self.max_length // 2:

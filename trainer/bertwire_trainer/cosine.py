@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from bertwire_core.pooled import PooledClassifier
+from bertwire_core.vectors import normalized
 from bertwire_trainer.method import Job
 from bertwire_trainer.predict import embed
 
@@ -28,13 +29,6 @@ def class_means(vectors: Floats, targets: NDArray[Any], classes: int) -> Floats:
         classes: number of classes.
     """
     return normalized(numpy.stack([vectors[targets == each].mean(axis=0) for each in range(classes)]))
-
-
-def normalized(rows: Floats) -> Floats:
-    """Return rows, floats [rows, size], divided by their Euclidean norms."""
-    lengths = numpy.linalg.norm(rows, axis=1, keepdims=True)
-    result: Floats = (rows / numpy.maximum(lengths, numpy.finfo(numpy.float32).tiny)).astype(numpy.float32)
-    return result
 
 
 def fit_scale(cosines: Floats, targets: NDArray[Any]) -> float:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from bertwire_core.errors import UserError
 from bertwire_core.tasks import Task
-from bertwire_data.labelled import Labelled, encode_targets, label_order, read_labelled
+from bertwire_data.labelled import Labelled, encode_targets, label_order, plain, read_labelled
 from bertwire_trainer.config import RunConfig
 from bertwire_trainer.hub import read_dataset
 from bertwire_trainer.messages import note
@@ -132,10 +132,12 @@ def cut(train: Labelled, fraction: float, seed: int) -> tuple[Labelled, Labelled
     from sklearn.model_selection import train_test_split
 
     counts: Counter[str] = Counter(train.names()) if SPECS[train.task].stratified else Counter()
-    if alone := [label for label, count in counts.items() if count < 2]:
+    if (alone := min((label for label, count in counts.items() if count < 2), default=None)) is not None:
+        others = [repr(each) for each in counts if each != alone and plain(each) == plain(alone)]
+        hint = f"correct it if {others[0]} is meant, which differs by case or space alone, " if others else ""
         raise UserError(
-            f"{train.source} has one row only of label {min(alone)!r}, too few to cut dev from; "
-            "add rows of it or pass --dev"
+            f"{train.source} has one row only of label {alone!r}, too few to cut dev from; "
+            f"{hint}add rows of it or pass --dev"
         )
     # Two rows are the fewest that correlate.
     least = len(counts) or 2

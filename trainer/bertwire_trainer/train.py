@@ -18,7 +18,7 @@ from bertwire_trainer.device import Precision, choose_precision, has_fast_bf16
 from bertwire_trainer.disk import one_line_faults, require_space
 from bertwire_trainer.loading import load_encoder, load_model, require_tables
 from bertwire_trainer.messages import figures, note, say, warn
-from bertwire_trainer.method import Job, Report, Scale
+from bertwire_trainer.method import Fitted, Job, MethodOptions, Report, Scale
 from bertwire_trainer.methods import METHODS
 from bertwire_trainer.partial import Partial, Started
 from bertwire_trainer.poolings import first_pooling, settle_pooling
@@ -63,7 +63,8 @@ def _train(prepared: Prepared, report: Report | None) -> None:
     set_seed(config.seed)
     model, tokenizer, pooling = _pretrained(prepared)
     job = _job(prepared, model, tokenizer, precision, report)
-    prepared = replace(prepared, options=prepared.options.suited(_scale(job)))
+    given = prepared.options
+    prepared = replace(prepared, options=given.suited(_scale(job)))
     setup = _setup(prepared, precision, pooling)
 
     with one_line_faults(partial.path):
@@ -76,8 +77,8 @@ def _train(prepared: Prepared, report: Report | None) -> None:
             unseen = uncovered(job.tokens["train"], config.max_length, prepared.base.name)
             warn(unseen)
             of_folds = {name: stage for name, stage in prepared.stages.items() if stage.in_folds}
-            folds = None if trust.folds is None else cross_validate(job, _fit(prepared, of_folds), trust.folds)
-            fitted = _fit(prepared, prepared.stages)(job)
+            folds = None if trust.folds is None else cross_validate(job, _fit(prepared, of_folds, given), trust.folds)
+            fitted = _fit(prepared, prepared.stages, given)(job)
             if not ranks.is_first():
                 return
             save(fitted.model, fitted.tokenizer, partial.result)
@@ -87,7 +88,9 @@ def _train(prepared: Prepared, report: Report | None) -> None:
             examined = examine(trust, job, fitted, logits, folds)
             seconds = time.perf_counter() - prepared.begun
             write_record(partial.result, setup, metrics, fitted, examined, [*prepared.remarks, *unseen], seconds)
-            write_recipe(partial.result / NAME, recipe_of(prepared, precision))
+            # Around stages what was left open stays open: they fit several times, on other rows each.
+            repeated = replace(prepared, options=given) if prepared.stages else prepared
+            write_recipe(partial.result / NAME, recipe_of(repeated, precision))
             if config.report:
                 write_report(partial.result, job, fitted, logits)
             partial.publish(prepared.output, overwrite=config.overwrite)
@@ -133,10 +136,17 @@ def _scale(job: Job) -> Scale:
     )
 
 
-def _fit(prepared: Prepared, stages: dict[str, Stage[Any]]) -> Fit:
-    """Return the method with stages around it."""
-    method = METHODS[prepared.config.method]
-    return staged(lambda job: method.fit(job, prepared.options), stages)
+def _fit(prepared: Prepared, stages: dict[str, Stage[Any]], given: MethodOptions) -> Fit:
+    """Return the method with stages around it; what `given` leaves open is chosen by the rows that each fit learns."""
+    method, recorded = METHODS[prepared.config.method], prepared.options.model_dump()
+
+    def fit(job: Job) -> Fitted:
+        options = given.suited(_scale(job))
+        fitted = method.fit(job, options)
+        others = {name: value for name, value in options.model_dump().items() if value != recorded[name]}
+        return replace(fitted, chosen=fitted.chosen | others)
+
+    return staged(fit, stages)
 
 
 def _pretrained(prepared: Prepared) -> "tuple[Classifier, PreTrainedTokenizerBase, PoolingRecord | None]":

@@ -5,10 +5,10 @@ import math
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import grpc
 
-from bertwire.v1.classifier_pb2 import ClassifyStreamRequest, ClassifyStreamResponse
 from bertwire_client.errors import (
     DeadlineExceededError,
     InvalidArgumentError,
@@ -16,10 +16,9 @@ from bertwire_client.errors import (
     ResourceExhaustedError,
     UnavailableError,
 )
-from bertwire_client.replies import Answer, Reply
-from bertwire_client.requests import Options, Request
 from bertwire_client.retries import backoff
-from bertwire_client.wire import is_too_large, parse_failure, parse_reply, request_error
+from bertwire_client.stream.kinds import Kind
+from bertwire_client.wire import is_too_large, parse_failure, request_error
 
 MAX_IN_FLIGHT = 64
 
@@ -39,7 +38,7 @@ _MAX_INT32 = 2**31 - 1
 class _Pending:
     """An unanswered request; `until` is when it expires, `failure` the last refusal."""
 
-    message: ClassifyStreamRequest
+    message: Any
     texts: int
     until: float
     tries: int = 0
@@ -50,42 +49,40 @@ class Ledger:
     """The requests of one stream; all times are of `time.monotonic`.
 
     Args:
+        kind: what is sent.
         timeout: seconds per request from `add`, retries included.
         ordered: return answers in the order of the requests.
-        options: options of items that are texts.
 
     Attributes:
         connected: whether a stream is open.
     """
 
-    def __init__(self, timeout: float, *, ordered: bool, options: Options) -> None:
+    def __init__(self, kind: Kind, timeout: float, *, ordered: bool) -> None:
         if timeout <= 0:
             raise ValueError(f"timeout is {timeout}; it must be above 0")
-        # Raise for invalid options before the first request.
-        Request([], **options).message()
         self.connected = False
-        self._timeout, self._ordered, self._options = timeout, ordered, options
+        self._kind, self._timeout, self._ordered = kind, timeout, ordered
         self._taken, self._complete = 0, False
         # By index, oldest first: all have the same timeout, so the first expires first.
         self._pending: dict[int, _Pending] = {}
         self._unsent: deque[int] = deque()
         self._later: list[tuple[float, int]] = []
-        self._answers: dict[int, Answer] = {}
+        self._answers: dict[int, Any] = {}
         self._given = 0
         self._breaks, self._connect_at = 0, 0.0
         self._broken: RequestError | None = None
         self._broken_since: float | None = None
         self._failed: RequestError | None = None
 
-    def add(self, item: str | Request, now: float) -> None:
-        """Add the next request; raise `TypeError` for any other item."""
+    def add(self, item: object, now: float) -> None:
+        """Add the next request; raise `TypeError` for an item that is none."""
         index, self._taken = self._taken, self._taken + 1
-        request = item if isinstance(item, Request) else _text_request(item, index, self._options)
         try:
-            message = ClassifyStreamRequest(id=str(index), request=request.message())
+            message = self._kind.message(item, index)
         except ValueError as error:
             # An invalid text fails alone, as if the server had refused it.
-            self._answers[index] = Answer(index, InvalidArgumentError(grpc.StatusCode.INVALID_ARGUMENT, str(error)))
+            fault = InvalidArgumentError(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+            self._answers[index] = self._kind.answer(index, fault)
             return
         if not self._pending and now >= self._connect_at + self._timeout:
             # No attempt was due for a whole timeout: restart the outage clock.
@@ -102,7 +99,7 @@ class Ledger:
         """Whether all requests were added and their answers returned."""
         return self._complete and not self._pending and not self._answers
 
-    def answers(self) -> Iterator[Answer]:
+    def answers(self) -> Iterator[Any]:
         """Yield each new answer once; then raise `RequestError` where the stream failed for good."""
         while self._answers:
             index = self._given if self._ordered else next(iter(self._answers))
@@ -117,7 +114,7 @@ class Ledger:
         """Whether to open a stream now: none is open, requests are pending and the backoff is over."""
         return not self.connected and bool(self._pending) and now >= self._connect_at and self._failed is None
 
-    def sendable(self, now: float) -> Iterator[ClassifyStreamRequest]:
+    def sendable(self, now: float) -> Iterator[Any]:
         """Yield the messages to send now, each with its remaining time."""
         while self._later and self._later[0][0] <= now:
             self._unsent.append(heapq.heappop(self._later)[1])
@@ -127,14 +124,14 @@ class Ledger:
                 pending.message.timeout_ms = min(math.ceil((pending.until - now) * 1e3), _MAX_INT32)
                 yield pending.message
 
-    def settle(self, response: ClassifyStreamResponse, now: float) -> None:
+    def settle(self, response: Any, now: float) -> None:  # noqa: ANN401 - of the kind
         """Record a response; ignore one to an answered or expired request."""
         self._breaks, self._broken, self._broken_since = 0, None, None
         index = int(response.id) if response.id.isdecimal() else -1
         pending = self._pending.get(index)
         if pending is None:
             return
-        outcome = _outcome(response, pending.texts)
+        outcome = self._outcome(response, pending.texts)
         if isinstance(outcome, RequestError) and self._try_later(index, pending, outcome, now):
             return
         self._answer(index, outcome)
@@ -197,23 +194,16 @@ class Ledger:
         if is_too_large(error):
             self._answer(max(self._pending, key=lambda index: self._pending[index].message.ByteSize()), error)
 
-    def _answer(self, index: int, outcome: Reply | RequestError) -> None:
+    def _answer(self, index: int, outcome: Any) -> None:  # noqa: ANN401 - a reply or a failure
         del self._pending[index]
-        self._answers[index] = Answer(index, outcome)
+        self._answers[index] = self._kind.answer(index, outcome)
 
-
-def _text_request(item: str, index: int, options: Options) -> Request:
-    if not isinstance(item, str):
-        raise TypeError(f"item {index} of the stream is neither a text nor a Request but {type(item).__name__}")
-    return Request([item], **options)
-
-
-def _outcome(response: ClassifyStreamResponse, texts: int) -> Reply | RequestError:
-    if response.WhichOneof("outcome") == "failure":
-        return parse_failure(response.failure)
-    if response.WhichOneof("outcome") is None:
-        return request_error(grpc.StatusCode.INTERNAL, "the server gave neither a response nor a failure")
-    try:
-        return parse_reply(response.response, texts)
-    except RequestError as error:
-        return error
+    def _outcome(self, response: Any, texts: int) -> Any:  # noqa: ANN401 - as above
+        if response.WhichOneof("outcome") == "failure":
+            return parse_failure(response.failure)
+        if response.WhichOneof("outcome") is None:
+            return request_error(grpc.StatusCode.INTERNAL, "the server gave neither a response nor a failure")
+        try:
+            return self._kind.reply(response.response, texts)
+        except RequestError as error:
+            return error

@@ -8,14 +8,11 @@ from typing import Any
 
 import grpc
 
-from bertwire.v1.classifier_pb2 import ClassifyStreamRequest
-from bertwire_client.replies import Answer
-from bertwire_client.requests import Request
 from bertwire_client.stream.ledger import Ledger
 from bertwire_client.wire import parse_error, request_error
 
-Items = Iterable[str | Request] | AsyncIterable[str | Request]
-# Opens a ClassifyStream with an iterator of messages and returns the call.
+Items = Iterable[Any] | AsyncIterable[Any]
+# Opens a stream with an iterator of messages and returns the call.
 Open = Callable[..., Any]
 Closed = Callable[[], bool]
 # A ledger method and its argument.
@@ -27,7 +24,7 @@ _END_SECONDS = 1.0
 
 def stream(
     open_stream: Open, closed: Closed, items: Items, ledger: Ledger, max_in_flight: int
-) -> AsyncGenerator[Answer, None]:
+) -> AsyncGenerator[Any, None]:
     """Yield the answers to items sent over streams from `open_stream`; see `Client.stream`."""
     if max_in_flight < 1:
         raise ValueError(f"max_in_flight is {max_in_flight}; it must be at least 1")
@@ -36,7 +33,7 @@ def stream(
 
 async def _answers(
     open_stream: Open, closed: Closed, items: Items, ledger: Ledger, slots: asyncio.Semaphore
-) -> AsyncGenerator[Answer, None]:
+) -> AsyncGenerator[Any, None]:
     events: _Events = asyncio.Queue()
     taking = asyncio.create_task(_take(items, ledger, events, slots))
     connection: _Connection | None = None
@@ -95,7 +92,7 @@ async def _take(items: Items, ledger: Ledger, events: _Events, slots: asyncio.Se
         events.put_nowait((_raise, error))
 
 
-async def _asynchronous(items: Iterable[str | Request]) -> AsyncIterator[str | Request]:
+async def _asynchronous(items: Iterable[Any]) -> AsyncIterator[Any]:
     for item in items:
         yield item
 
@@ -108,12 +105,12 @@ class _Connection:
     """One stream to the server, until it breaks."""
 
     def __init__(self, open_stream: Open, ledger: Ledger, events: _Events) -> None:
-        self._outbox: asyncio.Queue[ClassifyStreamRequest | None] = asyncio.Queue()
+        self._outbox: asyncio.Queue[Any | None] = asyncio.Queue()
         self._call = open_stream(self._messages())
         self._reader = asyncio.create_task(self._read(ledger, events))
         ledger.connected = True
 
-    def send(self, messages: Iterable[ClassifyStreamRequest]) -> None:
+    def send(self, messages: Iterable[Any]) -> None:
         """Queue messages for sending."""
         for message in messages:
             self._outbox.put_nowait(message)
@@ -125,7 +122,7 @@ class _Connection:
         self._call.cancel()
         await asyncio.wait([self._reader])
 
-    async def _messages(self) -> AsyncIterator[ClassifyStreamRequest]:
+    async def _messages(self) -> AsyncIterator[Any]:
         while (message := await self._outbox.get()) is not None:
             yield message
 

@@ -9,13 +9,10 @@ from typing import Any
 
 import grpc
 
-from bertwire.v1.classifier_pb2 import ClassifyStreamRequest
-from bertwire_client.replies import Answer
-from bertwire_client.requests import Request
 from bertwire_client.stream.ledger import Ledger
 from bertwire_client.wire import parse_error, request_error
 
-# Opens a ClassifyStream with an iterator of messages and returns the call.
+# Opens a stream with an iterator of messages and returns the call.
 Open = Callable[..., Any]
 Closed = Callable[[], bool]
 # A ledger method and its argument.
@@ -26,8 +23,8 @@ _END_SECONDS = 1.0
 
 
 def stream(
-    open_stream: Open, closed: Closed, items: Iterable[str | Request], ledger: Ledger, max_in_flight: int
-) -> Generator[Answer, None, None]:
+    open_stream: Open, closed: Closed, items: Iterable[Any], ledger: Ledger, max_in_flight: int
+) -> Generator[Any, None, None]:
     """Yield the answers to items sent over streams from `open_stream`; see `Client.stream`."""
     if max_in_flight < 1:
         raise ValueError(f"max_in_flight is {max_in_flight}; it must be at least 1")
@@ -35,8 +32,8 @@ def stream(
 
 
 def _answers(
-    open_stream: Open, closed: Closed, items: Iterable[str | Request], ledger: Ledger, slots: threading.Semaphore
-) -> Generator[Answer, None, None]:
+    open_stream: Open, closed: Closed, items: Iterable[Any], ledger: Ledger, slots: threading.Semaphore
+) -> Generator[Any, None, None]:
     events: _Events = SimpleQueue()
     ended = threading.Event()
     threading.Thread(target=_take, args=(items, ledger, events, slots, ended), daemon=True).start()
@@ -78,7 +75,7 @@ def _next(events: _Events, seconds: float | None) -> _Event | None:
 
 
 def _take(
-    items: Iterable[str | Request], ledger: Ledger, events: _Events, slots: threading.Semaphore, ended: threading.Event
+    items: Iterable[Any], ledger: Ledger, events: _Events, slots: threading.Semaphore, ended: threading.Event
 ) -> None:
     try:
         iterator = iter(items)
@@ -104,13 +101,13 @@ class _Connection:
     """One stream to the server, until it breaks."""
 
     def __init__(self, open_stream: Open, ledger: Ledger, events: _Events) -> None:
-        self._outbox: SimpleQueue[ClassifyStreamRequest | None] = SimpleQueue()
+        self._outbox: SimpleQueue[Any | None] = SimpleQueue()
         self._call = open_stream(iter(self._outbox.get, None))
         self._reader = threading.Thread(target=self._read, args=(ledger, events), daemon=True)
         self._reader.start()
         ledger.connected = True
 
-    def send(self, messages: Iterable[ClassifyStreamRequest]) -> None:
+    def send(self, messages: Iterable[Any]) -> None:
         """Queue messages for sending."""
         for message in messages:
             self._outbox.put(message)

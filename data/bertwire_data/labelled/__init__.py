@@ -5,7 +5,7 @@ they are used.
 """
 
 from bertwire_data.columns import Columns
-from bertwire_data.labelled.checks import frozen, oddities
+from bertwire_data.labelled.checks import frozen, oddities, plain
 from bertwire_data.labelled.reading import collect, read_labelled
 from bertwire_data.labelled.rows import Labelled
 from bertwire_data.labelled.scoring import (
@@ -36,6 +36,7 @@ __all__ = [
     "label_order",
     "oddities",
     "outside_row",
+    "plain",
     "present",
     "read_labelled",
     "row_sums",

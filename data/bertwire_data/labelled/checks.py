@@ -14,12 +14,20 @@ _SHOWN = 5
 def oddities(rows: Labelled, split: str) -> list[str]:
     """Return what is odd about the rows of a split, one line each, where there is something.
 
-    Labels that differ by case or space alone, labels with a single example, rows that repeat an earlier one, texts that
-    are labelled in more than one way.
+    Labels that differ by case or space alone, other labels with a single example, rows that repeat an earlier one,
+    texts that are labelled in more than one way.
     """
     counts = Counter(rows.names())
-    checks = (_alike(counts, split), _single(counts, rows, split), *_repeated(rows, split))
+    alike = _alike(counts)
+    told = {name for group in alike for name in group}
+    others = Counter({name: count for name, count in counts.items() if name not in told})
+    checks = (_alike_line(alike, counts, split), _single(others, rows, split), *_repeated(rows, split))
     return [each for each in checks if each]
+
+
+def plain(label: str) -> str:
+    """Return a label as those that differ from it by case, space or form of characters alone are all returned."""
+    return " ".join(unicodedata.normalize("NFKC", label).casefold().split())
 
 
 def frozen(value: object, *, ordered: bool = True) -> Hashable:
@@ -30,18 +38,25 @@ def frozen(value: object, *, ordered: bool = True) -> Hashable:
     return value
 
 
-def _alike(counts: Counter[str], split: str) -> str | None:
+def _alike(names: Iterable[str]) -> list[list[str]]:
     groups: dict[str, list[str]] = defaultdict(list)
-    for name in counts:
-        groups[" ".join(unicodedata.normalize("NFKC", name).casefold().split())].append(name)
-    found = [
-        " and ".join(f"{name!r} ({counts[name]})" for name in sorted(names))
-        for names in groups.values()
-        if len(names) > 1
-    ]
-    if not found:
+    for name in names:
+        groups[plain(name)].append(name)
+    return [sorted(group) for group in groups.values() if len(group) > 1]
+
+
+def _alike_line(groups: list[list[str]], counts: Counter[str], split: str) -> str | None:
+    if not groups:
         return None
-    return f"labels of {split} that differ by case or space alone are learned as different ones: {_some(found)}"
+    found = [" and ".join(f"{name!r} ({_examples(counts[name])})" for name in names) for names in groups]
+    return (
+        f"labels of {split} that differ by case or space alone are learned as different ones: {_some(found)}; "
+        "spell them alike if they mean the same"
+    )
+
+
+def _examples(count: int) -> str:
+    return "1 example, too few to learn" if count == 1 else f"{count} examples"
 
 
 def _single(counts: Counter[str], rows: Labelled, split: str) -> str | None:

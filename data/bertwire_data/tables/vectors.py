@@ -7,11 +7,22 @@ from typing import Any
 import pyarrow
 import pyarrow.parquet
 
-from bertwire_data.tables.rows import Closable
+from bertwire_data.tables.parquet import ParquetReader
+from bertwire_data.tables.rows import Closable, TableReader
 
 # Rows of a group; of 1024 numbers each they take 32 MB. With half as many a file has twice the groups, which readers
 # read one by one.
 _GROUP_ROWS = 8192
+
+_MODEL = "bertwire.model"
+
+
+def model_of(table: TableReader) -> str | None:
+    """Return the model that the metadata of a file of vectors names; None for any other table."""
+    if not isinstance(table, ParquetReader):
+        return None
+    model: bytes | None = (table.schema.metadata or {}).get(_MODEL.encode())
+    return None if model is None else model.decode()
 
 
 class VectorWriter(Closable):
@@ -24,7 +35,7 @@ class VectorWriter(Closable):
             path: the file.
             columns: the columns of strings.
             dimensions: numbers of each vector.
-            model: name and version of the model, which the metadata of the schema has as `bertwire.model`.
+            model: the model and how it was asked, which the metadata of the schema has as `bertwire.model`.
         """
         fields = [
             ("row", pyarrow.int64()),
@@ -33,7 +44,7 @@ class VectorWriter(Closable):
             ("truncated", pyarrow.bool_()),
             ("error", pyarrow.string()),
         ]
-        self._schema = pyarrow.schema(fields, metadata={"bertwire.model": model})
+        self._schema = pyarrow.schema(fields, metadata={_MODEL: model})
         self._writer = pyarrow.parquet.ParquetWriter(path, self._schema)
         self._waiting: list[pyarrow.RecordBatch] = []
         self._rows = 0

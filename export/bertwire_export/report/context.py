@@ -16,7 +16,7 @@ from bertwire_runtime.bundle import Candidate, Manifest, Quality, Scores, Varian
 _BATCH_TEXTS = 32
 _ABOUT = ("graph", "on", "verdict", "precision", "layout", "CPU-ms a text", "wall ms a text", "batch variance")
 _ABSTENTION = ("abstained", "as PyTorch")
-_DISTANCES = ("label agreement", "max logit difference", "p99 logit difference")
+_DISTANCES = ("label agreement", "max {} difference", "p99 {} difference")
 
 
 def verdict(candidate: Candidate) -> str:
@@ -31,6 +31,7 @@ def report_context(manifest: Manifest, evidence: Evidence) -> dict[str, Any]:
     lengths, computed = (np.array(each or [1]) for each in (evidence.lengths, evidence.computed))
     abstention = manifest.abstention
     confusion = np.zeros((0, 0), np.int64) if evidence.confusion is None else evidence.confusion
+    output = TASK_EXPORTS[manifest.task].output
     numbers = 0 if evidence.scatter is None else len(evidence.scatter[0])
     worst_first = sorted(evidence.per_label or (), key=lambda each: each[3])
     return {
@@ -41,10 +42,11 @@ def report_context(manifest: Manifest, evidence: Evidence) -> dict[str, Any]:
         "gives": manifest.embedding and embedding_fact(manifest.embedding),
         "abstains": abstention and abstention_fact(abstention),
         "verdict_head": (
-            *(*_ABOUT, "split", *manifest.provenance.reference.dev, *_DISTANCES),
+            *(*_ABOUT, "split", *manifest.provenance.reference.dev, *(each.format(output) for each in _DISTANCES)),
             *(_ABSTENTION if abstention else ()),
         ),
         "graphs": list(_graphs(manifest)),
+        "output": output,
         "has_temperature": TASK_EXPORTS[manifest.task].has_temperature,
         "drawn": len(most_confused(confusion)),
         "confusions": list(confusions(confusion, manifest.labels)),
@@ -65,7 +67,8 @@ def report_context(manifest: Manifest, evidence: Evidence) -> dict[str, Any]:
 def _graphs(manifest: Manifest) -> Iterator[dict[str, Any]]:
     """Yield every graph on every provider, after PyTorch."""
     dev, test = manifest.provenance.reference.dev, manifest.provenance.reference.test or {}
-    scored = [(split, scores) for split, scores in (("dev", dev), ("test", test)) if scores]
+    first = "dev" if manifest.labels else "texts"
+    scored = [(split, scores) for split, scores in ((first, dev), ("test", test)) if scores]
     shares = {} if (found := manifest.abstention) is None else {"dev": found.dev, "test": found.test}
     cells = [
         (
@@ -81,7 +84,7 @@ def _graphs(manifest: Manifest) -> Iterator[dict[str, Any]]:
     yield {"about": ("PyTorch", "", "", "fp32", *[""] * 4), "splits": cells, "proof": None}
     for candidate in (*manifest.variants, *manifest.candidates):
         for proof in candidate.proofs:
-            speed, measured = proof.speed, [("dev", proof.dev, dev), ("test", proof.test, test)]
+            speed, measured = proof.speed, [(first, proof.dev, dev), ("test", proof.test, test)]
             cpu = "-" if speed.cpu_ms_per_text is None else f"{speed.cpu_ms_per_text:.2f}"
             about = (candidate.name, proof.provider, verdict(candidate), candidate.precision, candidate.layout)
             yield {

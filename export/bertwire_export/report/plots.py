@@ -7,7 +7,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from bertwire_data.pages.display import shortened
-from bertwire_data.pages.plots import confusion_matrix, drawing, image, reliability, scatter
+from bertwire_data.pages.images import drawing, image
+from bertwire_data.pages.plots import confusion_matrix, reliability, scatter
 from bertwire_export.evidence import Evidence
 from bertwire_export.report.context import verdict
 from bertwire_runtime.bundle.manifest import Manifest

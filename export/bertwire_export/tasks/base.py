@@ -32,12 +32,16 @@ class TaskExport(Protocol):
         has_temperature: whether a temperature may be fitted.
         auto_class: the class of transformers that loads the model.
         optimum_task: Optimum's name of the task.
+        output: a number that a graph gives, in messages.
+        rows: what a graph is proven on, in messages.
     """
 
     compared: frozenset[str]
     has_temperature: bool
     auto_class: str
     optimum_task: str
+    output: str
+    rows: str
 
     def fit(self, logits: "Logits", targets: "NDArray[Any]") -> Fit:
         """Return temperature and thresholds fitted to logits [rows, labels] and encoded targets."""
@@ -54,7 +58,14 @@ class TaskExport(Protocol):
         """Return what a report shows of the decisions beside encoded targets."""
 
 
-class SoftmaxExport:
+class Labelled:
+    """What the exports of models that were trained on labelled rows call what they measure."""
+
+    output = "logit"
+    rows = "dev texts"
+
+
+class SoftmaxExport(Labelled):
     """The export of a task that decides for the label with the best softmax of each row."""
 
     has_temperature = False

@@ -7,3 +7,5 @@ class Embedding(Regression):
     """A vector a text: as with numbers nothing is decided, calibrated or confused. `vectors.py` has its scores."""
 
     compared = frozenset({"spearman"})
+    output = "number"
+    rows = "texts"

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from bertwire_data.labelled import present
-from bertwire_export.tasks.base import Fit
+from bertwire_export.tasks.base import Fit, Labelled
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from bertwire_export.tasks.base import Confidence, Logits
 
 
-class MultiLabel:
+class MultiLabel(Labelled):
     """Any number of labels a text, each with a threshold."""
 
     compared = frozenset({"micro_f1", "macro_f1"})

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from bertwire_export.tasks.base import Fit
+from bertwire_export.tasks.base import Fit, Labelled
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from bertwire_export.tasks.base import Confidence, Logits
 
 
-class Regression:
+class Regression(Labelled):
     """A number a text: no decision and no score, but two correlations."""
 
     compared = frozenset({"pearson", "spearman"})

@@ -24,13 +24,11 @@ class SingleLabel(ByText):
         """Return the best label; none where the model abstained."""
         if output.abstained:
             return ()
-        best = int(output.scores.argmax())
-        return ((manifest.labels[best], float(output.scores[best])),)
+        return ((manifest.labels[output.top], float(output.scores[output.top])),)
 
     def chosen(self, manifest: Manifest, output: Output, thresholds: Thresholds = MODELS_OWN) -> list[bool]:
         """Return True for the best label where it reaches its threshold, by default 0; for none where it abstained."""
-        best = int(output.scores.argmax())
         chosen = [False] * len(output.scores)
-        reached = float(output.scores[best]) >= thresholds.of(manifest.labels[best], 0.0)
-        chosen[best] = reached and not output.abstained
+        reached = float(output.scores[output.top]) >= thresholds.of(manifest.labels[output.top], 0.0)
+        chosen[output.top] = reached and not output.abstained
         return chosen

@@ -16,6 +16,7 @@ from bertwire_runtime.tokenizer import Text
 from bertwire_runtime.vectors import resized, vector_of
 from bertwire_server.errors import InvalidRequest, NoSuchMethod
 from bertwire_server.inference import Answered, Inference
+from bertwire_server.model.model import Model
 from bertwire_server.protocols.catalog import Catalog
 from bertwire_server.protocols.deadlines import deadline
 from bertwire_server.protocols.embedder import require_vectors
@@ -90,16 +91,9 @@ class TeiRerank(RerankServicer):
         start = perf_counter()
         self._inference.check_count(len(request.texts))
         with self._catalog.lease("", "") as model:
-            manifest = model.manifest
-        query = Query(
-            _texts(request, manifest),
-            model=manifest.name,
-            version=manifest.version,
-            deadline=deadline(context),
-            truncation=truncation(request),
-        )
-        asked = [] if manifest.embedding is None else await self._asked(request.query, query)
-        answered = await self._inference.predict(query)
+            query = Query(_texts(request, model.manifest), deadline=deadline(context), truncation=truncation(request))
+            asked = [] if model.manifest.embedding is None else await self._asked(model, request.query, query)
+            answered = await self._inference.predict_by(model, query)
         scores = _scores(answered, asked, raw=request.raw_scores)
         ranks = [
             pb.Rank(index=at, score=scores[at], text=request.texts[at] if request.return_text else None)
@@ -108,14 +102,14 @@ class TeiRerank(RerankServicer):
         texts = [request.query, *query.texts] if asked else query.texts
         return pb.RerankResponse(ranks=ranks, metadata=metadata(texts, [*asked, *answered.predictions], start))
 
-    async def _asked(self, text: str, query: Query) -> Sequence[Prediction]:
+    async def _asked(self, model: Model, text: str, query: Query) -> Sequence[Prediction]:
         """Return the prediction of the text that others are ranked by, in a call of its own: errors number the others.
 
         Raises:
             RequestError: the call failed.
         """
         try:
-            return (await self._inference.predict(replace(query, texts=[text]))).predictions
+            return (await self._inference.predict_by(model, replace(query, texts=[text]))).predictions
         except InvalidRequest as error:
             raise InvalidRequest(str(error).replace("texts[0]", "query", 1)) from None
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from bertwire_server.errors import ModelNotFound, NotReady, RequestError
+from bertwire_server.errors import ModelNotFound, NotReady, RequestError, listed
 from bertwire_server.repository.entry import Entry, Key, State, natural
 from bertwire_server.repository.folder import Stamp
 from bertwire_server.repository.leases import Loaded
@@ -10,8 +10,6 @@ from bertwire_server.repository.settings import Settings
 
 UNLOADED = "unloaded"
 _RETRY_SECONDS = 1.0
-# Most names of models or versions in a message.
-_MAX_LISTED = 20
 
 
 @dataclass(slots=True)
@@ -131,15 +129,15 @@ class Registry:
         names = sorted({each for each, _ in self.records})
         model = name or self._default()
         if model is None:
-            several = f"this server has several models; name one of {_listed(names)}"
+            several = f"this server has several models: {listed(names)}; name the one to ask (--model of the commands)"
             return ModelNotFound(several if names else "this server has no model")
         if model not in names:
-            return ModelNotFound(f"no model {model[:64]!r} here; this server has {_listed(names) or 'none'}")
+            return ModelNotFound(f"no model {model[:64]!r} here; this server has {listed(names) or 'none'}")
         wanted = version or self.settings.of(model).default or ""
         found = {each: record for (name, each), record in self.records.items() if name == model}
         chosen = {each: record for each, record in found.items() if self.resolve(model, wanted) in ("", each)}
         if not chosen:
-            has = _listed(sorted(found, key=natural) + sorted(self.settings.of(model).aliases))
+            has = listed(sorted(found, key=natural) + sorted(self.settings.of(model).aliases))
             return ModelNotFound(f"no version {version[:64]!r} of model {model!r} here; this server has {has}")
         if any(record.state == "LOADING" for record in chosen.values()):
             return NotReady("the model is warming up; try again in a moment", _RETRY_SECONDS)
@@ -147,8 +145,3 @@ class Registry:
             return ModelNotFound(f"model {model!r} is unloaded, or the version that was asked for")
         reason = next(record.reason for record in chosen.values() if record.reason != UNLOADED)
         return NotReady(f"model {model!r} cannot answer: {reason}")
-
-
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - _MAX_LISTED} more" if len(names) > _MAX_LISTED else ""
-    return ", ".join(map(repr, names[:_MAX_LISTED])) + more

@@ -27,15 +27,15 @@ _UNSURE_CHARS = 300
 _calls = logging.getLogger("bertwire_server.calls")
 
 
-def configure(level: str, form: Literal["text", "json"]) -> None:
-    """Configure the root logger: standard error, messages of `level` and above."""
-    logging.basicConfig(level=level.upper(), handlers=[handler(form)], force=True)
+def configure(level: str, form: Literal["text", "json"], process: int | None = None) -> None:
+    """Configure the root logger: standard error, messages of `level` and above, each with the number of the process."""
+    logging.basicConfig(level=level.upper(), handlers=[handler(form, process=process)], force=True)
     # gRPC's debug messages are about its event loop alone.
     logging.getLogger("grpc").setLevel(max(logging.INFO, logging.getLogger().level))
     logging.getLogger("grpc._cython.cygrpc").addFilter(_without_metadata)
 
 
-def handler(form: Literal["text", "json"], stream: TextIO | None = None) -> logging.Handler:
+def handler(form: Literal["text", "json"], stream: TextIO | None = None, process: int | None = None) -> logging.Handler:
     """Return a handler that writes each message with its request; to standard error where no stream is given."""
     made = logging.StreamHandler(stream)
     made.addFilter(_with_request)
@@ -46,10 +46,11 @@ def handler(form: Literal["text", "json"], stream: TextIO | None = None) -> logg
                 timestamp=True,
                 rename_fields={"levelname": "level", "name": "logger"},
                 reserved_attrs=[*RESERVED_ATTRS, "where", "call"],
+                static_fields={} if process is None else {"process": process},
             )
         )
     else:
-        made.setFormatter(logging.Formatter(_LINE))
+        made.setFormatter(logging.Formatter(_LINE if process is None else f"process {process} {_LINE}"))
     return made
 
 

@@ -51,7 +51,7 @@ class Telemetry:
         self._server: WSGIServer | None = None
         self.metrics_port: int | None = None
         if config.metrics_port is not None:
-            self._server = _metrics_server(self.metrics.registry, config.metrics_host, config.metrics_port)
+            self._server = metrics_server(self.metrics.registry, config.metrics_host, config.metrics_port)
             self.metrics_port = self._server.server_port
             _log.info("metrics at http://%s/metrics", address(config.metrics_host, self.metrics_port))
 
@@ -111,7 +111,8 @@ def _code(error: BaseException, context: Context) -> grpc.StatusCode:
     return grpc.StatusCode.INTERNAL
 
 
-def _metrics_server(registry: CollectorRegistry, host: str, port: int) -> WSGIServer:
+def metrics_server(registry: CollectorRegistry, host: str, port: int) -> WSGIServer:
+    """Serve a registry over HTTP in a thread of its own; raise `UserError` where the address cannot be bound."""
     try:
         server, _ = start_http_server(port, host, registry)
         if (app := server.get_app()) is not None:

@@ -21,7 +21,7 @@ JSON_ARRAYS: frozenset[Format] = frozenset({"argilla", "label-studio"})
 class LabelNextConfig(Config):
     """What to choose from, by which model, and where the texts to label go."""
 
-    input: Path = argument("Unlabelled texts, one a row: CSV, TSV, JSONL, Parquet or .xlsx.")
+    input: Path = argument("Unlabelled texts, one a row: CSV, TSV, JSONL, Parquet or .xlsx; .txt: one a line.")
     output: Path = Field(description="File to write: .jsonl, for argilla and label-studio .json.")
     overwrite: bool = Field(False, description="Replace the output, if it exists.")
     model: str = Field(

@@ -15,6 +15,7 @@ from bertwire_data.tables import Batch, open_table
 from bertwire_data.tasks import TASK_ROWS
 from bertwire_data.tasks.base import Input
 from bertwire_data.tasks.cells import Fault, Row, as_list, read_text
+from bertwire_data.texts import read_texts
 from bertwire_trainer.labelling.words import split, squeezed
 
 # Rows read at a time; with half as many Parquet files are read in twice as many pieces.
@@ -54,7 +55,9 @@ class Pool:
 def read_pool(
     path: Path, chosen: Columns, task: Task | None, pairs: bool | None = None, *, written: bool = False
 ) -> Pool:
-    """Read the texts of a CSV, TSV, JSONL or Parquet file; other columns are ignored.
+    """Read the texts of a table, whose other columns are ignored, or the lines of a .txt file that are not blank.
+
+    A .txt file that `bertwire label-read` may have written is a table, as for training.
 
     Args:
         path: the file.
@@ -66,6 +69,8 @@ def read_pool(
     Raises:
         UserError: the file or a column is missing, it has no rows, or a row has no text.
     """
+    if path.suffix.lower() == ".txt" and not written:
+        return _of_lines(path, task, pairs)
     with open_table(path) as reader:
         delimited = reader.delimited
     survey = Survey({}, delimited)
@@ -93,6 +98,17 @@ def read_pool(
         raise UserError(f"{path} has no rows; add texts")
     targets: list[Any] = [[]] * len(rows)
     return Pool(Labelled(unicode_name(path), task, inputs, targets, rows, columns), shown)  # type: ignore[arg-type]
+
+
+def _of_lines(path: Path, task: Task | None, pairs: bool | None) -> Pool:
+    if pairs:
+        raise UserError(f"{path} has one text a line, and pairs of texts are read; give a table with both")
+    texts = read_texts(path, TEXT, "--text-column")
+    task = _task(Columns(), Survey({}, delimited=False)) if task is None else task
+    inputs: list[Any] = [*map(split, texts)] if TASK_ROWS[task].by_word else texts
+    rows = [*range(1, len(texts) + 1)]
+    targets: list[Any] = [[]] * len(texts)
+    return Pool(Labelled(unicode_name(path), task, inputs, targets, rows, Columns()), [(each,) for each in texts])
 
 
 def _columns(found: Columns, pairs: bool | None) -> Columns:

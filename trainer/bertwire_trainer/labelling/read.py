@@ -23,7 +23,7 @@ Rows = dict[str, Any]
 
 
 def read_answers(config: LabelReadConfig) -> None:
-    """Write a labelled row for each text that has an answer, and print how many have none.
+    """Write a labelled row for each text that has an answer, and print how many records and answers are left out.
 
     Of one person the last answer counts, of several people what most of them said.
 
@@ -31,22 +31,30 @@ def read_answers(config: LabelReadConfig) -> None:
         UserError: a file is no export, or no text has an answer.
     """
     require_absent(config.output, overwrite=config.overwrite)
-    answers = [each for path in config.inputs for each in _answers(path, config)]
+    by_record = [each for path in config.inputs for each in _answers(path, config)]
+    answers = [each for found in by_record for each in found]
     if not answers:
         raise UserError("no text has an answer that was accepted or submitted; label some texts first")
     form = form_by_answers(answers) if config.task is None else form_of(config.task)
     task = task_of(form)
-    rows, disputed = _agreed(answers, form, task)
+    made = [(answer, row) for answer in answers if (row := _row(answer, form, task)) is not None]
+    rows, disputed = _agreed(made, task)
     if not rows:
         raise UserError(f"no text has an answer for {task}; choose with --task or --question")
     with whole_file(config.output) as path:
         path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-    if disputed:
-        note(f"left out: {disputed:,} texts that people answered differently, as many of them one way as another")
+    for count, what in (
+        (sum(not found for found in by_record), "records without an answer that was accepted or submitted"),
+        (len(answers) - len(made), f"answers that give no {form}"),
+        (disputed, "texts that people answered differently, as many of them one way as another"),
+    ):
+        if count:
+            note(f"left out: {count:,} {what}")
     say(f"{config.output}: {len(rows):,} labelled rows for {task}")
 
 
-def _answers(path: Path, config: LabelReadConfig) -> Iterator[Answer]:
+def _answers(path: Path, config: LabelReadConfig) -> Iterator[list[Answer]]:
+    """Yield what people answered in each record."""
     records = _records(path)
     tool = next((each for each in EXPORTS if records and each.is_export(records[0])), None)
     if tool is None:
@@ -54,7 +62,7 @@ def _answers(path: Path, config: LabelReadConfig) -> Iterator[Answer]:
             f"{path} is no export of Prodigy (db-out), Argilla (records.to_json) or Label Studio (JSON, not JSON-MIN)"
         )
     for number, record in enumerate(records, 1):
-        yield from _of_record(path, number, record, tool, config)
+        yield list(_of_record(path, number, record, tool, config))
 
 
 def _of_record(path: Path, number: int, record: Rows, tool: Export, config: LabelReadConfig) -> Iterator[Answer]:
@@ -92,12 +100,11 @@ def _lines(text: str) -> Iterable[str]:
     return (line for line in text.split("\n") if line.strip())
 
 
-def _agreed(answers: Iterable[Answer], form: Form, task: Task) -> tuple[list[Rows], int]:
+def _agreed(made: Iterable[tuple[Answer, Rows]], task: Task) -> tuple[list[Rows], int]:
     """Return a row for each text, and how many texts have none since people disagree."""
     said: dict[str, dict[str, Rows]] = defaultdict(dict)
-    for answer in answers:
-        if (row := _row(answer, form, task)) is not None:
-            said["\n".join(map(squeezed, answer.texts))][answer.person] = row
+    for answer, row in made:
+        said["\n".join(map(squeezed, answer.texts))][answer.person] = row
     label, rows = TASK_ROWS[task].label_column, []
     for by_person in said.values():
         votes = Counter(json.dumps(row[label]) for row in by_person.values())

@@ -72,9 +72,11 @@ class LoopOptions(MethodOptions):
     )
 
     @model_validator(mode="after")
-    def _dropout_to_compare(self) -> Self:
+    def _agree(self) -> Self:
         if self.r_drop and self.dropout == 0:
             raise ValueError("--r-drop compares two dropout passes; raise --dropout above 0")
+        if self.batch_tokens is not None and self.batch_size != type(self).model_fields["batch_size"].default:
+            raise ValueError("--batch-size and --batch-tokens both bound a batch; leave one of them out")
         return self
 
     def suited(self, scale: Scale) -> Self:

@@ -75,8 +75,9 @@ class ZeroShot:
         import numpy
         import torch
 
+        from bertwire_core.vectors import normalized
         from bertwire_data.labelled import Labelled
-        from bertwire_trainer.cosine import normalized, set_cosine_head
+        from bertwire_trainer.cosine import set_cosine_head
         from bertwire_trainer.predict import embed
         from bertwire_trainer.tokens import tokenize
 

@@ -1,7 +1,8 @@
 """How far the probabilities of the model are right, before a temperature is fitted."""
 
 from bertwire_data.pages.figures import calibration_error
-from bertwire_data.pages.plots import image, reliability
+from bertwire_data.pages.images import image
+from bertwire_data.pages.plots import reliability
 from bertwire_trainer.report.material import Material
 from bertwire_trainer.report.section import Plot, Section
 

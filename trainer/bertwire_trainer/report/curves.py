@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from bertwire_data.labelled import MAIN_METRIC
-from bertwire_data.pages.plots import image
+from bertwire_data.pages.images import image
 from bertwire_trainer.messages import metric_name
 from bertwire_trainer.report.material import Material
 from bertwire_trainer.report.section import Plot, Section

@@ -9,7 +9,7 @@ from typing import Any
 import captum.attr  # noqa: F401 - all that the extra brings is missed at once, not after minutes
 import cleanlab.rank  # noqa: F401
 
-from bertwire_data.pages.plots import drawing
+from bertwire_data.pages.images import drawing
 from bertwire_data.pages.render import render
 from bertwire_trainer.messages import note
 from bertwire_trainer.method import Fitted, Job

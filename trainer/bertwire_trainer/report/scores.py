@@ -3,7 +3,8 @@
 from typing import Any
 
 from bertwire_data.pages.figures import Figures, confusions, most_confused
-from bertwire_data.pages.plots import confusion_matrix, image, scatter
+from bertwire_data.pages.images import image
+from bertwire_data.pages.plots import confusion_matrix, scatter
 from bertwire_trainer.messages import metric_name
 from bertwire_trainer.report.material import Material
 from bertwire_trainer.report.section import Plot, Section, Table

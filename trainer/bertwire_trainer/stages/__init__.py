@@ -13,14 +13,14 @@ from bertwire_trainer.stages.prune import Prune
 from bertwire_trainer.stages.self_train import SelfTrain
 
 # What looks at the result is outermost; what changes the shapes of the weights comes before what copies or keeps them,
-# and what changes the rows of train before what keeps something of each.
+# and what changes the rows of train before what keeps something of each, as `self_train` does of every round's.
 STAGES: dict[str, type[Stage[Any]]] = {
     "abstain": Abstain,
     "adapt": Adapt,
     "prune": Prune,
-    "self_train": SelfTrain,
     "augment": Augment,
     "continued": Continued,
+    "self_train": SelfTrain,
 }
 
 

@@ -1,7 +1,7 @@
-"""Self-training: the model labels texts, and is trained again with those that it is sure of."""
+"""Self-training: a model is trained on texts without labels, by what the model before it says of them."""
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 from bertwire_core.errors import UserError
 from bertwire_core.tasks import Task
@@ -27,7 +27,7 @@ class SelfTrain:
     """
 
     Options: ClassVar[type[StageOptions]] = SelfTrainOptions
-    tasks: ClassVar[frozenset[Task]] = frozenset({"single_label"})
+    tasks: ClassVar[frozenset[Task]] = frozenset({"single_label", "multi_label"})
     in_folds: ClassVar[bool] = True
 
     options: SelfTrainOptions
@@ -52,14 +52,14 @@ class SelfTrain:
         return self.options.recorded() | fingerprint(self.texts)
 
     def run(self, job: Job, fit: "Fit") -> Fitted:
-        """Train on the labelled rows, then in rounds on the pseudo-labelled ones as well."""
+        """Train on the labelled rows, then in rounds on the other texts as well."""
         from bertwire_trainer.stages.self_train.rounds import Rounds
 
         texts = replace(
             job.data.train,
             inputs=self.texts,
-            # Any label: it is replaced before it is learned.
-            targets=job.data.labels[:1] * len(self.texts),
+            # Those of some row: they are not learned.
+            targets=cast(Any, [*job.data.train.targets[:1]] * len(self.texts)),
             rows=[*range(1, len(self.texts) + 1)],
         )
         return Rounds(job, fit, texts, self.options).run()

@@ -6,26 +6,29 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy
 import torch
 from pydantic import BaseModel
 from safetensors.torch import load_model, save_model
 from transformers import set_seed
 
+from bertwire_core.errors import UserError
 from bertwire_core.files import whole_file
-from bertwire_data.labelled import MAIN_METRIC, Labelled, encode_targets
+from bertwire_data.labelled import MAIN_METRIC, Labelled
 from bertwire_trainer.messages import metric_name, note
 from bertwire_trainer.method import Fitted, Job
 from bertwire_trainer.predict import predict
 from bertwire_trainer.scores import measure
-from bertwire_trainer.stages.rows import joined, with_train
-from bertwire_trainer.stages.self_train.choice import choose
+from bertwire_trainer.soft_targets import SoftTargets, place_tokens
+from bertwire_trainer.stages.rows import joined
 from bertwire_trainer.stages.self_train.options import SelfTrainOptions
-from bertwire_trainer.tokens import tokenize
+from bertwire_trainer.tasks import SPECS
 
 if TYPE_CHECKING:
     from bertwire_core.pooled import Classifier
     from bertwire_trainer.stage import Fit
+
+# Weight of the loss on labels, beside 1 of what the model before says; halved, few labels correct its mistakes less.
+_HARD_WEIGHT = 0.5
 
 
 class Round(BaseModel):
@@ -33,7 +36,7 @@ class Round(BaseModel):
 
     Attributes:
         number: 0 for the training on the labelled rows alone.
-        texts: number of pseudo-labelled texts beside them.
+        texts: number of texts beside them.
         dev: the figures on dev.
         best_epoch: as in `Fitted`.
         weights, stages, chosen: as in `Fitted`.
@@ -57,17 +60,19 @@ class Rounds:
         self._metric = MAIN_METRIC[job.data.task]
 
     def run(self) -> Fitted:
-        """Train until a round is no better on dev; return the model of the best."""
+        """Train until a round is no better on dev; return the model of the best.
+
+        Raises:
+            UserError: another stage has set a loss, which that of the rounds would replace.
+        """
+        if self._job.loss is not None:
+            raise UserError("--self-train has a loss of its own; leave out --continue-lwf and --continue-ewc")
         best = self._kept(0) or self._train(0, None)
         rounds = [best]
         for number in range(1, self._options.self_train_rounds + 1):
             found = self._kept(number)
             if found is None:
-                chosen = self._choose(best)
-                if not len(chosen):
-                    note("self-train: no text is labelled with enough confidence; see --self-train-confidence")
-                    break
-                found = self._train(number, best, chosen)
+                found = self._train(number, best)
             rounds.append(found)
             if not self._better(found, best):
                 note(f"self-train: round {number} is no better on dev")
@@ -83,27 +88,34 @@ class Rounds:
         ranks = [(each.dev[self._metric], -each.dev["loss"]) for each in (one, other)]
         return ranks[0] > ranks[1]
 
-    def _choose(self, teacher: Round) -> Labelled:
-        """Return the texts to learn, with the labels that the model of a round gives them."""
-        job, labels = self._job, self._job.data.labels
-        tokens = tokenize(job.model, job.tokenizer, self._texts, encode_targets(self._texts, labels))
+    def _taught(self, job: Job, teacher: Round) -> Job:
+        """Return the job with the texts beside train, all to be learned by what the model of a round says of them."""
+        rows, targets = joined(job.data.train, self._texts), job.data.targets["train"]
+        # The texts after train have no labels: their places are all that the loop reads.
+        tokens = place_tokens(job.model, job.tokenizer, rows, targets)
         model = self._model(teacher)
         model.to("cuda" if torch.cuda.is_available() else "cpu")  # type: ignore[arg-type]  # transformers' decorator hides the signature
-        logits = predict(model, job.tokenizer, tokens, labels, "self-train")
-        counts = numpy.bincount(job.data.targets["train"], minlength=len(labels))
-        places, ids = choose(logits, self._options.self_train_confidence, counts)
-        return replace(self._texts.take(places), targets=[labels[each] for each in ids])
+        logits = predict(model, job.tokenizer, tokens, job.data.labels, "self-train")
+        loss = SoftTargets(
+            task=job.data.task,
+            targets=targets,
+            means=SPECS[job.data.task].mean(torch.from_numpy(logits)).numpy(),
+            temperature=1.0,
+            soft_weight=1.0,
+            hard_weight=_HARD_WEIGHT,
+        )
+        return replace(job, tokens=job.tokens | {"train": tokens}, loss=loss)
 
-    def _train(self, number: int, best: Round | None, chosen: Labelled | None = None) -> Round:
+    def _train(self, number: int, best: Round | None) -> Round:
         job, name = self._job, f"round-{number}"
         folder = self._folder / name
         job = replace(job, model=deepcopy(job.model), epochs=folder, logs=job.logs / "self_train" / name)
         # A resumed run comes here with other random numbers drawn.
         set_seed(job.seed)
-        fitted = self._fit(job if chosen is None else with_train(job, joined(job.data.train, chosen)))
+        fitted = self._fit(job if best is None else self._taught(job, best))
         logits = predict(fitted.model, job.tokenizer, job.tokens["dev"], job.data.labels, "dev")
         dev = measure(job.data.task, logits, job.tokens["dev"].targets, job.data.labels, None)
-        texts = 0 if chosen is None else len(chosen)
+        texts = 0 if best is None else len(self._texts)
         found = Round(
             number=number,
             texts=texts,
