@@ -141,7 +141,7 @@ def test_before_self_training(run: Run, tmp_path: Path, separable: Callable[...,
     """Every round of self-training trains the pruned encoder."""
     texts = tmp_path / "more.txt"
     texts.write_text("\n".join(text for text, _ in separable(32, 1000)))
-    output = run(prune=True, prune_layers=1, self_train=[texts], epochs=1)
+    output = run(prune=True, prune_layers=1, self_train=[texts], self_train_members=2, epochs=1)
     assert AutoConfig.from_pretrained(output).num_hidden_layers == 1
 
 

@@ -36,7 +36,7 @@ def record(output: Path) -> TrainingRecord:
 @pytest.mark.parametrize("method", ["full", "lora", "ia3"])
 def test_every_method(run: Run, texts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], method: str) -> None:
     """The best round is published; what each did is printed and recorded, with no path."""
-    output = run(method=method, self_train=[texts], self_train_rounds=2)
+    output = run(method=method, self_train=[texts], self_train_rounds=2, self_train_members=2)
     found = record(output).stages["self_train"]
     rounds = found["rounds"]
     assert rounds[0]["texts"] == 0
@@ -65,7 +65,7 @@ def test_a_worse_round_is_not_published(
         return fitted
 
     monkeypatch.setattr(Full, "fit", spoil)
-    output = run(self_train=[texts])
+    output = run(self_train=[texts], self_train_members=1)
     found = record(output).stages["self_train"]
     assert (found["best_round"], len(found["rounds"])) == (0, 2)
     assert "self-train: round 1 is no better on dev" in capsys.readouterr().err
@@ -76,7 +76,7 @@ def test_a_worse_round_is_not_published(
 @pytest.mark.parametrize("method", ["full", "lora"])
 def test_interrupted(run: Run, texts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str) -> None:
     """Ctrl-C within round 1, then --resume, gives the weights of an uninterrupted run; round 0 is not repeated."""
-    options = {"self_train": [texts], "self_train_rounds": 2, "method": method}
+    options = {"self_train": [texts], "self_train_rounds": 2, "self_train_members": 2, "method": method}
     whole = run(output=tmp_path / "whole", **options)
     steps: list[int] = []
 
@@ -104,7 +104,7 @@ def test_interrupted(run: Run, texts: Path, tmp_path: Path, monkeypatch: pytest.
 def test_texts_of_a_split_are_left_out(run: Run, write_rows: WriteRows, separable: Separable) -> None:
     """A text whose label is known is not labelled anew."""
     more = write_rows("more.jsonl", [*separable(48), *separable(16, 100), *separable(5, 1000)])
-    output = run(self_train=[more], epochs=1)
+    output = run(self_train=[more], self_train_members=1, epochs=1)
     found = record(output).stages["self_train"]
     assert found["texts"] == 5
     assert found["rounds"][1]["texts"] == 5

@@ -23,7 +23,13 @@ class SelfTrainOptions(StageOptions):
     self_train_column: str | None = Field(
         None, description="Column with the texts of --self-train, in tables. Unset: as in the labelled rows."
     )
-    self_train_rounds: int = Field(3, ge=1, description="Rounds of labelling and training at most.")
+    self_train_members: int = Field(
+        3,
+        ge=1,
+        description="Models that are trained on the labelled rows alone, with a seed each; the mean of their "
+        "probabilities is learned in the first round.",
+    )
+    self_train_rounds: int = Field(3, ge=1, description="Rounds of training on the texts at most.")
 
     def require_method(self, method: str) -> None:
         """Raise `UserError` for a method that does not learn from probabilities."""

@@ -6,7 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy
 import torch
+from numpy.typing import NDArray
 from pydantic import BaseModel
 from safetensors.torch import load_model, save_model
 from transformers import set_seed
@@ -26,6 +28,7 @@ from bertwire_trainer.tasks import SPECS
 if TYPE_CHECKING:
     from bertwire_core.pooled import Classifier
     from bertwire_trainer.stage import Fit
+    from bertwire_trainer.tokens import TokenDataset
 
 # Weight of the loss on labels, beside 1 of what the model before says; halved, few labels correct its mistakes less.
 _HARD_WEIGHT = 0.5
@@ -88,31 +91,55 @@ class Rounds:
         ranks = [(each.dev[self._metric], -each.dev["loss"]) for each in (one, other)]
         return ranks[0] > ranks[1]
 
-    def _taught(self, job: Job, teacher: Round) -> Job:
-        """Return the job with the texts beside train, all to be learned by what the model of a round says of them."""
+    def _taught(self, job: Job, number: int, best: Round) -> Job:
+        """Return the job of a round with the texts beside train, all to be learned by what former models say of them."""
         rows, targets = joined(job.data.train, self._texts), job.data.targets["train"]
         # The texts after train have no labels: their places are all that the loop reads.
         tokens = place_tokens(job.model, job.tokenizer, rows, targets)
-        model = self._model(teacher)
-        model.to("cuda" if torch.cuda.is_available() else "cpu")  # type: ignore[arg-type]  # transformers' decorator hides the signature
-        logits = predict(model, job.tokenizer, tokens, job.data.labels, "self-train")
+        means = [self._means(self._model(best), tokens)]
+        if number == 1:
+            means += [self._member(each, tokens) for each in range(1, self._options.self_train_members)]
         loss = SoftTargets(
             task=job.data.task,
             targets=targets,
-            means=SPECS[job.data.task].mean(torch.from_numpy(logits)).numpy(),
+            means=numpy.mean(means, axis=0),
             temperature=1.0,
             soft_weight=1.0,
             hard_weight=_HARD_WEIGHT,
         )
         return replace(job, tokens=job.tokens | {"train": tokens}, loss=loss)
 
-    def _train(self, number: int, best: Round | None) -> Round:
-        job, name = self._job, f"round-{number}"
-        folder = self._folder / name
-        job = replace(job, model=deepcopy(job.model), epochs=folder, logs=job.logs / "self_train" / name)
+    def _member(self, number: int, tokens: "TokenDataset") -> NDArray[numpy.float32]:
+        """Return what a model trained on the labelled rows with another seed says; a resumed run reads it."""
+        path = self._folder / f"member-{number}.npy"
+        if not path.exists():
+            fitted = self._fit(self._begun(f"member-{number}", self._job.seed + number))
+            note(f"self-train: model {number + 1} of {self._options.self_train_members} on the labelled rows is done")
+            with whole_file(path) as file, file.open("wb") as opened:
+                numpy.save(opened, self._means(fitted.model, tokens), allow_pickle=False)
+        shutil.rmtree(self._folder / f"member-{number}", ignore_errors=True)
+        found: NDArray[numpy.float32] = numpy.load(path, allow_pickle=False)
+        return found
+
+    def _means(self, model: "Classifier", tokens: "TokenDataset") -> NDArray[numpy.float32]:
+        """Return the probabilities that a model gives each text, float32 [texts, labels]."""
+        model.to("cuda" if torch.cuda.is_available() else "cpu")  # type: ignore[arg-type]  # transformers' decorator hides the signature
+        logits = predict(model, self._job.tokenizer, tokens, self._job.data.labels, "self-train")
+        found: NDArray[numpy.float32] = SPECS[self._job.data.task].mean(torch.from_numpy(logits)).numpy()
+        return found
+
+    def _begun(self, name: str, seed: int) -> Job:
+        """Return the job of one training, with a model and folders of its own."""
+        job = self._job
+        folder, logs = self._folder / name, job.logs / "self_train" / name
         # A resumed run comes here with other random numbers drawn.
-        set_seed(job.seed)
-        fitted = self._fit(job if best is None else self._taught(job, best))
+        set_seed(seed)
+        return replace(job, model=deepcopy(job.model), epochs=folder, logs=logs, seed=seed)
+
+    def _train(self, number: int, best: Round | None) -> Round:
+        taught = self._job if best is None else self._taught(self._job, number, best)
+        job = self._begun(f"round-{number}", self._job.seed)
+        fitted = self._fit(replace(job, tokens=taught.tokens, loss=taught.loss))
         logits = predict(fitted.model, job.tokenizer, job.tokens["dev"], job.data.labels, "dev")
         dev = measure(job.data.task, logits, job.tokens["dev"].targets, job.data.labels, None)
         texts = 0 if best is None else len(self._texts)
@@ -128,7 +155,7 @@ class Rounds:
         figure = f"dev {metric_name(self._metric)} {dev[self._metric]:.4f}"
         note(f"self-train: round {number}: {texts} texts beside the {len(job.data.train)} of train, {figure}")
         self._keep(found, fitted, best)
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(job.epochs, ignore_errors=True)
         return found
 
     def _keep(self, found: Round, fitted: Fitted, best: Round | None) -> None:
