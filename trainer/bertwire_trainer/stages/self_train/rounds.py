@@ -92,7 +92,7 @@ class Rounds:
         return ranks[0] > ranks[1]
 
     def _taught(self, job: Job, number: int, best: Round) -> Job:
-        """Return the job of a round with the texts beside train, all to be learned by what former models say of them."""
+        """Return the job of a round with the texts beside train, all to be learned by what models say of them."""
         rows, targets = joined(job.data.train, self._texts), job.data.targets["train"]
         # The texts after train have no labels: their places are all that the loop reads.
         tokens = place_tokens(job.model, job.tokenizer, rows, targets)
