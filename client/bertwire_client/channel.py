@@ -1,5 +1,6 @@
 """Client credentials and server authentication."""
 
+import ipaddress
 import os
 import re
 import ssl
@@ -26,7 +27,23 @@ def check_address(address: str) -> None:
     """Raise `UserError` for an invalid address, which gRPC would resolve as a host name with port 443."""
     found = _HOST_PORT.fullmatch(address)
     if not (found and int(found[1]) <= _MAX_PORT) and not address.lower().startswith(_FORMS):
-        raise UserError(f"{address!r} is no address; give HOST:PORT, as 127.0.0.1:8500 or [::1]:8500, or unix:PATH")
+        raise UserError(
+            f"{address!r} is no address; give HOST:PORT, as 127.0.0.1:8500 or [::1]:8500, or unix:PATH; "
+            "several servers are dns:///HOST:PORT or ipv4:IP:PORT,IP:PORT"
+        )
+    scheme, _, listed = address.partition(":")
+    if scheme.lower() in ("ipv4", "ipv6") and not all(map(_is_numeric, listed.split(","))):
+        raise UserError(f"{address!r} is no list of numeric addresses; give {scheme}:IP:PORT,IP:PORT")
+
+
+def _is_numeric(target: str) -> bool:
+    found = _HOST_PORT.fullmatch(target)
+    host = target.rpartition(":")[0].strip("[]").partition("%")[0]
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return found is not None and int(found[1]) <= _MAX_PORT
 
 
 def is_balanced(address: str) -> bool:

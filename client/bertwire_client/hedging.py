@@ -17,8 +17,8 @@ from bertwire_client.requests import Metadata
 
 def check_delay(hedge_after: float | None) -> None:
     """Raise `ValueError` for a delay that is not above 0 seconds."""
-    if hedge_after is not None and not hedge_after > 0:
-        raise ValueError(f"hedge_after is {hedge_after}; give seconds above 0, or None")
+    if hedge_after is not None and not (isinstance(hedge_after, int | float) and hedge_after > 0):
+        raise ValueError(f"hedge_after is {hedge_after!r}; give seconds above 0, or None")
 
 
 def hedged(method: Any, after: float | None) -> Callable[..., Any]:  # noqa: ANN401 - gRPC's
