@@ -39,6 +39,7 @@ from bertwire_client.wire import (
     parse_explanation,
     parse_model,
     parse_reply,
+    request_error,
 )
 
 
@@ -213,6 +214,12 @@ class AsyncClient:
                 pause = seconds_to_retry(failure, tries, self._attempts, until - time.monotonic())
                 if pause is None:
                     raise failure from error
+            except asyncio.CancelledError:
+                # gRPC's, of the closed channel; that of the caller's own task goes on.
+                task = asyncio.current_task()
+                if not self._closed or (task is not None and task.cancelling()):
+                    raise
+                raise request_error(grpc.StatusCode.CANCELLED, "the client was closed") from None
             await asyncio.sleep(pause)
             left = until - time.monotonic()
 

@@ -1,7 +1,8 @@
 """Hedged calls: a call without an answer after a while is sent once more, and the first answer is taken.
 
 gRPC's core does not implement the hedging policy of service configs (gRFC A6), so both clients do it here. Where one of
-the two calls fails, the other decides; the one that is not needed any more is cancelled.
+the two calls fails, the other decides; but a refusal, which the other would get too, decides at once. The call that is
+not needed any more is cancelled.
 """
 
 import asyncio
@@ -13,6 +14,16 @@ from typing import Any
 import grpc
 
 from bertwire_client.requests import Metadata
+
+# Those that a second call of the same content gets too.
+_REFUSALS = (
+    grpc.StatusCode.INVALID_ARGUMENT,
+    grpc.StatusCode.NOT_FOUND,
+    grpc.StatusCode.UNAUTHENTICATED,
+    grpc.StatusCode.PERMISSION_DENIED,
+    grpc.StatusCode.FAILED_PRECONDITION,
+    grpc.StatusCode.UNIMPLEMENTED,
+)
 
 
 def check_delay(hedge_after: float | None) -> None:
@@ -43,7 +54,7 @@ def hedged(method: Any, after: float | None) -> Callable[..., Any]:  # noqa: ANN
                 if (left := until - time.monotonic()) > 0:
                     calls.append(begin(left))
                 first = ended.get()
-            if len(calls) > 1 and first.code() is not grpc.StatusCode.OK:
+            if len(calls) > 1 and first.code() not in (grpc.StatusCode.OK, *_REFUSALS):
                 first = ended.get()
             return first.result()
         finally:
@@ -73,7 +84,7 @@ def hedged_async(method: Any, after: float | None) -> Callable[..., Any]:  # noq
             if not calls[0].done() and (left := until - time.monotonic()) > 0:
                 calls.append(begin(left))
             ended, others = await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
-            if others and all(map(_failed, ended)):
+            if others and not any(map(_decides, ended)):
                 ended, _ = await asyncio.wait(others)
             return min(ended, key=_failed).result()
         finally:
@@ -85,3 +96,10 @@ def hedged_async(method: Any, after: float | None) -> Callable[..., Any]:  # noq
 
 def _failed(call: asyncio.Future[Any]) -> bool:
     return call.cancelled() or call.exception() is not None
+
+
+def _decides(call: asyncio.Future[Any]) -> bool:
+    if call.cancelled():
+        return False
+    error = call.exception()
+    return error is None or (isinstance(error, grpc.RpcError) and error.code() in _REFUSALS)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +13,8 @@ import grpc
 import pytest
 from opentelemetry import trace
 
-from bertwire_client import AsyncClient, Client, InvalidArgumentError, Reply, RequestError, UnavailableError
+from bertwire_client import Admin, AsyncClient, Client, InvalidArgumentError, Reply, RequestError, UnavailableError
+from bertwire_core.errors import UserError
 from fake import FakeServer
 
 both = pytest.mark.parametrize("kind", ["sync", "async"])
@@ -113,6 +116,49 @@ async def test_other_of_two_hedged_calls_decides(kind: str, fake: FakeServer) ->
         with pytest.raises(RequestError, match="both"):
             await caller.classify()
     assert len(fake.requests) == 4
+
+
+@both
+async def test_refusal_decides_and_close_ends_a_hedged_call(kind: str, fake: FakeServer) -> None:
+    """The second call hangs in both cases, and is not waited for."""
+    second, release = threading.Event(), threading.Event()
+    numbers = iter(range(1, 5))
+
+    def fail(_: object) -> tuple[grpc.StatusCode, str] | None:
+        if next(numbers) == 1:
+            assert second.wait(60)
+            return grpc.StatusCode.NOT_FOUND, "first"
+        second.set()
+        assert release.wait(60)
+        return None
+
+    fake.fail = fail
+    async with Caller(kind, fake.address, hedge_after=0.05) as caller:
+        with pytest.raises(RequestError, match="NOT_FOUND: first"):
+            await caller.classify()
+        second.clear()
+        call = asyncio.create_task(caller.classify())
+        assert await asyncio.to_thread(second.wait, 60)
+    with pytest.raises(RequestError, match="CANCELLED"):
+        await call
+    release.set()
+
+
+def test_administers_one_server_only() -> None:
+    """Not one of several by chance."""
+    for address in ("dns:///localhost:1", "ipv4:127.0.0.1:1"):
+        with pytest.raises(UserError, match="is for several servers; ask each by its own HOST:PORT"):
+            Admin(address)
+
+
+def test_unknown_propagator_sends_nothing(fake: FakeServer) -> None:
+    """Calls go without the trace."""
+    program = (
+        "import os, sys; os.environ['OTEL_PROPAGATORS'] = 'none-such'; import opentelemetry.trace;"
+        "from bertwire_client import Client; [Client(sys.argv[1]).classify(['a']) for _ in range(2)]"
+    )
+    subprocess.run([sys.executable, "-c", program, fake.address], check=True, timeout=60)
+    assert ["traceparent" in each for each in fake.metadata] == [False, False]
 
 
 @both
