@@ -1,11 +1,14 @@
 """Several server processes behind one port."""
 
+import asyncio
 import http.client
 import os
 import signal
 import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import grpc
 import psutil
@@ -22,6 +25,7 @@ from bertwire_client import Client
 from bertwire_core.errors import UserError
 from bertwire_server.config import ServerConfig
 from bertwire_server.listen import check
+from bertwire_server.processes.worker import Worker
 from support import Serve, bertwire
 
 # Connections of their own, which the kernel gives to the processes by chance.
@@ -92,6 +96,52 @@ def test_two_processes(serve: Serve, bundle: Path) -> None:
         assert server.process.wait(30) == 0
         for each in channels:
             each.close()
+
+
+def test_hung_process_is_noticed_and_ended(bundle: Path) -> None:
+    """A stopped one does not serve and is killed after the second order; a reload at once ends none that starts."""
+    [port] = free_ports(1)
+    command = bertwire("serve", bundle, "--variant", "fp32", "--port", 0, "--processes", 2, "--metrics-port", port)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as parent:
+        try:
+            assert parent.stdout
+            assert parent.stderr
+            while len(children := psutil.Process(parent.pid).children()) < 2:
+                pass
+            parent.send_signal(signal.SIGHUP)
+            assert "2 processes" in parent.stdout.readline()
+            children[0].suspend()
+            while get(port, "/ready")[0] == 200:
+                assert children[0].is_running()
+            assert get(port, "/ready") == (503, "not ready: 0\n")
+            parent.send_signal(signal.SIGTERM)
+            parent.send_signal(signal.SIGINT)
+            assert parent.wait(20) == 1
+            assert parent.stderr.read().splitlines()[-1].endswith("process 0: did not stop within 3 s: killed")
+            assert not children[0].is_running()
+        finally:
+            parent.kill()
+
+
+async def test_failed_fork_and_a_bad_line_are_deaths(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once the process was ready it is started again."""
+    ready = 'import sys; print(\'{"ready": "here", "serving": true}\', flush=True);'
+    starts = iter([ready + "print('bad line', flush=True);", None, ready])
+    start = asyncio.create_subprocess_exec
+
+    async def fork(*_: str, **pipes: Any) -> asyncio.subprocess.Process:  # noqa: ANN401 - as the original
+        if (program := next(starts)) is None:
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        return await start(sys.executable, "-c", program + "[_ for _ in zip(sys.stdin, range(2))]", **pipes)
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", fork)
+    worker = Worker(0, [0], {}, 60)
+    running = asyncio.create_task(worker.run())
+    async with asyncio.timeout(60):
+        while not (worker.restarts == 2 and worker.serving):
+            await asyncio.sleep(0)
+        worker.stop()
+        assert await running == ""
 
 
 def test_says_in_one_line_why_none_starts(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import select
 import signal
 import sys
 from contextlib import suppress
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 # Bytes of the longest line from the parent; halved twice more, settings with hundreds of long options are cut off.
 _LINE_BYTES = 1 << 20
+# Seconds between two beats. Doubled to the parent's limit of silence, a process that serves counts as hung.
+_BEAT_SECONDS = 1.0
 
 
 class Child(Host):
@@ -32,6 +35,16 @@ class Child(Host):
         """Take an order to stop."""
         first, second = self._stops
         (second if first.is_set() else first).set()
+
+    def orphaned(self) -> None:
+        """Drain, where no order to stop came before the parent went."""
+        self._stops[0].set()
+
+    def beat(self) -> None:
+        """Tell that the event loop runs."""
+        # Left out where the parent does not read, since a full pipe would block.
+        if select.select((), (self._parent,), (), 0)[1]:
+            self._tell()
 
     def metrics_at(self, port: int | None) -> None:
         """Tell the port of the metrics."""
@@ -68,23 +81,33 @@ def main() -> None:
 
 async def _run(parent: TextIO) -> int:
     orders = asyncio.StreamReader(_LINE_BYTES)
+    child = Child(parent)
+    # At once, since the imports of `_serve` block the loop: the parent learns that signals cannot end the process.
+    child.beat()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(orders), sys.stdin)
     if not (line := await orders.readline()):
         return 0
-    child, given = Child(parent), json.loads(line)
+    given = json.loads(line)
     os.sched_setaffinity(0, given["cores"])
-    listening = asyncio.create_task(_listen(orders, child))
+    beside = [asyncio.create_task(each) for each in (_listen(orders, child), _beat(child))]
     try:
         return await _serve(child, given)
     finally:
-        listening.cancel()
+        for task in beside:
+            task.cancel()
 
 
 async def _listen(orders: asyncio.StreamReader, child: Child) -> None:
-    """Take each line as an order to stop, and the end of the parent as the last one."""
+    """Take each line as an order to stop, and the end of the parent as the first one."""
     while await orders.readline():
         child.stop()
-    child.stop()
+    child.orphaned()
+
+
+async def _beat(child: Child) -> None:
+    while True:
+        await asyncio.sleep(_BEAT_SECONDS)
+        child.beat()
 
 
 async def _serve(child: Child, given: dict[str, Any]) -> int:

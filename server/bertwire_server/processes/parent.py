@@ -14,6 +14,9 @@ from bertwire_server.processes.front import Front
 from bertwire_server.processes.worker import Worker
 
 _log = logging.getLogger(__name__)
+# Seconds that a process may take to stop beyond its delay and drain: it waits 7 for answers and models. Halved, one
+# with a run that hangs is killed before it says why.
+_END_SECONDS = 15.0
 
 
 async def serve(config: ServerConfig, announce: Callable[[str], None]) -> None:
@@ -28,7 +31,8 @@ async def serve(config: ServerConfig, announce: Callable[[str], None]) -> None:
         settings = _settings(config, held.getsockname()[1])
         if (cores := usable_cores()) < config.processes:
             _log.warning("%d processes have %d cores, and each needs one", config.processes, cores)
-        workers = [Worker(number, share, settings) for number, share in enumerate(shares(config.processes))]
+        seconds = config.shutdown_delay_seconds + config.drain_seconds + _END_SECONDS
+        workers = [Worker(number, share, settings, seconds) for number, share in enumerate(shares(config.processes))]
         front = None
         if config.metrics_port is not None:
             front = Front(workers, config.metrics_host, config.metrics_port)

@@ -19,6 +19,11 @@ _COMMAND = (sys.executable, "-P", "-m", "bertwire_server.processes.child")
 _PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.5, 30.0
 # Seconds after which a death is taken for the first. Halved, one that dies every minute is started without a pause.
 _STEADY_SECONDS = 60.0
+# Seconds without a word after which a process does not count as serving; it tells one each second. Halved, one whose
+# event loop is late on a busy machine may count as hung.
+_SILENT_SECONDS = 5.0
+# Seconds from the second order to stop until the process is killed. Halved, one that ends on a busy machine is killed.
+_KILL_SECONDS = 3.0
 
 
 class Worker:
@@ -32,25 +37,30 @@ class Worker:
         first_ready: set once it has been ready.
     """
 
-    def __init__(self, number: int, cores: list[int], settings: dict[str, Any]) -> None:
+    def __init__(self, number: int, cores: list[int], settings: dict[str, Any], stop_seconds: float) -> None:
         """Prepare a process.
 
         Args:
             number: of the process.
             cores: numbers of the CPUs that it runs on.
             settings: values of its `ServerConfig`, as JSON has them.
+            stop_seconds: seconds from the first order to stop until the process is killed.
         """
         self.number, self._order = number, {"number": number, "cores": cores, "settings": settings}
         self.line, self.restarts, self.first_ready = "", 0, asyncio.Event()
         self.metrics_port: int | None = None
         self._serving, self._failed = False, ""
         self._process: asyncio.subprocess.Process | None = None
-        self._stops, self._stopping = 0, asyncio.Event()
+        self._stops, self._stopping, self._stop_seconds = 0, asyncio.Event(), stop_seconds
+        # When the process last told something, by `time.monotonic`; None until it does.
+        self._heard: float | None = None
 
     @property
     def serving(self) -> bool:
-        """Whether the process listens, its health is SERVING, and it was not told to stop."""
-        return bool(self.line) and self._serving and not self._stops
+        """Whether the process listens, its health is SERVING, it is not hung, and it was not told to stop."""
+        heard = self._heard
+        alive = heard is not None and time.monotonic() - heard < _SILENT_SECONDS
+        return alive and bool(self.line) and self._serving and not self._stops
 
     async def run(self) -> str:
         """Run the process, again whenever it dies, until it was told to stop.
@@ -80,14 +90,20 @@ class Worker:
             self.restarts += 1
 
     def stop(self) -> None:
-        """Pass an order to stop on: the first lets the server drain, the second ends it at once."""
+        """Pass an order to stop on: the first lets the server drain, the second ends it at once.
+
+        A process that does not end in time, for example a stopped one, is killed.
+        """
         self._stops += 1
         self._stopping.set()
         self._send("stop")
+        seconds = self._stop_seconds if self._stops == 1 else _KILL_SECONDS
+        asyncio.get_running_loop().call_later(seconds, self._kill, f"did not stop within {seconds:g} s: killed")
 
     def reload(self) -> None:
         """Have the server look at its models again."""
-        if self._process is not None:
+        # A process that has told nothing yet would be ended by the signal, and has its models to look at before it.
+        if self._process is not None and self._heard is not None:
             with suppress(ProcessLookupError):
                 self._process.send_signal(signal.SIGHUP)
 
@@ -96,23 +112,37 @@ class Worker:
         self._failed = ""
         pipe = asyncio.subprocess.PIPE
         # In a session of its own, so that Ctrl-C reaches the parent alone.
-        process = await asyncio.create_subprocess_exec(*_COMMAND, stdin=pipe, stdout=pipe, start_new_session=True)
+        try:
+            process = await asyncio.create_subprocess_exec(*_COMMAND, stdin=pipe, stdout=pipe, start_new_session=True)
+        except OSError as error:
+            self._failed = f"could not be started: {error}"
+            return 1, False
         self._process = process
         self._send(json.dumps(self._order))
         for _ in range(self._stops):
             self._send("stop")
         assert process.stdout is not None  # noqa: S101 - it is a pipe
-        async for line in process.stdout:
-            self._read(json.loads(line))
+        try:
+            async for line in process.stdout:
+                self._read(json.loads(line))
+        except ValueError as error:
+            self._kill(f"told what cannot be read ({error}): killed")
         status, was_ready = await process.wait(), bool(self.line)
-        self._process, self.metrics_port, self._serving, self.line = None, None, False, ""
+        self._process, self._heard, self.metrics_port, self._serving, self.line = None, None, None, False, ""
         return status, was_ready
 
     def _send(self, line: str) -> None:
         if self._process is not None and self._process.stdin is not None and not self._process.stdin.is_closing():
             self._process.stdin.write(f"{line}\n".encode())
 
+    def _kill(self, reason: str) -> None:
+        if self._process is not None:
+            with suppress(ProcessLookupError):
+                self._process.kill()
+                self._failed = reason
+
     def _read(self, state: dict[str, Any]) -> None:
+        self._heard = time.monotonic()
         self._serving = state.get("serving", self._serving)
         self.metrics_port = state.get("metrics_port", self.metrics_port)
         self._failed = state.get("failed", self._failed)

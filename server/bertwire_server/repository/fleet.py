@@ -14,6 +14,8 @@ from bertwire_server.repository.registry import UNLOADED, Record, Registry
 from bertwire_server.repository.service import FleetObserver, Service, unforeseen
 
 _log = logging.getLogger(__name__)
+# Most versions that the summary names. Doubled often, its line is too long for the parent of several processes.
+_NAMED = 20
 T = TypeVar("T")
 
 
@@ -69,6 +71,8 @@ class Fleet:
             return (
                 f"{entry.name} version {entry.version}, variant {model.engine.variant.name} on {model.engine.provider}"
             )
+        if len(ready) > _NAMED:
+            return f"{len(ready)} versions"
         return f"{len(ready)} versions: {', '.join(f'{each.name} {each.version}' for each, _ in ready)}"
 
     async def load(self, name: str, version: str = "") -> list[Entry]:
