@@ -132,13 +132,13 @@ async def test_failed_fork_and_a_bad_line_are_deaths(monkeypatch: pytest.MonkeyP
     async def fork(*_: str, **pipes: Any) -> asyncio.subprocess.Process:  # noqa: ANN401 - as the original
         if (program := next(starts)) is None:
             raise BlockingIOError(11, "Resource temporarily unavailable")
-        return await start(sys.executable, "-c", program + "[_ for _ in zip(sys.stdin, range(2))]", **pipes)
+        return await start(sys.executable, "-c", program + "[_ for _ in zip(range(2), sys.stdin)]", **pipes)
 
     monkeypatch.setattr(asyncio, "create_subprocess_exec", fork)
     worker = Worker(0, [0], {}, 60)
     running = asyncio.create_task(worker.run())
-    async with asyncio.timeout(60):
-        while not (worker.restarts == 2 and worker.serving):
+    async with asyncio.timeout(20):
+        while not (worker.restarts == 2 and worker.serving):  # noqa: ASYNC110 - no event tells of restarts
             await asyncio.sleep(0)
         worker.stop()
         assert await running == ""
