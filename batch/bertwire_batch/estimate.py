@@ -5,6 +5,8 @@ from datetime import timedelta
 
 # Seconds of answers before the estimate. Halved, the first calls, which are slow, count twice as much.
 _SECONDS = 5.0
+# Share of the bytes that has to be read before it. Halved, a first slow batch makes days of minutes.
+_SHARE = 0.01
 
 
 class Estimate:
@@ -26,7 +28,7 @@ class Estimate:
         if self._began is None:
             self._began = now, position
         seconds, done = now - self._began[0], (position - self._began[1]) / self._size
-        if self._said or seconds < _SECONDS or done <= 0:
+        if self._said or seconds < _SECONDS or done < _SHARE:
             return None
         self._said = True
         left = 1 - position / self._size

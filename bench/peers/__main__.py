@@ -63,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     packages = sorted({peer.package for peer in PEERS if peer.package})
     parser.add_argument("--packages", nargs="+", choices=packages, default=packages)
     parser.add_argument("--in-flight", type=int, nargs="+", default=[1, 8, 64])
-    parser.add_argument("--most", type=int, default=1500, help="texts of a measurement; a tenth with one in flight")
+    parser.add_argument("--most", type=int, default=1500, help="texts of a measurement; a fifth with one in flight")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--output", type=Path, default=Path("bench/results/peers-cpu.json"))
     return parser
@@ -86,8 +86,10 @@ def _turn(arguments: argparse.Namespace, peer: Peer, model: PeerModel, rounds: R
 
 def _ratios(rounds: Rounds, calls: int) -> dict[str, float]:
     """Return bertwire over the best of the others, as shipped and by hand, from the median rounds."""
+    found: dict[str, float] = {}
+    if not rounds[BERTWIRE.name][calls]:
+        return found
     own = over_rounds(rounds[BERTWIRE.name][calls])
-    found = {}
     for kind, by_hand in (("as shipped", False), ("by hand", True)):
         names = [peer.name for peer in PEERS if peer is not BERTWIRE and peer.by_hand is by_hand]
         others = [over_rounds(rounds[name][calls]) for name in names if rounds[name][calls]]

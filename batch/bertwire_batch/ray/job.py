@@ -17,6 +17,7 @@ from bertwire_batch.ray.places import Folder, place_of
 from bertwire_batch.ray.scoring import Scoring, score
 from bertwire_core.console import err
 from bertwire_core.errors import UserError, first_line
+from bertwire_runtime.cores import usable_cores
 
 # CPUs that a job needs to go on: for Ray's filter of the rows that are written, for an actor, and to read and write.
 _CPUS_TO_GO_ON = 3
@@ -56,9 +57,16 @@ def score_by_ray(config: ScoreConfig) -> Written:
             if config.ray_id_column not in (None, *(dataset.columns() or ())):
                 raise UserError(f"the data set has no column {config.ray_id_column!r}; choose one by --ray-id-column")
             score(dataset, config.bundle, _scoring(config)).write_parquet(output.place)
+        written = _written(output.place, config.prefix + "error")
+        asked = ray.data.read_parquet([place_of(path) for path in config.inputs]).count()
+        if written.rows != asked:
+            raise UserError(
+                f"{output.place} has {written.rows} of {asked} rows: ids in {config.ray_id_column!r} repeat, and Ray "
+                "takes a row whose id is written for done; remove it, and score with a column of unique ids or without"
+            )
         if checkpoints is not None:
             checkpoints.remove()
-        return _written(output.place, config.prefix + "error")
+        return written
 
 
 def _scoring(config: ScoreConfig) -> Scoring:
@@ -83,13 +91,24 @@ def _connected(address: str | None) -> Iterator[None]:
     # A cluster that is started here would report its use over the network.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
-        ray.init(address, include_dashboard=None if address else False)
+        _connect(address)
     except (ConnectionError, ValueError) as error:
         raise UserError(f"Ray: {first_line(error)}") from None
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _connect(address: str | None) -> None:
+    if address or "RAY_ADDRESS" in os.environ:
+        ray.init(address)
+        return
+    try:
+        ray.init("auto")
+    except ConnectionError:
+        # On fewer cores its CPUs are slots that share them.
+        ray.init(num_cpus=max(_CPUS_TO_GO_ON, usable_cores()), include_dashboard=False)
 
 
 def _tell_few_cpus() -> None:
