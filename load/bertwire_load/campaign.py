@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from bertwire_core.errors import UserError
 from bertwire_load.config import LoadConfig
 from bertwire_load.measured import Measured
 from bertwire_load.mix import parse_seconds
@@ -78,6 +79,7 @@ class Campaign:
                 measured = Measured(address, Load(rate=search.rate))
                 self._results.measured.append(measured)
                 self._measure(server, measured, turn)
+                _require_verdict(measured, search)
                 search.tell(kept=promise.kept(measured))
                 if search.done:
                     self._results.best[address] = search.best
@@ -90,3 +92,14 @@ class Campaign:
         except Interrupted as stopped:
             measured.add(stopped.parts)
             raise
+
+
+def _require_verdict(measured: Measured, search: Search) -> None:
+    """Raise `UserError` where a measurement says nothing of the promise, so that the search cannot go on."""
+    kept = "no rate kept the promise" if search.best is None else f"{Load(rate=search.best)} kept the promise"
+    if not measured.calls:
+        raise UserError(f"no call was due at {measured.load}; raise --duration ({kept} before)")
+    if measured.failed["UNAVAILABLE"] == measured.calls:
+        raise UserError(
+            f"{measured.server} answers no more: every call at {measured.load} was UNAVAILABLE; {kept} before"
+        )

@@ -1,10 +1,12 @@
 """The command `bertwire load`."""
 
 import json
+import sys
 from datetime import datetime
 from pathlib import Path
 
 from bertwire_core.console import err, out
+from bertwire_core.errors import UserError
 from bertwire_core.files import require_absent, whole_folder
 from bertwire_core.options import command
 from bertwire_data.texts import read_texts
@@ -12,6 +14,8 @@ from bertwire_load.campaign import Campaign, Results
 from bertwire_load.config import LoadConfig
 from bertwire_load.processes import Processes
 from bertwire_load.show import document, lines, table
+
+_RESULTS, _REPORT = "load.json", "report.html"
 
 
 def run_load(config: LoadConfig) -> None:
@@ -22,15 +26,28 @@ def run_load(config: LoadConfig) -> None:
     """
     # Local time, as the name of a file on this machine.
     output = config.output or Path(f"load-{datetime.now().astimezone():%Y%m%d-%H%M%S}")
-    require_absent(output, overwrite=config.overwrite)
+    _require_place(output, overwrite=config.overwrite)
     texts = None if config.texts is None else read_texts(config.texts, config.text_column, "--text-column")
     results = Results()
-    with Processes(config, texts) as processes:
-        Campaign(config, processes, results).run()
-    if results.done:
-        _show(results, config, output)
+    try:
+        with Processes(config, texts) as processes:
+            Campaign(config, processes, results).run()
+    finally:
+        # After a fault too: a long sweep is not lost with its last load.
+        if results.done:
+            _show(results, config, output)
     if results.interrupted:
         raise KeyboardInterrupt
+    if None in results.best.values():
+        sys.exit(1)
+
+
+def _require_place(output: Path, *, overwrite: bool) -> None:
+    """Raise `UserError` where the output could not be written at the end."""
+    require_absent(output, overwrite=overwrite)
+    found = {each.name for each in output.iterdir()} if output.is_dir() else set()
+    if found and not found <= {_RESULTS, _REPORT}:
+        raise UserError(f"{output} is no load test's, and --overwrite replaces nothing else; choose another output")
 
 
 def _show(results: Results, config: LoadConfig, output: Path) -> None:
@@ -39,9 +56,9 @@ def _show(results: Results, config: LoadConfig, output: Path) -> None:
         out.print(line, highlight=False, markup=False, soft_wrap=True)
     with whole_folder(output, overwrite=config.overwrite) as folder:
         text = json.dumps(document(results, config), indent=1) + "\n"
-        (folder / "load.json").write_text(text, encoding="utf-8")
-        written = _write_report(folder / "report.html", results, config)
-    for name in ("load.json", *(["report.html"] if written else [])):
+        (folder / _RESULTS).write_text(text, encoding="utf-8")
+        written = _write_report(folder / _REPORT, results, config)
+    for name in (_RESULTS, *([_REPORT] if written else [])):
         err.print(f"written: {output / name}", highlight=False, markup=False, soft_wrap=True)
 
 

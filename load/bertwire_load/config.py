@@ -115,7 +115,10 @@ class LoadConfig(ConnectionConfig):
                 parse_mix(getattr(self, name), read)
             except ValueError as error:
                 raise ValueError(f"--{name.replace('_', '-')}: {error}") from None
-        parse_lengths(self.words)
+        try:
+            parse_lengths(self.words)
+        except ValueError as error:
+            raise ValueError(f"--words: {error}") from None
         return self
 
     @model_validator(mode="after")
@@ -126,6 +129,8 @@ class LoadConfig(ConnectionConfig):
             raise ValueError("--concurrency is less than --processes; each process has a call in flight at least")
         if self.find_max and self.slo_p99 is None:
             raise ValueError("--find-max needs --slo-p99, such as 50ms")
+        if self.find_max and "rounds" in self.model_fields_set:
+            raise ValueError("--rounds is not for --find-max, whose searches take turns; leave it out")
         if self.find_max and len(self.rate) > 1:
             raise ValueError("--find-max begins at one --rate; give one")
         if self.slo_p99 is not None:

@@ -37,12 +37,15 @@ class Histogram:
 
     def percentile(self, share: float) -> float | None:
         """Return the time in milliseconds that `share` percent do not exceed; None where there are no times."""
-        return self._values.get_value_at_percentile(share) / 1e3 if self.count else None
+        if not self.count:
+            return None
+        # The nearest rank from above; HdrHistogram takes the nearest one, which more calls may exceed.
+        rank = math.ceil(self.count * share / 100)
+        return float(self._values.get_value_at_percentile(100 * (rank - 0.25) / self.count) / 1e3)
 
     def summary(self) -> dict[str, float]:
         """Return the mean, the percentiles and the greatest time in milliseconds; nothing where there are no times."""
         if not self.count:
             return {}
-        found = self._values.get_percentile_to_value_dict([*PERCENTILES])
-        shares = {f"p{share:g}": found[share] / 1e3 for share in PERCENTILES}
+        shares = {f"p{share:g}": self.percentile(share) or 0.0 for share in PERCENTILES}
         return {"mean": self._values.get_mean_value() / 1e3} | shares | {"max": self._values.get_max_value() / 1e3}

@@ -13,6 +13,8 @@ from bertwire_load.worker import Load
 # Share of the latency's p99 above which the p99 of the client's own delay says that the client was slow; and
 # CPU-seconds a second of a process from which on it has no time left.
 _DELAY_SHARE, _BUSY = 0.1, 0.9
+# Milliseconds of delay that are no sign of it; with half of them an idle client's wake-ups are.
+_DELAY_LEAST = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,7 @@ class Measured:
         delay, latency = self.delay.percentile(99), self.latency.percentile(99)
         if self.unsent:
             return f"{self.unsent:,} calls were due and not sent"
-        if delay is not None and latency is not None and delay > _DELAY_SHARE * latency:
+        if delay is not None and latency is not None and delay > max(_DELAY_SHARE * latency, _DELAY_LEAST):
             return f"1% of the calls were sent {delay:.3g} ms late or more, of a p99 of {latency:.3g} ms"
         return f"a client process took {self.cpu:.0%} of a core" if self.cpu > _BUSY else None
 

@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 # Seconds from the order to measure until calls are due: with half of them a slow machine's processes begin late.
 _LEAD_SECONDS = 0.1
-# Seconds until a process that was told to end is killed.
+# Seconds until processes that were told to end are killed.
 _END_SECONDS = 5.0
 
 
@@ -41,6 +41,7 @@ class Processes:
     def __init__(self, config: LoadConfig, texts: Sequence[str] | None) -> None:
         self._config = config
         self._connections: list[Connection] = []
+        self._ready = False
         # Not fork: gRPC does not survive it.
         context = multiprocessing.get_context("spawn")
         self._processes = []
@@ -57,6 +58,7 @@ class Processes:
                     process.start()
                     theirs.close()
             self._receive(Ready, {}, lambda _: None)
+            self._ready = True
         except BaseException:
             self.__exit__()
             raise
@@ -65,9 +67,11 @@ class Processes:
     def __exit__(self, *exception: object) -> None:
         for connection in self._connections:
             connection.close()
+        # One that waits for a server's first answer would not end before its time.
+        until = time.monotonic() + (_END_SECONDS if self._ready else 0.0)
         for process, _ in self._processes:
             if process.pid is not None:
-                process.join(_END_SECONDS)
+                process.join(max(until - time.monotonic(), 0.0))
                 process.kill()
                 process.join()
 
@@ -116,7 +120,7 @@ def _received(connection: Connection) -> object:
     try:
         message = connection.recv()
     except EOFError:
-        raise RuntimeError("a client process ended") from None
+        raise UserError("a client process was ended, perhaps for want of memory; use fewer --processes") from None
     if isinstance(message, Failed):
         raise UserError(message.reason)
     return message

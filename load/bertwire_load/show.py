@@ -19,6 +19,8 @@ HEAD = (
     *("p50\nms", "p90\nms", "p99\nms", "p99.9\nms", "max\nms"),
     *("failed", "delay\np99 ms", "client\nCPU"),
 )
+# Answered calls below which the p99 is the slowest one.
+_FEW = 100
 
 
 def cells(measured: Measured) -> tuple[str, ...]:
@@ -64,10 +66,12 @@ def lines(results: Results, config: LoadConfig) -> Iterator[str]:
         if each.failed:
             yield f"failed at {where}: {', '.join(f'{count:,} {code}' for code, count in each.failed.most_common())}"
         for kind, found in each.figures["latency_ms_by_group"].items():
-            times = f"p50 {_ms(found['p50'])} ms, p99 {_ms(found['p99'])} ms"
+            times = f"p50 {_ms(found.get('p50'))} ms, p99 {_ms(found.get('p99'))} ms"
             yield f"{kind} at {where}: {each.groups[kind].count:,} answered, {times}"
         if each.unfinished:
-            yield f"without an outcome at {where}: {each.unfinished:,} calls, which no figure counts"
+            yield f"without an outcome at {where}, and in no figure: {each.unfinished:,} calls"
+        if 0 < each.latency.count < _FEW:
+            yield f"p99 at {where} is the slowest of {each.latency.count} calls; raise --duration"
     yield from _compared(results)
     yield from _limits(results, names)
     yield from _found(results, names)
@@ -82,8 +86,9 @@ def _compared(results: Results) -> Iterator[str]:
             return
         ratios = [b / a for a, b in zip(first.turns, second.turns, strict=False) if a is not None and b is not None]
         if ratios:
-            between = f"{min(ratios):.3f} to {max(ratios):.3f}" if len(ratios) > 1 else "one turn"
-            yield f"p99 of B over A at {first.load}: {median(ratios):.3f} ({between})"
+            several = f"median of {len(ratios)} turns, which are {min(ratios):.3f} to {max(ratios):.3f}"
+            how = several if len(ratios) > 1 else "one turn"
+            yield f"p99 of B over A at {first.load}: {median(ratios):.3f} ({how})"
 
 
 def _limits(results: Results, names: dict[str, str]) -> Iterator[str]:

@@ -26,7 +26,7 @@ class Part:
         unfinished: calls without an outcome at an interruption.
         answered: answers that came within the measurement, whenever their call was due.
         answered_texts: texts of these.
-        groups: latency of answered calls by kind, where calls are of several sizes or priorities.
+        groups: latency of answered calls by kind, empty where none was, where calls are of several sizes or priorities.
         bins: of each stretch of time of `bin_seconds`, the latency of the answered calls that were due then, and how
             many calls failed.
         cpu: CPU-seconds a second of this process.
@@ -83,8 +83,11 @@ class Tally:
         if code is not None:
             self._failed[code] += 1
             place.failed += 1
+        # Of a kind that always fails there is a group as well, an empty one.
+        groups = [*map(self._group, self._kinds(request))]
+        if code is not None:
             return
-        for each in (self._latency, place.latency, *map(self._group, self._kinds(request))):
+        for each in (self._latency, place.latency, *groups):
             each.record(now - due)
 
     def _kinds(self, request: Request) -> list[str]:

@@ -45,7 +45,7 @@ class Job:
         server: the number of the server's address.
         load: of all processes together.
         start: when the warm-up begins, on the system's monotonic clock, which all processes share.
-        turn: measurements of different turns have different arrivals and texts.
+        turn: measurements of different turns, or loads, have different arrivals and synthetic texts.
     """
 
     server: int
@@ -138,7 +138,8 @@ class _Worker:
         call = connect(address, self._config)
         stack.push_async_callback(call.close)
         try:
-            await call.send(Request(first.texts[:1], first.priority, _FIRST_SECONDS))
+            # As many texts as the largest call has, which the server may refuse.
+            await call.send(Request(first.texts[:1] * max(self._config.sizes.values), first.priority, _FIRST_SECONDS))
         except UserError as error:
             raise UserError(f"{address} does not answer the first call: {error}{error.hint}") from None
         return call
@@ -172,7 +173,7 @@ class _Worker:
 
     async def _load(self, call: Call, job: Job, tally: Tally) -> None:
         config, processes = self._config, self._config.processes
-        generator = random.Random(f"{config.seed} {job.turn} {self._place}")  # noqa: S311 - as above
+        generator = random.Random(f"{config.seed} {job.turn} {job.load} {self._place}")  # noqa: S311 - as above
         if job.load.rate is not None:
             share, seconds = (self._place, processes), config.warmup + config.duration
             moments = due_times(config.arrivals, job.load.rate, job.start, seconds, share, generator)
