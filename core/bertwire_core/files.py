@@ -4,7 +4,7 @@ import fcntl
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -46,6 +46,19 @@ def require_absent(path: Path, *, overwrite: bool = False) -> None:
     if _is_there(path) and not overwrite:
         raise UserError(f"{path} exists already; choose another output or pass --overwrite")
     _require_parent(path)
+
+
+def require_own(path: Path, marks: Set[str], kind: str) -> None:
+    """Raise `UserError` where `path` is a folder of something else, which --overwrite would delete as a whole.
+
+    Args:
+        path: the output.
+        marks: names of files that every folder of its kind has.
+        kind: what it would be, in words.
+    """
+    found = {each.name for each in path.iterdir()} if path.is_dir() else set()
+    if found and not marks <= found:
+        raise UserError(f"{path} is no {kind}, and --overwrite replaces nothing else; choose another output")
 
 
 def _require_parent(path: Path) -> None:

@@ -10,7 +10,7 @@ from tokenizers import Tokenizer
 
 from bertwire_core.console import progress
 from bertwire_core.errors import UserError, first_line
-from bertwire_core.files import in_use, require_absent, require_apart, scratch_folder
+from bertwire_core.files import in_use, require_absent, require_apart, require_own, scratch_folder
 from bertwire_core.tasks import ServedTask
 from bertwire_export.baseline import Baseline
 from bertwire_export.candidates import Built, Recipe, Workshop
@@ -132,9 +132,7 @@ def _require_place(config: ExportConfig) -> None:
     require_absent(config.report, overwrite=config.overwrite)
     if config.report.is_dir():
         raise UserError(f"{config.report} is a folder, and the report would go there; move it or choose another output")
-    found = {each.name for each in config.output.iterdir()} if config.output.is_dir() else set()
-    if found and not {MANIFEST, SEAL} <= found:
-        raise UserError(f"{config.output} is no bundle, and --overwrite replaces nothing else; choose another output")
+    require_own(config.output, {MANIFEST, SEAL}, "bundle")
 
 
 def available_providers() -> list[Provider]:

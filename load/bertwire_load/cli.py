@@ -6,8 +6,7 @@ from datetime import datetime
 from pathlib import Path
 
 from bertwire_core.console import err, out
-from bertwire_core.errors import UserError
-from bertwire_core.files import require_absent, whole_folder
+from bertwire_core.files import require_absent, require_own, whole_folder
 from bertwire_core.options import command
 from bertwire_data.texts import read_texts
 from bertwire_load.campaign import Campaign, Results
@@ -45,9 +44,7 @@ def run_load(config: LoadConfig) -> None:
 def _require_place(output: Path, *, overwrite: bool) -> None:
     """Raise `UserError` where the output could not be written at the end."""
     require_absent(output, overwrite=overwrite)
-    found = {each.name for each in output.iterdir()} if output.is_dir() else set()
-    if found and not found <= {_RESULTS, _REPORT}:
-        raise UserError(f"{output} is no load test's, and --overwrite replaces nothing else; choose another output")
+    require_own(output, {_RESULTS}, "result of a load test")
 
 
 def _show(results: Results, config: LoadConfig, output: Path) -> None:

@@ -65,6 +65,9 @@ def test_failures_are_counted_by_code(server: Server, tmp_path: Path, capsys: py
     with pytest.raises(UserError, match=f"{server.address} does not answer the first call: NOT_FOUND: .*nosuch"):
         load(server.address, tmp_path / "model", model="nosuch")
     assert not (tmp_path / "model").exists()
+    with pytest.raises(UserError, match="is no result of a load test, and --overwrite replaces nothing else"):
+        load(server.address, tmp_path, overwrite=True)
+    assert (tmp_path / "late").exists()
 
 
 def test_interrupted_shows_what_was_measured(tmp_path: Path) -> None:

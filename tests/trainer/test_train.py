@@ -226,7 +226,13 @@ def test_output_exists(run: Run, tmp_path: Path) -> None:
     (tmp_path / "out" / "mine.txt").touch()
     with pytest.raises(UserError, match="out exists already"):
         run()
-    assert (run(overwrite=True, epochs=1) / "training.json").is_file()
+    with pytest.raises(
+        UserError, match="out is no checkpoint of bertwire train, and --overwrite replaces nothing else"
+    ):
+        run(overwrite=True)
+    assert (tmp_path / "out" / "mine.txt").exists()
+    (tmp_path / "out" / "training.json").touch()
+    run(overwrite=True, epochs=1)
     assert not (tmp_path / "out" / "mine.txt").exists()
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bertwire_core.errors import UserError
-from bertwire_core.files import partial_path, require_absent
+from bertwire_core.files import partial_path, require_absent, require_own
 from bertwire_data.labelled import oddities
 from bertwire_trainer import ranks
 from bertwire_trainer.auto import settled
@@ -19,6 +19,7 @@ from bertwire_trainer.method import MethodOptions
 from bertwire_trainer.methods.options import flag
 from bertwire_trainer.overlaps import overlaps
 from bertwire_trainer.partial import Partial
+from bertwire_trainer.record import RECORD
 from bertwire_trainer.stage import Stage
 from bertwire_trainer.stages import STAGES
 from bertwire_trainer.trust.examine import require_measurable
@@ -116,4 +117,5 @@ def place(config: RunConfig) -> Path:
     require_absent(output, overwrite=config.overwrite)
     if output.exists() and not output.is_dir():
         raise UserError(f"{output} is a file; choose another --output")
+    require_own(output, {RECORD}, "checkpoint of bertwire train")
     return output

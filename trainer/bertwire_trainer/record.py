@@ -8,6 +8,8 @@ from bertwire_core.pooling import Pooled
 from bertwire_core.tasks import Task
 from bertwire_trainer.trust.record import TrustRecord
 
+RECORD = "training.json"
+
 
 class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -18,7 +18,7 @@ from bertwire_data.tasks import TASK_ROWS
 from bertwire_trainer.messages import say
 from bertwire_trainer.method import Fitted, Job
 from bertwire_trainer.predict import predict
-from bertwire_trainer.record import Setup, TrainingRecord
+from bertwire_trainer.record import RECORD, Setup, TrainingRecord
 from bertwire_trainer.same import difference
 from bertwire_trainer.scores import measure, report
 from bertwire_trainer.tokens import tokenize
@@ -126,4 +126,4 @@ def write_record(
         versions=versions | {"python": platform.python_version()},
         seconds=round(seconds, 1),
     )
-    (folder / "training.json").write_text(record.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    (folder / RECORD).write_text(record.model_dump_json(indent=2) + "\n", encoding="utf-8")

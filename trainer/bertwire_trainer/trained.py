@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from bertwire_core.errors import UserError, first_line
 from bertwire_core.files import unicode_name
 from bertwire_core.lfs import require_fetched
-from bertwire_trainer.record import Setup, TrainingRecord
+from bertwire_trainer.record import RECORD, Setup, TrainingRecord
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from bertwire_core.pooled import Classifier
 
 _WEIGHTS = "model.safetensors"
-_FILES = ("training.json", "config.json", _WEIGHTS, "tokenizer.json")
+_FILES = (RECORD, "config.json", _WEIGHTS, "tokenizer.json")
 
 
 def read_record(checkpoint: Path) -> TrainingRecord:
@@ -28,7 +28,7 @@ def read_record(checkpoint: Path) -> TrainingRecord:
         raise UserError(f"{checkpoint} has no {absent}; it is not a checkpoint written by bertwire train")
     require_fetched(*(checkpoint / name for name in _FILES))
     try:
-        return TrainingRecord.model_validate_json((checkpoint / "training.json").read_bytes())
+        return TrainingRecord.model_validate_json((checkpoint / RECORD).read_bytes())
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))

@@ -14,7 +14,7 @@ from bertwire_trainer.add_class.prepare import Prepared
 from bertwire_trainer.cosine import class_means, cosine_scale
 from bertwire_trainer.messages import figures, note, say
 from bertwire_trainer.predict import embed, predict
-from bertwire_trainer.record import AddedRecord, SplitRecord
+from bertwire_trainer.record import RECORD, AddedRecord, SplitRecord
 from bertwire_trainer.result import save, write_predictions
 from bertwire_trainer.scores import measure
 from bertwire_trainer.tokens import tokenize
@@ -104,4 +104,4 @@ def _write_record(prepared: Prepared, metrics: dict[str, dict[str, float]], fold
         # What was measured of the checkpoint without them.
         | dict(TrustRecord())
     )
-    (folder / "training.json").write_text(new.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    (folder / RECORD).write_text(new.model_dump_json(indent=2) + "\n", encoding="utf-8")

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bertwire_core.errors import UserError
-from bertwire_core.files import output_path, require_absent, require_apart
+from bertwire_core.files import output_path, require_absent, require_apart, require_own
 from bertwire_data.labelled import Columns, Labelled, label_order, read_labelled
 from bertwire_trainer.add_class.config import AddClassConfig
-from bertwire_trainer.record import TrainingRecord
+from bertwire_trainer.record import RECORD, TrainingRecord
 from bertwire_trainer.tasks import SPECS
 from bertwire_trainer.trained import read_record
 
@@ -42,6 +42,7 @@ def prepare(config: AddClassConfig) -> Prepared:
     output = output_path(config.output)
     require_apart(output, config.checkpoint, config.examples)
     require_absent(output, overwrite=config.overwrite)
+    require_own(output, {RECORD}, "checkpoint of bertwire train")
     record = read_record(config.checkpoint)
     if not SPECS[record.task].classes:
         raise UserError(f"{config.checkpoint} is for {record.task}, where texts have no classes; none can be added")
