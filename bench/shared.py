@@ -8,15 +8,14 @@ import argparse
 import asyncio
 import json
 import sys
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from itertools import cycle
 from pathlib import Path
 from time import perf_counter
 
 from bench.calls import Caller, Calls, request
 from bench.figures import Figures, over_rounds, percentiles
 from bench.machine import machine
+from bench.modes.closed import steady
 from bench.processes import started
 from bench.texts import read_texts
 from bertwire_core.console import err
@@ -72,27 +71,16 @@ async def _figures(address: str, load: Load, texts: list[str], seconds: float) -
     """Return texts a second, and a call's milliseconds, after a fifth of the time in which nothing is counted."""
     messages = _messages(texts, load.texts_each)
     async with Caller(address, load.connections) as caller:
-        await _keep(caller, messages, load.in_flight, seconds / 5)
-        start = perf_counter()
-        ended = (await _keep(caller, messages, load.in_flight, seconds)).all()
-        taken = perf_counter() - start
+        await steady(caller, messages, load.in_flight, perf_counter() + seconds / 5, Calls())
+        start, calls = perf_counter(), Calls()
+        await steady(caller, messages, load.in_flight, start + seconds, calls)
+        ended, taken = calls.all(), perf_counter() - start
     return {"texts_per_second": len(ended) * load.texts_each / taken} | percentiles(ended.seconds)
 
 
-async def _keep(caller: Caller, messages: Iterator[bytes], in_flight: int, seconds: float) -> Calls:
-    calls, until = Calls(), perf_counter() + seconds
-
-    async def work() -> None:
-        while perf_counter() < until:
-            await caller.must(next(messages), calls)
-
-    await asyncio.gather(*(work() for _ in range(in_flight)))
-    return calls
-
-
-def _messages(texts: list[str], texts_each: int) -> Iterator[bytes]:
+def _messages(texts: list[str], texts_each: int) -> list[bytes]:
     starts = range(0, len(texts) - texts_each + 1, texts_each)
-    return cycle([request(texts[start : start + texts_each]).SerializeToString() for start in starts])
+    return [request(texts[start : start + texts_each]).SerializeToString() for start in starts]
 
 
 if __name__ == "__main__":

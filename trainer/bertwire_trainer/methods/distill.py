@@ -3,7 +3,7 @@
 import hashlib
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import Field
 
@@ -19,7 +19,7 @@ from bertwire_trainer.labelling.words import split
 from bertwire_trainer.loop.options import LoopOptions
 from bertwire_trainer.method import Fitted, Job, Scale
 from bertwire_trainer.overlaps import places_apart
-from bertwire_trainer.stages.rows import joined
+from bertwire_trainer.stages.rows import joined, unlabelled
 from bertwire_trainer.trained import fingerprint, read_record
 
 if TYPE_CHECKING:
@@ -81,13 +81,7 @@ class DistillOptions(LoopOptions):
         column = self.distill_column or train.columns.text
         texts = read_distinct(self.distill_texts, column, "--distill-column")
         inputs = [words for text in texts if (words := split(text))] if train.by_word else texts
-        new = [inputs[place] for place in places_apart(inputs, data.splits().values())]
-        return replace(
-            train,
-            inputs=cast(Any, new),
-            targets=cast(Any, [*train.targets[:1]] * len(new)),
-            rows=[*range(1, len(new) + 1)],
-        )
+        return unlabelled(train, [inputs[place] for place in places_apart(inputs, data.splits().values())])
 
     def recorded(self) -> dict[str, Any]:
         """Return the options; of teachers and texts their names and fingerprints."""

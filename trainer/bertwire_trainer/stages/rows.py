@@ -16,6 +16,16 @@ def with_train(job: Job, train: Labelled) -> Job:
     return replace(job, data=data, tokens=job.tokens | {"train": tokenize(job.model, job.tokenizer, train, targets)})
 
 
+def unlabelled(train: Labelled, inputs: list[Any]) -> Labelled:
+    """Return rows of the kind of `train` whose targets stand for none: those of its first row."""
+    return replace(
+        train,
+        inputs=inputs,
+        targets=cast(Any, [*train.targets[:1]] * len(inputs)),
+        rows=[*range(1, len(inputs) + 1)],
+    )
+
+
 def joined(train: Labelled, more: Labelled) -> Labelled:
     """Return the rows of `train` with more of the same kind after them."""
     return replace(

@@ -1,7 +1,7 @@
 """Self-training: a model is trained on texts without labels, by what the model before it says of them."""
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from bertwire_core.errors import UserError
 from bertwire_core.tasks import Task
@@ -10,6 +10,7 @@ from bertwire_trainer.messages import note
 from bertwire_trainer.method import Fitted, Job
 from bertwire_trainer.overlaps import places_apart
 from bertwire_trainer.stage import StageOptions
+from bertwire_trainer.stages.rows import unlabelled
 from bertwire_trainer.stages.self_train.options import SelfTrainOptions
 
 if TYPE_CHECKING:
@@ -55,11 +56,5 @@ class SelfTrain:
         """Train on the labelled rows, then in rounds on the other texts as well."""
         from bertwire_trainer.stages.self_train.rounds import Rounds
 
-        texts = replace(
-            job.data.train,
-            inputs=self.texts,
-            # Those of some row: they are not learned.
-            targets=cast(Any, [*job.data.train.targets[:1]] * len(self.texts)),
-            rows=[*range(1, len(self.texts) + 1)],
-        )
+        texts = unlabelled(job.data.train, self.texts)
         return Rounds(job, fit, texts, self.options).run()

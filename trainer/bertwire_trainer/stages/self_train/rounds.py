@@ -3,6 +3,7 @@
 import shutil
 from copy import deepcopy
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -91,11 +92,16 @@ class Rounds:
         ranks = [(each.dev[self._metric], -each.dev["loss"]) for each in (one, other)]
         return ranks[0] > ranks[1]
 
+    @cached_property
+    def _tokens(self) -> "TokenDataset":
+        """Train and the texts after it, which have no labels: their places are all that the loop reads."""
+        job = self._job
+        rows = joined(job.data.train, self._texts)
+        return place_tokens(job.model, job.tokenizer, rows, job.data.targets["train"])
+
     def _taught(self, job: Job, number: int, best: Round) -> Job:
         """Return the job of a round with the texts beside train, all to be learned by what models say of them."""
-        rows, targets = joined(job.data.train, self._texts), job.data.targets["train"]
-        # The texts after train have no labels: their places are all that the loop reads.
-        tokens = place_tokens(job.model, job.tokenizer, rows, targets)
+        tokens, targets = self._tokens, job.data.targets["train"]
         means = [self._means(self._model(best), tokens)]
         if number == 1:
             means += [self._member(each, tokens) for each in range(1, self._options.self_train_members)]
